@@ -1,0 +1,179 @@
+// Package ledger keeps what must outlive a socket: who may drain (Lease), what was taken and what was said to it (Journal),
+// and whether this instance is switched on (Standing).
+//
+// Every write names the epoch it was made under and fails with ErrLost once a later Acquire has begun another: a stalled
+// loser can write nothing more. All methods may be called from any goroutine.
+package ledger
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+)
+
+var (
+	// ErrTaken means another drain holds the lease; unless the asker was a schedule, the holder has been marked as asked.
+	ErrTaken = errors.New("ledger: lease is held by another drain")
+	// ErrNotDue means there is no reason to look: no sweep is due, or the budget of empty looks is spent. In the second
+	// case the mark stands, so that the next schedule becomes a sweep.
+	ErrNotDue = errors.New("ledger: nothing is due")
+	// ErrDisabled means the instance was revoked, and stays off until it is enabled again.
+	ErrDisabled = errors.New("ledger: instance is disabled")
+	// ErrAsked means the holder was asked to look again and keeps the lease.
+	ErrAsked = errors.New("ledger: asked to look again")
+	// ErrLost means a later epoch has begun: stop at once and write nothing.
+	ErrLost = errors.New("ledger: lease is lost")
+)
+
+// Reason says why a drain was started.
+type Reason string
+
+const (
+	Wake     Reason = "wake"     // a poke: takes a token, marks the holder
+	Schedule Reason = "schedule" // runs only if a sweep is due or the mark stands; marks nobody, a holder is connected anyway
+	Arm      Reason = "arm"      // an operator: always
+	Continue Reason = "continue" // a hand-off: always
+)
+
+// The budget of empty looks: Tokens dials that receive nothing, one token back every Refill. SweepEarly is how much
+// before its time a sweep is due: schedules fire every 5 minutes, so 4 minutes of grace bound the wait at 6 after 5.
+const (
+	Tokens     = 10
+	Refill     = 6 * time.Minute
+	SweepEarly = 4 * time.Minute
+)
+
+// Ask is a request for the lease.
+type Ask struct {
+	Reason Reason
+	Owner  string        // names this run
+	Life   time.Duration // the lease is free that long after the last heartbeat
+}
+
+// Grant is the lease as it was given. Its epoch goes with every write.
+type Grant struct {
+	Epoch    int64
+	Standing Standing
+	Plan     Plan
+}
+
+// Plan says when the next sweep is due.
+type Plan struct {
+	At    time.Time     // zero: at once
+	Every time.Duration // the interval that led to At
+}
+
+// Standing is what is remembered of an instance from run to run.
+type Standing struct {
+	Disabled   bool
+	DisabledAt time.Time
+	DisabledBy string      // what the connector said, in short
+	Handshaken string      // gateway id of the last handshake; empty: never
+	FreshIDs   []time.Time // when fresh gateway ids were taken, at most a day back
+}
+
+// Lease is the time-limited right to drain. Each call is one atomic step.
+type Lease interface {
+	// Acquire takes the lease, or says why not: ErrDisabled, ErrTaken, ErrNotDue, in this order.
+	Acquire(ctx context.Context, ask Ask) (Grant, error)
+	// Heartbeat renews the lease for another life.
+	Heartbeat(ctx context.Context, epoch int64) error
+	// Clear takes the mark away, just before going idle.
+	Clear(ctx context.Context, epoch int64) error
+	// Release gives the lease back if the mark is still clear, else it returns ErrAsked. A run that received something
+	// gets its tokens back.
+	Release(ctx context.Context, epoch int64, plan Plan, received bool) error
+	// HandOff gives the lease back whatever the mark says, and returns the mark.
+	HandOff(ctx context.Context, epoch int64, plan Plan, received bool) (asked bool, err error)
+}
+
+// Registry is where the standing is written.
+type Registry interface {
+	Standing(ctx context.Context) (Standing, error)
+	// SetHandshaken remembers that the connector has accepted this gateway id.
+	SetHandshaken(ctx context.Context, epoch int64, gatewayID string) error
+	// Disable switches the instance off until Enable.
+	Disable(ctx context.Context, epoch int64, by string) error
+	// Enable switches it on again. It needs no lease: it is the operator's.
+	Enable(ctx context.Context) error
+	// TakeFreshID counts a provisioning under a fresh gateway id: at most one an hour and ten a day, else false.
+	TakeFreshID(ctx context.Context, epoch int64) (bool, error)
+}
+
+// State is how far a journalled delivery has come.
+type State string
+
+const (
+	New      State = "new"      // taken, no turn has started
+	Running  State = "running"  // its turn has started beside others: a suspect if its process dies
+	Alone    State = "alone"    // its turn has started with nothing beside it: a death now is its own
+	Finished State = "finished" // answered, or nothing to answer
+	Dead     State = "dead"     // given up: kept with its error
+)
+
+// Entry is one journalled delivery. Body and Actions belong to the caller.
+type Entry struct {
+	Key      string
+	Seq      int64 // arrival number within the epoch; Receive may be called out of order
+	State    State
+	Body     json.RawMessage
+	Attempts int               // failed attempts so far
+	Error    string            // of the last failed attempt
+	Actions  []json.RawMessage // the kept answer, nil if there is none yet
+	Done     []string          // outcome per action, "" where none is known
+}
+
+// Journal is what was taken, before its ack.
+type Journal interface {
+	// Durable says whether entries outlive the process: then a delivery may be acked as soon as Receive returns.
+	Durable() bool
+	// Receive writes e, whose State is New, Running or Dead, unless its key is known, and returns the state it found: ""
+	// if e was written.
+	Receive(ctx context.Context, epoch int64, e Entry) (State, error)
+	// Start says that a turn starts: Running or Alone.
+	Start(ctx context.Context, epoch int64, key string, s State) error
+	// Keep stores a whole answer before the first of its actions leaves.
+	Keep(ctx context.Context, epoch int64, key string, actions []json.RawMessage) error
+	// Confirm stores the outcome of one kept action.
+	Confirm(ctx context.Context, epoch int64, key string, action int, outcome string) error
+	// Finish ends an entry and drops its payload.
+	Finish(ctx context.Context, epoch int64, key string) error
+	// Fail counts an attempt. A dead entry is kept with its error and not recovered.
+	Fail(ctx context.Context, epoch int64, key, reason string, dead bool) error
+	// Recover returns the unfinished entries in the order they arrived.
+	Recover(ctx context.Context, epoch int64) ([]Entry, error)
+}
+
+// Ledger is all three in one store.
+type Ledger interface {
+	Lease
+	Registry
+	Journal
+}
+
+// Rested is the moment at which the budget is full again after one more empty look at now; ok is false if there is no
+// token for it. full is the moment that the look before gave; zero if the budget is full.
+func Rested(full, now time.Time) (next time.Time, ok bool) {
+	if full.Before(now) {
+		full = now
+	}
+	next = full.Add(Refill)
+	return next, next.Sub(now) <= Tokens*Refill
+}
+
+// FreshIDs returns taken with now added and what is older than a day left out; ok is false if the limits of one an
+// hour and ten a day do not allow it.
+func FreshIDs(taken []time.Time, now time.Time) (next []time.Time, ok bool) {
+	ok = true
+	for _, at := range taken {
+		if now.Sub(at) < 24*time.Hour {
+			next = append(next, at)
+		}
+		ok = ok && now.Sub(at) >= time.Hour
+	}
+	if !ok || len(next) >= 10 {
+		return next, false
+	}
+	return append(next, now), true
+}

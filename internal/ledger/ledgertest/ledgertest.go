@@ -1,0 +1,404 @@
+// Package ledgertest is what every ledger must pass.
+package ledgertest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/matryer/is"
+
+	"github.com/dormouse-relay/dormouse/internal/ledger"
+)
+
+// Subject is an empty ledger and the clock that it goes by.
+type Subject struct {
+	ledger.Ledger
+	Advance func(time.Duration)
+}
+
+const life = 30 * time.Second
+
+// Run puts ledgers to the test. start calls its argument once, with a fresh one.
+func Run(t *testing.T, start func(*testing.T, func(*testing.T, Subject))) {
+	tests := map[string]func(*testing.T, *is.I, Subject){
+		"one holder at a time":                        oneHolder,
+		"racing acquirers have one winner":            racing,
+		"a dead holder's lease is free after a life":  deadHolder,
+		"a heartbeat renews it":                       heartbeat,
+		"a loser marks the holder":                    marks,
+		"a schedule marks nobody":                     scheduleMarksNobody,
+		"a hand-off ignores the mark, and tells it":   handOff,
+		"an old epoch writes nothing":                 oldEpoch,
+		"a schedule runs when a sweep is due":         schedule,
+		"a schedule takes up what a dead holder left": scheduleAfterDeath,
+		"empty looks have a budget":                   budget,
+		"receiving gives every token back":            budgetBack,
+		"a revoked instance stays off":                disabled,
+		"a handshake is remembered":                   handshaken,
+		"fresh ids are limited":                       freshIDs,
+		"a delivery is new once":                      receive,
+		"an answer is kept with its outcomes":         keep,
+		"a dead delivery is not recovered":            dead,
+		"recovery is in arrival order":                recovery,
+		"a delivery may be dead on arrival":           deadOnArrival,
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			start(t, func(t *testing.T, s Subject) { test(t, is.New(t), s) })
+		})
+	}
+}
+
+func ask(r ledger.Reason) ledger.Ask {
+	return ledger.Ask{Reason: r, Owner: "run-1", Life: life}
+}
+
+func mustAcquire(t *testing.T, s Subject, r ledger.Reason) ledger.Grant {
+	t.Helper()
+	g, err := s.Acquire(t.Context(), ask(r))
+	if err != nil {
+		t.Fatalf("acquire for %s: %v", r, err)
+	}
+	return g
+}
+
+func oneHolder(t *testing.T, is *is.I, s Subject) {
+	g := mustAcquire(t, s, ledger.Wake)
+	_, err := s.Acquire(t.Context(), ask(ledger.Arm))
+	is.True(errors.Is(err, ledger.ErrTaken))
+	is.NoErr(s.Clear(t.Context(), g.Epoch))
+	is.NoErr(s.Release(t.Context(), g.Epoch, g.Plan, false))
+	next := mustAcquire(t, s, ledger.Arm)
+	is.True(next.Epoch > g.Epoch)
+}
+
+func racing(t *testing.T, is *is.I, s Subject) {
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	won := 0
+	for range 64 {
+		wg.Go(func() {
+			_, err := s.Acquire(t.Context(), ask(ledger.Continue))
+			mu.Lock()
+			defer mu.Unlock()
+			if err == nil {
+				won++
+			} else if !errors.Is(err, ledger.ErrTaken) {
+				t.Errorf("a loser got %v", err)
+			}
+		})
+	}
+	wg.Wait()
+	is.Equal(won, 1)
+}
+
+func deadHolder(t *testing.T, is *is.I, s Subject) {
+	g := mustAcquire(t, s, ledger.Arm)
+	s.Advance(life / 2)
+	_, err := s.Acquire(t.Context(), ask(ledger.Arm))
+	is.True(errors.Is(err, ledger.ErrTaken))
+	s.Advance(life) // 1.5 lives after the last heartbeat: the design's bound
+	is.True(mustAcquire(t, s, ledger.Arm).Epoch > g.Epoch)
+}
+
+func heartbeat(t *testing.T, is *is.I, s Subject) {
+	g := mustAcquire(t, s, ledger.Arm)
+	for range 6 {
+		s.Advance(life / 3)
+		is.NoErr(s.Heartbeat(t.Context(), g.Epoch))
+	}
+	_, err := s.Acquire(t.Context(), ask(ledger.Arm))
+	is.True(errors.Is(err, ledger.ErrTaken))
+}
+
+func marks(t *testing.T, is *is.I, s Subject) {
+	g := mustAcquire(t, s, ledger.Wake)
+	_, err := s.Acquire(t.Context(), ask(ledger.Wake))
+	is.True(errors.Is(err, ledger.ErrTaken))
+	is.True(errors.Is(s.Release(t.Context(), g.Epoch, g.Plan, true), ledger.ErrAsked))
+	is.NoErr(s.Heartbeat(t.Context(), g.Epoch)) // it still holds the lease
+	is.NoErr(s.Clear(t.Context(), g.Epoch))
+	is.NoErr(s.Release(t.Context(), g.Epoch, g.Plan, true))
+}
+
+func scheduleMarksNobody(t *testing.T, is *is.I, s Subject) {
+	g := mustAcquire(t, s, ledger.Wake)
+	_, err := s.Acquire(t.Context(), ask(ledger.Schedule))
+	is.True(errors.Is(err, ledger.ErrTaken))
+	is.NoErr(s.Release(t.Context(), g.Epoch, g.Plan, true))
+}
+
+func handOff(t *testing.T, is *is.I, s Subject) {
+	g := mustAcquire(t, s, ledger.Wake)
+	asked, err := s.HandOff(t.Context(), g.Epoch, g.Plan, true)
+	is.NoErr(err)
+	is.True(!asked)
+	g = mustAcquire(t, s, ledger.Continue)
+	_, err = s.Acquire(t.Context(), ask(ledger.Wake))
+	is.True(errors.Is(err, ledger.ErrTaken))
+	asked, err = s.HandOff(t.Context(), g.Epoch, g.Plan, true)
+	is.NoErr(err)
+	is.True(asked)
+	mustAcquire(t, s, ledger.Continue)
+}
+
+func oldEpoch(t *testing.T, is *is.I, s Subject) {
+	ctx := t.Context()
+	old := mustAcquire(t, s, ledger.Arm)
+	_, err := s.Receive(ctx, old.Epoch, entry("a"))
+	is.NoErr(err)
+	s.Advance(2 * life)
+	now := mustAcquire(t, s, ledger.Arm)
+	writes := map[string]func(epoch int64) error{
+		"heartbeat":  func(e int64) error { return s.Heartbeat(ctx, e) },
+		"clear":      func(e int64) error { return s.Clear(ctx, e) },
+		"release":    func(e int64) error { return s.Release(ctx, e, ledger.Plan{}, true) },
+		"hand-off":   func(e int64) error { _, err := s.HandOff(ctx, e, ledger.Plan{}, true); return err },
+		"handshaken": func(e int64) error { return s.SetHandshaken(ctx, e, "gw") },
+		"disable":    func(e int64) error { return s.Disable(ctx, e, "4401") },
+		"fresh id":   func(e int64) error { _, err := s.TakeFreshID(ctx, e); return err },
+		"receive":    func(e int64) error { _, err := s.Receive(ctx, e, entry("b")); return err },
+		"start":      func(e int64) error { return s.Start(ctx, e, "a", ledger.Running) },
+		"keep":       func(e int64) error { return s.Keep(ctx, e, "a", []json.RawMessage{[]byte(`{}`)}) },
+		"confirm":    func(e int64) error { return s.Confirm(ctx, e, "a", 0, "ok") },
+		"fail":       func(e int64) error { return s.Fail(ctx, e, "a", "boom", true) },
+		"finish":     func(e int64) error { return s.Finish(ctx, e, "a") },
+		"recover":    func(e int64) error { _, err := s.Recover(ctx, e); return err },
+	}
+	for name, write := range writes {
+		if err := write(old.Epoch); !errors.Is(err, ledger.ErrLost) {
+			t.Errorf("%s under an old epoch: %v, want ErrLost", name, err)
+		}
+	}
+	entries, err := s.Recover(ctx, now.Epoch)
+	is.NoErr(err)
+	is.Equal(len(entries), 1)
+	is.Equal(entries[0].State, ledger.New)
+	is.NoErr(s.Clear(ctx, now.Epoch))
+	is.NoErr(s.Release(ctx, now.Epoch, now.Plan, true))
+	is.True(errors.Is(s.Heartbeat(ctx, now.Epoch), ledger.ErrLost)) // given back is lost, too
+}
+
+func schedule(t *testing.T, is *is.I, s Subject) {
+	g := mustAcquire(t, s, ledger.Schedule) // the first firing arms
+	plan := ledger.Plan{At: time.Now().Add(20 * time.Minute), Every: 20 * time.Minute}
+	is.NoErr(s.Release(t.Context(), g.Epoch, plan, false))
+	s.Advance(15 * time.Minute)
+	_, err := s.Acquire(t.Context(), ask(ledger.Schedule))
+	is.True(errors.Is(err, ledger.ErrNotDue))
+	s.Advance(90 * time.Second)
+	g = mustAcquire(t, s, ledger.Schedule)
+	is.Equal(g.Plan.Every, plan.Every)
+	is.True(g.Plan.At.Sub(plan.At).Abs() < time.Second)
+}
+
+func scheduleAfterDeath(t *testing.T, is *is.I, s Subject) {
+	g := mustAcquire(t, s, ledger.Arm)
+	is.NoErr(s.Release(t.Context(), g.Epoch, ledger.Plan{At: time.Now().Add(24 * time.Hour), Every: time.Hour}, false))
+	g = mustAcquire(t, s, ledger.Arm)
+	s.Advance(2 * life)
+	is.True(mustAcquire(t, s, ledger.Schedule).Epoch > g.Epoch)
+}
+
+func budget(t *testing.T, is *is.I, s Subject) {
+	plan := ledger.Plan{At: time.Now().Add(24 * time.Hour), Every: time.Hour}
+	look := func() error {
+		g, err := s.Acquire(t.Context(), ask(ledger.Wake))
+		if err != nil {
+			return err
+		}
+		return s.Release(t.Context(), g.Epoch, plan, false)
+	}
+	for range ledger.Tokens {
+		is.NoErr(look())
+	}
+	is.True(errors.Is(look(), ledger.ErrNotDue)) // the budget is spent
+	// The poke was only marked: the schedule's next firing is a sweep, due or not.
+	g := mustAcquire(t, s, ledger.Schedule)
+	is.NoErr(s.Clear(t.Context(), g.Epoch))
+	is.NoErr(s.Release(t.Context(), g.Epoch, plan, false))
+	s.Advance(ledger.Refill + time.Second)
+	is.NoErr(look()) // one token is back
+	is.True(errors.Is(look(), ledger.ErrNotDue))
+}
+
+func budgetBack(t *testing.T, is *is.I, s Subject) {
+	for range 3 {
+		for i := range ledger.Tokens {
+			g := mustAcquire(t, s, ledger.Wake)
+			is.NoErr(s.Release(t.Context(), g.Epoch, g.Plan, i == ledger.Tokens-1))
+		}
+	}
+}
+
+func disabled(t *testing.T, is *is.I, s Subject) {
+	g := mustAcquire(t, s, ledger.Wake)
+	is.NoErr(s.Disable(t.Context(), g.Epoch, "4401 unauthorized"))
+	is.NoErr(s.Release(t.Context(), g.Epoch, g.Plan, true))
+	for _, r := range []ledger.Reason{ledger.Wake, ledger.Schedule, ledger.Arm, ledger.Continue} {
+		_, err := s.Acquire(t.Context(), ask(r))
+		is.True(errors.Is(err, ledger.ErrDisabled))
+	}
+	standing, err := s.Standing(t.Context())
+	is.NoErr(err)
+	is.True(standing.Disabled)
+	is.True(!standing.DisabledAt.IsZero())
+	is.Equal(standing.DisabledBy, "4401 unauthorized")
+	is.NoErr(s.Enable(t.Context()))
+	is.True(!mustAcquire(t, s, ledger.Wake).Standing.Disabled)
+}
+
+func handshaken(t *testing.T, is *is.I, s Subject) {
+	g := mustAcquire(t, s, ledger.Wake)
+	is.Equal(g.Standing.Handshaken, "")
+	is.NoErr(s.SetHandshaken(t.Context(), g.Epoch, "gw-1"))
+	is.NoErr(s.Release(t.Context(), g.Epoch, g.Plan, true))
+	is.Equal(mustAcquire(t, s, ledger.Wake).Standing.Handshaken, "gw-1")
+}
+
+func freshIDs(t *testing.T, is *is.I, s Subject) {
+	g := mustAcquire(t, s, ledger.Arm)
+	taken := 0
+	for range 24 * 2 { // every half hour of a day
+		ok, err := s.TakeFreshID(t.Context(), g.Epoch)
+		is.NoErr(err)
+		if ok {
+			taken++
+		}
+		s.Advance(30 * time.Minute)
+	}
+	is.Equal(taken, 10)
+	s.Advance(24 * time.Hour)
+	ok, err := s.TakeFreshID(t.Context(), g.Epoch)
+	is.NoErr(err)
+	is.True(ok)
+}
+
+func entry(key string) ledger.Entry {
+	return ledger.Entry{Key: key, State: ledger.New, Body: json.RawMessage(`{"k":"` + key + `"}`)}
+}
+
+func receive(t *testing.T, is *is.I, s Subject) {
+	g := mustAcquire(t, s, ledger.Arm)
+	found := func() ledger.State {
+		t.Helper()
+		state, err := s.Receive(t.Context(), g.Epoch, entry("a"))
+		is.NoErr(err)
+		return state
+	}
+	is.Equal(found(), ledger.State(""))
+	is.Equal(found(), ledger.New)
+	is.NoErr(s.Start(t.Context(), g.Epoch, "a", ledger.Running))
+	is.Equal(found(), ledger.Running)
+	is.NoErr(s.Finish(t.Context(), g.Epoch, "a"))
+	is.Equal(found(), ledger.Finished)
+}
+
+func keep(t *testing.T, is *is.I, s Subject) {
+	ctx := t.Context()
+	g := mustAcquire(t, s, ledger.Arm)
+	_, err := s.Receive(ctx, g.Epoch, entry("a"))
+	is.NoErr(err)
+	is.NoErr(s.Start(ctx, g.Epoch, "a", ledger.Running))
+	is.NoErr(s.Keep(ctx, g.Epoch, "a", []json.RawMessage{[]byte(`{"op":"send"}`), []byte(`{"op":"react"}`)}))
+	is.NoErr(s.Confirm(ctx, g.Epoch, "a", 0, "ok"))
+	entries, err := s.Recover(ctx, g.Epoch)
+	is.NoErr(err)
+	is.Equal(len(entries), 1)
+	e := entries[0]
+	is.Equal(e.State, ledger.Running)
+	is.Equal(string(e.Body), `{"k":"a"}`)
+	is.Equal(len(e.Actions), 2)
+	is.Equal(string(e.Actions[1]), `{"op":"react"}`)
+	is.Equal(e.Done, []string{"ok", ""})
+}
+
+func dead(t *testing.T, is *is.I, s Subject) {
+	ctx := t.Context()
+	g := mustAcquire(t, s, ledger.Arm)
+	_, err := s.Receive(ctx, g.Epoch, entry("a"))
+	is.NoErr(err)
+	is.NoErr(s.Fail(ctx, g.Epoch, "a", "agent: 500", false))
+	entries, err := s.Recover(ctx, g.Epoch)
+	is.NoErr(err)
+	is.Equal(entries[0].Attempts, 1)
+	is.Equal(entries[0].Error, "agent: 500")
+	is.NoErr(s.Fail(ctx, g.Epoch, "a", "agent: 500", true))
+	entries, err = s.Recover(ctx, g.Epoch)
+	is.NoErr(err)
+	is.Equal(len(entries), 0)
+	state, err := s.Receive(ctx, g.Epoch, entry("a"))
+	is.NoErr(err)
+	is.Equal(state, ledger.Dead)
+}
+
+func recovery(t *testing.T, is *is.I, s Subject) {
+	ctx := t.Context()
+	g := mustAcquire(t, s, ledger.Arm)
+	for i := range 300 {
+		e := entry(fmt.Sprint("m", i))
+		e.Seq = int64(i)
+		_, err := s.Receive(ctx, g.Epoch, e)
+		is.NoErr(err)
+		if i%3 != 0 {
+			is.NoErr(s.Finish(ctx, g.Epoch, fmt.Sprint("m", i)))
+		}
+		if i == 150 { // arrival order holds across runs
+			_, err := s.HandOff(ctx, g.Epoch, g.Plan, true)
+			is.NoErr(err)
+			g = mustAcquire(t, s, ledger.Continue)
+		}
+	}
+	entries, err := s.Recover(context.WithoutCancel(ctx), g.Epoch)
+	is.NoErr(err)
+	is.Equal(len(entries), 100)
+	for i, e := range entries {
+		is.Equal(e.Key, fmt.Sprint("m", 3*i))
+	}
+}
+
+func deadOnArrival(t *testing.T, is *is.I, s Subject) {
+	g := mustAcquire(t, s, ledger.Arm)
+	e := ledger.Entry{Key: "a", State: ledger.Dead, Error: "too large"}
+	state, err := s.Receive(t.Context(), g.Epoch, e)
+	is.NoErr(err)
+	is.Equal(state, ledger.State(""))
+	entries, err := s.Recover(t.Context(), g.Epoch)
+	is.NoErr(err)
+	is.Equal(len(entries), 0)
+	state, err = s.Receive(t.Context(), g.Epoch, e)
+	is.NoErr(err)
+	is.Equal(state, ledger.Dead)
+}
+
+func arrivalOrder(t *testing.T, is *is.I, s Subject) {
+	ctx := t.Context()
+	g := mustAcquire(t, s, ledger.Arm)
+	put := func(key string, seq int64) {
+		t.Helper()
+		e := entry(key)
+		e.Seq = seq
+		_, err := s.Receive(ctx, g.Epoch, e)
+		is.NoErr(err)
+	}
+	put("c", 3)
+	put("a", 1)
+	put("b", 2)
+	_, err := s.HandOff(ctx, g.Epoch, g.Plan, true)
+	is.NoErr(err)
+	g = mustAcquire(t, s, ledger.Continue)
+	put("e", 2)
+	put("d", 1) // an earlier epoch comes first, whatever the numbers
+	entries, err := s.Recover(ctx, g.Epoch)
+	is.NoErr(err)
+	var keys string
+	for _, e := range entries {
+		keys += e.Key
+	}
+	is.Equal(keys, "abcde")
+}

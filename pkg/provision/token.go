@@ -1,0 +1,137 @@
+package provision
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/oauth2"
+	"golang.org/x/oauth2/clientcredentials"
+
+	"github.com/dormouse-relay/dormouse/pkg/relay"
+)
+
+// TokenSource gives the identity token that provisioning takes as its bearer. It may be asked from several goroutines.
+type TokenSource interface {
+	Token(ctx context.Context) (relay.Secret, error)
+}
+
+// StaticToken is a TokenSource for a token that somebody else looks after.
+func StaticToken(token relay.Secret) TokenSource { return static{token} }
+
+type static struct{ token relay.Secret }
+
+func (s static) Token(context.Context) (relay.Secret, error) {
+	if !s.token.Usable() {
+		return relay.Secret{}, errors.New("provision: the identity token is empty or blank: set one")
+	}
+	return s.token, nil
+}
+
+// ClientCredentials is a TokenSource that asks an identity provider by the OAuth 2.0 client-credentials grant, the
+// credentials in the form body (section 14). A token that says when it ends is kept until shortly before. Not to be
+// copied or changed once used.
+type ClientCredentials struct {
+	TokenURL     string       // https, or http for loopback
+	ClientID     string       // required, like ClientSecret
+	ClientSecret relay.Secret // sent as it is
+	Scope        string       // empty leaves it out
+	NetDial      relay.DialFunc
+	Timeout      time.Duration // of a request, answer included; default 15 s
+
+	mu   sync.Mutex
+	kept *oauth2.Token
+}
+
+// Token returns the kept token, or asks for a new one. A refusal of the identity provider is not a *StatusError: that
+// says what the connector thinks.
+func (c *ClientCredentials) Token(ctx context.Context) (relay.Secret, error) {
+	endpoint, err := c.check()
+	if err != nil {
+		return relay.Secret{}, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.kept.Valid() && !c.kept.Expiry.IsZero() {
+		return relay.NewSecret(c.kept.AccessToken), nil
+	}
+	token, err := c.ask(ctx, endpoint)
+	if err != nil {
+		return relay.Secret{}, err
+	}
+	c.kept = token
+	return relay.NewSecret(token.AccessToken), nil
+}
+
+func (c *ClientCredentials) check() (*url.URL, error) {
+	switch {
+	case c.ClientID == "" && c.ClientSecret.Usable():
+		return nil, errors.New("provision: a client secret without a client id: set both")
+	case c.ClientID != "" && !c.ClientSecret.Usable():
+		return nil, errors.New("provision: a client id without a client secret: set both")
+	case c.ClientID == "":
+		return nil, errors.New("provision: no client id and no client secret: set both")
+	}
+	endpoint, err := url.Parse(c.TokenURL)
+	if err != nil || endpoint.Hostname() == "" || endpoint.User != nil {
+		return nil, errors.New("provision: the token URL cannot be used: want https://host/path without user or password")
+	}
+	if endpoint.Scheme != "https" && (endpoint.Scheme != "http" || !loopback(endpoint.Hostname())) {
+		return nil, errors.New("provision: the token URL must be https: plain http is for loopback only")
+	}
+	return endpoint, nil
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
+}
+
+func (c *ClientCredentials) ask(ctx context.Context, endpoint *url.URL) (*oauth2.Token, error) {
+	limit := c.Timeout
+	if limit == 0 {
+		limit = defaultTimeout
+	}
+	limited, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	client := newHTTPClient(c.NetDial)
+	defer client.CloseIdleConnections()
+
+	grant := clientcredentials.Config{
+		ClientID:     c.ClientID,
+		ClientSecret: c.ClientSecret.Reveal(),
+		TokenURL:     endpoint.String(),
+		AuthStyle:    oauth2.AuthStyleInParams,
+	}
+	if c.Scope != "" {
+		grant.Scopes = []string{c.Scope}
+	}
+	act := "provision: identity provider " + origin(endpoint)
+	token, err := grant.Token(context.WithValue(limited, oauth2.HTTPClient, client))
+	refused, isRefused := errors.AsType[*oauth2.RetrieveError](err)
+	_, isNetwork := errors.AsType[*url.Error](err)
+	switch {
+	case isRefused:
+		// Not wrapped: it holds the whole answer.
+		text := fmt.Sprintf("%s: HTTP %d: no token given: check the client id, secret and scope",
+			act, refused.Response.StatusCode)
+		if words := sanitize(refused.ErrorCode+" "+refused.ErrorDescription, c.ClientSecret); words != "" {
+			text += fmt.Sprintf(" (it says: %s)", words)
+		}
+		return nil, errors.New(text)
+	case err != nil && limited.Err() != nil: // of an error while the answer is read, oauth2 keeps only the text
+		return nil, netFault(ctx, act, limit, limited.Err(), c.ClientSecret)
+	case isNetwork:
+		return nil, netFault(ctx, act, limit, err, c.ClientSecret)
+	case err != nil || strings.TrimSpace(token.AccessToken) == "":
+		// Not wrapped: it may quote the answer.
+		return nil, errors.New(act + ": the answer is cut off or holds no token: " +
+			"want a JSON object whose access_token is a string that is not blank")
+	}
+	return token, nil
+}

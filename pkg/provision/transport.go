@@ -1,0 +1,125 @@
+package provision
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/dormouse-relay/dormouse/pkg/relay"
+)
+
+const (
+	maxMessage   = 200 // characters of the other side's words in an error
+	maxRedirects = 3
+)
+
+// newHTTPClient makes a client that carries credentials: HTTP/1.1, no proxy, no redirect to another origin. Whoever
+// makes one closes its idle connections.
+func newHTTPClient(dial relay.DialFunc) *http.Client {
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	return &http.Client{
+		Transport: dormouse{&http.Transport{
+			DialContext:        dial,
+			DialTLSContext:     dial,
+			Protocols:          &protocols,
+			DisableCompression: true,
+		}},
+		CheckRedirect: sameOrigin,
+	}
+}
+
+// dormouse names the program in each request, those of oauth2 included.
+type dormouse struct{ *http.Transport }
+
+func (t dormouse) RoundTrip(req *http.Request) (*http.Response, error) {
+	req = req.Clone(req.Context())
+	req.Header.Set("User-Agent", "dormouse")
+	return t.Transport.RoundTrip(req)
+}
+
+// sameOrigin lets a redirect pass if it repeats the request as it was, to the origin that it was meant for.
+func sameOrigin(req *http.Request, via []*http.Request) error {
+	from, to := origin(via[0].URL), origin(req.URL)
+	status := req.Response.StatusCode
+	switch {
+	case from != to:
+		return fmt.Errorf("redirect to %s refused: a credential stays with the origin that it is for; "+
+			"if the service has moved there, set its new URL", to)
+	case status != http.StatusTemporaryRedirect && status != http.StatusPermanentRedirect:
+		return fmt.Errorf("redirect with HTTP %d refused: only 307 and 308 repeat a POST; set the final URL", status)
+	case len(via) > maxRedirects:
+		return fmt.Errorf("more than %d redirects: set the final URL", maxRedirects)
+	}
+	return nil
+}
+
+// origin is scheme, host and port of u, the default port written out.
+func origin(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	return u.Scheme + "://" + net.JoinHostPort(strings.ToLower(u.Hostname()), port)
+}
+
+// netFault explains why no answer was read. The URL that net/http puts into its errors is left out: after a redirect
+// it is the other side's, and may be anything.
+func netFault(ctx context.Context, act string, limit time.Duration, err error, secrets ...relay.Secret) error {
+	if wrapped, ok := errors.AsType[*url.Error](err); ok {
+		err = wrapped.Err
+	}
+	timeout, ok := errors.AsType[net.Error](err)
+	switch {
+	case ctx.Err() != nil:
+		return fmt.Errorf("%s: given up: %w", act, context.Cause(ctx))
+	case ok && timeout.Timeout():
+		return fmt.Errorf("%s: no whole answer within %v: try again, or check that it can be reached: %w",
+			act, limit, context.DeadlineExceeded)
+	}
+	return &fault{act + ": " + redact(err.Error(), secrets), err}
+}
+
+// fault gives an error from below a text without secrets: net/http quotes what it cannot parse.
+type fault struct {
+	text  string
+	cause error
+}
+
+func (e *fault) Error() string { return e.text }
+func (e *fault) Unwrap() error { return e.cause }
+
+func redact(text string, secrets []relay.Secret) string {
+	for _, secret := range secrets {
+		if secret.Usable() {
+			text = strings.ReplaceAll(text, secret.Reveal(), secret.String())
+			text = strings.ReplaceAll(text, url.QueryEscape(secret.Reveal()), secret.String())
+		}
+	}
+	return text
+}
+
+// sanitize makes the other side's words fit for an error text: no secret echoed, one printable line, cut short.
+func sanitize(text string, secrets ...relay.Secret) string {
+	text = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, redact(text, secrets))
+	return cut(strings.Join(strings.Fields(text), " "), maxMessage)
+}
+
+// cut shortens text to limit characters.
+func cut(text string, limit int) string {
+	if runes := []rune(text); len(runes) > limit {
+		return string(runes[:limit])
+	}
+	return text
+}

@@ -1,0 +1,401 @@
+package config_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/matryer/is"
+
+	"github.com/dormouse-relay/dormouse/internal/config"
+	"github.com/dormouse-relay/dormouse/pkg/relay"
+)
+
+const canary = "canary-5ecret"
+
+// environ is the least that drain needs, and more.
+func environ(more map[string]string) map[string]string {
+	all := map[string]string{"GATEWAY_RELAY_URL": "https://connector.example", "AWS_LAMBDA_FUNCTION_NAME": "drain"}
+	maps.Copy(all, more)
+	return all
+}
+
+func TestDefaults(t *testing.T) {
+	is := is.New(t)
+	got, err := config.Drain(environ(nil))
+	is.NoErr(err)
+	is.Equal(len(got.Warnings), 1) // no identity
+	got.Warnings = nil
+	is.Equal(got, config.DrainSettings{
+		URL:             "https://connector.example",
+		GatewayID:       "gw-drain",
+		Identities:      []relay.Identity{{Platform: "relay"}},
+		Identity:        config.IdentityNone,
+		Agent:           "echo",
+		AgentTimeout:    5 * time.Minute,
+		Concurrency:     8,
+		MaxAttempts:     3,
+		OutboundTimeout: 75 * time.Second,
+		Stop:            "/stop",
+		IdleAfter:       20 * time.Second,
+		PokeCooldown:    65 * time.Second,
+		SecondLook:      500 * time.Millisecond,
+		Sweep:           5 * time.Minute,
+		SweepMax:        time.Hour,
+		Lease:           30 * time.Second,
+		HandoffMargin:   30 * time.Second,
+		MaxHandoffs:     12,
+		FunctionName:    "drain",
+		LogLevel:        slog.LevelInfo,
+	})
+	wake, err := config.Wake(map[string]string{"DORMOUSE_DRAIN_FUNCTION": "stack-drain"})
+	is.NoErr(err)
+	is.Equal(wake, config.WakeSettings{DrainFunction: "stack-drain", LogLevel: slog.LevelInfo})
+}
+
+func TestEverythingSet(t *testing.T) {
+	is := is.New(t)
+	all := map[string]string{
+		"GATEWAY_RELAY_URL": " wss://connector.example/relay// ", "GATEWAY_RELAY_ID": "gw-1",
+		"GATEWAY_RELAY_INSTANCE_ID": "inst", "GATEWAY_RELAY_WAKE_URL": "https://wake.example/w/x",
+		"GATEWAY_RELAY_ENDPOINT": "https://in.example", "GATEWAY_RELAY_ROUTE_KEYS": "a, b,,",
+		"GATEWAY_RELAY_DISPLAY_NAME": "Dory",
+		"GATEWAY_RELAY_PLATFORMS":    "discord,slack", "GATEWAY_RELAY_BOT_IDS": `{"discord":{"botId":"1"},"slack":{"botId":"2"}}`,
+		"GATEWAY_RELAY_PLATFORM": "telegram", "GATEWAY_RELAY_BOT_ID": "3",
+		"GATEWAY_RELAY_IDENTITY": "oidc", "GATEWAY_RELAY_IDENTITY_TOKEN": "",
+		"GATEWAY_RELAY_IDP_TOKEN_URL": "https://idp.example/token", "GATEWAY_RELAY_IDP_CLIENT_ID": "client",
+		"GATEWAY_RELAY_IDP_CLIENT_SECRET": " s ", "GATEWAY_RELAY_IDP_SCOPE": "relay provision", "GATEWAY_RELAY_SECRET": " ",
+		"DORMOUSE_ALLOW_ENV_SECRETS": "1", "DORMOUSE_AGENT": "http://127.0.0.1:8080/turn", "DORMOUSE_AGENT_TIMEOUT": "1m",
+		"DORMOUSE_CONCURRENCY": "2", "DORMOUSE_MAX_ATTEMPTS": "1", "DORMOUSE_OUTBOUND_TIMEOUT": "1s",
+		"DORMOUSE_STOP": "/halt", "DORMOUSE_APOLOGY": "Sorry, that did not work.", "DORMOUSE_PASSTHROUGH": "off",
+		"DORMOUSE_IDLE_AFTER": "2s", "DORMOUSE_EMPTY_AFTER": "1500ms", "DORMOUSE_POKE_COOLDOWN": "0s",
+		"DORMOUSE_SECOND_LOOK": "0", "DORMOUSE_SWEEP": "2m", "DORMOUSE_SWEEP_MAX": "2m", "DORMOUSE_LEASE": "9s",
+		"DORMOUSE_HANDOFF_MARGIN": "3s", "DORMOUSE_MAX_HANDOFFS": "0", "DORMOUSE_LOG_LEVEL": "debug",
+		"AWS_LAMBDA_FUNCTION_NAME": "drain",
+	}
+	got, err := config.Drain(all)
+	is.NoErr(err)
+	is.Equal(got, config.DrainSettings{
+		URL: "wss://connector.example/relay", GatewayID: "gw-1", InstanceID: "inst", WakeURL: "https://wake.example/w/x",
+		Endpoint: "https://in.example", RouteKeys: []string{"a", "b"}, DisplayName: "Dory",
+		Identities: []relay.Identity{{Platform: "discord", BotID: "1"}, {Platform: "slack", BotID: "2"}},
+		Identity:   config.IdentityOIDC, IDPTokenURL: "https://idp.example/token", IDPClientID: "client",
+		IDPClientSecret: relay.NewSecret(" s "), IDPScope: "relay provision",
+		Agent: "http://127.0.0.1:8080/turn", AgentTimeout: time.Minute, Concurrency: 2, MaxAttempts: 1,
+		OutboundTimeout: time.Second, Stop: "/halt", Apology: "Sorry, that did not work.",
+		IdleAfter: 2 * time.Second, EmptyAfter: 1500 * time.Millisecond, Sweep: 2 * time.Minute, SweepMax: 2 * time.Minute,
+		Lease: 9 * time.Second, HandoffMargin: 3 * time.Second, FunctionName: "drain", LogLevel: slog.LevelDebug,
+	})
+	for _, name := range config.DrainVariables() { // the test leaves none out
+		_, ok := all[name]
+		is.True(ok)
+		is.True(!slices.Contains(config.UnsupportedVariables(), name))
+	}
+	is.Equal(config.WakeVariables(), []string{"DORMOUSE_DRAIN_FUNCTION", "DORMOUSE_LOG_LEVEL"})
+}
+
+func TestIdentityVectors(t *testing.T) {
+	// The reference no longer reads the older single variables; the design says that we do.
+	differs := map[string][]relay.Identity{
+		"the older single variables are no longer read by the reference": {{Platform: "discord", BotID: "app-1"}},
+	}
+	raw, err := os.ReadFile("testdata/identities.json")
+	is.New(t).NoErr(err)
+	var vectors struct {
+		Cases []struct {
+			Env        map[string]string
+			Identities []struct {
+				Platform string
+				BotID    string `json:"bot_id"`
+			}
+			Note string
+		}
+	}
+	is.New(t).NoErr(json.Unmarshal(raw, &vectors))
+	is.New(t).True(len(vectors.Cases) > 10)
+	for _, tt := range vectors.Cases {
+		t.Run(tt.Note, func(t *testing.T) {
+			is := is.New(t)
+			got, err := config.Drain(environ(tt.Env))
+			is.NoErr(err)
+			want := differs[tt.Note]
+			if want == nil {
+				for _, identity := range tt.Identities {
+					want = append(want, relay.Identity{Platform: identity.Platform, BotID: identity.BotID})
+				}
+			}
+			is.Equal(got.Identities, want)
+		})
+	}
+}
+
+func TestIdentitiesThatLookLikeMistakes(t *testing.T) {
+	tests := map[string]struct {
+		environ map[string]string
+		want    []relay.Identity
+		warning string
+	}{
+		"map is no JSON": {
+			map[string]string{"GATEWAY_RELAY_PLATFORMS": "relay", "GATEWAY_RELAY_BOT_IDS": "{" + canary},
+			[]relay.Identity{{Platform: "relay"}}, "GATEWAY_RELAY_BOT_IDS is not a JSON object",
+		},
+		"map is null": {
+			map[string]string{"GATEWAY_RELAY_BOT_IDS": "null"},
+			[]relay.Identity{{Platform: "relay"}}, "GATEWAY_RELAY_BOT_IDS is not a JSON object",
+		},
+		"names differ": {
+			map[string]string{"GATEWAY_RELAY_PLATFORMS": "Discord", "GATEWAY_RELAY_BOT_IDS": `{"discord":{"botId":"1"}}`},
+			[]relay.Identity{{Platform: "Discord"}}, `no bot id for platform "Discord"`,
+		},
+		"bot id is of no use": {
+			map[string]string{"GATEWAY_RELAY_PLATFORMS": "discord", "GATEWAY_RELAY_BOT_IDS": `{"discord":{"botId":true}}`},
+			[]relay.Identity{{Platform: "discord"}}, `no bot id for platform "discord"`,
+		},
+		"one bot for two platforms": {
+			map[string]string{"GATEWAY_RELAY_PLATFORMS": "discord,slack", "GATEWAY_RELAY_BOT_ID": "1"},
+			[]relay.Identity{{Platform: "discord"}, {Platform: "slack"}}, "GATEWAY_RELAY_BOT_ID is not used",
+		},
+		"one of each form": {
+			map[string]string{"GATEWAY_RELAY_PLATFORMS": "slack", "GATEWAY_RELAY_PLATFORM": "discord", "GATEWAY_RELAY_BOT_ID": "1"},
+			[]relay.Identity{{Platform: "slack", BotID: "1"}}, "",
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			is := is.New(t)
+			tt.environ["GATEWAY_RELAY_SECRET"], tt.environ["GATEWAY_RELAY_ID"] = "s", "gw-1"
+			tt.environ["DORMOUSE_ALLOW_ENV_SECRETS"] = "1"
+			got, err := config.Drain(environ(tt.environ))
+			is.NoErr(err)
+			is.Equal(got.Identities, tt.want)
+			warnings := strings.Join(got.Warnings, "\n")
+			is.True(strings.Contains(warnings, tt.warning))
+			is.Equal(warnings == "", tt.warning == "")
+			is.True(!strings.Contains(warnings, canary))
+		})
+	}
+}
+
+func TestIdentityIsChosenByWhatIsSet(t *testing.T) {
+	oidc := map[string]string{
+		"GATEWAY_RELAY_IDP_TOKEN_URL": "https://idp.example", "GATEWAY_RELAY_IDP_CLIENT_ID": "id",
+		"GATEWAY_RELAY_IDP_CLIENT_SECRET": "s",
+	}
+	token := map[string]string{"GATEWAY_RELAY_IDENTITY_TOKEN": " t\n"}
+	blank := map[string]string{"GATEWAY_RELAY_SECRET": " ", "GATEWAY_RELAY_IDENTITY_TOKEN": "\t"}
+	pinned := map[string]string{"GATEWAY_RELAY_SECRET": "s", "GATEWAY_RELAY_ID": "gw-1"}
+	merge := func(parts ...map[string]string) map[string]string {
+		all := map[string]string{}
+		for _, part := range parts {
+			maps.Copy(all, part)
+		}
+		return all
+	}
+	tests := map[string]struct {
+		environ  map[string]string
+		want     config.Identity
+		warnings int
+	}{
+		"nothing":         {nil, config.IdentityNone, 1},
+		"blank":           {blank, config.IdentityNone, 1},
+		"token":           {token, config.IdentityEnv, 0},
+		"client":          {oidc, config.IdentityOIDC, 0},
+		"both":            {merge(oidc, token), config.IdentityOIDC, 1},
+		"both, env asked": {merge(oidc, token, map[string]string{"GATEWAY_RELAY_IDENTITY": "env"}), config.IdentityEnv, 0},
+		"pinned":          {pinned, config.IdentityPinned, 0},
+		"pinned and more": {merge(pinned, oidc), config.IdentityPinned, 1},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			is := is.New(t)
+			all := environ(tt.environ)
+			all["DORMOUSE_ALLOW_ENV_SECRETS"] = "1"
+			got, err := config.Drain(all)
+			is.NoErr(err)
+			is.Equal(got.Identity, tt.want)
+			is.Equal(len(got.Warnings), tt.warnings)
+			if got.Identity == config.IdentityEnv {
+				is.Equal(got.IdentityToken.Reveal(), "t") // no blanks around it
+			}
+		})
+	}
+}
+
+func TestPlainConnectorIsWarnedOf(t *testing.T) {
+	for url, want := range map[string]bool{
+		"http://connector.example": true, "ws://10.0.0.1/relay": true, "https://connector.example": false,
+		"http://127.0.0.1:8080": false, "ws://localhost": false, "http://[::1]:1": false,
+	} {
+		is := is.New(t)
+		got, err := config.Drain(environ(map[string]string{"GATEWAY_RELAY_URL": url}))
+		is.NoErr(err)
+		is.Equal(strings.Contains(strings.Join(got.Warnings, "\n"), "GATEWAY_RELAY_URL is not encrypted"), want)
+	}
+}
+
+func TestEachFaultNamesItsVariable(t *testing.T) {
+	secret := func(name string) map[string]string { return map[string]string{name: canary} }
+	allowed := func(name, value string) map[string]string {
+		return map[string]string{name: value, "DORMOUSE_ALLOW_ENV_SECRETS": "1"}
+	}
+	tests := []struct {
+		environ map[string]string // the first name is the variable that is named, if name is empty
+		name    string
+		want    string
+	}{
+		{map[string]string{"GATEWAY_RELAY_URL": " "}, "", "is not set; want the connector's base URL"},
+		{map[string]string{"GATEWAY_RELAY_URL": "connector.example"}, "", "is not a URL with a host"},
+		{map[string]string{"GATEWAY_RELAY_URL": "https://connector.example:" + canary}, "", "is not a URL with a host"},
+		{map[string]string{"GATEWAY_RELAY_URL": "ftp://connector.example"}, "", "another scheme than https, wss, http, ws"},
+		{map[string]string{"GATEWAY_RELAY_URL": "HTTPS://connector.example"}, "", "in small letters"},
+		{map[string]string{"GATEWAY_RELAY_URL": "https://u:" + canary + "@connector.example"}, "", "user or password"},
+		{map[string]string{"GATEWAY_RELAY_URL": "https://connector.example/?key=" + canary}, "", "a query or a fragment"},
+		{map[string]string{"GATEWAY_RELAY_WAKE_URL": "/w/" + canary}, "", "is not a URL with a host"},
+		{map[string]string{"AWS_LAMBDA_FUNCTION_NAME": ""}, "GATEWAY_RELAY_ID", "is not set; want an id"},
+		{allowed("GATEWAY_RELAY_SECRET", canary), "GATEWAY_RELAY_ID", "was issued for"},
+		{secret("GATEWAY_RELAY_SECRET"), "", "holds a secret and is refused on Lambda"},
+		{secret("GATEWAY_RELAY_IDENTITY_TOKEN"), "", "set DORMOUSE_ALLOW_ENV_SECRETS to 1"},
+		{secret("GATEWAY_RELAY_IDP_CLIENT_SECRET"), "", "holds a secret and is refused on Lambda"},
+		{map[string]string{"DORMOUSE_ALLOW_ENV_SECRETS": "yes"}, "", "want 1"},
+		{map[string]string{"GATEWAY_RELAY_IDENTITY": "aws"}, "", "aws is not supported by this version"},
+		{map[string]string{"GATEWAY_RELAY_IDENTITY": "secret"}, "", "secret is not supported by this version"},
+		{map[string]string{"GATEWAY_RELAY_IDENTITY": "none"}, "", `is "none"; want oidc or env`},
+		{map[string]string{"GATEWAY_RELAY_IDENTITY": "env"}, "GATEWAY_RELAY_IDENTITY_TOKEN", "is not set although"},
+		{allowed("GATEWAY_RELAY_IDENTITY_TOKEN", canary+" "+canary), "GATEWAY_RELAY_IDENTITY_TOKEN", "want the bare token"},
+		{map[string]string{"GATEWAY_RELAY_IDENTITY": "oidc"}, "GATEWAY_RELAY_IDP_TOKEN_URL", "is not set; want"},
+		{map[string]string{"GATEWAY_RELAY_IDENTITY": "oidc"}, "GATEWAY_RELAY_IDP_CLIENT_ID", "are not set; want both"},
+		{map[string]string{"GATEWAY_RELAY_IDP_CLIENT_ID": "id"}, "GATEWAY_RELAY_IDP_CLIENT_SECRET", "is not set although"},
+		{allowed("GATEWAY_RELAY_IDP_CLIENT_SECRET", canary), "GATEWAY_RELAY_IDP_CLIENT_ID", "is not set although"},
+		{map[string]string{"GATEWAY_RELAY_IDP_TOKEN_URL": "http://idp.example/" + canary}, "", "loopback only"},
+		{map[string]string{"GATEWAY_RELAY_IDP_TOKEN_URL": "idp.example"}, "", "is not a URL with a host"},
+		{map[string]string{"DORMOUSE_AGENT": "lambda:mine"}, "", "lambda: is not supported by this version"},
+		{map[string]string{"DORMOUSE_AGENT": "http://agent.example/" + canary}, "", "loopback only"},
+		{map[string]string{"DORMOUSE_AGENT": "Echo"}, "", "or echo"},
+		{map[string]string{"DORMOUSE_AGENT": "https://" + canary + "@agent.example"}, "", "user or password"},
+		{map[string]string{"DORMOUSE_AGENT_TIMEOUT": "5"}, "", `is "5"; want a duration such as`},
+		{map[string]string{"DORMOUSE_OUTBOUND_TIMEOUT": "-1s"}, "", "is -1s; want a positive duration"},
+		{map[string]string{"DORMOUSE_IDLE_AFTER": "0"}, "", "is 0s; want a positive duration"},
+		{map[string]string{"DORMOUSE_EMPTY_AFTER": "0s"}, "", "is 0s; want a positive duration"},
+		{map[string]string{"DORMOUSE_POKE_COOLDOWN": "-1s"}, "", "want 0 or a positive duration"},
+		{map[string]string{"DORMOUSE_SECOND_LOOK": "soon"}, "", `is "soon"`},
+		{map[string]string{"DORMOUSE_SWEEP": "1d"}, "", `is "1d"`},
+		{map[string]string{"DORMOUSE_SWEEP_MAX": "1m"}, "", "is 1m0s, less than DORMOUSE_SWEEP (5m0s)"},
+		{map[string]string{"DORMOUSE_LEASE": "0s"}, "", "want a positive duration"},
+		{map[string]string{"DORMOUSE_HANDOFF_MARGIN": "0s"}, "", "want a positive duration"},
+		{map[string]string{"DORMOUSE_MAX_HANDOFFS": "-1"}, "", "is -1; want at least 0"},
+		{map[string]string{"DORMOUSE_CONCURRENCY": "0"}, "", "is 0; want at least 1"},
+		{map[string]string{"DORMOUSE_MAX_ATTEMPTS": "many"}, "", `is "many"; want a whole number`},
+		{map[string]string{"DORMOUSE_LOG_LEVEL": "loud"}, "", "want debug, info, warn or error"},
+		{
+			map[string]string{"GATEWAY_RELAY_PLATFORMS": "slack,discord", "DISCORD_ALLOW_BOTS": "all"}, "DISCORD_ALLOW_BOTS",
+			"is not supported by this version",
+		},
+	}
+	for _, name := range config.UnsupportedVariables() {
+		tests = append(tests, struct {
+			environ    map[string]string
+			name, want string
+		}{secret(name), "", "is not supported by this version; u"})
+	}
+	for _, tt := range tests {
+		name := tt.name
+		for only := range tt.environ {
+			if name == "" {
+				name = only
+			}
+		}
+		t.Run(name+" "+tt.want, func(t *testing.T) {
+			is := is.New(t)
+			got, err := config.Drain(environ(tt.environ))
+			is.True(err != nil)
+			line := ""
+			for text := range strings.Lines(err.Error()) {
+				if strings.HasPrefix(text, name+" ") {
+					is.Equal(line, "") // one fault for each variable
+					line = text
+				}
+			}
+			is.True(strings.Contains(line, tt.want))
+			is.True(!strings.Contains(err.Error(), canary))
+			is.Equal(got.URL, relay.BaseURL("")) // nothing half done
+		})
+	}
+}
+
+func TestAllFaultsAreReportedTogether(t *testing.T) {
+	is := is.New(t)
+	_, err := config.Drain(map[string]string{
+		"DORMOUSE_TABLE": "t", "DORMOUSE_LEASE": "x", "DORMOUSE_CONCURRENCY": "x", "GATEWAY_RELAY_SECRET": canary,
+		"AWS_LAMBDA_FUNCTION_NAME": "drain",
+	})
+	is.True(err != nil)
+	is.Equal(strings.Count(err.Error(), "\n"), 5) // the five, and the missing URL
+	_, err = config.Wake(map[string]string{"DORMOUSE_LOG_LEVEL": "x"})
+	is.Equal(err.Error(), `DORMOUSE_LOG_LEVEL is "x"; want debug, info, warn or error`+"\n"+
+		"DORMOUSE_DRAIN_FUNCTION is not set; want the name or ARN of the function that a poke starts")
+	_, err = config.Wake(map[string]string{"DORMOUSE_DRAIN_FUNCTION": "drain me"})
+	is.True(err != nil && strings.Contains(err.Error(), "DORMOUSE_DRAIN_FUNCTION has characters"))
+}
+
+func TestOnlyTheArgumentIsRead(t *testing.T) {
+	is := is.New(t)
+	t.Setenv("GATEWAY_RELAY_URL", "https://connector.example")
+	t.Setenv("DORMOUSE_DRAIN_FUNCTION", "drain")
+	_, err := config.Drain(nil)
+	is.True(err != nil && strings.Contains(err.Error(), "GATEWAY_RELAY_URL is not set"))
+	_, err = config.Wake(map[string]string{})
+	is.True(err != nil && strings.Contains(err.Error(), "DORMOUSE_DRAIN_FUNCTION is not set"))
+}
+
+func TestScrubTakesTheSecretsAway(t *testing.T) {
+	is := is.New(t)
+	names := []string{"GATEWAY_RELAY_SECRET", "GATEWAY_RELAY_IDENTITY_TOKEN", "GATEWAY_RELAY_IDP_CLIENT_SECRET"}
+	for _, name := range names {
+		t.Setenv(name, canary+"="+name)
+	}
+	before := config.Environ()
+	for _, name := range names {
+		is.Equal(before[name], canary+"="+name)
+	}
+	config.Scrub()
+	is.True(!strings.Contains(strings.Join(os.Environ(), "\n"), canary))
+}
+
+func TestSettingsPrintNoSecret(t *testing.T) {
+	is := is.New(t)
+	got, err := config.Drain(environ(map[string]string{
+		"GATEWAY_RELAY_SECRET": canary, "GATEWAY_RELAY_IDENTITY_TOKEN": canary, "GATEWAY_RELAY_IDP_CLIENT_SECRET": canary,
+		"GATEWAY_RELAY_ID": "gw-1", "DORMOUSE_ALLOW_ENV_SECRETS": "1",
+	}))
+	is.NoErr(err)
+	is.True(!strings.Contains(fmt.Sprintf("%v %+v %#v", got, got, got), canary))
+}
+
+func FuzzDrain(f *testing.F) { // whatever is set, it is settings or an error, and no secret shows
+	f.Add("https://connector.example", "discord, slack", `{"discord":{"botId":1},"slack":[]}`, "echo", "20s", "8")
+	f.Add("wss://u:p@connector.example/relay?x#y", ",", `{`, "lambda:x", "-1s", "1e3")
+	f.Add("", "\x00", `{"":{"botId":null}}`, "http://[::1]/", "", "")
+	f.Fuzz(func(t *testing.T, url, platforms, bots, agent, duration, number string) {
+		is := is.New(t)
+		all := map[string]string{
+			"GATEWAY_RELAY_URL": url, "GATEWAY_RELAY_PLATFORMS": platforms, "GATEWAY_RELAY_BOT_IDS": bots,
+			"GATEWAY_RELAY_ID": "gw-1", "GATEWAY_RELAY_SECRET": canary + "1", "GATEWAY_RELAY_IDENTITY_TOKEN": canary + "2\n3",
+			"GATEWAY_RELAY_IDP_CLIENT_SECRET": canary + "4", "DORMOUSE_AGENT": agent, "DORMOUSE_LEASE": duration,
+			"DORMOUSE_CONCURRENCY": number,
+		}
+		got, err := config.Drain(all)
+		if err != nil {
+			is.True(!strings.Contains(err.Error(), canary))
+			return
+		}
+		is.True(got.URL.Dial() != "" && got.URL.Provision() != "")
+		is.True(len(got.Identities) > 0 && got.Lease > 0 && got.Concurrency > 0)
+		is.True(!strings.Contains(strings.Join(got.Warnings, "\n"), canary))
+	})
+}

@@ -1,0 +1,399 @@
+package config
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"net/url"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dormouse-relay/dormouse/pkg/relay"
+)
+
+// Identity says how this gateway shows who it is.
+type Identity string
+
+const (
+	IdentityPinned Identity = "pinned" // GatewayID and Secret are its credentials; nothing is provisioned
+	IdentityOIDC   Identity = "oidc"   // the identity token comes from the client-credentials grant of the IDP fields
+	IdentityEnv    Identity = "env"    // the identity token is IdentityToken
+	IdentityNone   Identity = "none"   // it dials unauthenticated, for development (section 2)
+)
+
+// DrainSettings are the drain function's. Sections named in comments are the contract's.
+type DrainSettings struct {
+	URL         relay.BaseURL `env:"GATEWAY_RELAY_URL"`          // the connector; never empty
+	GatewayID   string        `env:"GATEWAY_RELAY_ID"`           // never empty; by default gw- and FunctionName
+	InstanceID  string        `env:"GATEWAY_RELAY_INSTANCE_ID"`  // forwarded at provision (section 14); may be empty
+	WakeURL     string        `env:"GATEWAY_RELAY_WAKE_URL"`     // likewise; a capability: not to be logged with its path
+	Endpoint    string        `env:"GATEWAY_RELAY_ENDPOINT"`     // likewise
+	RouteKeys   []string      `env:"GATEWAY_RELAY_ROUTE_KEYS"`   // likewise
+	DisplayName string        `env:"GATEWAY_RELAY_DISPLAY_NAME"` // likewise
+
+	Identities []relay.Identity `env:"-"` // fronted platforms, at least one, the first is primary (section 4)
+
+	Identity        Identity     `env:"GATEWAY_RELAY_IDENTITY"`          // never empty
+	Secret          relay.Secret `env:"GATEWAY_RELAY_SECRET"`            // for IdentityPinned
+	IdentityToken   relay.Secret `env:"GATEWAY_RELAY_IDENTITY_TOKEN"`    // for IdentityEnv; without blanks around it
+	IDPTokenURL     string       `env:"GATEWAY_RELAY_IDP_TOKEN_URL"`     // for IdentityOIDC, as the next three
+	IDPClientID     string       `env:"GATEWAY_RELAY_IDP_CLIENT_ID"`     // never empty for IdentityOIDC
+	IDPClientSecret relay.Secret `env:"GATEWAY_RELAY_IDP_CLIENT_SECRET"` // as it came, untrimmed
+	IDPScope        string       `env:"GATEWAY_RELAY_IDP_SCOPE"`         // may be empty
+
+	Agent           string        `env:"DORMOUSE_AGENT" envDefault:"echo"`           // echo, or an https or loopback http URL
+	AgentTimeout    time.Duration `env:"DORMOUSE_AGENT_TIMEOUT" envDefault:"5m"`     // for one turn
+	Concurrency     int           `env:"DORMOUSE_CONCURRENCY" envDefault:"8"`        // turns side by side
+	MaxAttempts     int           `env:"DORMOUSE_MAX_ATTEMPTS" envDefault:"3"`       // tries before a message is dead
+	OutboundTimeout time.Duration `env:"DORMOUSE_OUTBOUND_TIMEOUT" envDefault:"75s"` // wait for an outbound_result
+	Stop            string        `env:"DORMOUSE_STOP" envDefault:"/stop"`           // cancels its session's running turn
+	Apology         string        `env:"DORMOUSE_APOLOGY" envDefault:"off"`          // sent for a dead message; empty when off
+
+	IdleAfter     time.Duration `env:"DORMOUSE_IDLE_AFTER" envDefault:"20s"`     // quiet time before going_idle
+	EmptyAfter    time.Duration `env:"DORMOUSE_EMPTY_AFTER"`                     // 0: 10 s after a wake, 3 s otherwise
+	PokeCooldown  time.Duration `env:"DORMOUSE_POKE_COOLDOWN" envDefault:"65s"`  // the connector's; 0: it has none
+	SecondLook    time.Duration `env:"DORMOUSE_SECOND_LOOK" envDefault:"500ms"`  // 0: none
+	Sweep         time.Duration `env:"DORMOUSE_SWEEP" envDefault:"5m"`           // first interval between sweeps
+	SweepMax      time.Duration `env:"DORMOUSE_SWEEP_MAX" envDefault:"1h"`       // longest one; at least Sweep
+	Lease         time.Duration `env:"DORMOUSE_LEASE" envDefault:"30s"`          // life of the lease
+	HandoffMargin time.Duration `env:"DORMOUSE_HANDOFF_MARGIN" envDefault:"30s"` // kept free before the deadline
+	MaxHandoffs   int           `env:"DORMOUSE_MAX_HANDOFFS" envDefault:"12"`    // 0: never hands off
+
+	FunctionName string     `env:"AWS_LAMBDA_FUNCTION_NAME"`             // empty when not on Lambda
+	LogLevel     slog.Level `env:"DORMOUSE_LOG_LEVEL" envDefault:"info"` // least severe level that is logged
+
+	Warnings []string `env:"-"` // what is legal and looks like a mistake, to be logged at the start
+}
+
+// drainVariables adds what the settings are made from and do not keep.
+type drainVariables struct {
+	DrainSettings
+	Platforms       []string `env:"GATEWAY_RELAY_PLATFORMS"`
+	BotIDs          string   `env:"GATEWAY_RELAY_BOT_IDS"`
+	Platform        string   `env:"GATEWAY_RELAY_PLATFORM"`
+	BotID           string   `env:"GATEWAY_RELAY_BOT_ID"`
+	AllowEnvSecrets string   `env:"DORMOUSE_ALLOW_ENV_SECRETS"`
+}
+
+// unsupported are settings that exist and that this version cannot honour, with what to do instead.
+var unsupported = map[string]string{
+	"DORMOUSE_TABLE":                      "unset it: the ledger is in memory",
+	"DORMOUSE_AGENT_SECRET":               "unset it: turns are not signed",
+	"DORMOUSE_AGENT_SECRET_ARN":           "unset it: turns are not signed",
+	"DORMOUSE_PASSTHROUGH":                "unset it: passthroughs of platforms other than Discord are set aside",
+	"GATEWAY_RELAY_CREDENTIALS_ARN":       "use GATEWAY_RELAY_SECRET (development), or provision",
+	"GATEWAY_RELAY_IDENTITY_TOKEN_ARN":    "use GATEWAY_RELAY_IDENTITY_TOKEN (development)",
+	"GATEWAY_RELAY_IDENTITY_AUDIENCE":     "use GATEWAY_RELAY_IDENTITY oidc or env",
+	"GATEWAY_RELAY_IDP_CLIENT_SECRET_ARN": "use GATEWAY_RELAY_IDP_CLIENT_SECRET (development)",
+	"GATEWAY_RELAY_REQUIRE_MENTION":       "unset it: no relevance policy is declared",
+	"GATEWAY_RELAY_FREE_RESPONSE_SCOPES":  "unset it: no relevance policy is declared",
+}
+
+// DrainVariables are the names of all variables that Drain reads, sorted.
+func DrainVariables() []string { return variables(reflect.TypeFor[drainVariables]()) }
+
+// UnsupportedVariables are the names of those that Drain refuses with "not supported by this version", sorted; so is
+// {PLATFORM}_ALLOW_BOTS for each fronted platform.
+func UnsupportedVariables() []string { return slices.Sorted(maps.Keys(unsupported)) }
+
+// Drain reads the drain function's settings from environ. The error joins all faults.
+func Drain(environ map[string]string) (DrainSettings, error) {
+	var v drainVariables
+	values := trimmed(environ)
+	faults := parse(&v, values)
+	s := &v.DrainSettings
+
+	s.Identities = v.identities()
+	v.refuseUnsupported(values, faults)
+	v.refuseEnvSecrets(values, faults)
+	v.checkConnector(faults)
+	v.checkGatewayID(faults)
+	v.checkIdentity(faults)
+	v.checkAgent(faults)
+	v.checkRanges(values, faults)
+	s.RouteKeys = list(s.RouteKeys)
+	if s.Apology == "off" {
+		s.Apology = ""
+	}
+	if err := faults.join(); err != nil {
+		return DrainSettings{}, err
+	}
+	return *s, nil
+}
+
+func (s *DrainSettings) warn(format string, args ...any) {
+	s.Warnings = append(s.Warnings, fmt.Sprintf(format, args...))
+}
+
+func (v *drainVariables) refuseUnsupported(values map[string]string, faults *faultList) {
+	for _, name := range UnsupportedVariables() {
+		if value := values[name]; value != "" && (name != "DORMOUSE_PASSTHROUGH" || value != "off") {
+			faults.add(name, "is not supported by this version; %s", unsupported[name])
+		}
+	}
+	for _, identity := range v.Identities {
+		if name := strings.ToUpper(identity.Platform) + "_ALLOW_BOTS"; values[name] != "" {
+			faults.add(name, "is not supported by this version; unset it: no relevance policy is declared")
+		}
+	}
+}
+
+// refuseEnvSecrets keeps secrets out of a deployed function's configuration, where too many can read them.
+func (v *drainVariables) refuseEnvSecrets(values map[string]string, faults *faultList) {
+	if allow := v.AllowEnvSecrets; allow != "" && allow != "0" && allow != "1" {
+		faults.add("DORMOUSE_ALLOW_ENV_SECRETS", "has another value than 1; want 1, or nothing for off")
+	}
+	if v.FunctionName == "" || v.AllowEnvSecrets == "1" {
+		return
+	}
+	for _, name := range secrets {
+		if values[name] != "" {
+			faults.add(name, "holds a secret and is refused on Lambda, where whoever may read the function's "+
+				"configuration can read it; for development set DORMOUSE_ALLOW_ENV_SECRETS to 1")
+		}
+	}
+}
+
+func (v *drainVariables) checkConnector(faults *faultList) {
+	const name = "GATEWAY_RELAY_URL"
+	u, fault := parseURL(string(v.URL), "https", "wss", "http", "ws")
+	switch {
+	case v.URL == "":
+		faults.add(name, "is not set; want the connector's base URL, such as https://connector.example")
+	case fault != "":
+		faults.add(name, "%s", fault)
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		faults.add(name, "has a query or a fragment; want scheme, host and path alone")
+	case (u.Scheme == "http" || u.Scheme == "ws") && !loopback(u):
+		v.warn("%s is not encrypted: credentials and messages can be read on the way; use https or wss", name)
+	}
+	v.URL = relay.NewBaseURL(string(v.URL))
+
+	if v.WakeURL != "" {
+		if _, fault := parseURL(v.WakeURL, "https", "http"); fault != "" {
+			faults.add("GATEWAY_RELAY_WAKE_URL", "%s", fault)
+		}
+	}
+}
+
+func (v *drainVariables) checkGatewayID(faults *faultList) {
+	const name = "GATEWAY_RELAY_ID"
+	switch {
+	case v.GatewayID != "":
+	case v.Secret.Usable():
+		faults.add(name, "is not set; want the id that GATEWAY_RELAY_SECRET was issued for")
+	case v.FunctionName == "":
+		faults.add(name, "is not set; want an id for this gateway that stays the same from start to start")
+	default:
+		v.GatewayID = "gw-" + v.FunctionName
+	}
+}
+
+func (v *drainVariables) checkIdentity(faults *faultList) {
+	const name = "GATEWAY_RELAY_IDENTITY"
+	oidc := v.IDPTokenURL != "" || v.IDPClientID != "" || v.IDPClientSecret.Usable()
+	chosen := v.Identity
+	switch {
+	case chosen == "aws" || chosen == "secret":
+		faults.add(name, "%s is not supported by this version; want oidc or env", chosen)
+	case chosen != "" && chosen != IdentityOIDC && chosen != IdentityEnv:
+		faults.add(name, "is %.40q; want oidc or env", string(chosen))
+	case v.Secret.Usable():
+		if chosen != "" || oidc || v.IdentityToken.Usable() {
+			v.warn("GATEWAY_RELAY_SECRET is set: nothing is provisioned, so the identity settings are not used")
+		}
+		v.Identity = IdentityPinned
+	case chosen == IdentityOIDC, chosen == "" && oidc:
+		if v.IdentityToken.Usable() {
+			v.warn("GATEWAY_RELAY_IDENTITY_TOKEN is not used: the identity provider is asked")
+		}
+		v.Identity = IdentityOIDC
+		v.checkOIDC(faults)
+	case chosen == IdentityEnv, v.IdentityToken.Usable():
+		v.Identity = IdentityEnv
+		v.checkIdentityToken(faults)
+	default:
+		v.Identity = IdentityNone
+		v.warn("no identity and no secret is set: the connector is dialled unauthenticated, which is for development")
+	}
+}
+
+func (v *drainVariables) checkOIDC(faults *faultList) {
+	const (
+		tokenURL = "GATEWAY_RELAY_IDP_TOKEN_URL"
+		id       = "GATEWAY_RELAY_IDP_CLIENT_ID"
+		secret   = "GATEWAY_RELAY_IDP_CLIENT_SECRET"
+	)
+	u, fault := parseURL(v.IDPTokenURL, "https", "http")
+	switch {
+	case v.IDPTokenURL == "":
+		faults.add(tokenURL, "is not set; want the identity provider's token endpoint")
+	case fault != "":
+		faults.add(tokenURL, "%s", fault)
+	case u.Scheme == "http" && !loopback(u):
+		faults.add(tokenURL, "is plain http, which is for loopback only; want https")
+	}
+	switch hasID, hasSecret := v.IDPClientID != "", v.IDPClientSecret.Usable(); {
+	case !hasID && !hasSecret:
+		faults.add(id, "and %s are not set; want both (a token endpoint without them is not supported by this version)", secret)
+	case !hasID:
+		faults.add(id, "is not set although %s is; want both", secret)
+	case !hasSecret:
+		faults.add(secret, "is not set although %s is; want both", id)
+	}
+}
+
+func (v *drainVariables) checkIdentityToken(faults *faultList) {
+	const name = "GATEWAY_RELAY_IDENTITY_TOKEN"
+	v.IdentityToken = relay.NewSecret(strings.TrimSpace(v.IdentityToken.Reveal()))
+	switch token := v.IdentityToken.Reveal(); {
+	case token == "":
+		faults.add(name, "is not set although GATEWAY_RELAY_IDENTITY is env; want the identity token")
+	case strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }):
+		faults.add(name, "has blanks or other characters inside that no token has; want the bare token")
+	}
+}
+
+func (v *drainVariables) checkAgent(faults *faultList) {
+	const name = "DORMOUSE_AGENT"
+	u, fault := parseURL(v.Agent, "https", "http")
+	switch {
+	case v.Agent == "echo":
+	case strings.HasPrefix(v.Agent, "lambda:"):
+		faults.add(name, "lambda: is not supported by this version; want echo or an https URL")
+	case fault != "":
+		faults.add(name, "%s; or echo", fault)
+	case u.Scheme == "http" && !loopback(u):
+		faults.add(name, "is plain http, which is for loopback only; want https")
+	}
+}
+
+// checkRanges looks at what is set: the defaults are in range.
+func (v *drainVariables) checkRanges(values map[string]string, faults *faultList) {
+	for _, d := range []struct {
+		name  string
+		value time.Duration
+		zero  bool // is allowed
+	}{
+		{"DORMOUSE_AGENT_TIMEOUT", v.AgentTimeout, false},
+		{"DORMOUSE_OUTBOUND_TIMEOUT", v.OutboundTimeout, false},
+		{"DORMOUSE_IDLE_AFTER", v.IdleAfter, false},
+		{"DORMOUSE_EMPTY_AFTER", v.EmptyAfter, false},
+		{"DORMOUSE_POKE_COOLDOWN", v.PokeCooldown, true},
+		{"DORMOUSE_SECOND_LOOK", v.SecondLook, true},
+		{"DORMOUSE_SWEEP", v.Sweep, false},
+		{"DORMOUSE_SWEEP_MAX", v.SweepMax, false},
+		{"DORMOUSE_LEASE", v.Lease, false},
+		{"DORMOUSE_HANDOFF_MARGIN", v.HandoffMargin, false},
+	} {
+		switch {
+		case values[d.name] == "":
+		case d.zero && d.value < 0:
+			faults.add(d.name, "is %v; want 0 or a positive duration", d.value)
+		case !d.zero && d.value <= 0:
+			faults.add(d.name, "is %v; want a positive duration", d.value)
+		}
+	}
+	if v.SweepMax < v.Sweep {
+		faults.add("DORMOUSE_SWEEP_MAX", "is %v, less than DORMOUSE_SWEEP (%v); want at least as much", v.SweepMax, v.Sweep)
+	}
+	for _, n := range []struct {
+		name       string
+		value, min int
+	}{
+		{"DORMOUSE_CONCURRENCY", v.Concurrency, 1},
+		{"DORMOUSE_MAX_ATTEMPTS", v.MaxAttempts, 1},
+		{"DORMOUSE_MAX_HANDOFFS", v.MaxHandoffs, 0},
+	} {
+		if values[n.name] != "" && n.value < n.min {
+			faults.add(n.name, "is %d; want at least %d", n.value, n.min)
+		}
+	}
+}
+
+// identities reads the fronted platforms and their bots (section 4). Unlike the reference it takes the older single
+// variables, each while its plural is unset; like it, a map that cannot be read counts as empty, with a warning.
+func (v *drainVariables) identities() []relay.Identity {
+	platforms := list(v.Platforms)
+	if v.Platforms == nil && v.Platform != "" {
+		platforms = []string{v.Platform}
+	}
+	if len(platforms) == 0 {
+		platforms = []string{"relay"}
+	}
+	bots := v.bots()
+	if v.BotIDs == "" && v.BotID != "" {
+		if len(platforms) == 1 {
+			bots[platforms[0]] = v.BotID
+		} else {
+			v.warn("GATEWAY_RELAY_BOT_ID is not used: it is for a single platform; use GATEWAY_RELAY_BOT_IDS")
+		}
+	}
+	var identities []relay.Identity
+	for _, platform := range platforms {
+		if bots[platform] == "" && platform != "relay" {
+			v.warn("no bot id for platform %q: the connector will refuse its actions; "+
+				"name it as GATEWAY_RELAY_PLATFORMS does in GATEWAY_RELAY_BOT_IDS", platform)
+		}
+		identities = append(identities, relay.Identity{Platform: platform, BotID: bots[platform]})
+	}
+	return identities
+}
+
+// bots is platform to bot id. A bot id may be a number.
+func (v *drainVariables) bots() map[string]string {
+	bots := map[string]string{}
+	var entries map[string]json.RawMessage
+	if v.BotIDs != "" && (json.Unmarshal([]byte(v.BotIDs), &entries) != nil || entries == nil) {
+		v.warn(`GATEWAY_RELAY_BOT_IDS is not a JSON object and counts as empty; want {"discord":{"botId":"..."}}`)
+	}
+	for platform, raw := range entries {
+		var entry map[string]json.RawMessage
+		var text string
+		var number json.Number
+		if json.Unmarshal(raw, &entry) != nil {
+			continue
+		}
+		if id := entry["botId"]; json.Unmarshal(id, &text) == nil {
+			bots[platform] = strings.TrimSpace(text)
+		} else if json.Unmarshal(id, &number) == nil {
+			bots[platform] = number.String()
+		}
+	}
+	return bots
+}
+
+// list trims the parts of a comma list and drops blank ones.
+func list(parts []string) []string {
+	var kept []string
+	for _, part := range parts {
+		if part = strings.TrimSpace(part); part != "" {
+			kept = append(kept, part)
+		}
+	}
+	return kept
+}
+
+// parseURL returns the URL, or its fault without a word of it: it may hold what is not for a log.
+func parseURL(raw string, schemes ...string) (u *url.URL, fault string) {
+	want := "want " + schemes[0] + "://host and a path, if any"
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil || u.Hostname() == "":
+		return nil, "is not a URL with a host; " + want
+	case !slices.Contains(schemes, u.Scheme) || !strings.HasPrefix(raw, u.Scheme+"://"):
+		return nil, "begins with another scheme than " + strings.Join(schemes, ", ") + " in small letters; " + want
+	case u.User != nil:
+		return nil, "has a user or password inside, which would end up in logs; " + want
+	}
+	return u, ""
+}
+
+func loopback(u *url.URL) bool {
+	ip := net.ParseIP(u.Hostname())
+	return strings.EqualFold(u.Hostname(), "localhost") || ip != nil && ip.IsLoopback()
+}

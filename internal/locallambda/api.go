@@ -1,0 +1,83 @@
+package locallambda
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+)
+
+const maxEventPayload = 1 << 20 // bytes, of an asynchronous invocation
+
+// lambdaAPI is the Invoke call of the Lambda API, version 2015-03-31.
+func (h *Host) lambdaAPI() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /2015-03-31/functions/{name}/invocations", h.serveInvoke)
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		apiError(w, http.StatusNotFound, "UnknownOperationException", fmt.Sprintf("no %s %s here", r.Method, r.URL.Path))
+	})
+	return mux
+}
+
+func (h *Host) serveInvoke(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("X-Amzn-Requestid", requestID())
+	kind := r.Header.Get("X-Amz-Invocation-Type")
+	limit := int64(maxPayload)
+	switch kind {
+	case "", "RequestResponse", "DryRun":
+	case "Event":
+		limit = maxEventPayload
+	default:
+		apiError(w, http.StatusBadRequest, "InvalidParameterValueException", "invocation type "+kind)
+		return
+	}
+	payload, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	if err != nil {
+		apiError(w, http.StatusRequestEntityTooLarge, "RequestTooLargeException", err.Error())
+		return
+	}
+	if len(payload) > 0 && !json.Valid(payload) {
+		apiError(w, http.StatusBadRequest, "InvalidRequestContentException", "Could not parse request body into json")
+		return
+	}
+	name := r.PathValue("name")
+	var result Result
+	status := http.StatusOK
+	switch kind {
+	case "DryRun":
+		status = http.StatusNoContent
+		_, err = h.function(name)
+	case "Event":
+		status = http.StatusAccepted
+		err = h.InvokeEvent(name, payload)
+	default:
+		result, err = h.Invoke(r.Context(), name, payload)
+	}
+	switch {
+	case errors.Is(err, ErrNotFound):
+		apiError(w, http.StatusNotFound, "ResourceNotFoundException", "Function not found: "+name)
+	case errors.Is(err, ErrThrottled):
+		apiError(w, http.StatusTooManyRequests, "TooManyRequestsException", "Rate Exceeded.")
+	case err != nil:
+		apiError(w, http.StatusInternalServerError, "ServiceException", err.Error())
+	default:
+		if result.FunctionError != "" {
+			w.Header().Set("X-Amz-Function-Error", result.FunctionError)
+		}
+		w.Header().Set("X-Amz-Executed-Version", "$LATEST")
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(status)
+		w.Write(result.Payload)
+	}
+}
+
+// apiError answers as Lambda does, whose errors carry their text as message or as Message, by their kind.
+func apiError(w http.ResponseWriter, status int, errorType, message string) {
+	body := map[string]string{"Type": "User", "message": message, "Message": message}
+	if errorType == "TooManyRequestsException" {
+		body["Reason"] = "ReservedFunctionConcurrentInvocationLimitExceeded"
+	}
+	w.Header().Set("X-Amzn-Errortype", errorType)
+	writeJSON(w, status, body)
+}

@@ -1,0 +1,159 @@
+package locallambda_test
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
+	"github.com/aws/smithy-go"
+	"github.com/matryer/is"
+)
+
+// sdk is the real client of the Lambda API.
+func sdk(t *testing.T, h *host) *lambda.Client {
+	t.Helper()
+	transport := &http.Transport{DisableKeepAlives: true}
+	return lambda.New(lambda.Options{
+		Region:       "us-east-1",
+		BaseEndpoint: aws.String(h.URL()),
+		Credentials:  credentials.NewStaticCredentialsProvider("any", "thing", ""),
+		Retryer:      aws.NopRetryer{},
+		HTTPClient:   &http.Client{Transport: transport},
+	})
+}
+
+func TestSDKInvokesByNameAndARN(t *testing.T) {
+	h := startFunctions(t, function("plain"))
+	for _, name := range []string{
+		"plain",
+		"plain:live",
+		"arn:aws:lambda:us-east-1:000000000000:function:plain",
+		"arn:aws:lambda:eu-central-1:123456789012:function:plain:7",
+		"000000000000:function:plain",
+	} {
+		t.Run(name, func(t *testing.T) {
+			is := is.New(t)
+			out, err := sdk(t, h).Invoke(t.Context(), &lambda.InvokeInput{FunctionName: &name, Payload: []byte(`{"do":"x"}`)})
+			is.NoErr(err)
+			is.Equal(out.StatusCode, int32(200))
+			is.Equal(out.FunctionError, nil)
+			is.Equal(*out.ExecutedVersion, "$LATEST")
+			var got info
+			is.NoErr(json.Unmarshal(out.Payload, &got))
+			is.True(got.PID > 0)
+		})
+	}
+}
+
+func TestSDKInvokesWithoutPayload(t *testing.T) {
+	is := is.New(t)
+	h := startFunctions(t, function("plain"))
+	out, err := sdk(t, h).Invoke(t.Context(), &lambda.InvokeInput{FunctionName: aws.String("plain")})
+	is.NoErr(err)
+	is.Equal(out.FunctionError, nil)
+}
+
+func TestSDKSeesAFunctionError(t *testing.T) {
+	is := is.New(t)
+	h := startFunctions(t, function("plain"))
+	out, err := sdk(t, h).Invoke(t.Context(), &lambda.InvokeInput{
+		FunctionName: aws.String("plain"), Payload: []byte(`{"do":"error"}`),
+	})
+	is.NoErr(err)
+	is.Equal(out.StatusCode, int32(200))
+	is.Equal(*out.FunctionError, "Unhandled")
+	is.Equal(string(out.Payload), `{"errorMessage":"no can do","errorType":"errorString"}`)
+}
+
+func TestSDKStartsAnEventInvocation(t *testing.T) {
+	is := is.New(t)
+	h := startFunctions(t, function("plain"))
+	g := newGate(t)
+	out, err := sdk(t, h).Invoke(t.Context(), &lambda.InvokeInput{
+		FunctionName: aws.String("plain"), InvocationType: types.InvocationTypeEvent, Payload: g.payload(),
+	})
+	is.NoErr(err)
+	is.Equal(out.StatusCode, int32(202)) // while it runs
+	is.Equal(len(out.Payload), 0)
+	open(t, g.running(t))
+	is.Equal(string(wait(t, h.done).Payload), `"through"`)
+}
+
+func TestSDKDryRun(t *testing.T) {
+	is := is.New(t)
+	h := startFunctions(t, function("plain"))
+	out, err := sdk(t, h).Invoke(t.Context(), &lambda.InvokeInput{
+		FunctionName: aws.String("plain"), InvocationType: types.InvocationTypeDryRun,
+	})
+	is.NoErr(err)
+	is.Equal(out.StatusCode, int32(204))
+	is.Equal(h.PIDs("plain"), nil)
+}
+
+func TestSDKMapsErrors(t *testing.T) {
+	is := is.New(t)
+	fn := function("plain")
+	fn.Concurrency = 1
+	h := startFunctions(t, fn)
+	client := sdk(t, h)
+	g := newGate(t)
+	is.NoErr(h.InvokeEvent("plain", g.payload()))
+	busy := g.running(t)
+
+	_, err := client.Invoke(t.Context(), &lambda.InvokeInput{FunctionName: aws.String("plain")})
+	throttled, ok := errors.AsType[*types.TooManyRequestsException](err)
+	is.True(ok)
+	is.Equal(*throttled.Message, "Rate Exceeded.")
+	is.Equal(throttled.Reason, types.ThrottleReasonReservedFunctionConcurrentInvocationLimitExceeded)
+
+	_, err = client.Invoke(t.Context(), &lambda.InvokeInput{
+		FunctionName: aws.String("plain"), InvocationType: types.InvocationTypeEvent,
+	})
+	is.NoErr(err) // waits in the queue
+
+	_, err = client.Invoke(t.Context(), &lambda.InvokeInput{FunctionName: aws.String("nobody")})
+	missing, ok := errors.AsType[*types.ResourceNotFoundException](err)
+	is.True(ok)
+	is.Equal(*missing.Message, "Function not found: nobody")
+
+	_, err = client.Invoke(t.Context(), &lambda.InvokeInput{FunctionName: aws.String("plain"), Payload: []byte("{")})
+	_, ok = errors.AsType[*types.InvalidRequestContentException](err)
+	is.True(ok)
+
+	_, err = client.Invoke(t.Context(), &lambda.InvokeInput{
+		FunctionName: aws.String("plain"), InvocationType: types.InvocationTypeEvent,
+		Payload: []byte(`"` + strings.Repeat("x", 1<<20) + `"`),
+	})
+	_, ok = errors.AsType[*types.RequestTooLargeException](err)
+	is.True(ok)
+
+	_, err = client.Invoke(t.Context(), &lambda.InvokeInput{FunctionName: aws.String("plain"), InvocationType: "Later"})
+	_, ok = errors.AsType[*types.InvalidParameterValueException](err)
+	is.True(ok)
+
+	_, err = client.ListFunctions(t.Context(), &lambda.ListFunctionsInput{})
+	unknown, ok := errors.AsType[smithy.APIError](err)
+	is.True(ok)
+	is.Equal(unknown.ErrorCode(), "UnknownOperationException")
+
+	open(t, busy)
+	wait(t, h.done)
+	wait(t, h.done)
+}
+
+func TestAFunctionReachesAnotherThroughTheSDKsEnvironment(t *testing.T) {
+	is := is.New(t)
+	other := function("plain")
+	other.Name = "other"
+	h := startFunctions(t, function("plain"), other)
+	is.Equal(h.invoke(t, "plain", ask{Do: "invoke", Name: "other"}).FunctionError, "")
+	var got info
+	is.NoErr(json.Unmarshal(wait(t, h.done).Payload, &got))
+	is.Equal(got.ARN, "arn:aws:lambda:us-east-1:000000000000:function:other")
+}

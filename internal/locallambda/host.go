@@ -1,0 +1,420 @@
+// Package locallambda is a small AWS Lambda for development and tests: it runs built bootstrap binaries
+// (provided.al2023) under the real Runtime API, and answers the Invoke call of the Lambda API, so that functions reach
+// each other through the SDK's endpoint variables.
+//
+// A sandbox is one process, started for an invocation that finds none idle, kept warm for the next one, and frozen in
+// between as Lambda does it. Sandboxes see Lambda's environment and nothing of the host's.
+//
+// Start starts the host's goroutines, invocations start processes, and Close ends both and waits for them. All methods
+// may be called from any goroutine.
+package locallambda
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/http"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+)
+
+const account = "000000000000"
+
+var (
+	// ErrNotFound means that the host has no function of that name.
+	ErrNotFound = errors.New("locallambda: function not found")
+
+	// ErrThrottled means that the function runs as often at once as it may: wait, or use an Event invocation.
+	ErrThrottled = errors.New("locallambda: concurrency limit reached")
+
+	// ErrClosed means that the host was closed.
+	ErrClosed = errors.New("locallambda: host closed")
+)
+
+// Function is a built function. Name and Command are required; zero values mean Lambda's defaults.
+type Function struct {
+	Name        string            // letters, digits, "-" and "_", at most 64
+	Command     []string          // the bootstrap and its arguments; its folder is the working directory
+	Env         map[string]string // beyond the environment that Lambda gives, over which it wins
+	Timeout     time.Duration     // of one invocation; default 3 s
+	Memory      int               // in MB, told to the function but not enforced; default 128
+	Concurrency int               // invocations at once; default 10, a new account's limit
+	CPU         float64           // fraction of an invocation's time that it runs, stopped in between; 0 and 1: all
+}
+
+// Config is what Start needs.
+type Config struct {
+	Functions   []Function
+	Region      string        // default us-east-1
+	Retries     int           // of a failed Event invocation; default 1, negative: none
+	RetryDelay  time.Duration // before each of them; default 1 minute
+	InitTimeout time.Duration // from exec to the first request for an event; default 10 s
+	NoFreeze    bool          // let idle sandboxes run on
+
+	// Calls of one of them do not overlap, and Close waits for them.
+	Log  func(function, line string)          // each line of stdout and stderr, without its newline
+	Done func(function string, result Result) // each attempt of an Event invocation that ran
+}
+
+// Result is how one invocation went.
+type Result struct {
+	RequestID     string
+	Payload       []byte        // the answer; with FunctionError a JSON object with errorType and errorMessage
+	FunctionError string        // "Unhandled" if the function failed, timed out or exited, else empty
+	Attempt       int           // 1, or more for a retried Event invocation
+	Cold          bool          // a sandbox was started for it
+	InitDuration  time.Duration // from exec to the first request for an event; zero unless Cold
+	Duration      time.Duration // from the event's hand-out to the request for the next
+}
+
+// Host runs functions.
+type Host struct {
+	cfg       Config
+	functions map[string]*function
+	api       *http.Server
+	url       string
+	closing   context.Context // ends queued Event invocations
+	close     context.CancelFunc
+	wg        sync.WaitGroup
+
+	logMu, doneMu sync.Mutex
+
+	mu     sync.Mutex
+	closed bool
+}
+
+type function struct {
+	Function
+	arn   string
+	slots *semaphore.Weighted
+
+	sandboxes map[*sandbox]struct{} // alive; guarded by Host.mu, as is idle
+	idle      []*sandbox            // the warmest last
+}
+
+// Start brings the host up on a port of the loopback interface. It reports every fault in cfg at once, joined.
+func Start(cfg Config) (*Host, error) {
+	cfg.Functions = slices.Clone(cfg.Functions)
+	if cfg.Region == "" {
+		cfg.Region = "us-east-1"
+	}
+	if cfg.Retries == 0 {
+		cfg.Retries = 1
+	}
+	if cfg.RetryDelay == 0 {
+		cfg.RetryDelay = time.Minute
+	}
+	if cfg.InitTimeout == 0 {
+		cfg.InitTimeout = 10 * time.Second
+	}
+	h := &Host{cfg: cfg, functions: make(map[string]*function)}
+	var faults []error
+	for _, fn := range cfg.Functions {
+		if err := h.add(fn); err != nil {
+			faults = append(faults, err)
+		}
+	}
+	if err := errors.Join(faults...); err != nil {
+		return nil, err
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("locallambda: listen for the Lambda API: %w", err)
+	}
+	h.url = "http://" + ln.Addr().String()
+	h.closing, h.close = context.WithCancel(context.Background())
+	h.api = &http.Server{Handler: h.lambdaAPI()}
+	h.wg.Go(func() { h.api.Serve(ln) })
+	return h, nil
+}
+
+var functionName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+
+func (h *Host) add(fn Function) error {
+	if !functionName.MatchString(fn.Name) {
+		return fmt.Errorf("locallambda: function name %q: want 1 to 64 letters, digits, - or _", fn.Name)
+	}
+	if h.functions[fn.Name] != nil {
+		return fmt.Errorf("locallambda: function %s is there twice", fn.Name)
+	}
+	if len(fn.Command) == 0 {
+		return fmt.Errorf("locallambda: function %s has no command", fn.Name)
+	}
+	if fn.CPU < 0 || fn.CPU > 1 {
+		return fmt.Errorf("locallambda: function %s: CPU is %g, want a fraction of 1", fn.Name, fn.CPU)
+	}
+	path, err := exec.LookPath(fn.Command[0])
+	if err == nil {
+		path, err = filepath.Abs(path)
+	}
+	if err != nil {
+		return fmt.Errorf("locallambda: function %s: %w: build it first", fn.Name, err)
+	}
+	fn.Command = append([]string{path}, fn.Command[1:]...)
+	fn.Env = maps.Clone(fn.Env)
+	if fn.Timeout == 0 {
+		fn.Timeout = 3 * time.Second
+	}
+	if fn.Memory == 0 {
+		fn.Memory = 128
+	}
+	if fn.Concurrency <= 0 {
+		fn.Concurrency = 10
+	}
+	h.functions[fn.Name] = &function{
+		Function:  fn,
+		arn:       fmt.Sprintf("arn:aws:lambda:%s:%s:function:%s", h.cfg.Region, account, fn.Name),
+		slots:     semaphore.NewWeighted(int64(fn.Concurrency)),
+		sandboxes: make(map[*sandbox]struct{}),
+	}
+	return nil
+}
+
+// URL is the base of the Lambda API, for AWS_ENDPOINT_URL_LAMBDA. Any credentials will do.
+func (h *Host) URL() string { return h.url }
+
+// Invoke runs the function, named as in the Lambda API, and waits for the result. Its error is ErrNotFound,
+// ErrThrottled, ErrClosed or ctx's; a function that fails, or does not even start, is a Result. When ctx ends, the
+// invocation goes on.
+func (h *Host) Invoke(ctx context.Context, name string, payload []byte) (Result, error) {
+	fn, err := h.function(name)
+	if err != nil {
+		return Result{}, err
+	}
+	type outcome struct {
+		result Result
+		err    error
+	}
+	done := make(chan outcome, 1)
+	err = h.spawn(func() error {
+		if !fn.slots.TryAcquire(1) {
+			return ErrThrottled
+		}
+		return nil
+	}, func() {
+		result, err := h.run(fn, payload)
+		fn.slots.Release(1) // before the caller knows, who may come again at once
+		done <- outcome{result, err}
+	})
+	if err != nil {
+		return Result{}, err
+	}
+	select {
+	case out := <-done:
+		return out.result, out.err
+	case <-ctx.Done():
+		return Result{}, context.Cause(ctx)
+	}
+}
+
+// InvokeEvent queues an asynchronous invocation: it runs once the concurrency limit lets it, in any order, and again
+// when it failed, as Config says. Results go to Config.Done. What is still queued at Close is dropped.
+func (h *Host) InvokeEvent(name string, payload []byte) error {
+	fn, err := h.function(name)
+	if err != nil {
+		return err
+	}
+	return h.spawn(nil, func() {
+		for attempt := 1; ; attempt++ {
+			if fn.slots.Acquire(h.closing, 1) != nil {
+				return
+			}
+			result, err := h.run(fn, payload)
+			fn.slots.Release(1)
+			if err != nil {
+				return
+			}
+			result.Attempt = attempt
+			h.done(fn, result)
+			if result.FunctionError == "" || attempt > h.cfg.Retries {
+				return
+			}
+			select {
+			case <-h.closing.Done():
+				return
+			case <-time.After(h.cfg.RetryDelay):
+			}
+		}
+	})
+}
+
+// spawn runs work in a goroutine that Close waits for, unless the host is closed or admit has an error.
+func (h *Host) spawn(admit func() error, work func()) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return ErrClosed
+	}
+	if admit != nil {
+		if err := admit(); err != nil {
+			return err
+		}
+	}
+	h.wg.Go(work)
+	return nil
+}
+
+// run is one invocation, with a slot in hand. Its only error is ErrClosed.
+func (h *Host) run(fn *function, payload []byte) (Result, error) {
+	id := requestID()
+	s, err := h.acquire(fn)
+	if errors.Is(err, ErrClosed) {
+		return Result{}, err
+	}
+	if err != nil {
+		return failure(id, "Runtime.InvalidEntrypoint", err.Error()), nil
+	}
+	result := s.invoke(id, payload)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !s.gone {
+		fn.idle = append(fn.idle, s)
+	}
+	return result, nil
+}
+
+// acquire takes the warmest idle sandbox, or starts one.
+func (h *Host) acquire(fn *function) (*sandbox, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if n := len(fn.idle); n > 0 {
+		s := fn.idle[n-1]
+		fn.idle = fn.idle[:n-1]
+		return s, nil
+	}
+	if h.closed {
+		return nil, ErrClosed
+	}
+	s, err := h.startSandbox(fn)
+	if err != nil {
+		return nil, err
+	}
+	fn.sandboxes[s] = struct{}{}
+	return s, nil
+}
+
+// forget takes a sandbox whose process has ended out of use.
+func (h *Host) forget(s *sandbox) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s.gone = true
+	delete(s.fn.sandboxes, s)
+	s.fn.idle = slices.DeleteFunc(s.fn.idle, func(other *sandbox) bool { return other == s })
+}
+
+// Shutdown ends the function's sandboxes, busy ones too, as Lambda discards them, and returns when they are gone:
+// SIGTERM and 500 ms later SIGKILL if the process has registered an extension, as aws-lambda-go's WithEnableSIGTERM
+// does, else SIGKILL.
+func (h *Host) Shutdown(name string) error { return h.end(name, (*sandbox).shutdown) }
+
+// Kill ends the function's sandboxes by SIGKILL and returns when they are gone.
+func (h *Host) Kill(name string) error { return h.end(name, (*sandbox).kill) }
+
+func (h *Host) end(name string, end func(*sandbox)) error {
+	fn, err := h.function(name)
+	if err != nil {
+		return err
+	}
+	var wg sync.WaitGroup
+	h.mu.Lock()
+	fn.idle = nil // nobody takes what is about to end
+	h.mu.Unlock()
+	for _, s := range h.sandboxes(fn) {
+		wg.Go(func() { end(s) })
+	}
+	wg.Wait()
+	return nil
+}
+
+// PIDs returns the process ids of the function's sandboxes, ascending; none for an unknown function.
+func (h *Host) PIDs(name string) []int {
+	fn, err := h.function(name)
+	if err != nil {
+		return nil
+	}
+	var pids []int
+	for _, s := range h.sandboxes(fn) {
+		pids = append(pids, s.cmd.Process.Pid)
+	}
+	slices.Sort(pids)
+	return pids
+}
+
+func (h *Host) sandboxes(fn *function) []*sandbox {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Collect(maps.Keys(fn.sandboxes))
+}
+
+// Close drops the queue, kills and reaps every process, and waits for the goroutines until ctx ends. Running
+// invocations end as if their process had exited.
+func (h *Host) Close(ctx context.Context) error {
+	h.mu.Lock()
+	h.closed = true
+	h.mu.Unlock()
+	h.close()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for _, fn := range h.functions {
+			h.end(fn.Name, (*sandbox).kill)
+		}
+		h.api.Close()
+		h.wg.Wait()
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("locallambda: close: %w", context.Cause(ctx))
+	}
+}
+
+// function finds a function by its name, ARN or partial ARN, with or without version or alias.
+func (h *Host) function(name string) (*function, error) {
+	short := name
+	if _, after, ok := strings.Cut(name, "function:"); ok {
+		short = after
+	}
+	short, _, _ = strings.Cut(short, ":")
+	if fn := h.functions[short]; fn != nil {
+		return fn, nil
+	}
+	return nil, fmt.Errorf("%w: %s", ErrNotFound, name)
+}
+
+func (h *Host) log(fn *function, line string) {
+	if h.cfg.Log == nil {
+		return
+	}
+	h.logMu.Lock()
+	defer h.logMu.Unlock()
+	h.cfg.Log(fn.Name, line)
+}
+
+func (h *Host) done(fn *function, result Result) {
+	if h.cfg.Done == nil {
+		return
+	}
+	h.doneMu.Lock()
+	defer h.doneMu.Unlock()
+	h.cfg.Done(fn.Name, result)
+}
+
+// requestID is a version 4 UUID, which is what Lambda's are.
+func requestID() string {
+	var b [16]byte
+	rand.Read(b[:])
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}

@@ -1,0 +1,319 @@
+package locallambda
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+)
+
+const (
+	shutdownGrace = 500 * time.Millisecond // from SIGTERM to SIGKILL, for a process with an internal extension
+	cpuPeriod     = 20 * time.Millisecond
+	maxLine       = 256 << 10 // bytes in a line of the log; what is longer is cut into several
+)
+
+// sandbox is one process and the Runtime API that it alone talks to. Whoever took it from its function's idle ones,
+// or started it, is the only one to call invoke.
+type sandbox struct {
+	host   *Host
+	fn     *function
+	cmd    *exec.Cmd
+	api    *http.Server
+	jobs   chan *job     // handed to the process when it asks for its next event
+	exited chan struct{} // closed once the process is reaped and nothing more comes of it
+	start  time.Time
+	warm   bool // has been invoked before
+	gone   bool // guarded by Host.mu
+
+	mu        sync.Mutex // guards the rest
+	job       *job       // handed out and not finished
+	init      time.Duration
+	initError []byte // what the process gave as reason for not starting
+	sigterm   bool   // it registered an extension
+	reaped    bool
+	exit      string
+}
+
+// job is one event on its way through the process.
+type job struct {
+	id       string
+	payload  []byte
+	handed   time.Time
+	answer   *Result
+	finished chan struct{} // closed when the process asks for the next event
+}
+
+// startSandbox starts a process. Host.mu is held.
+func (h *Host) startSandbox(fn *function) (*sandbox, error) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("listen for the Runtime API: %w", err)
+	}
+	s := &sandbox{host: h, fn: fn, jobs: make(chan *job), exited: make(chan struct{})}
+	out := &lines{emit: func(line string) { h.log(fn, line) }}
+	s.cmd = exec.Command(fn.Command[0], fn.Command[1:]...)
+	s.cmd.Dir = filepath.Dir(fn.Command[0])
+	s.cmd.Env = s.environment(ln.Addr().String())
+	s.cmd.Stdout, s.cmd.Stderr = out, out
+	s.cmd.WaitDelay = shutdownGrace // for a grandchild that keeps the output open
+	s.cmd.SysProcAttr = processAttributes()
+	s.api = &http.Server{Handler: s.runtimeAPI()}
+	started := make(chan error)
+	h.wg.Go(func() {
+		runtime.LockOSThread() // the process is killed when the thread that started it dies
+		defer runtime.UnlockOSThread()
+		s.start = time.Now()
+		err := s.cmd.Start()
+		started <- err
+		if err != nil {
+			return
+		}
+		s.cmd.Wait()
+		s.reap()
+		out.flush()
+		s.api.Close()
+		h.forget(s)
+		close(s.exited)
+	})
+	if err := <-started; err != nil {
+		ln.Close()
+		return nil, err
+	}
+	h.wg.Go(func() { s.api.Serve(ln) })
+	return s, nil
+}
+
+// environment is what Lambda gives a function, and what the function's own settings add.
+func (s *sandbox) environment(runtimeAPI string) []string {
+	env := map[string]string{
+		"AWS_LAMBDA_RUNTIME_API":          runtimeAPI,
+		"AWS_LAMBDA_FUNCTION_NAME":        s.fn.Name,
+		"AWS_LAMBDA_FUNCTION_VERSION":     "$LATEST",
+		"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": strconv.Itoa(s.fn.Memory),
+		"AWS_LAMBDA_INITIALIZATION_TYPE":  "on-demand",
+		"AWS_LAMBDA_LOG_GROUP_NAME":       "/aws/lambda/" + s.fn.Name,
+		"AWS_LAMBDA_LOG_STREAM_NAME":      requestID(),
+		"AWS_REGION":                      s.host.cfg.Region,
+		"AWS_DEFAULT_REGION":              s.host.cfg.Region,
+		"AWS_ACCESS_KEY_ID":               "local",
+		"AWS_SECRET_ACCESS_KEY":           "local",
+		"AWS_SESSION_TOKEN":               "local",
+		"AWS_ENDPOINT_URL_LAMBDA":         s.host.url,
+		"LAMBDA_TASK_ROOT":                s.cmd.Dir,
+		"LAMBDA_RUNTIME_DIR":              s.cmd.Dir,
+		"_HANDLER":                        "bootstrap",
+		"PATH":                            "/usr/local/bin:/usr/bin/:/bin:/opt/bin",
+		"LANG":                            "en_US.UTF-8",
+		"TZ":                              ":UTC",
+	}
+	for name, value := range s.fn.Env {
+		env[name] = value
+	}
+	list := make([]string, 0, len(env))
+	for name, value := range env {
+		list = append(list, name+"="+value)
+	}
+	return list
+}
+
+// invoke takes one event through the process, which, if it lives, is then asking for the next event, and frozen.
+func (s *sandbox) invoke(id string, payload []byte) Result {
+	if len(payload) == 0 {
+		payload = []byte("{}")
+	}
+	j := &job{id: id, payload: payload, finished: make(chan struct{})}
+	cold := !s.warm
+	s.warm = true
+	s.signal(syscall.SIGCONT)
+	timer := time.NewTimer(s.host.cfg.InitTimeout)
+	defer timer.Stop()
+	select {
+	case s.jobs <- j:
+	case <-s.exited:
+	case <-timer.C:
+		s.kill()
+		j.answer = new(failure(id, "Sandbox.Timedout", fmt.Sprintf(
+			"Init timed out after %.2f seconds", s.host.cfg.InitTimeout.Seconds())))
+	}
+	timer.Reset(s.fn.Timeout)
+	stopThrottle := s.throttle()
+	select {
+	case <-j.finished:
+	case <-s.exited:
+	case <-timer.C:
+		stopThrottle()
+		s.kill()
+		s.fail(j, "Sandbox.Timedout", fmt.Sprintf("Task timed out after %.2f seconds", s.fn.Timeout.Seconds()))
+	}
+	stopThrottle()
+	if !s.host.cfg.NoFreeze {
+		s.signal(syscall.SIGSTOP)
+	}
+	return s.result(j, cold)
+}
+
+func (s *sandbox) result(j *job, cold bool) Result {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.job = nil
+	if j.answer == nil {
+		j.answer = new(s.exitFailure(j.id))
+	}
+	result := *j.answer
+	result.RequestID = j.id
+	result.Attempt = 1
+	result.Cold = cold
+	if cold {
+		result.InitDuration = s.init
+	}
+	if !j.handed.IsZero() {
+		result.Duration = time.Since(j.handed)
+	}
+	return result
+}
+
+// fail answers for the process, unless it has answered itself.
+func (s *sandbox) fail(j *job, errorType, message string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if j.answer == nil {
+		j.answer = new(failure(j.id, errorType, message))
+	}
+}
+
+// exitFailure is the result of an event whose process ended without an answer. s.mu is held.
+func (s *sandbox) exitFailure(id string) Result {
+	if s.initError != nil {
+		return Result{Payload: s.initError, FunctionError: "Unhandled"}
+	}
+	if s.exit == "" {
+		return failure(id, "Runtime.ExitError", "Runtime exited without providing a reason")
+	}
+	return failure(id, "Runtime.ExitError", "Runtime exited with error: "+s.exit)
+}
+
+// failure is the result that Lambda itself makes, in its words.
+func failure(id, errorType, message string) Result {
+	payload, _ := json.Marshal(map[string]string{
+		"errorType":    errorType,
+		"errorMessage": "RequestId: " + id + " Error: " + message,
+	})
+	return Result{RequestID: id, Payload: payload, FunctionError: "Unhandled", Attempt: 1}
+}
+
+// throttle stops the process for a part of each period until the function that it returns is called, which leaves it
+// running and may be called again.
+func (s *sandbox) throttle() (stop func()) {
+	share := s.fn.CPU
+	if share == 0 || share == 1 {
+		return func() {}
+	}
+	quit := make(chan struct{})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer s.signal(syscall.SIGCONT)
+		start := time.Now()
+		var ran time.Duration
+		for {
+			from := time.Now()
+			s.signal(syscall.SIGCONT)
+			if !pause(quit, time.Duration(share*float64(cpuPeriod))) {
+				return
+			}
+			s.signal(syscall.SIGSTOP)
+			ran += time.Since(from) // timers fire late: what ran too long is stopped for longer
+			if !pause(quit, time.Until(start.Add(time.Duration(float64(ran)/share)))) {
+				return
+			}
+		}
+	}()
+	return sync.OnceFunc(func() { close(quit); <-done })
+}
+
+// pause says whether it lasted the whole time.
+func pause(quit <-chan struct{}, length time.Duration) bool {
+	select {
+	case <-quit:
+		return false
+	case <-time.After(length):
+		return true
+	}
+}
+
+// signal reaches the whole process group, and nobody once it is reaped.
+func (s *sandbox) signal(sig syscall.Signal) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.reaped {
+		syscall.Kill(-s.cmd.Process.Pid, sig)
+	}
+}
+
+func (s *sandbox) reap() {
+	syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL) // children left behind hold on to the group's id
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reaped = true
+	if state := s.cmd.ProcessState; !state.Success() {
+		s.exit = state.String()
+	}
+}
+
+func (s *sandbox) kill() {
+	s.signal(syscall.SIGKILL)
+	<-s.exited
+}
+
+func (s *sandbox) shutdown() {
+	s.mu.Lock()
+	sigterm := s.sigterm
+	s.mu.Unlock()
+	if sigterm {
+		s.signal(syscall.SIGTERM)
+		s.signal(syscall.SIGCONT)
+		select {
+		case <-s.exited:
+			return
+		case <-time.After(shutdownGrace):
+		}
+	}
+	s.kill()
+}
+
+// lines cuts a process's output into lines.
+type lines struct {
+	emit func(string)
+	rest []byte
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.rest = append(l.rest, p...)
+	for {
+		line, rest, found := bytes.Cut(l.rest, []byte("\n"))
+		if !found && len(l.rest) < maxLine {
+			return len(p), nil
+		}
+		if len(line) > maxLine || !found {
+			line, rest = l.rest[:maxLine], l.rest[maxLine:]
+		}
+		l.emit(string(line))
+		l.rest = rest
+	}
+}
+
+// flush emits what came without a newline at the end.
+func (l *lines) flush() {
+	if len(l.rest) > 0 {
+		l.emit(string(l.rest))
+	}
+}

@@ -1,0 +1,426 @@
+// Package turn is what happens to a delivery: it is journalled, acked, answered by the agent and finished.
+//
+// Turns of one session run one after another in the order of arrival, those of different sessions side by side. Acks
+// leave in the order of arrival: with a durable journal once the delivery is in it, else once its turn is done.
+package turn
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/dormouse-relay/dormouse/internal/agent"
+	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/pkg/relay"
+)
+
+// Link is the way back to the connector, over whatever socket there is.
+type Link interface {
+	// Do is relay.Conn.Do; without a socket it waits for one. An error that does not wrap relay.ErrOutcomeUnknown and is
+	// no *relay.OpError means that nothing was sent.
+	Do(ctx context.Context, out relay.Outbound) (relay.Result, error)
+	// Post sends an action whose result and loss matter to nobody.
+	Post(out relay.Outbound)
+	// Ack acks a buffered delivery. A lost ack brings the delivery back, and the journal knows it.
+	Ack(bufferID string)
+	// Descriptor is the one of the chat's platform.
+	Descriptor(platform string) relay.Descriptor
+}
+
+// Config is what New needs; everything but Stop, Apology and Deadline is required.
+type Config struct {
+	Journal      ledger.Journal
+	Epoch        int64
+	Agent        agent.Agent
+	Link         Link
+	Log          *slog.Logger
+	Instance     string        // whose deliveries these are; part of their keys
+	Concurrency  int           // turns side by side
+	MaxAttempts  int           // failed attempts before a message is dead
+	AgentTimeout time.Duration // per attempt
+	Deadline     time.Time     // no turn starts whose AgentTimeout would end after it; zero: none
+	Stop         string        // a command message of this text cancels its session's turn
+	Apology      string        // sent for a dead message
+}
+
+const (
+	typingEvery = 5 * time.Second // the shortest-lived typing marks last about that long
+	firstRetry  = time.Second
+	lastRetry   = 10 * time.Second
+	writers     = 32  // journal writes under way at once
+	ackAhead    = 256 // deliveries waiting for their turn beyond which acks are withheld
+	maxQueued   = 4096
+)
+
+// ErrJournal means that a delivery could not be written down: take no more and go idle.
+var ErrJournal = errors.New("turn: the journal refuses writes")
+
+// Counts says what a worker has done so far.
+type Counts struct {
+	Received   int // deliveries, repeated ones too
+	Duplicates int // deliveries that the journal knew
+	Recovered  int // taken up from an earlier run
+	Turns      int // attempts by the agent
+	Finished   int // deliveries that are done with
+	Outbound   int // actions that were answered
+	Unknown    int // actions without an answer
+	Dead       int // deliveries given up
+	Unkept     int // live deliveries answered without a journal
+	Left       int // deliveries left for the next run
+}
+
+// Worker takes deliveries and runs their turns. All methods may be called from any goroutine, but Take only from one at
+// a time.
+type Worker struct {
+	cfg     Config
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+	wg      sync.WaitGroup
+	slots   chan struct{}
+	writes  chan struct{}
+	room    chan struct{} // one token per queued delivery
+	alone   chan struct{} // closed once the suspects are done
+	closing chan struct{} // closed by StopStarting
+	changed chan struct{}
+	seq     int64
+
+	mu       sync.Mutex
+	sessions map[string]*session
+	open     map[string]*item // by key: taken and not ended
+	tickets  []*ticket        // acks not sent yet, by arrival
+	counts   Counts
+	broken   error
+}
+
+type session struct {
+	items []*item
+	stop  context.CancelCauseFunc // cancels the running turn, nil if there is none
+}
+
+// item is a delivery on its way. Only the goroutine of its session touches it once it is ready.
+type item struct {
+	body
+	key      string
+	session  string
+	unkept   bool // not in the journal
+	state    ledger.State
+	attempts int
+	tries    int // in this run, counting those that are no attempts
+	actions  []json.RawMessage
+	done     []string
+	ready    chan struct{} // closed when the journal has answered
+	skip     bool          // the journal says that it is not ours to run
+	tickets  []*ticket     // guarded by Worker.mu
+}
+
+// body is what the journal keeps of a delivery.
+type body struct {
+	Event      *relay.Event `json:"event"`
+	BufferID   string       `json:"buffer_id,omitempty"`
+	ReceivedAt time.Time    `json:"received_at"`
+}
+
+// ticket is an ack to come.
+type ticket struct {
+	bufferID string
+	state    ticketState
+}
+
+type ticketState int
+
+const (
+	waiting ticketState = iota
+	due
+	void // not to be acked: the connector shall send it again
+)
+
+var (
+	errStopped  = errors.New("stopped by the user")
+	errTimeout  = errors.New("the agent took longer than DORMOUSE_AGENT_TIMEOUT")
+	errLeft     = errors.New("turn: left for the next run")
+	errShutdown = errors.New("turn: the run is over")
+)
+
+// New returns a worker that stops when ctx does. Call Recover first, and Close at the end.
+func New(ctx context.Context, cfg Config) *Worker {
+	w := &Worker{
+		cfg:      cfg,
+		slots:    make(chan struct{}, cfg.Concurrency),
+		writes:   make(chan struct{}, writers),
+		room:     make(chan struct{}, maxQueued),
+		alone:    make(chan struct{}),
+		closing:  make(chan struct{}),
+		changed:  make(chan struct{}, 1),
+		sessions: map[string]*session{},
+		open:     map[string]*item{},
+	}
+	w.ctx, w.cancel = context.WithCancelCause(ctx)
+	return w
+}
+
+// Take journals a delivery, queues its turn and sees to its ack. It returns once the order is settled; it blocks while
+// thousands wait. ErrJournal means that no buffered delivery will be taken any more: it is not acked.
+func (w *Worker) Take(d relay.Delivery) error {
+	if d.Kind == relay.KindInterrupt {
+		w.Interrupt(d.SessionKey)
+		return nil
+	}
+	w.mu.Lock()
+	err := w.broken
+	w.counts.Received++
+	w.mu.Unlock()
+	if err != nil && d.BufferID != "" {
+		return err
+	}
+	it, why := w.item(d)
+	select {
+	case w.room <- struct{}{}:
+	case <-w.ctx.Done():
+		return context.Cause(w.ctx)
+	}
+	w.seq++
+	entry := ledger.Entry{Key: it.key, Seq: w.seq, State: ledger.New, Error: why}
+	w.mu.Lock()
+	if d.BufferID != "" {
+		t := &ticket{bufferID: d.BufferID}
+		it.tickets = append(it.tickets, t)
+		w.tickets = append(w.tickets, t)
+	}
+	switch {
+	case why != "":
+		entry.State = ledger.Dead
+	case w.isStop(it.Event):
+		w.stopLocked(it.session)
+	default:
+		if w.pushLocked(it) && len(w.slots) < cap(w.slots) && w.mayStart() {
+			entry.State = ledger.Running
+		}
+	}
+	w.mu.Unlock()
+	it.state = entry.State
+	if !w.cfg.Journal.Durable() {
+		w.journal(it, entry) // a map: no round trip to overlap
+		return nil
+	}
+	w.writes <- struct{}{}
+	w.wg.Go(func() {
+		defer func() { <-w.writes }()
+		w.journal(it, entry)
+	})
+	return nil
+}
+
+// item makes of d what is to be run; why is set if it cannot be.
+func (w *Worker) item(d relay.Delivery) (it *item, why string) {
+	it = &item{ready: make(chan struct{})}
+	it.body = body{Event: d.Event, BufferID: d.BufferID, ReceivedAt: d.ReceivedAt}
+	switch d.Kind {
+	case relay.KindInbound:
+	case relay.KindPassthrough:
+		event, err := d.Forward.Interaction()
+		if err != nil {
+			why = err.Error()
+		}
+		it.Event = event
+	default:
+		why = d.Fault
+	}
+	it.key = Key(w.cfg.Instance, d)
+	if why == "" {
+		// The reference's default: each top-level Slack message opens a thread, and a session, of its own.
+		it.Event.Source = it.Event.ThreadedSource()
+		it.session = it.Event.SessionKey()
+	}
+	return it, why
+}
+
+// journal writes it down and lets it go on.
+func (w *Worker) journal(it *item, entry ledger.Entry) {
+	defer close(it.ready)
+	if entry.State != ledger.Dead {
+		raw, err := json.Marshal(it.body)
+		if err != nil { // an event is strings and numbers: it marshals
+			entry.State, entry.Error = ledger.Dead, "event cannot be encoded"
+		}
+		entry.Body = raw
+	}
+	found, err := w.cfg.Journal.Receive(w.ctx, w.cfg.Epoch, entry)
+	log := w.cfg.Log.With("delivery", it.key)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case err != nil && it.BufferID == "" && !errors.Is(err, ledger.ErrLost) && entry.State != ledger.Dead:
+		log.Error("a live message is answered without being journalled: a crash now would lose it", "error", err)
+		w.counts.Unkept++
+		it.unkept = true
+		w.broken = fmt.Errorf("%w: %w", ErrJournal, err)
+	case err != nil:
+		log.Error("not journalled and not acked: the connector keeps it", "error", err)
+		w.broken = fmt.Errorf("%w: %w", ErrJournal, err)
+		w.endLocked(it, void)
+		return
+	case found == "" && entry.State == ledger.Dead:
+		log.Warn("set aside", "reason", entry.Error)
+		w.counts.Dead++
+		w.endLocked(it, due)
+		return
+	case found == ledger.Finished, found == ledger.Dead:
+		w.counts.Duplicates++
+		log.Info("seen before, acked and dropped", "state", found)
+		w.endLocked(it, due)
+		return
+	case found != "":
+		w.counts.Duplicates++
+		log.Info("seen before, not started again", "state", found)
+		w.joinLocked(it)
+		return
+	}
+	log.Info("journalled", "session", it.session, "buffered", it.BufferID != "")
+	w.open[it.key] = it
+	if w.isStop(it.Event) {
+		w.wg.Go(func() { w.finish(it) })
+		return
+	}
+	if w.cfg.Journal.Durable() && !it.unkept {
+		w.settleLocked(it, due)
+	}
+	if w.mayStart() {
+		w.wg.Go(func() { w.typing(it) })
+	}
+}
+
+// joinLocked lets a repeated delivery share the fate of the one that is on its way.
+func (w *Worker) joinLocked(it *item) {
+	first, running := w.open[it.key]
+	switch {
+	case w.cfg.Journal.Durable():
+		w.endLocked(it, due)
+	case running:
+		first.tickets = append(first.tickets, it.tickets...)
+		it.tickets = nil
+		w.endLocked(it, void)
+	default: // left for the next run: it stays with the connector, too
+		w.endLocked(it, void)
+	}
+}
+
+// endLocked settles it without a turn, or after its last.
+func (w *Worker) endLocked(it *item, s ticketState) {
+	it.skip = true
+	if w.open[it.key] == it {
+		delete(w.open, it.key)
+	}
+	w.settleLocked(it, s)
+	<-w.room
+	w.flushLocked() // there may be room for acks again
+	w.signal()
+}
+
+func (w *Worker) settleLocked(it *item, s ticketState) {
+	for _, t := range it.tickets {
+		t.state = s
+	}
+	it.tickets = nil
+	w.flushLocked()
+}
+
+// flushLocked sends the acks that are due, in order of arrival.
+func (w *Worker) flushLocked() {
+	for len(w.tickets) > 0 && w.tickets[0].state != waiting {
+		t := w.tickets[0]
+		if t.state == due {
+			if len(w.room) > ackAhead {
+				return
+			}
+			w.cfg.Link.Ack(t.bufferID)
+		}
+		w.tickets[0] = nil
+		w.tickets = w.tickets[1:]
+	}
+}
+
+// pushLocked queues it in its session and says whether it is the first there.
+func (w *Worker) pushLocked(it *item) (first bool) {
+	s := w.sessions[it.session]
+	if s == nil {
+		s = &session{}
+		w.sessions[it.session] = s
+		w.wg.Go(func() { w.run(s, it.session) })
+		first = true
+	}
+	s.items = append(s.items, it)
+	return first
+}
+
+func (w *Worker) isStop(e *relay.Event) bool {
+	return w.cfg.Stop != "" && e.MessageType == "command" && strings.TrimSpace(e.Text) == w.cfg.Stop
+}
+
+// Interrupt cancels the running turn of a session: its answer is not sent, and the delivery is finished.
+func (w *Worker) Interrupt(sessionKey string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stopLocked(sessionKey)
+}
+
+func (w *Worker) stopLocked(sessionKey string) {
+	if s := w.sessions[sessionKey]; s != nil && s.stop != nil {
+		s.stop(errStopped)
+	}
+}
+
+func (w *Worker) setStop(s *session, stop context.CancelCauseFunc) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s.stop = stop
+}
+
+// Busy says whether a turn is running or queued, or an action unanswered.
+func (w *Worker) Busy() bool { return len(w.room) > 0 }
+
+// Changed receives after something has ended.
+func (w *Worker) Changed() <-chan struct{} { return w.changed }
+
+func (w *Worker) signal() {
+	select {
+	case w.changed <- struct{}{}:
+	default:
+	}
+}
+
+// Counts returns the figures so far.
+func (w *Worker) Counts() Counts {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.counts
+}
+
+// Broken returns the error that keeps the journal from taking more.
+func (w *Worker) Broken() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.broken
+}
+
+// StopStarting lets running turns finish and leaves all others to the next run.
+func (w *Worker) StopStarting() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	select {
+	case <-w.closing:
+	default:
+		close(w.closing)
+	}
+}
+
+// Close cancels what runs, and returns once every goroutine has ended.
+func (w *Worker) Close() {
+	w.StopStarting()
+	w.cancel(errShutdown)
+	w.wg.Wait()
+}

@@ -1,0 +1,736 @@
+package turn_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/matryer/is"
+	"go.uber.org/goleak"
+
+	"github.com/dormouse-relay/dormouse/internal/agent"
+	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/internal/turn"
+	"github.com/dormouse-relay/dormouse/pkg/relay"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// wire is a link that writes down what passes.
+type wire struct {
+	mu   sync.Mutex
+	log  []string // "typing c1", "ack b1", "send c1 text"
+	outs []relay.Outbound
+	do   func(ctx context.Context, out relay.Outbound) (relay.Result, error) // nil succeeds
+	ops  []string
+}
+
+func (w *wire) note(format string, args ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.log = append(w.log, fmt.Sprintf(format, args...))
+}
+
+func (w *wire) Do(ctx context.Context, out relay.Outbound) (relay.Result, error) {
+	w.note("%s %v %v", out.Action.Op(), out.Action["chat_id"], out.Action["content"])
+	w.mu.Lock()
+	w.outs = append(w.outs, out)
+	do := w.do
+	w.mu.Unlock()
+	if do == nil {
+		return relay.Result{Success: true, MessageID: "m"}, nil
+	}
+	return do(ctx, out)
+}
+
+func (w *wire) Post(out relay.Outbound) { w.note("%s %v", out.Action.Op(), out.Action["chat_id"]) }
+func (w *wire) Ack(id string)           { w.note("ack %s", id) }
+
+func (w *wire) Descriptor(platform string) relay.Descriptor {
+	return relay.Descriptor{Platform: platform, MaxMessageLength: 2000, LenUnit: "chars", MarkdownDialect: "discord", SupportedOps: w.ops}
+}
+
+func (w *wire) all() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.log)
+}
+
+// seen returns the log without typing.
+func (w *wire) seen() []string {
+	return slices.DeleteFunc(w.all(), func(s string) bool { return strings.HasPrefix(s, "typing ") })
+}
+
+// agentFunc answers turns.
+type agentFunc func(ctx context.Context, t agent.Turn) (agent.Answer, error)
+
+func (f agentFunc) Answer(ctx context.Context, t agent.Turn) (agent.Answer, error) { return f(ctx, t) }
+
+// durable is a memory ledger that says it lasts, as it does from one worker of a test to the next.
+type durable struct{ *ledger.Memory }
+
+func (durable) Durable() bool { return true }
+
+type bench struct {
+	t       *testing.T
+	wire    *wire
+	ledger  ledger.Ledger
+	agent   agent.Agent
+	change  func(*turn.Config)
+	epoch   int64
+	current *turn.Worker
+}
+
+func newBench(t *testing.T, l ledger.Ledger) *bench {
+	return &bench{t: t, wire: &wire{}, ledger: l, agent: agent.Echo{}}
+}
+
+// start begins a run; the one before, if any, is over without having given its lease back.
+func (b *bench) start() *turn.Worker {
+	b.t.Helper()
+	time.Sleep(time.Hour) // in a bubble: the last lease has run out
+	g, err := b.ledger.Acquire(b.t.Context(), ledger.Ask{Reason: ledger.Arm, Owner: "run", Life: 30 * time.Second})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.epoch = g.Epoch
+	cfg := turn.Config{
+		Journal: b.ledger, Epoch: g.Epoch, Agent: b.agent, Link: b.wire, Log: slog.New(slog.DiscardHandler),
+		Instance: "inst", Concurrency: 8, MaxAttempts: 3, AgentTimeout: time.Minute, Stop: "/stop",
+	}
+	if b.change != nil {
+		b.change(&cfg)
+	}
+	w := turn.New(b.t.Context(), cfg)
+	if err := w.Recover(); err != nil {
+		b.t.Fatal(err)
+	}
+	b.current = w
+	return w
+}
+
+func message(chat, id, text string) relay.Delivery {
+	return relay.Delivery{Kind: relay.KindInbound, ReceivedAt: time.Now(), Event: &relay.Event{
+		Text: text, MessageType: "text", MessageID: id,
+		Source: relay.Source{Platform: "discord", ChatID: chat, ChatType: "group", UserID: "u1", ScopeID: "g1"},
+	}}
+}
+
+func buffered(id string, d relay.Delivery) relay.Delivery {
+	d.BufferID = id
+	return d
+}
+
+func each(t *testing.T, test func(t *testing.T, b *bench)) {
+	ledgers := map[string]func() ledger.Ledger{
+		"memory":  func() ledger.Ledger { return ledger.NewMemory() },
+		"durable": func() ledger.Ledger { return durable{ledger.NewMemory()} },
+	}
+	for name, l := range ledgers {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { test(t, newBench(t, l())) })
+		})
+	}
+}
+
+func TestAMessageIsAnsweredAndAckedOnce(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		is := is.New(t)
+		w := b.start()
+		defer w.Close()
+		is.NoErr(w.Take(buffered("b1", message("c1", "m1", "hello"))))
+		synctest.Wait()
+		seen := b.wire.seen()
+		slices.Sort(seen)
+		is.Equal(seen, []string{"ack b1", "send c1 hello"})
+		is.True(!w.Busy())
+
+		out := b.wire.outs[0]
+		is.Equal(out.Platform, "discord")
+		is.Equal(len(out.RequestID), 32)
+		is.Equal(out.Action["metadata"], map[string]any{"scope_id": "g1", "user_id": "u1"})
+
+		is.NoErr(w.Take(buffered("b1", message("c1", "m1", "hello")))) // a redelivery
+		is.NoErr(w.Take(buffered("b9", message("c1", "m1", "hello")))) // and one under another buffer id
+		is.NoErr(w.Take(message("c1", "m1", "hello")))                 // and a live one
+		synctest.Wait()
+		is.Equal(b.wire.seen()[2:], []string{"ack b1", "ack b9"}) // acked, not answered
+		is.Equal(w.Counts().Duplicates, 3)
+		is.Equal(w.Counts().Turns, 1)
+	})
+}
+
+func TestAnEditIsANewMessage(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		is := is.New(t)
+		w := b.start()
+		defer w.Close()
+		is.NoErr(w.Take(message("c1", "m1", "helo")))
+		is.NoErr(w.Take(message("c1", "m1", "hello")))
+		is.NoErr(w.Take(buffered("b1", message("c1", "", "no id")))) // known by its buffer id and content
+		is.NoErr(w.Take(buffered("b1", message("c1", "", "no id"))))
+		is.NoErr(w.Take(buffered("b1", message("c1", "", "other")))) // a wiped connector counts anew
+		synctest.Wait()
+		is.Equal(w.Counts().Turns, 4)
+	})
+}
+
+func TestMemoryAcksWhenTheTurnIsDone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		b := newBench(t, ledger.NewMemory())
+		answer := make(chan struct{})
+		b.agent = agentFunc(func(ctx context.Context, tn agent.Turn) (agent.Answer, error) {
+			<-answer
+			return agent.Echo{}.Answer(ctx, tn)
+		})
+		w := b.start()
+		defer w.Close()
+		is.NoErr(w.Take(buffered("b1", message("c1", "m1", "one"))))
+		is.NoErr(w.Take(buffered("b1", message("c1", "m1", "one")))) // a redelivery meanwhile
+		synctest.Wait()
+		is.Equal(len(b.wire.seen()), 0) // nothing durable, so no ack yet
+		close(answer)
+		synctest.Wait()
+		is.Equal(b.wire.seen(), []string{"send c1 one", "ack b1", "ack b1"})
+		is.Equal(w.Counts().Turns, 1)
+	})
+}
+
+func TestADurableJournalAcksAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		b := newBench(t, durable{ledger.NewMemory()})
+		b.agent = agentFunc(func(ctx context.Context, _ agent.Turn) (agent.Answer, error) {
+			<-ctx.Done()
+			return agent.Answer{}, context.Cause(ctx)
+		})
+		w := b.start()
+		defer w.Close()
+		for i := range 3 {
+			is.NoErr(w.Take(buffered(fmt.Sprint("b", i), message("c1", fmt.Sprint("m", i), "x"))))
+		}
+		synctest.Wait()
+		is.Equal(b.wire.seen(), []string{"ack b0", "ack b1", "ack b2"})
+		is.True(w.Busy())
+	})
+}
+
+func TestSessionsAreInOrderAndSideBySide(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		is := is.New(t)
+		var mu sync.Mutex
+		running, most := 0, 0
+		b.agent = agentFunc(func(ctx context.Context, tn agent.Turn) (agent.Answer, error) {
+			mu.Lock()
+			running++
+			most = max(most, running)
+			mu.Unlock()
+			time.Sleep(time.Second)
+			mu.Lock()
+			running--
+			mu.Unlock()
+			return agent.Echo{}.Answer(ctx, tn)
+		})
+		b.change = func(c *turn.Config) { c.Concurrency = 4 }
+		w := b.start()
+		defer w.Close()
+		start := time.Now()
+		for i := range 5 {
+			for chat := range 8 {
+				id := fmt.Sprintf("%d-%d", chat, i)
+				is.NoErr(w.Take(message(fmt.Sprint("c", chat), id, id)))
+			}
+		}
+		for w.Busy() {
+			<-w.Changed()
+		}
+		is.Equal(time.Since(start), 10*time.Second) // 40 turns of a second, 4 at a time
+		is.Equal(most, 4)
+		perChat := map[string][]string{}
+		for _, line := range b.wire.seen() {
+			f := strings.Fields(line)
+			perChat[f[1]] = append(perChat[f[1]], f[2])
+		}
+		for chat, lines := range perChat {
+			is.Equal(len(lines), 5)
+			is.True(slices.IsSorted(lines)) // in order of arrival
+			_ = chat
+		}
+	})
+}
+
+func TestTypingShowsAtOnceAndWhileTheTurnRuns(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		is := is.New(t)
+		b.agent = agentFunc(func(ctx context.Context, tn agent.Turn) (agent.Answer, error) {
+			time.Sleep(12 * time.Second)
+			return agent.Answer{}, nil
+		})
+		w := b.start()
+		defer w.Close()
+		is.NoErr(w.Take(message("c1", "m1", "x")))
+		synctest.Wait()
+		is.Equal(b.wire.all(), []string{"typing c1"})
+		for w.Busy() {
+			<-w.Changed()
+		}
+		is.Equal(b.wire.all(), []string{"typing c1", "typing c1", "typing c1"}) // again after 5 and 10 s
+		b.wire.ops = []string{"send"}
+		is.NoErr(w.Take(message("c1", "m2", "x")))
+		for w.Busy() {
+			<-w.Changed()
+		}
+		is.Equal(len(b.wire.all()), 3) // not where it is not offered
+	})
+}
+
+func TestAFailingMessageIsDeadInTheEndAndHoldsUpNobody(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		is := is.New(t)
+		var attempts []int
+		b.agent = agentFunc(func(ctx context.Context, tn agent.Turn) (agent.Answer, error) {
+			if tn.Event.Source.ChatID == "bad" {
+				attempts = append(attempts, tn.Delivery.Attempt)
+				return agent.Answer{}, errors.New("agent: answered HTTP 500")
+			}
+			return agent.Echo{}.Answer(ctx, tn)
+		})
+		b.change = func(c *turn.Config) { c.Concurrency, c.Apology = 1, "sorry" }
+		w := b.start()
+		defer w.Close()
+		is.NoErr(w.Take(buffered("b1", message("bad", "m1", "x"))))
+		is.NoErr(w.Take(buffered("b2", message("good", "m2", "y"))))
+		start := time.Now()
+		for w.Busy() {
+			<-w.Changed()
+		}
+		is.Equal(time.Since(start), 3*time.Second) // 1 s and 2 s between three attempts
+		is.Equal(attempts, []int{1, 2, 3})
+		is.Equal(w.Counts().Dead, 1)
+		seen := b.wire.seen()
+		is.True(slices.Contains(seen, "send good y"))
+		is.True(slices.Contains(seen, "send bad sorry"))
+		is.True(slices.Contains(seen, "ack b1") && slices.Contains(seen, "ack b2"))
+		is.True(slices.Index(seen, "send good y") < slices.Index(seen, "send bad sorry"))
+	})
+}
+
+func TestAnAgentOutOfReachIsNoAttempt(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		is := is.New(t)
+		down := true
+		b.agent = agentFunc(func(ctx context.Context, tn agent.Turn) (agent.Answer, error) {
+			if down {
+				return agent.Answer{}, fmt.Errorf("posting: %w", agent.ErrUnavailable)
+			}
+			is.Equal(tn.Delivery.Attempt, 1)
+			return agent.Echo{}.Answer(ctx, tn)
+		})
+		w := b.start()
+		is.NoErr(w.Take(message("c1", "m1", "x")))
+		for w.Busy() {
+			<-w.Changed()
+		}
+		is.Equal(w.Counts().Dead, 0)
+		is.Equal(w.Counts().Left, 1)
+		w.Close()
+		down = false
+		w = b.start()
+		defer w.Close()
+		synctest.Wait()
+		is.Equal(b.wire.seen(), []string{"send c1 x"})
+		is.Equal(w.Counts().Recovered, 1)
+	})
+}
+
+func TestAnAnswerThatCannotBeSentIsAFailedAttempt(t *testing.T) {
+	tests := map[string]struct {
+		action relay.Action
+		want   string
+	}{
+		"op not offered":     {relay.Action{"op": "prompt", "content": "x"}, `does not offer "prompt" for discord`},
+		"content of a kind":  {relay.Action{"op": "send", "content": 7}, "actions[0].content"},
+		"chat_id of a kind":  {relay.Action{"op": "send", "content": "x", "chat_id": 7}, "actions[0].chat_id"},
+		"metadata of a kind": {relay.Action{"op": "send", "content": "x", "metadata": "y"}, "actions[0].metadata"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				is := is.New(t)
+				b := newBench(t, ledger.NewMemory())
+				var logged strings.Builder
+				b.change = func(c *turn.Config) { c.Log, c.MaxAttempts = slog.New(slog.NewTextHandler(&logged, nil)), 1 }
+				b.agent = agentFunc(func(context.Context, agent.Turn) (agent.Answer, error) {
+					return agent.Answer{Actions: []relay.Action{tt.action}}, nil
+				})
+				w := b.start()
+				is.NoErr(w.Take(message("c1", "m1", "x")))
+				for w.Busy() {
+					<-w.Changed()
+				}
+				w.Close()
+				is.Equal(w.Counts().Dead, 1)
+				is.True(strings.Contains(strings.ReplaceAll(logged.String(), `\`, ""), tt.want)) // want tt.want in the log
+				is.Equal(len(b.wire.seen()), 0)
+			})
+		})
+	}
+}
+
+func TestAPanickingAgentIsAFailedAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		b := newBench(t, ledger.NewMemory())
+		b.agent = agentFunc(func(context.Context, agent.Turn) (agent.Answer, error) { panic("boom") })
+		w := b.start()
+		defer w.Close()
+		is.NoErr(w.Take(message("c1", "m1", "x")))
+		for w.Busy() {
+			<-w.Changed()
+		}
+		is.Equal(w.Counts().Dead, 1)
+	})
+}
+
+func TestALongAnswerIsSplitAndOnlyItsFirstPartIsAReply(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		b := newBench(t, ledger.NewMemory())
+		b.agent = agentFunc(func(context.Context, agent.Turn) (agent.Answer, error) {
+			return agent.Answer{Actions: []relay.Action{{"op": "send", "content": strings.Repeat("word ", 900), "reply_to": "m1"}}}, nil
+		})
+		w := b.start()
+		defer w.Close()
+		is.NoErr(w.Take(message("c1", "m1", "x")))
+		synctest.Wait()
+		is.Equal(len(b.wire.outs), 3)
+		ids := map[string]bool{}
+		for i, out := range b.wire.outs {
+			is.True(len(out.Action["content"].(string)) <= 2000)
+			is.Equal(out.Action["reply_to"] == "m1", i == 0)
+			ids[out.RequestID] = true
+		}
+		is.Equal(len(ids), 3) // each action has a request id of its own
+	})
+}
+
+func TestAnUnknownOutcomeIsNotSentAgain(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		is := is.New(t)
+		b.wire.do = func(context.Context, relay.Outbound) (relay.Result, error) {
+			return relay.Result{}, fmt.Errorf("socket died: %w", relay.ErrOutcomeUnknown)
+		}
+		w := b.start()
+		is.NoErr(w.Take(buffered("b1", message("c1", "m1", "x"))))
+		synctest.Wait()
+		w.Close()
+		is.Equal(w.Counts().Unknown, 1)
+		w = b.start()
+		defer w.Close()
+		synctest.Wait()
+		is.Equal(len(b.wire.outs), 1)
+		is.Equal(w.Counts().Recovered, 0)
+	})
+}
+
+func TestARefusedActionIsOver(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		is := is.New(t)
+		b.wire.do = func(context.Context, relay.Outbound) (relay.Result, error) {
+			return relay.Result{}, &relay.OpError{Code: "egress_declined", Message: "no"}
+		}
+		w := b.start()
+		defer w.Close()
+		is.NoErr(w.Take(buffered("b1", message("c1", "m1", "x"))))
+		synctest.Wait()
+		is.Equal(len(b.wire.outs), 1)
+		is.True(slices.Contains(b.wire.seen(), "ack b1"))
+		is.Equal(w.Counts().Finished, 1)
+	})
+}
+
+func TestAKeptAnswerIsSentByTheNextRun(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		is := is.New(t)
+		asked := 0
+		b.agent = agentFunc(func(context.Context, agent.Turn) (agent.Answer, error) {
+			asked++
+			return agent.Answer{Actions: []relay.Action{
+				{"op": "send", "content": "one"}, {"op": "send", "content": "two"}, {"op": "send", "content": "three"},
+			}}, nil
+		})
+		b.wire.do = func(ctx context.Context, out relay.Outbound) (relay.Result, error) {
+			if out.Action["content"] == "two" { // no socket: nothing leaves
+				<-ctx.Done()
+				return relay.Result{}, context.Cause(ctx)
+			}
+			return relay.Result{Success: true}, nil
+		}
+		w := b.start()
+		is.NoErr(w.Take(message("c1", "m1", "x")))
+		synctest.Wait()
+		w.Close()
+		is.Equal(w.Counts().Left, 1)
+		first := b.wire.outs[1].RequestID
+		b.wire.do = nil
+		w = b.start()
+		defer w.Close()
+		synctest.Wait()
+		is.Equal(asked, 1) // the agent is not asked again for a whole answer
+		is.Equal(b.wire.seen(), []string{"send c1 one", "send c1 two", "send c1 two", "send c1 three"})
+		is.Equal(b.wire.outs[2].RequestID, first) // the same words under the same name
+	})
+}
+
+// crash is a worker that dies where it stands: its writes are refused from now on, as its successor's epoch has begun.
+func (b *bench) crash() {
+	time.Sleep(time.Hour)
+	g, err := b.ledger.Acquire(b.t.Context(), ledger.Ask{Reason: ledger.Arm, Owner: "other", Life: time.Second})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	_ = g
+	b.current.Close()
+}
+
+func TestSuspectsRunFirstAndAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		b := newBench(t, durable{ledger.NewMemory()})
+		var mu sync.Mutex
+		var order []string
+		running := 0
+		hang := true
+		b.agent = agentFunc(func(ctx context.Context, tn agent.Turn) (agent.Answer, error) {
+			if hang {
+				<-ctx.Done()
+				return agent.Answer{}, context.Cause(ctx)
+			}
+			mu.Lock()
+			running++
+			order = append(order, fmt.Sprint(tn.Event.MessageID, " beside ", running-1))
+			mu.Unlock()
+			time.Sleep(time.Second)
+			mu.Lock()
+			running--
+			mu.Unlock()
+			return agent.Answer{}, nil
+		})
+		b.change = func(c *turn.Config) { c.Concurrency, c.AgentTimeout = 2, 24*time.Hour }
+		w := b.start()
+		for i := range 4 { // two run, two wait
+			is.NoErr(w.Take(message(fmt.Sprint("c", i), fmt.Sprint("m", i), "x")))
+		}
+		synctest.Wait()
+		b.crash()
+		hang = false
+		w = b.start()
+		defer w.Close()
+		is.NoErr(w.Take(message("c9", "m9", "x")))
+		for w.Busy() {
+			<-w.Changed()
+		}
+		is.Equal(order[:2], []string{"m0 beside 0", "m1 beside 0"})
+		is.Equal(len(order), 5)
+		is.Equal(w.Counts().Recovered, 4)
+	})
+}
+
+func TestOnlyADeathAloneIsAnAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		b := newBench(t, durable{ledger.NewMemory()})
+		var attempts []int
+		b.agent = agentFunc(func(ctx context.Context, tn agent.Turn) (agent.Answer, error) {
+			attempts = append(attempts, tn.Delivery.Attempt)
+			<-ctx.Done() // it dies, and everything with it
+			return agent.Answer{}, context.Cause(ctx)
+		})
+		b.change = func(c *turn.Config) { c.AgentTimeout = 24 * time.Hour }
+		w := b.start()
+		is.NoErr(w.Take(message("c1", "m1", "x")))
+		synctest.Wait()
+		for range 3 {
+			b.crash()
+			w = b.start()
+			synctest.Wait()
+		}
+		is.Equal(attempts, []int{1, 1, 2, 3}) // beside others once, then alone
+		b.crash()
+		w = b.start()
+		defer w.Close()
+		synctest.Wait()
+		is.Equal(w.Counts().Dead, 1)
+		is.Equal(len(attempts), 4)
+	})
+}
+
+func TestStopCancelsTheRunningTurnOfItsSession(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		is := is.New(t)
+		hang := make(chan struct{})
+		b.agent = agentFunc(func(ctx context.Context, tn agent.Turn) (agent.Answer, error) {
+			if tn.Event.Text == "long" {
+				select {
+				case <-ctx.Done():
+					return agent.Answer{}, context.Cause(ctx)
+				case <-hang:
+				}
+			}
+			return agent.Echo{}.Answer(ctx, tn)
+		})
+		w := b.start()
+		defer w.Close()
+		is.NoErr(w.Take(buffered("b1", message("c1", "m1", "long"))))
+		is.NoErr(w.Take(buffered("b2", message("c2", "m2", "long"))))
+		is.NoErr(w.Take(buffered("b3", message("c1", "m3", "next"))))
+		synctest.Wait()
+		stop := message("c1", "m4", " /stop ")
+		stop.Event.MessageType = "command"
+		is.NoErr(w.Take(buffered("b4", stop)))
+		synctest.Wait()
+		is.True(slices.Contains(b.wire.seen(), "send c1 next")) // the queued turn stays
+		is.Equal(len(b.wire.outs), 1)
+		is.True(w.Busy()) // the other session's turn runs on
+
+		is.NoErr(w.Take(relay.Delivery{Kind: relay.KindInterrupt, SessionKey: stopKey("c2")}))
+		synctest.Wait()
+		is.True(!w.Busy())
+		is.Equal(len(b.wire.outs), 1)
+		var acks []string
+		for _, line := range b.wire.seen() {
+			if strings.HasPrefix(line, "ack") {
+				acks = append(acks, line)
+			}
+		}
+		is.Equal(acks, []string{"ack b1", "ack b2", "ack b3", "ack b4"}) // in order of arrival
+	})
+}
+
+func stopKey(chat string) string { return message(chat, "", "").Event.SessionKey() }
+
+func TestWhatCannotBeATurnIsAckedAndSetAside(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		is := is.New(t)
+		w := b.start()
+		defer w.Close()
+		is.NoErr(w.Take(relay.Delivery{Kind: relay.KindUnusable, BufferID: "b1", Fault: "too large"}))
+		is.NoErr(w.Take(relay.Delivery{Kind: relay.KindPassthrough, BufferID: "b2", Forward: &relay.Forward{Platform: "telegram"}}))
+		is.NoErr(w.Take(relay.Delivery{Kind: relay.KindPassthrough, BufferID: "b3", Forward: &relay.Forward{
+			Platform: "discord", Body: []byte(`{"id":"i1","type":2,"channel_id":"c7","data":{"name":"status"}}`),
+		}}))
+		synctest.Wait()
+		seen := b.wire.seen()
+		is.True(slices.Contains(seen, "send c7 /status")) // a Discord interaction is a turn
+		for _, ack := range []string{"ack b1", "ack b2", "ack b3"} {
+			is.True(slices.Contains(seen, ack))
+		}
+		is.Equal(w.Counts().Dead, 2)
+	})
+}
+
+// failing refuses journal writes while told to.
+type failing struct {
+	ledger.Ledger
+	mu   sync.Mutex
+	down bool
+}
+
+func (f *failing) Receive(ctx context.Context, epoch int64, e ledger.Entry) (ledger.State, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.down {
+		return "", errors.New("throttled")
+	}
+	return f.Ledger.Receive(ctx, epoch, e)
+}
+
+func TestWithoutAJournalNothingBufferedIsTaken(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		is := is.New(t)
+		f := &failing{Ledger: b.ledger, down: true}
+		b.ledger = f
+		w := b.start()
+		defer w.Close()
+		w.Take(buffered("b1", message("c1", "m1", "buffered")))
+		synctest.Wait()
+		is.True(errors.Is(w.Broken(), turn.ErrJournal))
+		is.True(errors.Is(w.Take(buffered("b2", message("c1", "m2", "buffered"))), turn.ErrJournal))
+		is.NoErr(w.Take(message("c1", "m3", "live"))) // it would be lost: answered unkept
+		synctest.Wait()
+		is.Equal(b.wire.seen(), []string{"send c1 live"}) // no ack
+		is.Equal(w.Counts().Unkept, 1)
+		is.True(!w.Busy())
+	})
+}
+
+func TestNoTurnStartsThatDoesNotFit(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		is := is.New(t)
+		b.change = func(c *turn.Config) { c.Deadline = time.Now().Add(90 * time.Second) } // AgentTimeout is a minute
+		w := b.start()
+		is.NoErr(w.Take(message("c1", "m1", "fits")))
+		synctest.Wait()
+		time.Sleep(31 * time.Second)
+		is.NoErr(w.Take(buffered("b2", message("c1", "m2", "does not"))))
+		synctest.Wait()
+		seen := slices.DeleteFunc(b.wire.seen(), func(s string) bool { return s == "ack b2" })
+		is.Equal(seen, []string{"send c1 fits"})
+		is.Equal(w.Counts().Left, 1)
+		w.Close()
+		b.change = nil
+		w = b.start()
+		defer w.Close()
+		synctest.Wait()
+		is.True(slices.Contains(b.wire.seen(), "send c1 does not"))
+	})
+}
+
+func TestAFloodWithholdsAcks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		b := newBench(t, durable{ledger.NewMemory()})
+		answer := make(chan struct{})
+		b.agent = agentFunc(func(context.Context, agent.Turn) (agent.Answer, error) {
+			<-answer
+			return agent.Answer{}, nil
+		})
+		w := b.start()
+		defer w.Close()
+		const many = 1000
+		for i := range many {
+			is.NoErr(w.Take(buffered(fmt.Sprint("b", i), message("c1", fmt.Sprint("m", i), "x"))))
+		}
+		synctest.Wait()
+		is.True(len(b.wire.seen()) < many/2) // the connector is held back by its unacked rows
+		close(answer)
+		for w.Busy() {
+			<-w.Changed()
+		}
+		synctest.Wait()
+		is.Equal(len(b.wire.seen()), many)
+	})
+}
+
+func TestKeysAreStable(t *testing.T) {
+	is := is.New(t)
+	key := turn.Key("inst", buffered("b1", message("c1", "m1", "x")))
+	is.Equal(key, "615cf69d82aba6ca14bf2db7f62304c4") // it names journal entries across versions
+	is.Equal(key, turn.Key("inst", message("c1", "m1", "x")))
+	is.True(key != turn.Key("other", message("c1", "m1", "x")))
+	is.True(turn.Key("inst", message("c1", "", "x")) != turn.Key("inst", message("c1", "", "x"))) // never a repeat
+	raw, err := json.Marshal(message("c1", "m1", "x").Event)
+	is.NoErr(err)
+	again, err := relay.DecodeEvent(raw)
+	is.NoErr(err)
+	is.Equal(key, turn.Key("inst", relay.Delivery{Kind: relay.KindInbound, Event: again}))
+}

@@ -1,0 +1,114 @@
+package drain
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"log/slog"
+	"sync"
+
+	"github.com/dormouse-relay/dormouse/pkg/provision"
+	"github.com/dormouse-relay/dormouse/pkg/relay"
+)
+
+// access is how the gateway proves who it is: with pinned credentials, with provisioned ones, or, for development,
+// not at all. It is kept for warm invocations; the secret lives here and nowhere else.
+type access struct {
+	gatewayID string                // as configured
+	pinned    relay.Secret          // set: nothing is provisioned
+	tokens    provision.TokenSource // nil and nothing pinned: dial without credentials
+	client    *provision.Client
+	request   provision.Request
+	log       *slog.Logger
+
+	mu   sync.Mutex
+	held provision.Credentials
+}
+
+// errNoFreshID says what a gateway without credentials, whose secret is withheld, can do.
+var errNoFreshID = errors.New("the connector knows this gateway id and keeps its secret: enroll and pin the credentials instead")
+
+// prefetch fetches the identity token if a provisioning is to come, so that it is there when the lease is.
+func (a *access) prefetch(ctx context.Context) {
+	if a.tokens == nil || a.inHand() {
+		return
+	}
+	a.tokens.Token(ctx) // the source keeps it; a failure is met again, and told, by whoever needs it
+}
+
+func (a *access) inHand() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.held.Secret.Usable()
+}
+
+// get returns the credentials in hand, or else provisions. fresh asks for leave to take a fresh gateway id; issued says
+// that the credentials are new.
+func (a *access) get(ctx context.Context, fresh func(context.Context) (bool, error)) (c provision.Credentials, issued bool, err error) {
+	if a.pinned.Usable() {
+		return provision.Credentials{GatewayID: a.gatewayID, Secret: a.pinned}, false, nil
+	}
+	if a.tokens == nil {
+		return provision.Credentials{GatewayID: a.gatewayID}, false, nil
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.held.Secret.Usable() {
+		return a.held, false, nil
+	}
+	c, err = a.provision(ctx, a.gatewayID)
+	if errors.Is(err, provision.ErrWithheld) && a.request.InstanceID != "" {
+		c, err = a.provisionFresh(ctx, fresh, err)
+	}
+	if err != nil {
+		return provision.Credentials{}, false, err
+	}
+	a.held = c
+	return c, true, nil
+}
+
+func (a *access) provision(ctx context.Context, gatewayID string) (provision.Credentials, error) {
+	token, err := a.tokens.Token(ctx)
+	if err != nil {
+		return provision.Credentials{}, err
+	}
+	req := a.request
+	req.GatewayID = gatewayID
+	return a.client.Provision(ctx, token, req)
+}
+
+// provisionFresh provisions the same instance under a gateway id that the connector does not know yet.
+func (a *access) provisionFresh(ctx context.Context, fresh func(context.Context) (bool, error), withheld error) (provision.Credentials, error) {
+	ok, err := fresh(ctx)
+	if err != nil {
+		return provision.Credentials{}, err
+	}
+	if !ok {
+		return provision.Credentials{}, errors.Join(withheld, errNoFreshID)
+	}
+	var suffix [4]byte
+	rand.Read(suffix[:])
+	id := a.gatewayID + "-" + hex.EncodeToString(suffix[:])
+	a.log.Warn("the secret of this gateway id is withheld: provisioning under a fresh one; enroll and pin instead", "gateway", id)
+	return a.provision(ctx, id)
+}
+
+// renew provisions once more for whoever was refused with credentials from before. A withheld secret leaves those in
+// hand in their place.
+func (a *access) renew(ctx context.Context) error {
+	if a.tokens == nil || a.pinned.Usable() {
+		return nil
+	}
+	c, err := a.provision(ctx, a.gatewayID)
+	if err != nil {
+		if errors.Is(err, provision.ErrWithheld) {
+			return nil
+		}
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.held = c
+	return nil
+}

@@ -1,0 +1,233 @@
+package drain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/internal/turn"
+	"github.com/dormouse-relay/dormouse/pkg/provision"
+	"github.com/dormouse-relay/dormouse/pkg/relay"
+)
+
+// tokenLife is how long an upgrade token is good for (section 2).
+const tokenLife = 300 * time.Second
+
+// connect dials until there is a descriptor, as design section 6 says: whoever is unreachable, or has the seat taken,
+// gets patience; refusals are judged.
+func (r *run) connect(ctx context.Context) (*relay.Conn, error) {
+	began := time.Now()
+	for {
+		if err := r.wait(ctx); err != nil {
+			return nil, err
+		}
+		conn, err := r.dial(ctx)
+		if err == nil {
+			return conn, nil
+		}
+		if ctx.Err() != nil {
+			return nil, r.ended(ctx)
+		}
+		r.log.Warn("not connected", "error", err)
+		if err := r.judge(ctx, err, 0); err != nil {
+			return nil, err
+		}
+		if time.Since(began) >= patience && !yields(err) {
+			if kind, ok := relay.KindOf(err); ok && kind == relay.CloseDuplicate {
+				return nil, fmt.Errorf("%w for %s: %w", errSeatTaken, patience, err)
+			}
+			return nil, fmt.Errorf("drain: gave up after %s: %w", patience, err)
+		}
+	}
+}
+
+// yields says whether a connector that ended a socket like that will take another some time: it is worth all the time
+// that is left.
+func yields(err error) bool {
+	kind, ok := relay.KindOf(err)
+	return ok && (kind == relay.CloseGoingAway || kind == relay.CloseSuspended)
+}
+
+// wait backs off after failures: 1 s doubling to 30 s, the latter half of it by chance.
+func (r *run) wait(ctx context.Context) error {
+	if r.failures == 0 {
+		return r.ended(ctx)
+	}
+	d := min(time.Second<<min(r.failures-1, 10), 30*time.Second)
+	select {
+	case <-time.After(d/2 + rand.N(d/2)):
+	case <-ctx.Done():
+	}
+	return r.ended(ctx)
+}
+
+// ended is why the run is over, if it is.
+func (r *run) ended(ctx context.Context) error {
+	r.Drainer.mu.Lock()
+	defer r.Drainer.mu.Unlock()
+	switch {
+	case r.terminated:
+		return errTerminated
+	case ctx.Err() == nil:
+		return nil
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return errDeadline
+	}
+	return context.Cause(ctx)
+}
+
+// dial gets credentials and a socket with a descriptor.
+func (r *run) dial(ctx context.Context) (*relay.Conn, error) {
+	began := time.Now()
+	fresh := func(ctx context.Context) (bool, error) { return r.Ledger.TakeFreshID(ctx, r.grant.Epoch) }
+	creds, issued, err := r.access.get(ctx, fresh)
+	if err != nil {
+		return nil, err
+	}
+	if issued {
+		r.log.Info("provision", "gateway", creds.GatewayID, "ms", time.Since(began).Milliseconds())
+	}
+	cfg := relay.Config{
+		URL:             r.settings.URL.Dial(),
+		Identities:      r.settings.Identities,
+		OutboundTimeout: r.settings.OutboundTimeout,
+		NetDial:         r.dialer.DialContext,
+		Log:             r.log,
+	}
+	if creds.Secret.Usable() {
+		cfg.Token = relay.NewSecret(relay.UpgradeToken(creds.GatewayID, creds.Secret.Reveal(), time.Now(), tokenLife))
+	}
+	r.mark(&r.report.MS.Dial)
+	r.log.Info("dial")
+	began = time.Now()
+	conn, err := relay.Dial(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	r.mark(&r.report.MS.Descriptor)
+	r.log.Info("descriptor", "ms", time.Since(began).Milliseconds())
+	r.shaken, r.provisional, r.flipped = true, false, false
+	if r.grant.Standing.Handshaken != r.access.gatewayID {
+		// Remembered so that a later process can tell an opt-out from a mistake. It is no reason to fail.
+		if err := r.Ledger.SetHandshaken(ctx, r.grant.Epoch, r.access.gatewayID); err != nil {
+			r.log.Error("the handshake could not be written down", "error", err)
+		}
+		r.grant.Standing.Handshaken = r.access.gatewayID
+	}
+	if r.worker == nil {
+		if err := r.startWorker(ctx, conn); err != nil {
+			conn.Close(ctx)
+			return nil, err
+		}
+	}
+	return conn, nil
+}
+
+func (r *run) startWorker(ctx context.Context, conn *relay.Conn) error {
+	r.link.connect(conn) // turns that are recovered need its descriptors
+	r.worker = turn.New(ctx, turn.Config{
+		Journal:      r.Ledger,
+		Epoch:        r.grant.Epoch,
+		Agent:        r.Agent,
+		Link:         r.link,
+		Log:          r.log,
+		Instance:     r.instance,
+		Concurrency:  r.settings.Concurrency,
+		MaxAttempts:  r.settings.MaxAttempts,
+		AgentTimeout: r.agentTimeout,
+		Deadline:     r.turnsEnd,
+		Stop:         r.settings.Stop,
+		Apology:      r.settings.Apology,
+	})
+	err := r.worker.Recover()
+	if err != nil {
+		r.worker.Close()
+		r.worker = nil
+	}
+	return err
+}
+
+// judge looks at how a dial failed or a socket ended after it lived so long. It returns nil if there shall be another
+// dial, and has then seen to the backoff.
+func (r *run) judge(ctx context.Context, cause error, lived time.Duration) error {
+	if err := r.ended(ctx); err != nil {
+		return err
+	}
+	if lived >= settled {
+		r.failures = 0
+	}
+	r.failures++
+	if status, ok := errors.AsType[*provision.StatusError](cause); ok {
+		return r.judgeProvision(status)
+	}
+	kind, told := relay.KindOf(cause)
+	switch {
+	case errors.Is(cause, provision.ErrWithheld), errors.Is(cause, ledger.ErrLost):
+		return cause
+	case !told:
+		return nil
+	case kind == relay.CloseExpired && lived > 0:
+		r.failures = 0 // the token aged, nothing is wrong: dial again with a fresh one
+		return nil
+	case kind == relay.CloseReplaced:
+		return fmt.Errorf("%w: %w", errReplaced, cause)
+	case kind == relay.CloseRefused && r.shaken:
+		return r.judgeRefusal(cause)
+	case kind == relay.CloseRefused:
+		return r.judgeStranger(ctx, cause)
+	}
+	return nil
+}
+
+// judgeRefusal is for a refusal after a handshake of this run: one dial with a fresh token, then it is an opt-out.
+func (r *run) judgeRefusal(cause error) error {
+	if r.provisional {
+		return fmt.Errorf("%w: refused again with a fresh token: %w", errRevoked, cause)
+	}
+	r.log.Warn("refused after a handshake: dialling once with a fresh token", "error", cause)
+	r.provisional, r.failures = true, 0
+	return nil
+}
+
+// judgeStranger is for a refusal before any handshake of this run. The secret in hand may be old: the process may have
+// slept through a rotation that another sandbox's provisioning brought about. So provision once more. Whoever is then
+// refused is opted out if he was known, and otherwise not known yet.
+func (r *run) judgeStranger(ctx context.Context, cause error) error {
+	if !r.renewed {
+		r.renewed, r.failures = true, 0
+		r.log.Warn("refused before a handshake: trying once with new credentials", "error", cause)
+		err := r.access.renew(ctx)
+		if status, ok := errors.AsType[*provision.StatusError](err); ok {
+			return r.judgeProvision(status)
+		}
+		if err != nil {
+			r.log.Warn("no new credentials", "error", err)
+		}
+		return nil
+	}
+	if r.grant.Standing.Handshaken == r.access.gatewayID {
+		return fmt.Errorf("%w: %w", errRevoked, cause)
+	}
+	return nil
+}
+
+// judgeProvision is for an answer of /relay/provision that is not 2xx.
+func (r *run) judgeProvision(status *provision.StatusError) error {
+	switch status.Status {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusGone:
+		if r.grant.Standing.Handshaken == r.access.gatewayID {
+			return fmt.Errorf("%w: %w", errRevoked, status)
+		}
+		return status
+	case http.StatusTooManyRequests, http.StatusRequestTimeout:
+		return nil
+	}
+	if status.Status < 500 {
+		return status // asking again changes nothing
+	}
+	return nil
+}

@@ -1,0 +1,105 @@
+package drain
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/url"
+	"sync"
+
+	"github.com/dormouse-relay/dormouse/pkg/relay"
+)
+
+// dialer dials the connector, for provisioning and for the socket. It can open connections ahead, while the lease is
+// being asked for, so that their TCP and TLS handshakes cost no time afterwards.
+type dialer struct {
+	dial relay.DialFunc
+	addr string
+
+	mu    sync.Mutex
+	ahead []chan net.Conn // each gives one connection, or nil if dialling failed
+	stop  context.CancelFunc
+	wg    sync.WaitGroup
+}
+
+// newDialer returns the dialer for a connector. dial opens one connection, with TLS where the URL asks for it; nil means
+// the network.
+func newDialer(connector relay.BaseURL, dial relay.DialFunc) *dialer {
+	d := &dialer{dial: dial}
+	u, err := url.Parse(connector.Dial())
+	if err != nil {
+		return d // relay.Dial tells what is wrong with it
+	}
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"ws": "80", "wss": "443"}[u.Scheme]
+	}
+	d.addr = net.JoinHostPort(u.Hostname(), port)
+	switch {
+	case dial != nil:
+	case u.Scheme == "wss":
+		d.dial = (&tls.Dialer{Config: &tls.Config{NextProtos: []string{"http/1.1"}}}).DialContext
+	default:
+		d.dial = new(net.Dialer).DialContext
+	}
+	return d
+}
+
+// open opens n connections ahead.
+func (d *dialer) open(ctx context.Context, n int) {
+	ctx, d.stop = context.WithCancel(ctx)
+	for range n {
+		c := make(chan net.Conn, 1)
+		d.ahead = append(d.ahead, c)
+		d.wg.Go(func() {
+			conn, err := d.dial(ctx, "tcp", d.addr)
+			if err != nil {
+				conn = nil // whoever wants one dials again, and tells
+			}
+			c <- conn
+		})
+	}
+}
+
+// DialContext hands out a connection that was opened ahead, or dials.
+func (d *dialer) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
+	if c := d.take(addr); c != nil {
+		select {
+		case conn := <-c:
+			if conn != nil {
+				return conn, nil
+			}
+		case <-ctx.Done():
+			d.mu.Lock()
+			d.ahead = append(d.ahead, c)
+			d.mu.Unlock()
+			return nil, context.Cause(ctx)
+		}
+	}
+	return d.dial(ctx, network, addr)
+}
+
+func (d *dialer) take(addr string) chan net.Conn {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if addr != d.addr || len(d.ahead) == 0 {
+		return nil
+	}
+	c := d.ahead[0]
+	d.ahead = d.ahead[1:]
+	return c
+}
+
+// closeUnused closes what was opened ahead and not taken: it would age while the sandbox is frozen.
+func (d *dialer) closeUnused() {
+	if d.stop == nil {
+		return
+	}
+	d.stop()
+	d.wg.Wait()
+	for c := d.take(d.addr); c != nil; c = d.take(d.addr) {
+		if conn := <-c; conn != nil {
+			conn.Close()
+		}
+	}
+}

@@ -1,0 +1,595 @@
+package drain_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/matryer/is"
+
+	"github.com/dormouse-relay/dormouse/internal/agent"
+	"github.com/dormouse-relay/dormouse/internal/devconnector"
+	"github.com/dormouse-relay/dormouse/internal/drain"
+	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/pkg/relay"
+)
+
+const quarter = 15 * time.Minute
+
+func TestRevokedAfterAHandshakeStaysOff(t *testing.T) {
+	for _, preset := range []string{"hosted", "agentsync"} { // 4401; 4403 and then HTTP 401
+		t.Run(preset, func(t *testing.T) {
+			bubble(t, setup{preset: preset}, func(t *testing.T, r *rig) {
+				is := is.New(t)
+				r.Deliver(gateway, event("discord", "c1", "m1", "hello"))
+				wait := r.during(answered, func() { r.Revoke(gateway) })
+				rep, err, _ := r.run(ledger.Wake, quarter)
+				wait()
+				is.NoErr(err)
+				is.Equal(rep.Status, drain.Revoked)
+				state := r.State()
+				provisions := len(state.Provisions)
+				is.Equal(strings.Count(r.log.String(), `"msg":"dial"`), 2) // the first, and one with a fresh token
+
+				rep, err, _ = r.run(ledger.Wake, quarter)
+				is.NoErr(err)
+				is.Equal(rep.Status, drain.Disabled)
+				state = r.State()
+				is.Equal(len(state.Provisions), provisions)                // neither provisions
+				is.Equal(strings.Count(r.log.String(), `"msg":"dial"`), 2) // nor dials
+
+				is.NoErr(r.Restore(gateway))
+				is.NoErr(r.ledger.Enable(t.Context()))
+				_, err, _ = r.run(ledger.Arm, quarter)
+				is.NoErr(err)
+				is.Equal(r.replies(), []string{"c1 hello"}) // once, though its ack was lost with the socket
+				is.Equal(r.Buffered(gateway), 0)
+			})
+		})
+	}
+}
+
+func TestExpiredGoesOn(t *testing.T) {
+	bubble(t, setup{}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		wait := r.during(connected, func() {
+			r.Expire(gateway)
+			r.Deliver(gateway, event("discord", "c1", "m1", "hello"))
+		})
+		rep, err, _ := r.run(ledger.Wake, quarter)
+		wait()
+		is.NoErr(err)
+		is.True(rep.Status == drain.Empty || rep.Status == drain.Drained)
+		is.Equal(len(r.State().Sockets), 2)
+		is.Equal(len(r.State().Provisions), 4) // a fresh token, not fresh credentials
+	})
+}
+
+func TestRefusedBeforeAHandshakeProvisionsOnceMore(t *testing.T) {
+	bubble(t, setup{}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		_, err, _ := r.run(ledger.Wake, quarter)
+		is.NoErr(err)
+		is.NoErr(r.Forget(gateway)) // its secrets verify no more, as after a rotation by another sandbox
+		r.Deliver(gateway, event("discord", "c1", "m1", "hello"))
+		rep, err, _ := r.run(ledger.Wake, quarter)
+		is.NoErr(err)
+		is.Equal(rep.Status, drain.Drained)
+		is.Equal(r.replies(), []string{"c1 hello"})
+		is.Equal(len(r.State().Provisions), 8)
+	})
+}
+
+func TestAStrangerThatIsRefusedGivesUp(t *testing.T) {
+	bubble(t, setup{pinned: true}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		is.NoErr(r.Forget(gateway))
+		rep, err, took := r.run(ledger.Wake, quarter)
+		is.Equal(rep.Status, drain.Failed)
+		kind, _ := relay.KindOf(err)
+		is.Equal(kind, relay.CloseRefused)
+		is.True(took >= 100*time.Second && took < 140*time.Second)
+		standing, err := r.ledger.Standing(t.Context())
+		is.NoErr(err)
+		is.True(!standing.Disabled) // nobody who was never let in can opt out
+	})
+}
+
+func TestAKnownGatewayThatIsRefusedWasRevokedInItsSleep(t *testing.T) {
+	bubble(t, setup{pinned: true}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		_, err, _ := r.run(ledger.Wake, quarter)
+		is.NoErr(err)
+		is.NoErr(r.Revoke(gateway))
+		rep, err, _ := r.run(ledger.Wake, quarter)
+		is.NoErr(err)
+		is.Equal(rep.Status, drain.Revoked)
+		rep, _, _ = r.run(ledger.Schedule, quarter)
+		is.Equal(rep.Status, drain.Disabled)
+	})
+}
+
+func TestWithoutAnAckItDoesNotLeave(t *testing.T) {
+	bubble(t, setup{}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		r.WithholdIdleAck(2)
+		rep, err, took := r.run(ledger.Wake, quarter)
+		is.NoErr(err)
+		is.Equal(rep.Status, drain.Empty)
+		is.Equal(rep.Unflipped, 0)
+		is.Equal(len(r.State().Idles), 3)
+		// 10 s empty; 10 s for an ack, 5 s more; 10 s for an ack, 10 s more.
+		is.True(took >= 45*time.Second && took < 47*time.Second)
+	})
+}
+
+func TestAtTheDeadlineItLeavesWithoutAnAckAndContinues(t *testing.T) {
+	bubble(t, setup{}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		r.WithholdIdleAck(-1)
+		r.Deliver(gateway, event("discord", "c1", "m1", "hello"))
+		rep, err, took := r.run(ledger.Wake, 5*time.Minute)
+		is.NoErr(err)
+		is.Equal(rep.Status, drain.HandedOff)
+		is.Equal(rep.Unflipped, 1)
+		is.True(took > 4*time.Minute+50*time.Second && took < 5*time.Minute)
+		is.Equal(r.handedOn(), []drain.Request{{Reason: ledger.Continue, Hop: 1}})
+		is.Equal(r.replies(), []string{"c1 hello"})
+
+		rep, err, _ = r.request(drain.Request{Reason: ledger.Continue, Hop: 12}, 5*time.Minute)
+		is.NoErr(err)
+		is.Equal(rep.Status, drain.HandedOff)
+		is.Equal(len(r.handedOn()), 1) // it received nothing, and was the last hop
+	})
+}
+
+func TestUnderSteadyTrafficItLeavesInTime(t *testing.T) {
+	slow := agentFunc(func(ctx context.Context, tn agent.Turn) (agent.Answer, error) {
+		time.Sleep(3 * time.Second)
+		return agent.Echo{}.Answer(ctx, tn)
+	})
+	bubble(t, setup{agent: slow, env: map[string]string{"DORMOUSE_AGENT_TIMEOUT": "10s"}}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		stop := make(chan struct{})
+		sent := 0
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				case <-time.After(700 * time.Millisecond):
+					sent++
+					r.Deliver(gateway, event("discord", fmt.Sprint("c", sent%20), fmt.Sprint("m", sent), fmt.Sprint(sent)))
+				}
+			}
+		})
+		rep, err, took := r.run(ledger.Wake, 5*time.Minute)
+		is.NoErr(err)
+		close(stop)
+		wg.Wait()
+		is.True(took < 4*time.Minute+45*time.Second) // at the latest deadline - margin
+		is.True(took > 4*time.Minute)
+		is.Equal(rep.Unknown, 0)
+		is.Equal(rep.Unflipped, 0)
+		is.Equal(len(r.replies()), rep.Received) // every message is answered before the deadline
+		is.Equal(r.Buffered(gateway)+rep.Received, sent)
+		is.Equal(r.State().Instance(gateway).Dropped, 0)
+	})
+}
+
+type agentFunc func(ctx context.Context, t agent.Turn) (agent.Answer, error)
+
+func (f agentFunc) Answer(ctx context.Context, t agent.Turn) (agent.Answer, error) { return f(ctx, t) }
+
+func TestWhatIsLeftAtTheDeadlineIsContinued(t *testing.T) {
+	slow := agentFunc(func(ctx context.Context, tn agent.Turn) (agent.Answer, error) {
+		time.Sleep(8 * time.Second)
+		return agent.Echo{}.Answer(ctx, tn)
+	})
+	env := map[string]string{"DORMOUSE_AGENT_TIMEOUT": "10s", "DORMOUSE_CONCURRENCY": "1"}
+	bubble(t, setup{agent: slow, env: env, awake: true}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		wait := r.during(connected, func() {
+			for i := range 60 { // eight minutes of work
+				r.Deliver(gateway, event("discord", "c1", fmt.Sprint("m", i), fmt.Sprint(i)))
+			}
+		})
+		rep, err, _ := r.run(ledger.Wake, 5*time.Minute)
+		wait()
+		is.NoErr(err)
+		is.Equal(rep.Status, drain.HandedOff)
+		is.Equal(rep.Unflipped, 0)
+		is.Equal(r.handedOn(), []drain.Request{{Reason: ledger.Continue, Hop: 1}})
+		rep, err, _ = r.request(r.handedOn()[0], 15*time.Minute)
+		is.NoErr(err)
+		is.Equal(rep.Status, drain.Drained)
+		var want []string
+		for i := range 60 {
+			want = append(want, fmt.Sprint("c1 ", i))
+		}
+		is.Equal(r.replies(), want) // each once, in order
+	})
+}
+
+func TestABrokenSocketIsDialledAgain(t *testing.T) {
+	ends := map[string]func(r *rig) error{
+		"cut":        func(r *rig) error { return r.Drop(gateway) },
+		"going away": func(r *rig) error { return r.Kick(gateway, 1001, "restart") },
+		"suspended":  func(r *rig) error { return r.Suspend(gateway, 20*time.Second) },
+		"odd code":   func(r *rig) error { return r.Kick(gateway, 4999, "?") },
+		"normal":     func(r *rig) error { return r.Kick(gateway, 1000, "") },
+	}
+	for name, end := range ends {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, setup{preset: "whatrouter"}, func(t *testing.T, r *rig) {
+				is := is.New(t)
+				r.Deliver(gateway, event("whatsapp", "c1", "m1", "before"))
+				wait := r.during(func(s devconnector.State) bool { return len(s.Acks) == 1 }, func() {
+					if err := end(r); err != nil {
+						t.Error(err)
+					}
+					r.Deliver(gateway, event("whatsapp", "c1", "m2", "after"))
+				})
+				rep, err, _ := r.run(ledger.Wake, quarter)
+				wait()
+				is.NoErr(err)
+				is.Equal(rep.Status, drain.Drained)
+				is.Equal(r.replies(), []string{"c1 before", "c1 after"})
+				is.Equal(r.Buffered(gateway), 0)
+			})
+		})
+	}
+}
+
+func TestAReplacedDrainStops(t *testing.T) {
+	bubble(t, setup{}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		r.Deliver(gateway, event("discord", "c1", "m1", "hello"))
+		wait := r.during(answered, func() { r.Kick(gateway, 1000, "replaced") })
+		rep, err, _ := r.run(ledger.Wake, quarter)
+		wait()
+		is.NoErr(err)
+		is.Equal(rep.Status, drain.Replaced)
+		is.Equal(len(r.State().Sockets), 1)
+	})
+}
+
+func TestAGhostInTheSeat(t *testing.T) {
+	t.Run("that leaves is waited for", func(t *testing.T) {
+		bubble(t, setup{preset: "whatrouter"}, func(t *testing.T, r *rig) {
+			is := is.New(t)
+			r.Deliver(gateway, event("whatsapp", "c1", "m1", "hello"))
+			is.NoErr(r.Ghost(gateway, 91*time.Second))
+			rep, err, _ := r.run(ledger.Wake, quarter)
+			is.NoErr(err)
+			is.Equal(rep.Status, drain.Drained)
+			is.Equal(r.replies(), []string{"c1 hello"})
+		})
+	})
+	t.Run("that stays is left to the schedule", func(t *testing.T) {
+		bubble(t, setup{preset: "whatrouter"}, func(t *testing.T, r *rig) {
+			is := is.New(t)
+			is.NoErr(r.Ghost(gateway, time.Hour))
+			rep, err, took := r.run(ledger.Wake, quarter)
+			is.NoErr(err)
+			is.Equal(rep.Status, drain.SeatTaken)
+			is.True(took >= 100*time.Second && took < 140*time.Second)
+		})
+	})
+}
+
+func TestAnUnreachableConnectorIsGivenUp(t *testing.T) {
+	bubble(t, setup{pinned: true}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		r.reach(false)
+		rep, err, took := r.run(ledger.Wake, quarter)
+		is.True(err != nil)
+		is.Equal(rep.Status, drain.Failed)
+		is.True(took >= 100*time.Second && took < 140*time.Second)
+		r.reach(true)
+		time.Sleep(2 * time.Minute)
+		rep, err, _ = r.run(ledger.Schedule, quarter) // soon: a poke was lost on us
+		is.NoErr(err)
+		is.Equal(rep.Status, drain.Empty)
+	})
+}
+
+func TestNoDescriptorIsAFailure(t *testing.T) {
+	bubble(t, setup{}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		r.WithholdDescriptor(1000)
+		rep, err, _ := r.run(ledger.Wake, quarter)
+		is.Equal(rep.Status, drain.Failed)
+		is.True(errors.Is(err, relay.ErrNoDescriptor))
+	})
+}
+
+func TestAConnectorThatDoesNotProvision(t *testing.T) {
+	none := func(p *devconnector.Preset) { p.Provision = devconnector.ProvisionNone }
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		r := newRig(t, setup{change: none, env: map[string]string{
+			"GATEWAY_RELAY_SECRET": "", "GATEWAY_RELAY_IDENTITY_TOKEN": identityToken,
+		}})
+		defer r.Connector.Close(context.Background())
+		rep, err, took := r.run(ledger.Wake, quarter)
+		is.Equal(rep.Status, drain.Failed)
+		is.True(strings.Contains(err.Error(), "this connector does not provision: enroll or pin the credentials"))
+		is.True(took < time.Second) // asking again changes nothing
+	})
+}
+
+func TestWithheldSecrets(t *testing.T) {
+	t.Run("without an instance id it says what to do", func(t *testing.T) {
+		bubble(t, setup{}, func(t *testing.T, r *rig) {
+			is := is.New(t)
+			_, err, _ := r.run(ledger.Wake, quarter)
+			is.NoErr(err)
+			r.WithholdSecret(true)
+			cold := r.coldStart(t)
+			rep, err, _ := cold.run(ledger.Wake, quarter)
+			is.Equal(rep.Status, drain.Failed)
+			is.True(strings.Contains(err.Error(), "enroll and pin"))
+		})
+	})
+	t.Run("with an instance id it takes a fresh gateway id, once an hour", func(t *testing.T) {
+		env := map[string]string{"GATEWAY_RELAY_INSTANCE_ID": "inst-1"}
+		bubble(t, setup{env: env}, func(t *testing.T, r *rig) {
+			is := is.New(t)
+			_, err, _ := r.run(ledger.Wake, quarter) // the id is new to the connector
+			is.NoErr(err)
+			r.WithholdSecret(true)
+			r.Deliver(gateway, event("discord", "c1", "m1", "hello"))
+			rep, err, _ := r.coldStart(t).run(ledger.Wake, quarter)
+			is.NoErr(err)
+			is.Equal(rep.Status, drain.Drained)
+			is.Equal(r.replies(), []string{"c1 hello"}) // the same instance's buffer
+			hellos := r.State().Hellos
+			is.True(freshID.MatchString(hellos[len(hellos)-1].Gateway))
+
+			rep, err, _ = r.coldStart(t).run(ledger.Wake, quarter)
+			is.Equal(rep.Status, drain.Failed)
+			is.True(strings.Contains(err.Error(), "enroll and pin"))
+			time.Sleep(time.Hour)
+			rep, err, _ = r.coldStart(t).run(ledger.Wake, quarter)
+			is.NoErr(err)
+			is.Equal(rep.Status, drain.Empty)
+		})
+	})
+}
+
+var freshID = regexp.MustCompile(`^gw-1-[0-9a-f]{8}$`)
+
+func TestTheLeaseIsTaken(t *testing.T) {
+	bubble(t, setup{}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		wait := r.during(connected, func() {
+			rep, err, took := r.run(ledger.Wake, quarter) // another poke
+			is.NoErr(err)
+			is.Equal(rep.Status, drain.Taken)
+			is.True(took < time.Second)
+		})
+		_, err, took := r.run(ledger.Wake, quarter)
+		wait()
+		is.NoErr(err)
+		is.Equal(len(r.State().Idles), 1) // the mark came before going idle: that look has been had
+		is.True(took < 11*time.Second)
+	})
+}
+
+func TestAPokeWhileGoingIdleIsLookedAfter(t *testing.T) {
+	bubble(t, setup{}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		r.DelayIdleAck(time.Second)
+		wait := r.during(func(s devconnector.State) bool { return len(s.Idles) == 1 }, func() {
+			rep, _, _ := r.run(ledger.Wake, quarter)
+			is.Equal(rep.Status, drain.Taken)
+		})
+		_, err, _ := r.run(ledger.Wake, quarter)
+		wait()
+		is.NoErr(err)
+		is.Equal(len(r.State().Sockets), 2) // dialled again
+	})
+}
+
+func TestALostLeaseStopsAtOnce(t *testing.T) {
+	stolen := &thief{Memory: ledger.NewMemory()}
+	bubble(t, setup{ledger: stolen, env: map[string]string{"DORMOUSE_EMPTY_AFTER": "60s"}}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		wait := r.during(connected, stolen.steal)
+		rep, err, took := r.run(ledger.Wake, quarter)
+		wait()
+		is.NoErr(err)
+		is.Equal(rep.Status, drain.Taken)
+		is.True(took <= 11*time.Second)   // the next heartbeat tells
+		is.Equal(len(r.State().Idles), 0) // without going_idle: another drain owns the instance
+		is.True(!r.State().Sockets[0].Open)
+	})
+}
+
+// thief is a ledger whose lease is gone from one moment to the next.
+type thief struct {
+	*ledger.Memory
+	mu     sync.Mutex
+	stolen bool
+	fail   bool
+}
+
+func (l *thief) steal() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stolen = true
+}
+
+func (l *thief) Heartbeat(ctx context.Context, epoch int64) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.stolen:
+		return ledger.ErrLost
+	case l.fail:
+		return errors.New("ledger: throttled")
+	}
+	return l.Memory.Heartbeat(ctx, epoch)
+}
+
+func TestFailingHeartbeatsAreALostLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		r := newRig(t, setup{ledger: &thief{Memory: ledger.NewMemory(), fail: true}})
+		defer r.Connector.Close(context.Background())
+		r.WithholdIdleAck(-1)
+		rep, err, took := r.run(ledger.Wake, quarter)
+		is.NoErr(err)
+		is.Equal(rep.Status, drain.Taken)
+		is.Equal(took, 20*time.Second) // two thirds of a lease
+	})
+}
+
+func TestAJournalThatFailsSendsItToSleep(t *testing.T) {
+	bubble(t, setup{ledger: &noJournal{Memory: ledger.NewMemory()}}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		r.Deliver(gateway, event("discord", "c1", "m1", "hello"))
+		rep, err, took := r.run(ledger.Wake, quarter)
+		is.True(err != nil)
+		is.Equal(rep.Status, drain.Failed)
+		is.True(took < time.Second)
+		is.Equal(len(r.State().Idles), 1)
+		is.Equal(r.Buffered(gateway), 1) // not acked: the connector keeps it
+	})
+}
+
+type noJournal struct{ *ledger.Memory }
+
+func (*noJournal) Receive(context.Context, int64, ledger.Entry) (ledger.State, error) {
+	return "", errors.New("ledger: throttled")
+}
+
+func TestALedgerThatIsDownIsToldBeforeDialling(t *testing.T) {
+	bubble(t, setup{ledger: &noLease{Memory: ledger.NewMemory()}}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		rep, err, _ := r.run(ledger.Schedule, quarter)
+		is.Equal(rep.Status, drain.Failed)
+		is.True(strings.Contains(err.Error(), "table not found"))
+		is.Equal(r.dials, 0)
+	})
+}
+
+type noLease struct{ *ledger.Memory }
+
+func (*noLease) Acquire(context.Context, ledger.Ask) (ledger.Grant, error) {
+	return ledger.Grant{}, errors.New("ledger: table not found")
+}
+
+func TestMalformedFramesAreSkipped(t *testing.T) {
+	bubble(t, setup{}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		r.SendGarbage()
+		for i := range 5 {
+			r.Deliver(gateway, event("discord", "c1", fmt.Sprint("m", i), fmt.Sprint(i)))
+		}
+		rep, err, _ := r.run(ledger.Wake, quarter)
+		is.NoErr(err)
+		is.Equal(rep.Status, drain.Drained)
+		is.Equal(r.replies(), []string{"c1 0", "c1 1", "c1 2", "c1 3", "c1 4"})
+		is.Equal(len(r.State().Sockets), 1)
+	})
+}
+
+func TestAnUnusableBufferedFrameDoesNotComeBackForEver(t *testing.T) {
+	bubble(t, setup{}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		r.DeliverRaw(gateway, []byte(`{"text":"x","source":"not an object"}`))
+		is.NoErr(r.Oversize(gateway, 5<<20))
+		r.Deliver(gateway, event("discord", "c1", "m1", "good"))
+		rep, err, _ := r.run(ledger.Wake, quarter)
+		is.NoErr(err)
+		is.Equal(rep.Dead, 2)
+		is.Equal(r.replies(), []string{"c1 good"})
+		is.Equal(r.Buffered(gateway), 0)
+		is.Equal(len(r.State().Sockets), 1) // a message over the limit does not cost the connection
+	})
+}
+
+func TestTerminateSaysGoodbye(t *testing.T) {
+	bubble(t, setup{}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		r.Deliver(gateway, event("discord", "c1", "m1", "hello"))
+		wait := r.during(answered, func() {
+			ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+			defer cancel()
+			r.drainer.Terminate(ctx)
+		})
+		_, err, took := r.run(ledger.Wake, quarter)
+		wait()
+		is.NoErr(err)
+		is.True(took < time.Second)
+		is.Equal(len(r.State().Idles), 1)
+		is.Equal(len(r.State().Sockets), 1)
+		is.Equal(r.State().Sockets[0].Code, 1000)
+	})
+}
+
+func TestSweepsAreRarerAndRarerAndABudgetBoundsPokes(t *testing.T) {
+	bubble(t, setup{pinned: true}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		r.Deliver(gateway, event("discord", "c1", "m1", "hello"))
+		_, err, _ := r.run(ledger.Wake, quarter)
+		is.NoErr(err)
+		start := time.Now()
+		var sweeps []time.Duration
+		for range 12 * 4 { // four hours of schedules
+			time.Sleep(5 * time.Minute)
+			rep, err, _ := r.run(ledger.Schedule, quarter)
+			is.NoErr(err)
+			if rep.Status != drain.NotDue {
+				sweeps = append(sweeps, time.Since(start).Round(5*time.Minute))
+			}
+		}
+		want := []time.Duration{5 * time.Minute, 15 * time.Minute, 35 * time.Minute, 75 * time.Minute, 135 * time.Minute, 195 * time.Minute}
+		is.Equal(sweeps, want)
+
+		sockets := len(r.State().Sockets)
+		for range 30 { // somebody has the wake URL
+			r.run(ledger.Wake, quarter)
+		}
+		looks := len(r.State().Sockets) - sockets
+		is.True(looks >= 10 && looks <= 11) // one token comes back in the five minutes that these take
+	})
+}
+
+func TestConnectionsAreOpenedAhead(t *testing.T) {
+	bubble(t, setup{}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		_, err, _ := r.run(ledger.Wake, quarter)
+		is.NoErr(err)
+		cold := r.dials
+		_, err, _ = r.run(ledger.Wake, quarter)
+		is.NoErr(err)
+		is.Equal(r.dials-cold, 1) // the one that was opened ahead is the one that is used
+		_, err, _ = r.run(ledger.Schedule, quarter)
+		is.NoErr(err)
+		is.Equal(r.dials-cold, 1) // not due: nothing is opened
+	})
+}
+
+func TestTheReportIsOneLine(t *testing.T) {
+	bubble(t, setup{}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		r.Deliver(gateway, event("discord", "c1", "m1", "hello"))
+		rep, err, _ := r.run(ledger.Wake, quarter)
+		is.NoErr(err)
+		for _, at := range []*int64{rep.MS.Lease, rep.MS.Dial, rep.MS.Descriptor, rep.MS.FirstAck, rep.MS.FirstReply, rep.MS.All} {
+			is.True(at != nil)
+		}
+		is.True(slices.IsSorted([]int64{*rep.MS.Lease, *rep.MS.Dial, *rep.MS.Descriptor, *rep.MS.All}))
+	})
+}

@@ -1,0 +1,116 @@
+package drain
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/dormouse-relay/dormouse/pkg/relay"
+)
+
+// link is what turns see of the sockets: the one that is up, or the wait for the next.
+type link struct {
+	guard func() error // refuses actions once the lease may be somebody else's
+	acked func()
+	said  func()
+
+	mu      sync.Mutex
+	conn    *relay.Conn
+	last    *relay.Conn   // the newest there was, for its descriptors
+	changed chan struct{} // closed at the next connect or disconnect
+}
+
+func newLink() *link { return &link{changed: make(chan struct{})} }
+
+// connect makes conn the socket that is up; disconnect says that there is none.
+func (l *link) connect(conn *relay.Conn) { l.set(conn) }
+func (l *link) disconnect()              { l.set(nil) }
+
+func (l *link) set(conn *relay.Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.conn = conn
+	if conn != nil {
+		l.last = conn
+	}
+	close(l.changed)
+	l.changed = make(chan struct{})
+}
+
+func (l *link) current() (*relay.Conn, <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.conn, l.changed
+}
+
+// up waits for a socket.
+func (l *link) up(ctx context.Context) (*relay.Conn, error) {
+	for {
+		conn, changed := l.current()
+		if conn != nil && !ended(conn) {
+			return conn, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+func ended(conn *relay.Conn) bool {
+	select {
+	case <-conn.Done():
+		return true
+	default:
+		return false
+	}
+}
+
+// Do sends an action over the socket that is up, and over the next one if it turns out that nothing left.
+func (l *link) Do(ctx context.Context, out relay.Outbound) (relay.Result, error) {
+	for {
+		conn, err := l.up(ctx)
+		if err != nil {
+			return relay.Result{}, err
+		}
+		if err := l.guard(); err != nil {
+			return relay.Result{}, err
+		}
+		result, err := conn.Do(ctx, out)
+		if err == nil {
+			l.said()
+		}
+		if err == nil || answered(err) || !ended(conn) {
+			return result, err
+		}
+	}
+}
+
+// Post sends an action whose fate matters to nobody.
+func (l *link) Post(out relay.Outbound) {
+	if conn, _ := l.current(); conn != nil && l.guard() == nil {
+		conn.Post(out)
+	}
+}
+
+// Ack acks on the socket that is up. Without one the delivery comes again.
+func (l *link) Ack(bufferID string) {
+	if conn, _ := l.current(); conn != nil && conn.Ack(bufferID) == nil {
+		l.acked()
+	}
+}
+
+// Descriptor is the one that the newest socket has for a platform.
+func (l *link) Descriptor(platform string) relay.Descriptor {
+	l.mu.Lock()
+	conn := l.last
+	l.mu.Unlock()
+	return conn.Descriptor(platform)
+}
+
+// answered says whether an action left: refused, or with an unknown outcome.
+func answered(err error) bool {
+	_, refused := errors.AsType[*relay.OpError](err)
+	return refused || errors.Is(err, relay.ErrOutcomeUnknown)
+}

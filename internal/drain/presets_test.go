@@ -1,0 +1,162 @@
+package drain_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/matryer/is"
+
+	"github.com/dormouse-relay/dormouse/internal/devconnector"
+	"github.com/dormouse-relay/dormouse/internal/drain"
+	"github.com/dormouse-relay/dormouse/internal/ledger"
+)
+
+// platformOf is one that a preset fronts.
+func platformOf(preset string) string {
+	if preset == "whatrouter" {
+		return "whatsapp"
+	}
+	return "discord"
+}
+
+func TestEveryConnectorIsDrainedWithoutLossOrRepetition(t *testing.T) {
+	for _, preset := range devconnector.PresetNames() {
+		t.Run(preset, func(t *testing.T) {
+			bubble(t, setup{preset: preset}, func(t *testing.T, r *rig) {
+				is := is.New(t)
+				platform := platformOf(preset)
+				var want []string
+				deliver := func(chat string, n int) {
+					text := fmt.Sprint("text ", n)
+					r.Deliver(gateway, event(platform, chat, fmt.Sprint("m", n), text))
+					want = append(want, chat+" "+text)
+				}
+				for n := range 12 {
+					deliver(fmt.Sprint("c", n%3), n)
+				}
+				live := r.during(func(s devconnector.State) bool { return s.Instance(gateway).Buffered == 0 && len(s.Acks) >= 12 }, func() {
+					deliver("c1", 100)
+				})
+				rep, err, _ := r.run(ledger.Wake, quarter)
+				live()
+				is.NoErr(err)
+				is.Equal(rep.Status, drain.Drained)
+				is.Equal(rep.Unknown, 0)
+				is.Equal(sorted(r.replies()), sorted(want))
+				is.Equal(r.Buffered(gateway), 0)
+				is.Equal(r.State().Instance(gateway).Dropped, 0)
+				is.Equal(len(r.State().Breaches), 0)
+				for _, chat := range []string{"c0", "c2"} { // the order of each chat is kept
+					is.True(inOrder(r.replies(), chat))
+				}
+
+				// The socket is cut before an ack gets through: the entry comes again, and is not answered again.
+				deliver("c0", 200)
+				cut := r.during(func(s devconnector.State) bool { return slices.Contains(r.replies(), "c0 text 200") }, func() {
+					r.Drop(gateway)
+				})
+				_, err, _ = r.run(ledger.Wake, quarter)
+				cut()
+				is.NoErr(err)
+				is.Equal(sorted(r.replies()), sorted(want))
+				is.Equal(r.Buffered(gateway), 0)
+			})
+		})
+	}
+}
+
+// A connector pokes at most once a minute. What comes within that minute of a poke must find us still connected.
+func TestAMessageInsideTheCooldownNeedsNoSecondPoke(t *testing.T) {
+	for _, preset := range devconnector.PresetNames() {
+		for _, after := range []time.Duration{5 * time.Second, 25 * time.Second, 45 * time.Second, 59 * time.Second} {
+			t.Run(fmt.Sprint(preset, " ", after), func(t *testing.T) {
+				bubble(t, setup{preset: preset}, func(t *testing.T, r *rig) {
+					is := is.New(t)
+					platform := platformOf(preset)
+					r.Deliver(gateway, event(platform, "c1", "m1", "one"))
+					time.AfterFunc(after, func() { r.Deliver(gateway, event(platform, "c1", "m2", "two")) })
+					_, err, _ := r.run(ledger.Wake, quarter)
+					is.NoErr(err)
+					is.Equal(r.replies(), []string{"c1 one", "c1 two"})
+					is.Equal(r.Buffered(gateway), 0)
+					is.True(len(r.State().Pokes) <= 1)
+				})
+			})
+		}
+	}
+}
+
+func TestAMessageInTheFlipWindowIsFoundByTheSecondLook(t *testing.T) {
+	for _, preset := range devconnector.PresetNames() {
+		t.Run(preset, func(t *testing.T) {
+			bubble(t, setup{preset: preset}, func(t *testing.T, r *rig) {
+				is := is.New(t)
+				platform := platformOf(preset)
+				r.DelayIdleAck(3 * time.Second) // it has flipped, and its ack takes its time
+				wait := r.during(func(s devconnector.State) bool { return len(s.Idles) == 1 }, func() {
+					r.Deliver(gateway, event(platform, "c1", "m1", "between"))
+				})
+				_, err, _ := r.run(ledger.Schedule, quarter)
+				wait()
+				is.NoErr(err)
+				time.Sleep(6 * time.Minute)
+				_, err, _ = r.run(ledger.Schedule, quarter) // at the latest the next sweep finds it
+				is.NoErr(err)
+				is.Equal(r.replies(), []string{"c1 between"})
+				is.Equal(r.Buffered(gateway), 0)
+			})
+		})
+	}
+}
+
+func TestASlowCloseIsFollowedByASecondLook(t *testing.T) {
+	bubble(t, setup{}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		_, err, _ := r.run(ledger.Wake, quarter)
+		is.NoErr(err)
+		is.Equal(len(r.State().Sockets), 1) // the ordinary close is quick: one look
+	})
+}
+
+func TestEveryLostPokeIsFoundByASweep(t *testing.T) {
+	for _, way := range []devconnector.PokeLoss{devconnector.LostInCooldown, devconnector.LostInFlip, devconnector.LostByFailure} {
+		t.Run(string(way), func(t *testing.T) {
+			bubble(t, setup{}, func(t *testing.T, r *rig) {
+				is := is.New(t)
+				r.Deliver(gateway, event("discord", "c1", "m1", "one"))
+				_, err, _ := r.run(ledger.Wake, quarter)
+				is.NoErr(err)
+				start := time.Now()
+				r.LosePoke(way)
+				r.Deliver(gateway, event("discord", "c1", "m2", "two"))
+				for len(r.replies()) == 1 {
+					time.Sleep(5 * time.Minute)
+					_, err, _ := r.run(ledger.Schedule, quarter)
+					is.NoErr(err)
+				}
+				is.Equal(r.replies(), []string{"c1 one", "c1 two"})
+				is.True(time.Since(start) < 8*time.Minute) // 6 until the sweep, and that itself
+			})
+		})
+	}
+}
+
+func sorted(list []string) []string { return slices.Sorted(slices.Values(list)) }
+
+func inOrder(replies []string, chat string) bool {
+	last := -1
+	for _, reply := range replies {
+		var c string
+		var n int
+		if fmt.Sscanf(reply, "%s text %d", &c, &n); c != chat {
+			continue
+		}
+		if n < last {
+			return false
+		}
+		last = n
+	}
+	return true
+}

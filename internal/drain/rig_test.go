@@ -1,0 +1,299 @@
+package drain_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/dormouse-relay/dormouse/internal/agent"
+	"github.com/dormouse-relay/dormouse/internal/config"
+	"github.com/dormouse-relay/dormouse/internal/devconnector"
+	"github.com/dormouse-relay/dormouse/internal/drain"
+	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/pkg/relay"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	gateway       = "gw-1"
+	identityToken = "identity-canary"
+	pinnedSecret  = "secret-canary"
+)
+
+// rig is a gateway and a connector in one bubble: the upgrade is real, the wire an in-memory pipe.
+type rig struct {
+	*devconnector.Connector
+	t        *testing.T
+	settings config.DrainSettings
+	parts    *drain.Parts
+	drainer  *drain.Drainer
+	ledger   ledger.Ledger
+	log      *lockedBuffer
+
+	mu    sync.Mutex
+	dials int
+	down  bool // the connector cannot be reached
+	again []drain.Request
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// setup is what a test changes of the ordinary rig.
+type setup struct {
+	preset  string // hosted by default
+	change  func(*devconnector.Preset)
+	pinned  bool // credentials are pinned; always so where the preset does not provision
+	env     map[string]string
+	ledger  ledger.Ledger
+	agent   agent.Agent
+	awake   bool // the gateway has not gone idle
+	noAgain bool
+}
+
+// bubble runs test in a synctest bubble with a rig.
+func bubble(t *testing.T, s setup, test func(t *testing.T, r *rig)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, s)
+		test(t, r)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if err := r.Connector.Close(ctx); err != nil {
+			t.Error(err)
+		}
+		for _, secret := range []string{identityToken, pinnedSecret} {
+			if strings.Contains(r.log.String(), secret) {
+				t.Errorf("the log shows %s", secret)
+			}
+		}
+		if t.Failed() {
+			t.Log(r.log.String())
+		}
+	})
+}
+
+func newRig(t *testing.T, s setup) *rig {
+	r := &rig{t: t, ledger: s.ledger, log: &lockedBuffer{}}
+	name := s.preset
+	if name == "" {
+		name = "hosted"
+	}
+	preset, err := devconnector.PresetNamed(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.change != nil {
+		s.change(&preset)
+	}
+	pinned := s.pinned || preset.Provision == devconnector.ProvisionNone
+	cfg := devconnector.Config{
+		Preset:     preset,
+		Identities: map[string]string{identityToken: "tenant-1"},
+		Poke:       func(context.Context, string) (int, error) { return http.StatusAccepted, nil },
+	}
+	known := devconnector.Gateway{ID: gateway, Tenant: "tenant-1", WakeURL: "https://wake.example/w/path-canary", Asleep: !s.awake}
+	if pinned {
+		known.Secrets = []relay.Secret{relay.NewSecret(pinnedSecret)}
+	}
+	cfg.Gateways = []devconnector.Gateway{known}
+	r.Connector = devconnector.New(cfg)
+
+	ln := newPipeListener()
+	srv := &httptest.Server{Listener: ln, Config: &http.Server{Handler: r.Connector, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}}
+	srv.Start()
+	t.Cleanup(srv.Close)
+
+	env := map[string]string{
+		"GATEWAY_RELAY_URL":       "http://connector:80",
+		"GATEWAY_RELAY_ID":        gateway,
+		"GATEWAY_RELAY_PLATFORMS": "discord,telegram,slack,whatsapp",
+		"GATEWAY_RELAY_BOT_IDS":   `{"discord":{"botId":"d-1"},"telegram":{"botId":"t-1"},"slack":{"botId":"s-1"},"whatsapp":{"botId":"w-1"}}`,
+		"DORMOUSE_LOG_LEVEL":      "debug",
+	}
+	if preset.Platforms != nil {
+		env["GATEWAY_RELAY_PLATFORMS"] = strings.Join(preset.Platforms, ",")
+	}
+	if pinned {
+		env["GATEWAY_RELAY_SECRET"] = pinnedSecret
+	} else {
+		env["GATEWAY_RELAY_IDENTITY_TOKEN"] = identityToken
+	}
+	maps.Copy(env, s.env)
+	settings, err := config.Drain(env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.ledger == nil {
+		r.ledger = ledger.NewMemory()
+	}
+	if s.agent == nil {
+		s.agent = agent.Echo{}
+	}
+	r.settings = settings
+	r.parts = &drain.Parts{
+		Ledger: r.ledger,
+		Agent:  s.agent,
+		NetDial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			r.mu.Lock()
+			r.dials++
+			down := r.down
+			r.mu.Unlock()
+			if down {
+				return nil, errors.New("connection refused")
+			}
+			return ln.Dial(ctx)
+		},
+		Log: slog.New(slog.NewJSONHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	}
+	if !s.noAgain {
+		r.parts.Again = func(_ context.Context, req drain.Request) error {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.again = append(r.again, req)
+			return nil
+		}
+	}
+	r.drainer = drain.New(settings, *r.parts)
+	return r
+}
+
+// run drains for reason within limit and returns how it ended, and how long it took.
+func (r *rig) run(reason ledger.Reason, limit time.Duration) (drain.Report, error, time.Duration) {
+	r.t.Helper()
+	return r.request(drain.Request{Reason: reason}, limit)
+}
+
+func (r *rig) request(req drain.Request, limit time.Duration) (drain.Report, error, time.Duration) {
+	ctx, cancel := context.WithTimeout(r.t.Context(), limit)
+	defer cancel()
+	start := time.Now()
+	rep, err := r.drainer.Run(ctx, req)
+	return rep, err, time.Since(start)
+}
+
+func (r *rig) reach(up bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.down = !up
+}
+
+func (r *rig) handedOn() []drain.Request {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.again
+}
+
+// event is a message in a chat; the chat's scope is its platform's name and its own.
+func event(platform, chat, id, text string) relay.Event {
+	return relay.Event{
+		Text: text, MessageType: "text", MessageID: id,
+		Source: relay.Source{
+			Platform: platform, ChatID: chat, ChatType: "group", UserID: "u-" + chat, UserName: "Ann", ScopeID: "scope-" + chat,
+		},
+	}
+}
+
+// replies are the sends that the connector took, as "chat text".
+func (r *rig) replies() (list []string) {
+	for _, out := range r.Outbounds() {
+		if out.Op == "send" {
+			list = append(list, fmt.Sprint(out.ChatID, " ", out.Content))
+		}
+	}
+	return list
+}
+
+// during runs f beside a drain, once the connector's state is as ok wants it.
+func (r *rig) during(ok func(devconnector.State) bool, f func()) (wait func()) {
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := r.Wait(r.t.Context(), ok); err != nil {
+			r.t.Error(err)
+			return
+		}
+		f()
+	})
+	return wg.Wait
+}
+
+func connected(s devconnector.State) bool { return s.Instance(gateway).Connected }
+
+// answered says that a reply has been taken, so the handshake is over on both sides.
+func answered(s devconnector.State) bool {
+	return slices.ContainsFunc(s.Outbounds, func(out devconnector.Outbound) bool { return out.Op == "send" })
+}
+
+// coldStart is the same gateway in a new process: the ledger and the connector stay, what was in memory is gone.
+func (r *rig) coldStart(t *testing.T) *rig {
+	cold := *r.parts
+	return &rig{t: t, Connector: r.Connector, ledger: r.ledger, log: r.log, parts: r.parts, settings: r.settings,
+		drainer: drain.New(r.settings, cold)}
+}
+
+// pipeListener is a net.Listener whose Dial returns one end of a net.Pipe.
+type pipeListener struct {
+	conns  chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func newPipeListener() *pipeListener {
+	return &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
+}
+
+func (l *pipeListener) Dial(ctx context.Context) (net.Conn, error) {
+	ours, theirs := net.Pipe()
+	select {
+	case l.conns <- theirs:
+		return ours, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (l *pipeListener) Accept() (net.Conn, error) {
+	select {
+	case conn := <-l.conns:
+		return conn, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *pipeListener) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return nil
+}
+
+func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "pipe"} }

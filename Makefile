@@ -1,0 +1,96 @@
+# make help lists what there is. Tests and the demo need Go alone (and a C compiler for the race detector).
+
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+SAM         := 1.170.0
+CFN_LINT    := 1.58.0
+FUZZTIME    ?= 30s
+
+# SAM copies the tree without .git, hence no version stamp from there.
+GOBUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags lambda.norpc -ldflags "-s -w"
+
+# The Python tools stay outside the tree, which sam build copies once for each function.
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dormouse
+VENV  := $(CACHE)/aws-sam-cli-$(SAM)-cfn-lint-$(CFN_LINT)
+TOOLS := $(VENV)/complete
+
+lint-template sam-build: export SAM_CLI_TELEMETRY = 0
+lint-template sam-build: export AWS_DEFAULT_REGION = us-east-1
+
+.PHONY: help
+help: ## what make can do
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: test
+test: ## all tests, with the race detector where there is a C compiler
+	@race=-race; \
+	if [ "$$(go env CGO_ENABLED)" != 1 ] || ! command -v "$$(go env CC | cut -d' ' -f1)" >/dev/null; then \
+		race=; echo "make test: no C compiler, so no race detector (Debian: apt-get install gcc libc6-dev)" >&2; \
+	fi; \
+	set -x; NO_COLOR=1 go test $$race -shuffle=on ./...
+
+.PHONY: run
+run: host ## the whole loop on this machine: connector, wake and drain, with a timeline
+	build/dormouse demo --functions build/functions
+
+.PHONY: host
+host: ## build/: the command line and both functions for this machine
+	$(GOBUILD) -o build/dormouse ./cmd/dormouse
+	$(GOBUILD) -o build/functions/wake/bootstrap ./functions/wake
+	$(GOBUILD) -o build/functions/drain/bootstrap ./functions/drain
+
+.PHONY: build
+build: ## build/lambda/: both functions as Lambda runs them
+	@mkdir -p build/lambda/wake build/lambda/drain
+	$(MAKE) build-WakeFunction ARTIFACTS_DIR=build/lambda/wake
+	$(MAKE) build-DrainFunction ARTIFACTS_DIR=build/lambda/drain
+
+# sam build calls these two, each in a copy of the tree.
+.PHONY: build-WakeFunction build-DrainFunction
+build-WakeFunction:
+	GOOS=linux GOARCH=arm64 $(GOBUILD) -o "$(ARTIFACTS_DIR)/bootstrap" ./functions/wake
+build-DrainFunction:
+	GOOS=linux GOARCH=arm64 $(GOBUILD) -o "$(ARTIFACTS_DIR)/bootstrap" ./functions/drain
+
+.PHONY: check
+check: ## gofmt, go vet, staticcheck, and cfn-lint where there is Python
+	@unformatted=$$(gofmt -l .) || exit 1; \
+	if [ -n "$$unformatted" ]; then echo "make check: not in gofmt's form:" $$unformatted >&2; exit 1; fi
+	go vet ./...
+	go run $(STATICCHECK) ./...
+	@if python3 -c 'import ensurepip, venv' 2>/dev/null; then $(MAKE) --no-print-directory cfn-lint; \
+	else echo "make check: no cfn-lint, python3 with venv is missing (Debian: apt-get install python3-venv)" >&2; fi
+
+.PHONY: cfn-lint
+cfn-lint: $(TOOLS)
+	"$(VENV)/bin/cfn-lint" template.yaml
+
+.PHONY: lint-template
+lint-template: cfn-lint ## template.yaml under cfn-lint and sam validate --lint
+	"$(VENV)/bin/sam" validate --lint --template template.yaml
+
+.PHONY: sam-build
+sam-build: $(TOOLS) ## .aws-sam/build/: what sam deploy uploads
+	"$(VENV)/bin/sam" build --template template.yaml
+
+.PHONY: rie
+rie: host $(TOOLS) ## both functions once under the official runtime interface emulator
+	sh scripts/rie.sh "$(VENV)/bin/python"
+
+.PHONY: bench
+bench: host build ## every figure with its comparator, in one run
+	go run ./bench
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME (30s)
+	sh scripts/fuzz.sh $(FUZZTIME)
+
+.PHONY: clean
+clean: ## remove build/ and .aws-sam/
+	rm -rf build .aws-sam
+
+$(TOOLS):
+	@python3 -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "make: python3 with venv is missing (Debian: apt-get install python3-venv)" >&2; exit 1; }
+	python3 -m venv --clear "$(VENV)"
+	"$(VENV)/bin/pip" --disable-pip-version-check install --quiet aws-sam-cli==$(SAM) cfn-lint==$(CFN_LINT)
+	@touch "$@"

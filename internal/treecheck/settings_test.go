@@ -1,0 +1,96 @@
+package treecheck
+
+import (
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/matryer/is"
+
+	"github.com/dormouse-relay/dormouse/internal/config"
+)
+
+// documented is the table of docs/settings.md: what the column default says of each variable.
+func documented(t *testing.T) map[string]string {
+	t.Helper()
+	is := is.New(t)
+	content, err := os.ReadFile(filepath.Join(root, "docs", "settings.md"))
+	is.NoErr(err)
+	names := regexp.MustCompile("`([A-Z_]+)`")
+	table := map[string]string{}
+	for line := range strings.Lines(string(content)) {
+		if !strings.HasPrefix(line, "| `") {
+			continue
+		}
+		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), " | ")
+		is.Equal(len(cells), 3) // variable, meaning, default
+		for _, name := range names.FindAllStringSubmatch(cells[0], -1) {
+			table[name[1]] = strings.TrimSpace(cells[2])
+		}
+	}
+	return table
+}
+
+func TestEveryVariableIsDocumentedAndDeployed(t *testing.T) {
+	tpl := readTemplate(t)
+	table := documented(t)
+	deployed := map[string][]string{
+		"WakeFunction":  slices.Collect(maps.Keys(tpl.Resources["WakeFunction"].variables())),
+		"DrainFunction": slices.Collect(maps.Keys(tpl.Resources["DrainFunction"].variables())),
+	}
+	read := map[string][]string{"WakeFunction": config.WakeVariables(), "DrainFunction": config.DrainVariables()}
+	older := []string{"GATEWAY_RELAY_PLATFORM", "GATEWAY_RELAY_BOT_ID"} // the template offers the plural
+
+	for function, variables := range read {
+		for _, name := range variables {
+			if _, ok := table[name]; !ok {
+				t.Errorf("docs/settings.md lacks %s", name)
+			}
+			if !slices.Contains(deployed[function], name) && !slices.Contains(older, name) && !strings.HasPrefix(name, "AWS_") {
+				t.Errorf("template.yaml lacks %s for %s", name, function)
+			}
+		}
+		for _, name := range deployed[function] {
+			if !slices.Contains(variables, name) && name != "GOMEMLIMIT" { // the Go runtime reads that one
+				t.Errorf("template.yaml sets %s for %s, which does not read it", name, function)
+			}
+		}
+	}
+	for name := range table {
+		if !slices.Contains(slices.Concat(read["WakeFunction"], read["DrainFunction"]), name) &&
+			name != "GOMEMLIMIT" && !strings.HasPrefix(name, "AWS_") {
+			t.Errorf("docs/settings.md has %s, which nothing reads", name)
+		}
+	}
+}
+
+func TestDocumentedDefaultsAreTheDefaults(t *testing.T) {
+	is := is.New(t)
+	environ := map[string]string{"GATEWAY_RELAY_URL": "https://connector.example", "AWS_LAMBDA_FUNCTION_NAME": "drain"}
+	unset, err := config.Drain(environ)
+	is.NoErr(err)
+	tpl := readTemplate(t)
+	value := regexp.MustCompile("^`([^`]+)`$")
+	checked := 0
+	for name, cell := range documented(t) {
+		match := value.FindStringSubmatch(cell)
+		if match == nil {
+			continue
+		}
+		with := maps.Clone(environ)
+		with[name] = match[1]
+		set, err := config.Drain(with)
+		is.NoErr(err)
+		is.Equal(set, unset) // a variable set to its documented default changes nothing
+		parameter, _ := tpl.Resources["DrainFunction"].variables()[name].(string)
+		if description := tpl.Parameters[parameter].Description; !strings.HasSuffix(description, " Empty is "+match[1]+".") {
+			t.Errorf("%s is %s by default, but template.yaml says: %s", name, match[1], description)
+		}
+		checked++
+	}
+	is.True(checked > 10)
+}

@@ -1,0 +1,191 @@
+package treecheck
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/goccy/go-yaml"
+	"github.com/matryer/is"
+)
+
+// template is what the tests read of template.yaml. The parser drops the tags of intrinsic functions and keeps what
+// stands behind them: !Ref Lease reads as the string Lease.
+type template struct {
+	Parameters map[string]struct {
+		Description   string `yaml:"Description"`
+		Default       any    `yaml:"Default"`
+		AllowedValues []any  `yaml:"AllowedValues"`
+		NoEcho        bool   `yaml:"NoEcho"`
+	} `yaml:"Parameters"`
+	Mappings map[string]map[string]map[string]string `yaml:"Mappings"`
+	Globals  struct {
+		Function struct {
+			Runtime       string   `yaml:"Runtime"`
+			Architectures []string `yaml:"Architectures"`
+		} `yaml:"Function"`
+	} `yaml:"Globals"`
+	Resources map[string]resource `yaml:"Resources"`
+	Outputs   map[string]struct {
+		Value any `yaml:"Value"`
+	} `yaml:"Outputs"`
+}
+
+type resource struct {
+	Type       string            `yaml:"Type"`
+	Metadata   map[string]string `yaml:"Metadata"`
+	Properties map[string]any    `yaml:"Properties"`
+}
+
+func readTemplate(t *testing.T) template {
+	t.Helper()
+	is := is.New(t)
+	content, err := os.ReadFile(filepath.Join(root, "template.yaml"))
+	is.NoErr(err)
+	var tpl template
+	is.NoErr(yaml.Unmarshal(content, &tpl))
+	return tpl
+}
+
+// at walks down the maps and lists of a resource's properties; a step that is not there gives nil.
+func (r resource) at(steps ...any) any {
+	var value any = r.Properties
+	for _, step := range steps {
+		switch step := step.(type) {
+		case string:
+			object, _ := value.(map[string]any)
+			value = object[step]
+		case int:
+			list, _ := value.([]any)
+			if step >= len(list) {
+				return nil
+			}
+			value = list[step]
+		}
+	}
+	return value
+}
+
+func (r resource) variables() map[string]any {
+	variables, _ := r.at("Environment", "Variables").(map[string]any)
+	return variables
+}
+
+func TestDeploymentKeepsItsPromises(t *testing.T) {
+	tpl := readTemplate(t)
+	wake, drain := tpl.Resources["WakeFunction"], tpl.Resources["DrainFunction"]
+	throttle, _ := tpl.Resources["ApiStage"].at("DefaultRouteSettings").(map[string]any)
+	schedule := tpl.Resources["DrainSchedule"]
+	tests := map[string]struct{ got, want any }{
+		"runtime":                        {tpl.Globals.Function.Runtime, "provided.al2023"},
+		"architecture":                   {tpl.Globals.Function.Architectures, []string{"arm64"}},
+		"wake is built by make":          {wake.Metadata["BuildMethod"], "makefile"},
+		"drain is built by make":         {drain.Metadata["BuildMethod"], "makefile"},
+		"wake's memory":                  {tpl.Parameters["WakeMemory"].Default, uint64(512)},
+		"drain's memory":                 {tpl.Parameters["DrainMemory"].Default, uint64(256)},
+		"drain's timeout":                {tpl.Parameters["DrainTimeout"].Default, uint64(900)},
+		"wake starts this stack's drain": {wake.variables()["DORMOUSE_DRAIN_FUNCTION"], drain.at("FunctionName")},
+		"pokes are throttled":            {throttle["ThrottlingRateLimit"], uint64(1)},
+		"bursts are throttled":           {throttle["ThrottlingBurstLimit"], uint64(20)},
+		"the path is a parameter":        {tpl.Resources["WakeRoute"].at("RouteKey"), "ANY /w/${WakePath}"},
+		"Lambda keeps a chain of drains": {drain.at("RecursiveLoop"), "Allow"},
+		"a failed drain is retried once": {drain.at("EventInvokeConfig", "MaximumRetryAttempts"), uint64(1)},
+		"an old wake is dropped":         {drain.at("EventInvokeConfig", "MaximumEventAgeInSeconds"), uint64(300)},
+		"the schedule's interval":        {schedule.at("ScheduleExpression"), "rate(5 minutes)"},
+		"the schedule is not retried":    {schedule.at("Target", "RetryPolicy", "MaximumRetryAttempts"), uint64(0)},
+		"the schedule's name is its own": {schedule.at("Name"), "${AWS::StackName}-drain"},
+		"wake's log is kept":             {tpl.Resources["WakeLog"].at("RetentionInDays"), uint64(30)},
+		"drain's log is kept":            {tpl.Resources["DrainLog"].at("RetentionInDays"), uint64(30)},
+		"the wake URL to register":       {tpl.Outputs["WakeUrl"].Value, drain.variables()["GATEWAY_RELAY_WAKE_URL"]},
+		"the id to register":             {tpl.Outputs["GatewayId"].Value, drain.variables()["GATEWAY_RELAY_ID"]},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			is := is.New(t)
+			is.True(tt.want != nil)
+			is.Equal(tt.got, tt.want)
+		})
+	}
+}
+
+func TestPoliciesGrantNoMoreThanIsUsed(t *testing.T) {
+	is := is.New(t)
+	tpl := readTemplate(t)
+	drain := "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:${AWS::StackName}-drain"
+	log := []any{"logs:CreateLogStream", "logs:PutLogEvents"}
+	want := map[string][][2]any{
+		"WakeRole":     {{log, "WakeLog.Arn"}, {"lambda:InvokeFunction", drain}},
+		"DrainRole":    {{log, "DrainLog.Arn"}, {"lambda:InvokeFunction", drain}},
+		"ScheduleRole": {{"lambda:InvokeFunction", drain}},
+	}
+	got := map[string][][2]any{}
+	for name, res := range tpl.Resources {
+		is.Equal(res.at("ManagedPolicyArns"), nil) // a managed policy grants more
+		if res.Type == "AWS::Serverless::Function" {
+			is.Equal(res.at("Policies"), nil)
+			is.True(res.at("Role") != nil) // without a role of its own SAM adds a managed policy
+		}
+		if res.Type != "AWS::IAM::Role" {
+			continue
+		}
+		is.Equal(res.at("Policies", 1), nil)
+		statements, _ := res.at("Policies", 0, "PolicyDocument", "Statement").([]any)
+		for _, statement := range statements {
+			statement, _ := statement.(map[string]any)
+			is.Equal(statement["Effect"], "Allow")
+			got[name] = append(got[name], [2]any{statement["Action"], statement["Resource"]})
+		}
+	}
+	is.Equal(got, want)
+}
+
+func TestMemoryLimitIsFourFifths(t *testing.T) {
+	is := is.New(t)
+	tpl := readTemplate(t)
+	var sizes []string
+	for _, size := range tpl.Parameters["DrainMemory"].AllowedValues {
+		sizes = append(sizes, fmt.Sprint(size))
+	}
+	is.Equal(tpl.Parameters["WakeMemory"].AllowedValues, tpl.Parameters["DrainMemory"].AllowedValues)
+	limits := tpl.Mappings["GoMemLimit"]
+	is.Equal(slices.Sorted(maps.Keys(limits)), slices.Sorted(slices.Values(sizes))) // a limit for each size to choose
+	for size, limit := range limits {
+		mb, err := strconv.Atoi(size)
+		is.NoErr(err)
+		is.Equal(limit["Value"], fmt.Sprintf("%dMiB", mb*4/5))
+	}
+	for _, function := range []string{"WakeFunction", "DrainFunction"} {
+		memory := tpl.Resources[function].at("MemorySize")
+		is.Equal(tpl.Resources[function].variables()["GOMEMLIMIT"], []any{"GoMemLimit", memory, "Value"})
+	}
+}
+
+// Whoever fills in a parameter can look its variable up, and a secret's parameter is never shown.
+func TestParametersNameTheirVariables(t *testing.T) {
+	is := is.New(t)
+	tpl := readTemplate(t)
+	for _, function := range []string{"WakeFunction", "DrainFunction"} {
+		for variable, value := range tpl.Resources[function].variables() {
+			name, _ := value.(string)
+			if parameter, ok := tpl.Parameters[name]; ok {
+				is.True(strings.HasPrefix(parameter.Description, variable+".")) // Description: VARIABLE. What it means.
+			}
+		}
+	}
+	drain := tpl.Resources["DrainFunction"].variables()
+	for _, variable := range []string{
+		"GATEWAY_RELAY_SECRET", "GATEWAY_RELAY_IDENTITY_TOKEN", "GATEWAY_RELAY_IDP_CLIENT_SECRET",
+	} {
+		name, _ := drain[variable].(string)
+		is.True(tpl.Parameters[name].NoEcho)
+		is.Equal(tpl.Parameters[name].Default, "")
+		is.True(strings.Contains(tpl.Parameters[name].Description, "Development only"))
+	}
+	name, _ := drain["DORMOUSE_ALLOW_ENV_SECRETS"].(string)
+	is.Equal(tpl.Parameters[name].Default, "") // refused unless asked for
+}

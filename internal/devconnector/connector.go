@@ -1,0 +1,318 @@
+// Package devconnector is a connector for development and tests: the other side of the relay contract, read
+// independently of package relay, of which it borrows the wire types and nothing else. Sections named in comments are
+// the contract's; the four connectors of its section 19 are presets.
+//
+// A Connector is an http.Handler, to be served by the caller on any listener, in-memory ones included. It buffers for
+// as long as it runs, in memory. Buffered events are delivered at least once: what is not acked comes again with the
+// same id on a later socket. Live ones are delivered at most once.
+//
+// An instance is the thing that sleeps: it has one seat for a socket, one buffer and one wake URL. Gateway ids
+// provisioned with the same instanceId share an instance; one without an instanceId is an instance of its own.
+// Methods that take a gateway accept its id, its instance's, or "" where there is only one.
+//
+// Close waits for every goroutine of the Connector. All methods may be called from any goroutine, and also from
+// Config.Observe, except Close from there.
+package devconnector
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/dormouse-relay/dormouse/pkg/relay"
+)
+
+// PokeFunc requests a wake URL and returns the HTTP status of the answer. ctx ends after 10 s.
+type PokeFunc func(ctx context.Context, url string) (status int, err error)
+
+// IdentifyFunc returns the tenant that an identity token stands for, or an error or "" if it is not accepted.
+type IdentifyFunc func(ctx context.Context, token string) (tenant string, err error)
+
+// Config is what New needs; every field may be left out.
+type Config struct {
+	Preset      Preset            // without a Name: the hosted connector's
+	Gateways    []Gateway         // known from the start
+	Identities  map[string]string // identity token to tenant, for provision and enroll (section 14)
+	Identify    IdentifyFunc      // asked about tokens that are not in Identities
+	Enrollments map[string]string // enrollment token to tenant; each is good once
+	Anonymous   string            // gateway id of dials without a token; empty refuses them
+	Poke        PokeFunc          // nil: a real HTTP request, as the preset says
+	Observe     func(Observation) // called for each thing that happens, one after another, in order
+}
+
+// Gateway is a gateway that need not provision: its credentials are pinned.
+type Gateway struct {
+	ID       string
+	Instance string         // default: ID
+	Tenant   string         // default: "dev"
+	Secrets  []relay.Secret // any of them verifies; blank ones are ignored
+	WakeURL  string
+	Asleep   bool // starts as if it had gone idle: buffered for, and poked
+}
+
+// Connector is one running connector.
+type Connector struct {
+	cfg    Config
+	client *http.Client // for pokes
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // sockets, pokes, delayed answers, event streams
+	done   chan struct{}  // closed when the observer has seen everything
+
+	mu          sync.Mutex // guards what follows; never held during I/O
+	closed      bool
+	finished    bool // wg is done: nothing will be observed any more
+	changed     chan struct{}
+	gateways    map[string]*gateway
+	instances   map[string]*instance
+	order       []*instance // as they became known
+	enrollments map[string]string
+	failures    map[string][]time.Time
+	media       map[string]medium
+	open        map[*socket]struct{}
+	requests    map[string]bool // requestIds seen
+	messages    int             // message ids given out
+	faults      faults
+	records
+}
+
+// New makes a Connector. Close it.
+func New(cfg Config) *Connector {
+	cfg.Preset = cfg.Preset.withDefaults()
+	c := &Connector{
+		cfg: cfg,
+		// Without keep-alives no idle connection outlives a poke.
+		client:      &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true}},
+		done:        make(chan struct{}),
+		gateways:    make(map[string]*gateway),
+		instances:   make(map[string]*instance),
+		enrollments: make(map[string]string),
+		failures:    make(map[string][]time.Time),
+		media:       make(map[string]medium),
+		open:        make(map[*socket]struct{}),
+		requests:    make(map[string]bool),
+	}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	for token, tenant := range cfg.Enrollments {
+		c.enrollments[token] = tenant
+	}
+	for _, gw := range cfg.Gateways {
+		c.Register(gw)
+	}
+	if cfg.Observe == nil {
+		close(c.done)
+	} else {
+		go c.report()
+	}
+	return c
+}
+
+// Register adds a gateway, or replaces the credentials of a known one.
+func (c *Connector) Register(g Gateway) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	gw := c.gateway(g.ID)
+	if g.Instance != "" {
+		c.join(gw, g.Instance)
+	}
+	gw.tenant = "dev"
+	if g.Tenant != "" {
+		gw.tenant = g.Tenant
+	}
+	gw.inst.tenant = gw.tenant
+	gw.secrets = nil
+	for _, secret := range g.Secrets {
+		if secret.Usable() {
+			gw.secrets = append(gw.secrets, rotated{value: secret})
+		}
+	}
+	if g.WakeURL != "" {
+		gw.inst.wakeURL = g.WakeURL
+	}
+	gw.inst.flipped = gw.inst.flipped || g.Asleep
+}
+
+// Close ends every socket with 1001, ends pokes, delayed answers and event streams, and returns when all are gone and
+// Observe has been told. When ctx ends first it cuts the sockets. It returns an error only if a poke outlives ctx.
+func (c *Connector) Close(ctx context.Context) error {
+	c.mu.Lock()
+	c.closed = true
+	for s := range c.open {
+		s.kick(1001, "going away")
+	}
+	c.mu.Unlock()
+	c.cancel()
+
+	gone := make(chan struct{})
+	go func() {
+		c.wg.Wait()
+		c.mu.Lock()
+		c.finished = true
+		c.touch()
+		c.mu.Unlock()
+		close(gone)
+	}()
+	select {
+	case <-gone:
+	case <-ctx.Done():
+		c.mu.Lock()
+		for s := range c.open {
+			s.ws.NetConn().Close()
+		}
+		c.mu.Unlock()
+		select {
+		case <-gone:
+		case <-time.After(time.Second):
+			return fmt.Errorf("devconnector: close: a Config.Poke does not heed its context: %w", ctx.Err())
+		}
+	}
+	<-c.done
+	return nil
+}
+
+// ServeHTTP serves /relay and the routes below it (section 1).
+func (c *Connector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch path := r.URL.Path; {
+	case path == "/relay":
+		c.serveSocket(w, r)
+	case path == "/relay/":
+		fail(w, http.StatusBadRequest, "the socket is at /relay, without a slash behind it")
+	case path == "/relay/provision" && c.cfg.Preset.Provision != ProvisionNone:
+		if allow(w, r, http.MethodPost) {
+			c.serveProvision(w, r)
+		}
+	case path == "/relay/enroll" && c.cfg.Preset.Enroll:
+		if allow(w, r, http.MethodPost) {
+			c.serveEnroll(w, r)
+		}
+	case path == "/relay/policy":
+		if allow(w, r, http.MethodPost) {
+			c.servePolicy(w, r)
+		}
+	case path == "/relay/media" && c.cfg.Preset.Media:
+		if allow(w, r, http.MethodPost) {
+			c.serveUpload(w, r)
+		}
+	case strings.HasPrefix(path, "/relay/media/") && c.cfg.Preset.Media:
+		if allow(w, r, http.MethodGet) {
+			c.serveDownload(w, r, strings.TrimPrefix(path, "/relay/media/"))
+		}
+	default:
+		fail(w, http.StatusNotFound, "not found")
+	}
+}
+
+func allow(w http.ResponseWriter, r *http.Request, method string) bool {
+	if r.Method == method {
+		return true
+	}
+	w.Header().Set("Allow", method)
+	fail(w, http.StatusMethodNotAllowed, "use "+method)
+	return false
+}
+
+func answer(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(body)
+}
+
+func fail(w http.ResponseWriter, status int, message string) {
+	answer(w, status, map[string]string{"error": message})
+}
+
+// gateway returns the gateway of that id, made if need be. Call with c.mu held.
+func (c *Connector) gateway(id string) *gateway {
+	gw := c.gateways[id]
+	if gw == nil {
+		gw = &gateway{id: id, inst: c.instance(id)}
+		gw.inst.gateways = append(gw.inst.gateways, id)
+		c.gateways[id] = gw
+	}
+	return gw
+}
+
+// instance returns the instance of that id, made if need be. Call with c.mu held.
+func (c *Connector) instance(id string) *instance {
+	inst := c.instances[id]
+	if inst == nil {
+		inst = newInstance(c, id)
+		c.instances[id] = inst
+		c.order = append(c.order, inst)
+	}
+	return inst
+}
+
+// join moves a gateway to the instance that it names. An instance that was only this gateway's is renamed rather than
+// left behind with its buffer. Call with c.mu held.
+func (c *Connector) join(gw *gateway, id string) {
+	old := gw.inst
+	if old.id == id {
+		return
+	}
+	alone := len(old.gateways) == 1 && old.id == gw.id
+	if c.instances[id] == nil && alone {
+		delete(c.instances, old.id)
+		old.id = id
+		c.instances[id] = old
+		return
+	}
+	if alone && len(old.byID) == 0 && old.sock == nil {
+		delete(c.instances, old.id)
+		c.order = slices.DeleteFunc(c.order, func(i *instance) bool { return i == old })
+	}
+	old.gateways = slices.DeleteFunc(old.gateways, func(g string) bool { return g == gw.id })
+	gw.inst = c.instance(id)
+	gw.inst.gateways = append(gw.inst.gateways, gw.id)
+}
+
+var errUnknown = errors.New("devconnector: no such gateway, or several where none was named")
+
+// find returns the instance of a gateway id or instance id, or the only one for "". Call with c.mu held.
+func (c *Connector) find(name string) (*instance, error) {
+	if name == "" && len(c.order) == 1 {
+		return c.order[0], nil
+	}
+	if gw := c.gateways[name]; gw != nil {
+		return gw.inst, nil
+	}
+	if inst := c.instances[name]; inst != nil {
+		return inst, nil
+	}
+	return nil, fmt.Errorf("%w: %q", errUnknown, name)
+}
+
+// enter counts a goroutine that Close has to wait for; false once the Connector is closed.
+func (c *Connector) enter() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return false
+	}
+	c.wg.Add(1)
+	return true
+}
+
+// later runs do, with c.mu held, after d or not at all. Call with c.mu held.
+func (c *Connector) later(d time.Duration, do func()) {
+	if c.closed {
+		return
+	}
+	c.wg.Go(func() {
+		timer := time.NewTimer(d)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			do()
+		case <-c.ctx.Done():
+		}
+	})
+}

@@ -1,0 +1,241 @@
+package devconnector
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// ProvisionMode is what a connector does with POST /relay/provision (section 14).
+type ProvisionMode int
+
+const (
+	ProvisionNone     ProvisionMode = iota // 404: credentials are enrolled or pinned
+	ProvisionIssue                         // every call rotates and answers the secret, without "secretIssued"
+	ProvisionFirst                         // as above for a gateway's first platform; the others get secretIssued:false
+	ProvisionWithhold                      // a gateway id that has a secret already gets secretIssued:false
+)
+
+// SeatRule says which of an instance's two sockets has to go.
+type SeatRule int
+
+const (
+	SeatReplace SeatRule = iota // the old one is closed 1000 "replaced"
+	SeatRefuse                  // the new one is closed 1008 "duplicate session"
+)
+
+// LiveIDs says which frames carry a bufferId, and so wait for an ack, although nothing is buffered.
+type LiveIDs int
+
+const (
+	LiveNever     LiveIDs = iota
+	LiveSometimes         // every other one
+	LiveAlways
+)
+
+// PokeRule says which event makes the connector request the wake URL (sections 12 and 19).
+type PokeRule int
+
+const (
+	PokeNone    PokeRule = iota
+	PokeFirst            // one that comes into an empty buffer
+	PokeAny              // every buffered one, the cooldown apart
+	PokeWaiting          // none in particular: every PokeEvery while something waits and nobody is connected
+)
+
+// Routing says when an outbound's chat is accepted as a destination (sections 10, 11 and 19).
+type Routing int
+
+const (
+	RouteAuthor Routing = iota // metadata names a scope_id or user_id that was seen in the chat; else egress_declined
+	RouteChat                  // the chat was seen by this instance; else "chat not routed to this profile"
+	RouteAny
+)
+
+// Preset is how one connector behaves (section 19). Start from a named one and change what a test is about; a zero
+// RevokedCode, PongWithin, BufferIDFormat, PokeEvery or MediaLife means its default.
+type Preset struct {
+	Name string
+
+	// Credentials.
+	RefuseAtUpgrade bool          // a bad credential is HTTP 401; otherwise the upgrade is accepted and closed 4401
+	ExpiryLeeway    time.Duration // how long a token verifies past its exp
+	FailureLimit    int           // so many bad credentials from one address within FailureWindow, then 1013; 0: no limit
+	FailureWindow   time.Duration
+	RevokedCode     int // how an open socket is closed when its gateway is revoked; default 4401
+	RevokedReason   string
+	Provision       ProvisionMode
+	Enroll          bool
+	RotationWindow  time.Duration // how long the previous secret verifies after a rotation
+
+	// The socket.
+	SecondSocket SeatRule
+	MaxFrame     int           // bytes of one WebSocket message or line from the gateway; beyond it 1009
+	PingEvery    time.Duration // 0: the connector does not ping
+	PongWithin   time.Duration // without a pong for so long the socket is broken; default twice PingEvery
+	OddFrames    []string      // lines sent behind the first descriptor of a socket
+	ErrorFrames  bool          // a malformed or unknown frame is answered {"type":"error","error":...}
+
+	// The buffer.
+	Window          int    // entries in flight; 0: no limit
+	WindowPerChat   bool   // one entry in flight per chat
+	BufferIDFormat  string // fmt format of the entry's number; default buf-%d
+	LiveIDs         LiveIDs
+	FlipOnIdle      bool // going_idle stops delivery until the next dial; otherwise it is only acked
+	BufferUnflipped bool // events for an instance that left without going_idle are kept; otherwise dropped
+
+	// The poke.
+	Poke               PokeRule
+	PokeWhileConnected bool          // a flipped instance is poked though its socket is still open
+	PokeCooldown       time.Duration // per instance, from the last poke, whatever came of it
+	PokeEvery          time.Duration // for PokeWaiting, and between repeats with PokeHeedsAnswer; default 10 s
+	PokeHeedsAnswer    bool          // a poke that fails or is not answered 2xx is repeated while something waits
+	PokeMethod         string        // default GET
+	PokeUserAgent      string        // default Go's
+	PokeSigned         bool          // carries X-Relay-Signature, hex HMAC-SHA256 of the URL under the newest secret
+
+	// Actions.
+	Platforms      []string       // fronted, and said so whatever the hello asks for; nil: those that said hello
+	Descriptor     map[string]any // members laid over the usual descriptor; a nil one is left out
+	SupportedOps   []string       // nil: left out of the descriptor, the legacy set of section 7 holds
+	Routing        Routing
+	RequireBotID   bool          // a tagged action is refused while that platform's hello had no botId
+	OutboundSerial bool          // one action at a time per instance
+	OutboundDelay  time.Duration // how long each action takes
+	Interrupts     bool          // interrupt_inbound is ever sent
+
+	// Media.
+	Media     bool
+	MediaSize bool          // the upload's answer has "size"
+	MediaLife time.Duration // then the id is 404; default 1 h
+}
+
+var presets = []Preset{
+	{
+		Name:               "hosted",
+		RevokedCode:        4401,
+		RevokedReason:      "unauthorized",
+		Provision:          ProvisionFirst,
+		Enroll:             true,
+		RotationWindow:     10 * time.Minute,
+		SecondSocket:       SeatReplace,
+		MaxFrame:           16 << 20,
+		Window:             1,
+		BufferIDFormat:     "buf-%d",
+		FlipOnIdle:         true,
+		Poke:               PokeFirst,
+		PokeWhileConnected: true,
+		PokeCooldown:       time.Minute,
+		SupportedOps: []string{"send", "edit", "typing", "follow_up", "get_chat_info", "send_media", "prompt", "react",
+			"thread_create", "thread_rename", "delete"},
+		Routing:      RouteAuthor,
+		RequireBotID: true,
+		Interrupts:   true,
+		Media:        true,
+		MediaSize:    true,
+		MediaLife:    time.Hour,
+	},
+	{
+		Name:            "whatrouter",
+		FailureLimit:    10,
+		FailureWindow:   time.Minute,
+		RevokedCode:     4401,
+		RevokedReason:   "unauthorized",
+		SecondSocket:    SeatRefuse,
+		MaxFrame:        16 << 20,
+		PingEvery:       30 * time.Second,
+		PongWithin:      time.Minute,
+		Window:          1,
+		BufferIDFormat:  "%d",
+		FlipOnIdle:      true,
+		BufferUnflipped: true,
+		Poke:            PokeFirst,
+		PokeCooldown:    time.Minute,
+		PokeUserAgent:   "node",
+		Platforms:       []string{"whatsapp"},
+		SupportedOps:    []string{"send", "edit", "delete", "typing", "react", "send_media", "get_chat_info"},
+		Routing:         RouteChat,
+		OutboundSerial:  true,
+		OutboundDelay:   5 * time.Millisecond, // up to 60 s in the wild
+		Media:           true,
+		MediaLife:       7 * 24 * time.Hour,
+	},
+	{
+		Name:            "agentsync",
+		RefuseAtUpgrade: true,
+		RevokedCode:     4403,
+		RevokedReason:   "revoked",
+		Enroll:          true,
+		SecondSocket:    SeatReplace,
+		MaxFrame:        16 << 20,
+		OddFrames:       []string{`{"type":"error","error":"presence is not available"}`},
+		ErrorFrames:     true,
+		Window:          100,
+		BufferIDFormat:  "row-%d",
+		LiveIDs:         LiveSometimes,
+		BufferUnflipped: true,
+		Routing:         RouteAny,
+	},
+	{
+		Name:            "rustcell",
+		ExpiryLeeway:    2 * time.Minute,
+		RevokedCode:     4401,
+		RevokedReason:   "unauthorized",
+		SecondSocket:    SeatReplace,
+		MaxFrame:        1 << 20,
+		WindowPerChat:   true,
+		BufferIDFormat:  "%016x",
+		LiveIDs:         LiveAlways,
+		BufferUnflipped: true,
+		Poke:            PokeWaiting,
+		PokeEvery:       10 * time.Second,
+		PokeMethod:      "POST",
+		PokeSigned:      true,
+		SupportedOps:    []string{"send", "edit", "typing"},
+		Routing:         RouteChat,
+		Interrupts:      true,
+		Media:           true,
+		MediaLife:       time.Hour,
+	},
+}
+
+// PresetNames lists the connectors of section 19: hosted, whatrouter, agentsync, rustcell.
+func PresetNames() []string {
+	var names []string
+	for _, p := range presets {
+		names = append(names, p.Name)
+	}
+	return names
+}
+
+// PresetNamed returns a copy of a named preset; an unknown name's error lists the known ones.
+func PresetNamed(name string) (Preset, error) {
+	for _, p := range presets {
+		if p.Name == name {
+			p.OddFrames, p.Platforms = slices.Clone(p.OddFrames), slices.Clone(p.Platforms)
+			p.SupportedOps = slices.Clone(p.SupportedOps)
+			return p, nil
+		}
+	}
+	return Preset{}, fmt.Errorf("devconnector: no preset %q: take one of %s", name, strings.Join(PresetNames(), ", "))
+}
+
+// Hosted returns the preset of the hosted connector, which is also what a Config without one gets.
+func Hosted() Preset {
+	p, _ := PresetNamed("hosted")
+	return p
+}
+
+func (p Preset) withDefaults() Preset {
+	if p.Name == "" {
+		return Hosted()
+	}
+	p.RevokedCode = cmp.Or(p.RevokedCode, 4401)
+	p.PongWithin = cmp.Or(p.PongWithin, 2*p.PingEvery)
+	p.BufferIDFormat = cmp.Or(p.BufferIDFormat, "buf-%d")
+	p.PokeEvery = cmp.Or(p.PokeEvery, 10*time.Second)
+	p.MediaLife = cmp.Or(p.MediaLife, time.Hour)
+	return p
+}

@@ -1,0 +1,442 @@
+package devconnector
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"time"
+	"unicode/utf8"
+
+	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/gorilla/websocket"
+
+	"github.com/dormouse-relay/dormouse/pkg/relay"
+)
+
+const (
+	writeTimeout = 10 * time.Second
+	closeWait    = time.Second // for the peer's close frame, after ours
+)
+
+// socket is one accepted /relay connection. c.mu guards what follows the connection itself.
+type socket struct {
+	c     *Connector
+	inst  *instance // nil for one that was accepted to be closed
+	id    int
+	ws    *websocket.Conn
+	wake  chan struct{} // out is not empty
+	ended chan struct{} // closed when the reader is through
+	rest  []byte        // an unfinished line; the reader's own
+
+	gateway   string
+	bots      map[string]string // platform to bot id, as the hellos said
+	described bool              // the first descriptor is out
+	detached  bool              // it holds no seat any more: its frames are not listened to
+	out       []outgoing
+}
+
+// outgoing is a message, or with a code the close frame that ends the socket.
+type outgoing struct {
+	data   []byte
+	code   int
+	reason string
+}
+
+// serveSocket answers an upgrade (sections 2, 3, 13 and 19) and reads the socket until it ends.
+func (c *Connector) serveSocket(w http.ResponseWriter, r *http.Request) {
+	if !c.enter() {
+		fail(w, http.StatusServiceUnavailable, "the connector is closed")
+		return
+	}
+	defer c.wg.Done()
+
+	c.mu.Lock()
+	barred := c.barred(r)
+	gw, fault := c.authenticate(r)
+	if gw == nil && websocket.IsWebSocketUpgrade(r) {
+		c.failed(r)
+		c.observe(Observation{What: ObsRefused, Detail: fault})
+	}
+	c.mu.Unlock()
+	if gw == nil && !barred && c.cfg.Preset.RefuseAtUpgrade {
+		fail(w, http.StatusUnauthorized, fault)
+		return
+	}
+
+	upgrader := websocket.Upgrader{HandshakeTimeout: writeTimeout}
+	ws, err := upgrader.Upgrade(w, r, nil)
+	if err != nil {
+		return // the upgrader has answered
+	}
+	if c.cfg.Preset.MaxFrame > 0 {
+		ws.SetReadLimit(int64(c.cfg.Preset.MaxFrame))
+	}
+	s := &socket{c: c, ws: ws, wake: make(chan struct{}, 1), ended: make(chan struct{}), bots: make(map[string]string)}
+	s.keepAlive()
+
+	c.mu.Lock()
+	c.open[s] = struct{}{}
+	s.id = len(c.sockets) + 1
+	c.sockets = append(c.sockets, Socket{ID: s.id, At: time.Now(), Open: true})
+	if gw != nil {
+		s.gateway = gw.id
+		c.sockets[s.id-1].Gateway = gw.id
+	}
+	s.observe(Observation{What: ObsUpgrade})
+	switch {
+	case c.closed: // since this upgrade began; Close may be past the point where it ends sockets
+		s.cut()
+	case barred:
+		s.kick(1013, "too many failures")
+	case gw == nil:
+		s.kick(4401, fault)
+	default:
+		s.sit(gw.inst)
+	}
+	c.wg.Go(s.write)
+	c.mu.Unlock()
+
+	s.read()
+}
+
+// sit takes the instance's seat, or is closed if that cannot be.
+func (s *socket) sit(inst *instance) {
+	now := time.Now()
+	switch refuse := s.c.cfg.Preset.SecondSocket == SeatRefuse; {
+	case now.Before(inst.suspendedUntil):
+		s.kick(1013, "suspended")
+		return
+	case inst.ghost(), inst.sock != nil && refuse:
+		s.kick(1008, "duplicate session")
+		return
+	case inst.sock != nil:
+		inst.sock.kick(1000, "replaced")
+	}
+	s.inst = inst
+	inst.sock = s
+}
+
+// detach gives the seat up. What this socket had in flight is unsent again. The second time it does nothing.
+func (s *socket) detach(code int, reason, by string) {
+	if s.detached {
+		return
+	}
+	s.detached = true
+	record := &s.c.sockets[s.id-1]
+	record.Open, record.Code, record.Reason, record.By = false, code, reason, by
+	if s.inst != nil && s.inst.sock == s {
+		s.inst.sock = nil
+		s.inst.rewind()
+	}
+	s.observe(Observation{What: ObsClosed, Code: code, Detail: reason, By: by})
+	if s.inst != nil && s.c.cfg.Preset.Poke == PokeWaiting {
+		s.inst.pokeWhileWaiting()
+	}
+}
+
+// kick closes the socket from our side: the seat is free at once, the close frame follows what is still to be written.
+func (s *socket) kick(code int, reason string) {
+	if !s.detached {
+		s.detach(code, reason, byConnector)
+		s.enqueue(outgoing{code: code, reason: reason})
+	}
+}
+
+// cut ends the connection without a close frame.
+func (s *socket) cut() {
+	s.detach(1006, "", byConnector)
+	s.ws.NetConn().Close()
+}
+
+func (s *socket) send(frame any) {
+	line, err := json.Marshal(frame)
+	if err != nil {
+		panic("devconnector: our frames always marshal: " + err.Error())
+	}
+	s.enqueue(outgoing{data: append(line, '\n')})
+}
+
+func (s *socket) enqueue(o outgoing) {
+	s.out = append(s.out, o)
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// keepAlive makes a missing pong end the reader, where the preset pings.
+func (s *socket) keepAlive() {
+	p := &s.c.cfg.Preset
+	if p.PingEvery <= 0 {
+		return
+	}
+	extend := func(string) error { return s.ws.SetReadDeadline(time.Now().Add(p.PongWithin)) }
+	extend("")
+	s.ws.SetPongHandler(extend)
+}
+
+// write is the socket's only writer of messages. It owns the connection's end.
+func (s *socket) write() {
+	defer s.ws.Close()
+	var ping <-chan time.Time
+	if every := s.c.cfg.Preset.PingEvery; every > 0 {
+		ticker := time.NewTicker(every)
+		defer ticker.Stop()
+		ping = ticker.C
+	}
+	for {
+		select {
+		case <-s.wake:
+		case <-ping:
+			if s.ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(writeTimeout)) != nil {
+				return
+			}
+		case <-s.ended:
+			return
+		}
+		s.c.mu.Lock()
+		batch := s.out
+		s.out = nil
+		s.c.mu.Unlock()
+		for _, o := range batch {
+			if o.code != 0 {
+				s.close(o)
+				return
+			}
+			kind := websocket.TextMessage
+			if !utf8.Valid(o.data) {
+				kind = websocket.BinaryMessage // a text message has to be UTF-8
+			}
+			s.ws.SetWriteDeadline(time.Now().Add(writeTimeout))
+			if s.ws.WriteMessage(kind, o.data) != nil {
+				return
+			}
+		}
+	}
+}
+
+// close writes a close frame and gives the peer a moment to answer it.
+func (s *socket) close(o outgoing) {
+	frame := websocket.FormatCloseMessage(o.code, o.reason)
+	if s.ws.WriteControl(websocket.CloseMessage, frame, time.Now().Add(closeWait)) != nil {
+		return
+	}
+	timer := time.NewTimer(closeWait)
+	defer timer.Stop()
+	select {
+	case <-s.ended:
+	case <-timer.C:
+	}
+}
+
+// read puts messages together to lines (section 3) until the socket ends.
+func (s *socket) read() {
+	defer close(s.ended)
+	for {
+		_, message, err := s.ws.ReadMessage()
+		if err == nil {
+			err = s.feed(message)
+		}
+		if err != nil {
+			s.c.mu.Lock()
+			delete(s.c.open, s)
+			s.detach(endOf(err))
+			s.c.mu.Unlock()
+			return
+		}
+	}
+}
+
+var errLongLine = errors.New("devconnector: line over the limit")
+
+func (s *socket) feed(message []byte) error {
+	s.rest = append(s.rest, message...)
+	for {
+		line, rest, whole := bytes.Cut(s.rest, []byte("\n"))
+		if !whole {
+			break
+		}
+		s.rest = rest
+		if line = bytes.TrimSpace(line); len(line) > 0 {
+			s.c.mu.Lock()
+			if !s.detached {
+				s.handle(line)
+			}
+			s.c.mu.Unlock()
+		}
+	}
+	if limit := s.c.cfg.Preset.MaxFrame; limit > 0 && len(s.rest) > limit {
+		s.c.mu.Lock()
+		s.kick(websocket.CloseMessageTooBig, "frame too large")
+		s.c.mu.Unlock()
+		return errLongLine
+	}
+	return nil
+}
+
+// endOf says how a socket ended that its reader saw ending.
+func endOf(err error) (code int, reason, by string) {
+	var ended *websocket.CloseError
+	switch {
+	case errors.As(err, &ended) && ended.Code != websocket.CloseAbnormalClosure:
+		return ended.Code, ended.Text, byGateway
+	case errors.Is(err, websocket.ErrReadLimit), errors.Is(err, errLongLine):
+		return websocket.CloseMessageTooBig, "frame too large", byConnector
+	default:
+		return websocket.CloseAbnormalClosure, "", byGateway
+	}
+}
+
+// frame is every member that a gateway's frame may have (section 5).
+type frame struct {
+	Type       string          `json:"type"`
+	Platform   string          `json:"platform"`
+	BotID      string          `json:"botId"`
+	Manifest   json.RawMessage `json:"command_manifest"`
+	RequestID  string          `json:"requestId"`
+	Action     json.RawMessage `json:"action"`
+	BufferID   json.RawMessage `json:"bufferId"`
+	SessionKey string          `json:"session_key"`
+	Reason     *string         `json:"reason"`
+}
+
+// decodeFrame is strict about names, which encoding/json would match in any case, and so hide a gateway's mistake.
+func decodeFrame(line []byte) (frame, bool) {
+	var f frame
+	// Escaped lone surrogates are valid JSON and come with text that was cut.
+	err := jsonv2.Unmarshal(line, &f, jsontext.AllowInvalidUTF8(true))
+	if err != nil || line[0] != '{' || !utf8.Valid(line) {
+		return frame{}, false
+	}
+	return f, true
+}
+
+// handle takes one frame from the gateway.
+func (s *socket) handle(line []byte) {
+	f, ok := decodeFrame(line)
+	if !ok {
+		s.breach("malformed frame")
+		return
+	}
+	switch f.Type {
+	case relay.TypeHello:
+		s.hello(f)
+	case relay.TypeOutbound:
+		s.outbound(f)
+	case relay.TypeInboundAck:
+		s.inboundAck(f)
+	case relay.TypeGoingIdle:
+		s.goingIdle()
+	case relay.TypeInterrupt:
+		record := Interrupt{At: time.Now(), Gateway: s.gateway, SessionKey: f.SessionKey}
+		if f.Reason != nil {
+			record.Reason = *f.Reason
+		}
+		s.c.interrupts = append(s.c.interrupts, record)
+		s.observe(Observation{What: ObsInterrupt})
+	default:
+		s.breach("unknown frame type")
+	}
+}
+
+// breach notes that the gateway did something the contract does not know.
+func (s *socket) breach(what string) {
+	s.c.breaches = append(s.c.breaches, what)
+	s.observe(Observation{What: ObsBreach, Detail: what})
+	if s.c.cfg.Preset.ErrorFrames {
+		s.send(map[string]string{"type": "error", "error": what})
+	}
+}
+
+func (s *socket) observe(o Observation) {
+	o.Gateway, o.Socket = s.gateway, s.id
+	if s.inst != nil {
+		o.Instance = s.inst.id
+	}
+	s.c.observe(o)
+}
+
+// hello answers a descriptor. The socket's first one ends the buffered-only flip and starts the drain (section 12).
+func (s *socket) hello(f frame) {
+	s.bots[f.Platform] = f.BotID
+	s.c.hellos = append(s.c.hellos, Hello{At: time.Now(), Gateway: s.gateway, Socket: s.id, Platform: f.Platform,
+		BotID: f.BotID, Manifest: len(f.Manifest) > 0})
+	s.observe(Observation{What: ObsHello, Platform: f.Platform})
+	if s.c.faults.withholdDescriptor > 0 {
+		s.c.faults.withholdDescriptor--
+		return
+	}
+	first := !s.described
+	s.described = true
+	s.send(map[string]any{"type": relay.TypeDescriptor, "descriptor": s.c.cfg.Preset.descriptor(f.Platform)})
+	s.observe(Observation{What: ObsDescriptor, Platform: f.Platform})
+	if first {
+		for _, line := range s.c.cfg.Preset.OddFrames {
+			s.enqueue(outgoing{data: []byte(line + "\n")})
+		}
+		s.inst.flipped = false
+		s.inst.pump()
+	}
+}
+
+// inboundAck opens the way for the next entry. An id that is not in flight changes nothing (section 19).
+func (s *socket) inboundAck(f frame) {
+	var id string
+	if json.Unmarshal(f.BufferID, &id) != nil {
+		s.observe(Observation{What: ObsAckIgnored})
+		s.breach("inbound_ack whose bufferId is not a string")
+		return
+	}
+	if !s.inst.ack(id) {
+		known := s.inst.issued[id]
+		o := Observation{What: ObsAckIgnored}
+		if known {
+			o.BufferID = id
+		}
+		s.observe(o)
+		if !known {
+			s.breach("inbound_ack of an unknown bufferId")
+		}
+		return
+	}
+	s.c.acks = append(s.c.acks, Ack{At: time.Now(), Gateway: s.gateway, Socket: s.id, BufferID: id})
+	s.observe(Observation{What: ObsInboundAck, BufferID: id})
+	s.inst.pump()
+}
+
+// goingIdle flips the instance, where the preset does, and acks (section 12).
+func (s *socket) goingIdle() {
+	c := s.c
+	withheld := c.faults.withholdIdleAck != 0
+	c.idles = append(c.idles, Idle{At: time.Now(), Gateway: s.gateway, Socket: s.id, Acked: !withheld,
+		InFlight: s.inst.inFlight})
+	s.observe(Observation{What: ObsGoingIdle})
+	if withheld {
+		if c.faults.withholdIdleAck > 0 {
+			c.faults.withholdIdleAck--
+		}
+		return
+	}
+	if c.cfg.Preset.FlipOnIdle {
+		s.inst.flipped = true
+	}
+	s.after(c.faults.delayIdleAck, func() {
+		s.send(map[string]string{"type": relay.TypeGoingIdleAck})
+		s.observe(Observation{What: ObsGoingIdleAck})
+	})
+}
+
+// after does something now, or d later if the socket is still there.
+func (s *socket) after(d time.Duration, do func()) {
+	if d <= 0 {
+		do()
+		return
+	}
+	s.c.later(d, func() {
+		if !s.detached {
+			do()
+		}
+	})
+}

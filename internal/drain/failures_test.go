@@ -219,6 +219,25 @@ func TestWhatIsLeftAtTheDeadlineIsContinued(t *testing.T) {
 	})
 }
 
+func TestAnActionThatWaitsAtTheDeadlineIsUnknown(t *testing.T) {
+	bubble(t, setup{env: map[string]string{"DORMOUSE_OUTBOUND_TIMEOUT": "1h"}}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		r.LeaveUnanswered("send", -1)
+		r.Deliver(gateway, event("discord", "c1", "m1", "hello"))
+		rep, err, took := r.run(ledger.Wake, 5*time.Minute)
+		is.NoErr(err)
+		is.True(took < 5*time.Minute)
+		is.Equal(rep.Unknown, 1)
+		is.Equal(rep.Unflipped, 0) // it has gone idle, and waited on
+		is.Equal(r.replies(), []string{"c1 hello"})
+		rep, err, _ = r.run(ledger.Wake, 5*time.Minute)
+		is.NoErr(err)
+		is.Equal(r.replies(), []string{"c1 hello"}) // this process never writes it again
+		is.Equal(rep.Duplicates, 1)                 // its ack did not make it; the message is known
+		is.Equal(r.Buffered(gateway), 0)
+	})
+}
+
 func TestABrokenSocketIsDialledAgain(t *testing.T) {
 	ends := map[string]func(r *rig) error{
 		"cut":        func(r *rig) error { return r.Drop(gateway) },

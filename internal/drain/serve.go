@@ -105,6 +105,7 @@ func (r *run) serve(ctx context.Context, conn *relay.Conn, empty time.Duration) 
 			goodbye.say()
 		case err := <-goodbye.answer:
 			goodbye.heard(err)
+			r.flipped = goodbye.acked
 			if err != nil && ctx.Err() == nil && !ended(conn) {
 				r.log.Warn("no going_idle_ack: serving on and asking again", "in", goodbye.pause.String(), "error", err)
 			}
@@ -183,7 +184,6 @@ func (r *run) clear(ctx context.Context) error {
 
 // hangUp closes a socket whose connector has flipped, and tells whether a message may have slipped in.
 func (r *run) hangUp(ctx context.Context, conn *relay.Conn, t *traffic, pumped <-chan error) (slow, cameLate bool) {
-	r.flipped = true
 	before, _, _ := t.read()
 	start := time.Now()
 	closing, cancel := context.WithTimeout(ctx, closeLimit)

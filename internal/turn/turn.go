@@ -290,7 +290,7 @@ func (w *Worker) journal(it *item, entry ledger.Entry) {
 		w.settleLocked(it, due)
 	}
 	if w.mayStart() {
-		w.wg.Go(func() { w.typing(it) })
+		w.typing(it) // before the turn can start: behind a fast reply it would look as if more were to come
 	}
 }
 

@@ -148,6 +148,8 @@ func TestAMessageIsAnsweredAndAckedOnce(t *testing.T) {
 		defer w.Close()
 		is.NoErr(w.Take(buffered("b1", message("c1", "m1", "hello"))))
 		synctest.Wait()
+		all := b.wire.all()
+		is.True(slices.Index(all, "typing c1") < slices.Index(all, "send c1 hello")) // never behind the reply
 		seen := b.wire.seen()
 		slices.Sort(seen)
 		is.Equal(seen, []string{"ack b1", "send c1 hello"})

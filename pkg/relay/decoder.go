@@ -1,0 +1,304 @@
+package relay
+
+import (
+	"bytes"
+	"slices"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+const (
+	defaultSizeLimit = 4 << 20
+	maxID            = 1 << 10  // bytes; a longer id is no id
+	edge             = 4 << 10  // this much of either end of an overlong line is searched for its bufferId
+	keptBuffer       = 64 << 10 // a larger buffer is given back after the line that needed it
+)
+
+// What can be wrong with a frame.
+const (
+	faultJSON      = "broken JSON"
+	faultUTF8      = "broken UTF-8"
+	faultNotObject = "not a JSON object"
+	faultType      = "unknown type"
+	faultField     = "field missing or of a wrong type"
+	faultEvent     = "unusable event"
+	faultForward   = "unusable forward"
+	faultLongID    = "id over 1 KiB"
+	faultTooLarge  = "too large"
+)
+
+// Frame is one frame from the connector (section 5). Type says which of the fields are meant.
+type Frame struct {
+	Type       string      // one of the Type constants; an unknown one as it came if it is short
+	BufferID   string      // inbound and passthrough_forward; of an unusable frame too, where it can be had
+	Event      *Event      // inbound
+	Forward    *Forward    // passthrough_forward
+	Descriptor *Descriptor // descriptor
+	RequestID  string      // outbound_result
+	Result     *Result     // outbound_result
+	SessionKey string      // interrupt_inbound
+	ChatID     string      // interrupt_inbound
+	Fault      string      // why the frame is unusable, in a few words and without its content; "" if it is usable
+
+	size int // bytes of its line
+}
+
+// Decoder reads frames, one a line, from a stream that comes in chunks (section 3). However the stream is cut, the
+// frames are the same. The zero Decoder is ready for use.
+type Decoder struct {
+	Limit int // longest line in bytes, default 4 MiB; a longer one is read without being held and gives a Fault
+
+	held []byte // the unfinished line; once it is cut, only its two edges
+	n    int    // bytes of the unfinished line
+	cut  bool
+}
+
+// Feed takes the next chunk and returns the frames that it completes, nil if there are none. It keeps no part of chunk.
+func (d *Decoder) Feed(chunk []byte) []Frame {
+	var frames []Frame
+	d.feed(chunk, func(f *Frame) { frames = append(frames, *f) })
+	return frames
+}
+
+// feed is Feed for a caller that wants no slice.
+func (d *Decoder) feed(chunk []byte, use func(*Frame)) {
+	for {
+		end := bytes.IndexByte(chunk, '\n')
+		if end < 0 {
+			d.hold(chunk)
+			return
+		}
+		line := chunk[:end]
+		chunk = chunk[end+1:]
+		var f Frame
+		var blank bool
+		switch {
+		case d.n == 0 && len(line) <= d.limit():
+			f, blank = decodeLine(line)
+		default:
+			d.hold(line)
+			f, blank = d.decodeHeld()
+		}
+		if !blank {
+			use(&f)
+		}
+	}
+}
+
+func (d *Decoder) limit() int {
+	if d.Limit > 0 {
+		return d.Limit
+	}
+	return defaultSizeLimit
+}
+
+// hold adds part to the unfinished line, of which only the edges stay once it is over the limit.
+func (d *Decoder) hold(part []byte) {
+	d.n += len(part)
+	if d.n <= d.limit() {
+		d.held = append(d.held, part...)
+		return
+	}
+	for piece := range slices.Chunk(part, edge) {
+		d.held = append(d.held, piece...)
+		switch {
+		case len(d.held) <= 2*edge:
+		case !d.cut:
+			d.cut = true
+			d.held = slices.Concat(d.held[:edge], d.held[len(d.held)-edge:])
+		default:
+			copy(d.held[edge:], d.held[len(d.held)-edge:])
+			d.held = d.held[:2*edge]
+		}
+	}
+}
+
+// decodeHeld decodes the line that hold has gathered and makes room for the next.
+func (d *Decoder) decodeHeld() (f Frame, blank bool) {
+	switch {
+	case d.cut:
+		f = Frame{Fault: faultTooLarge, BufferID: findBufferID(d.held[:edge], d.held[edge:])}
+	case d.n > d.limit():
+		f = Frame{Fault: faultTooLarge, BufferID: findBufferID(d.held, d.held)}
+	default:
+		f, blank = decodeLine(d.held)
+	}
+	d.held, d.n, d.cut = d.held[:0], 0, false
+	if cap(d.held) > keptBuffer {
+		d.held = nil
+	}
+	return f, blank
+}
+
+func decodeLine(line []byte) (f Frame, blank bool) {
+	line = bytes.Trim(line, " \t\r")
+	if len(line) == 0 {
+		return Frame{}, true
+	}
+	v, ok := parse(line)
+	clean := utf8.Valid(line)
+	switch {
+	case ok && v.isObject():
+		f = decodeFrame(v)
+	case ok:
+		f.Fault = faultNotObject
+	default:
+		f = Frame{Fault: faultJSON, BufferID: findBufferID(line, line)}
+	}
+	if !clean {
+		f.Fault = faultUTF8 // whatever has been read, some of it is not what was meant
+	}
+	f.size = len(line)
+	return f, false
+}
+
+func decodeFrame(v value) (f Frame) {
+	var kind, bufferID, requestID, sessionKey, chatID, event, forward, descriptor, result value
+	for name, member := range v.members() {
+		switch string(name) {
+		case "type":
+			kind = member
+		case "bufferId":
+			bufferID = member
+		case "requestId":
+			requestID = member
+		case "session_key":
+			sessionKey = member
+		case "chat_id":
+			chatID = member
+		case "event":
+			event = member
+		case "forward":
+			forward = member
+		case "descriptor":
+			descriptor = member
+		case "result":
+			result = member
+		}
+	}
+	f.Type = typeName(kind)
+	f.BufferID = f.id(bufferID)
+	switch f.Type {
+	case TypeInbound:
+		f.decodeEvent(event)
+	case TypePassthrough:
+		f.Forward = new(Forward)
+		if !forward.isObject() || f.Forward.UnmarshalJSON(forward) != nil {
+			f.blame(faultForward)
+		}
+	case TypeResult:
+		f.RequestID = f.id(requestID)
+		f.Result = new(decodeResult(result)) // missing or odd, it is a failure
+	case TypeInterruptIn:
+		f.SessionKey, f.ChatID = f.id(sessionKey), f.id(chatID)
+	case TypeDescriptor:
+		f.Descriptor = new(decodeDescriptor(descriptor)) // missing or odd, it has its defaults
+	case TypeGoingIdleAck:
+	default:
+		f.blame(faultType)
+		if len(f.Type) > 64 {
+			f.Type = ""
+		}
+	}
+	return f
+}
+
+// typeName is v.text, without a copy for the type of nearly all frames.
+func typeName(v value) string {
+	if string(v) == `"`+TypeInbound+`"` {
+		return TypeInbound
+	}
+	return v.text()
+}
+
+// blame sets the first fault found.
+func (f *Frame) blame(fault string) {
+	if f.Fault == "" {
+		f.Fault = fault
+	}
+}
+
+// id reads an opaque id: a string as it is, a number as its decimal text. Missing and null are the empty id.
+func (f *Frame) id(v value) string {
+	switch {
+	case len(v) == 0 || v.isNull():
+		return ""
+	case !v.isString() && !v.isNumber():
+		f.blame(faultField)
+		return ""
+	}
+	id := v.text()
+	if len(id) > maxID {
+		f.blame(faultLongID)
+		return ""
+	}
+	if !utf8.Valid(v) {
+		return "" // it could not be echoed
+	}
+	return id
+}
+
+func (f *Frame) decodeEvent(v value) {
+	e, err := decodeEvent(v)
+	if err != nil {
+		f.blame(faultEvent)
+		return
+	}
+	f.Event = e
+	if len(v) <= maxID {
+		return
+	}
+	s := &e.Source
+	ids := []string{
+		e.MessageID, e.ReplyToMessageID, s.Platform, s.ChatID, s.UserID, s.ThreadID, s.UserIDAlt, s.ChatIDAlt, s.ScopeID,
+		s.ParentChatID, s.MessageID, s.Profile, s.ProspectiveThreadID,
+	}
+	if p := e.PromptResponse; p != nil {
+		ids = append(ids, p.PromptID, p.OptionID, p.PromptMessageID)
+	}
+	if slices.ContainsFunc(ids, func(id string) bool { return len(id) > maxID }) {
+		f.blame(faultLongID)
+	}
+}
+
+// findBufferID searches a line that cannot be decoded, given by its two ends, which may be the same. A member that the
+// connector wrote last counts, then one that it wrote first. No text of a chat can look like one, its quotes being
+// escaped.
+func findBufferID(head, tail []byte) string {
+	name := []byte(`"bufferId"`)
+	if i := bytes.LastIndex(tail, name); i >= 0 {
+		if id := leadingID(tail[i+len(name):]); id != "" {
+			return id
+		}
+	}
+	if i := bytes.Index(head, name); i >= 0 {
+		return leadingID(head[i+len(name):])
+	}
+	return ""
+}
+
+// leadingID reads the id after a member's name, "" if there is none that is whole and usable.
+func leadingID(b []byte) string {
+	b, found := bytes.CutPrefix(bytes.TrimLeft(b, " \t\r"), []byte(":"))
+	b = bytes.TrimLeft(b, " \t\r")
+	if !found || len(b) == 0 {
+		return ""
+	}
+	end := bytes.IndexAny(b, ",} \t\r")
+	if b[0] == '"' {
+		end = 1
+		for end < len(b) && b[end] != '"' {
+			if b[end] == '\\' {
+				end++
+			}
+			end++
+		}
+		end++
+	}
+	if end < 0 || end > len(b) || !jsontext.Value(b[:end]).IsValid() {
+		return ""
+	}
+	var f Frame
+	return f.id(b[:end])
+}

@@ -1,0 +1,187 @@
+package relay
+
+import (
+	"bytes"
+	"iter"
+	"math"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// value is one valid JSON value without blanks around it. Its readers never fail: what is of another type than asked
+// for reads as that type's zero. One walk over the bytes is faster than decoding into structs, and the contract wants
+// far more leniency than those give: numbers for ids, odd types for defaults, the last of duplicate names.
+type value []byte
+
+var anyJSON = []jsontext.Options{
+	jsontext.AllowDuplicateNames(true),
+	jsontext.AllowInvalidUTF8(true), // reads as U+FFFD, and so does a lone surrogate
+}
+
+// parse returns raw without its blanks, and false if it is not exactly one JSON value.
+func parse(raw []byte) (value, bool) {
+	v := jsontext.Value(raw)
+	if !v.IsValid(anyJSON...) {
+		return nil, false
+	}
+	return value(bytes.Trim(raw, " \t\r\n")), true
+}
+
+func (v value) isObject() bool { return len(v) > 0 && v[0] == '{' }
+func (v value) isNull() bool   { return len(v) > 0 && v[0] == 'n' }
+func (v value) isTrue() bool   { return len(v) > 0 && v[0] == 't' }
+func (v value) isString() bool { return len(v) > 0 && v[0] == '"' }
+func (v value) isNumber() bool { return len(v) > 0 && (v[0] == '-' || '0' <= v[0] && v[0] <= '9') }
+
+// members walks over an object's names, unquoted, and their values.
+func (v value) members() iter.Seq2[[]byte, value] {
+	return func(yield func([]byte, value) bool) {
+		if !v.isObject() {
+			return
+		}
+		for i := next(v, 1); v[i] != '}'; i = next(v, i) {
+			end := v.end(i)
+			name := v[i+1 : end-1]
+			if bytes.IndexByte(name, '\\') >= 0 {
+				name = value(v[i:end].text())
+			}
+			i = next(v, end)
+			end = v.end(i)
+			if !yield(name, v[i:end]) {
+				return
+			}
+			i = end
+		}
+	}
+}
+
+// elements walks over an array.
+func (v value) elements() iter.Seq[value] {
+	return func(yield func(value) bool) {
+		if len(v) == 0 || v[0] != '[' {
+			return
+		}
+		for i := next(v, 1); v[i] != ']'; i = next(v, i) {
+			end := v.end(i)
+			if !yield(v[i:end]) {
+				return
+			}
+			i = end
+		}
+	}
+}
+
+// member returns the last member of that name, nil if there is none.
+func (v value) member(name string) value {
+	var last value
+	for n, m := range v.members() {
+		if string(n) == name {
+			last = m
+		}
+	}
+	return last
+}
+
+// next returns where the next value or closing bracket starts at or after i.
+func next(v value, i int) int {
+	for {
+		switch v[i] {
+		case ' ', '\t', '\r', '\n', ',', ':':
+			i++
+		default:
+			return i
+		}
+	}
+}
+
+// end returns where the value that starts at i ends.
+func (v value) end(i int) int {
+	switch v[i] {
+	case '"':
+		return v.endString(i)
+	case '{', '[':
+		for depth := 0; ; i++ {
+			for !structural[v[i]] {
+				i++
+			}
+			switch v[i] {
+			case '"':
+				i = v.endString(i) - 1
+			case '{', '[':
+				depth++
+			case '}', ']':
+				if depth--; depth == 0 {
+					return i + 1
+				}
+			}
+		}
+	}
+	for ; i < len(v); i++ {
+		switch v[i] {
+		case ',', '}', ']', ' ', '\t', '\r', '\n':
+			return i
+		}
+	}
+	return i
+}
+
+// endString is end for a string.
+func (v value) endString(i int) int {
+	for i++; v[i] != '"'; i++ {
+		if v[i] == '\\' {
+			i++
+		}
+	}
+	return i + 1
+}
+
+// text is a string's text or a number's decimal digits; anything else is empty.
+func (v value) text() string {
+	switch {
+	case v.isNumber():
+		return v.decimal()
+	case !v.isString():
+		return ""
+	}
+	if inner := v[1 : len(v)-1]; bytes.IndexByte(inner, '\\') < 0 && utf8.Valid(inner) {
+		return string(inner)
+	}
+	text, _ := jsontext.AppendUnquote(nil, []byte(v)) // the error is what became U+FFFD
+	return string(text)
+}
+
+// decimal writes 1e3 and 1.0 as integers, as an id that went through a float may look.
+func (v value) decimal() string {
+	if bytes.ContainsAny(v, ".eE") {
+		if f, err := strconv.ParseFloat(string(v), 64); err == nil && f == math.Trunc(f) && math.Abs(f) < 1<<53 {
+			return strconv.FormatInt(int64(f), 10)
+		}
+	}
+	return string(v)
+}
+
+// integer is a number cut to an integer, or a string that holds one, within ±2^53.
+func (v value) integer() (n int64, ok bool) {
+	const most = 1 << 53
+	switch {
+	case v.isNumber():
+		f, err := strconv.ParseFloat(string(v), 64)
+		if err != nil { // too large for a float
+			return 0, false
+		}
+		return int64(min(max(f, -most), most)), true
+	case v.isString():
+		n, err := strconv.ParseInt(strings.TrimFunc(v.text(), isSpace), 10, 64)
+		if err != nil {
+			return 0, false
+		}
+		return min(max(n, -most), most), true
+	}
+	return 0, false
+}
+
+// structural marks the bytes that matter in search of an object's or an array's end.
+var structural = [256]bool{'"': true, '{': true, '[': true, '}': true, ']': true}

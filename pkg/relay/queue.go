@@ -1,0 +1,49 @@
+package relay
+
+// queue holds deliveries that nobody has received yet, up to a number and a sum of wire bytes.
+type queue struct {
+	urgent []Delivery // interrupts, which overtake
+	rest   []Delivery
+	head   int // of rest
+	bytes  int
+
+	maxEntries, maxBytes int
+}
+
+func (q *queue) len() int { return len(q.urgent) + len(q.rest) - q.head }
+
+// push says false if d does not fit.
+func (q *queue) push(d Delivery) bool {
+	n := q.len()
+	if n >= q.maxEntries || n > 0 && q.bytes+d.size > q.maxBytes {
+		return false
+	}
+	q.bytes += d.size
+	if d.Kind == KindInterrupt {
+		q.urgent = append(q.urgent, d)
+		return true
+	}
+	if len(q.rest) == cap(q.rest) && q.head > len(q.rest)/2 { // reuse what has been popped
+		kept := copy(q.rest, q.rest[q.head:])
+		clear(q.rest[kept:])
+		q.rest, q.head = q.rest[:kept], 0
+	}
+	q.rest = append(q.rest, d)
+	return true
+}
+
+func (q *queue) pop() (d Delivery, ok bool) {
+	switch {
+	case len(q.urgent) > 0:
+		d, q.urgent = q.urgent[0], q.urgent[1:]
+	case q.head < len(q.rest):
+		d, q.rest[q.head] = q.rest[q.head], Delivery{}
+		if q.head++; q.head == len(q.rest) {
+			q.rest, q.head = q.rest[:0], 0
+		}
+	default:
+		return Delivery{}, false
+	}
+	q.bytes -= d.size
+	return d, true
+}

@@ -1,0 +1,314 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/urfave/cli/v3"
+
+	"github.com/dormouse-relay/dormouse/internal/devconnector"
+	"github.com/dormouse-relay/dormouse/pkg/relay"
+)
+
+const (
+	// Variables for what a command line would show to everybody on the machine.
+	identityVariable = variablePrefix + "IDENTITY_TOKEN"
+	secretVariable   = variablePrefix + "SECRET"
+	wakeURLVariable  = variablePrefix + "WAKE_URL"
+	variablePrefix   = "DORMOUSE_CONNECTOR_"
+
+	defaultIdentity = "dev"
+	farewellTime    = 3 * time.Second
+)
+
+func connectorCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "connector",
+		Usage: "run the connector for development",
+		Description: `It owns no platforms: messages are delivered to it by its control API. A gateway provisions with an
+identity token and is buffered for and poked from then on, as by the real ones. Everything is in memory.
+
+A command line shows in ps: give secrets in a file or in the variables named below. Who can reach
+this can try the identity token "dev", so behind a tunnel choose your own. From a container (sam local
+invoke) it is http://host.docker.internal:8787; on Linux that takes --listen 0.0.0.0:8787 here, and
+--add-host host.docker.internal:host-gateway there.`,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "listen", Value: "127.0.0.1:8787", Usage: "`ADDRESS` for gateways"},
+			&cli.StringFlag{Name: "control", Value: "127.0.0.1:8788",
+				Usage: "`ADDRESS` of the control API, on loopback, as it asks for no credential"},
+			&cli.StringFlag{Name: "preset", Value: "hosted",
+				Usage: "whose ways to take: `NAME` is one of " + strings.Join(devconnector.PresetNames(), ", ")},
+			&cli.StringSliceFlag{Name: "identity-token", Value: []string{defaultIdentity},
+				Sources: cli.EnvVars(identityVariable),
+				Usage:   "accept `TOKEN` or TOKEN=TENANT at provisioning; may be repeated"},
+			&cli.StringFlag{Name: "gateway", Usage: "know the gateway `ID` by its pinned secret; it need not provision"},
+			&cli.StringFlag{Name: "secret-file",
+				Usage: "`FILE` with the secret of --gateway; else $" + secretVariable + " holds it"},
+			&cli.StringFlag{Name: "anonymous", Usage: "take dials without a token for the gateway `ID`"},
+			&cli.StringFlag{Name: "wake-url", Sources: cli.EnvVars(wakeURLVariable),
+				Usage: "`URL` to poke for --gateway or --anonymous; others name theirs when they provision"},
+			&cli.DurationFlag{Name: "poke-cooldown", Usage: "shortest `TIME` between two pokes", DefaultText: "the preset's"},
+			&cli.BoolFlag{Name: "json", Usage: "print JSON lines: the two addresses, then whatever happens"},
+			&cli.BoolFlag{Name: untilEOF, Hidden: true, Usage: "end when standard input does, as whoever started this"},
+		},
+		Action: func(ctx context.Context, cmd *cli.Command) error {
+			if err := noArguments(cmd); err != nil {
+				return err
+			}
+			cfg, err := connectorConfig(cmd)
+			if err != nil {
+				return fmt.Errorf("%w\nsee dormouse connector --help", err)
+			}
+			if cmd.Bool(untilEOF) {
+				var stop context.CancelFunc
+				ctx, stop = context.WithCancel(ctx)
+				defer stop()
+				go func() { // until the end of the process
+					io.Copy(io.Discard, cmd.Root().Reader)
+					stop()
+				}()
+			}
+			c := &connector{out: cmd.Root().Writer, json: cmd.Bool("json"), cfg: cfg}
+			return c.run(ctx, cmd.String("listen"), cmd.String("control"))
+		},
+	}
+}
+
+const untilEOF = "until-stdin-ends"
+
+// connectorConfig reads the flags. It reports every fault at once, joined.
+func connectorConfig(cmd *cli.Command) (devconnector.Config, error) {
+	var faults []error
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+
+	preset, err := devconnector.PresetNamed(cmd.String("preset"))
+	if err != nil {
+		fault("--preset: %w", err)
+	}
+	if cmd.IsSet("poke-cooldown") {
+		if preset.PokeCooldown = cmd.Duration("poke-cooldown"); preset.PokeCooldown < 0 {
+			fault("--poke-cooldown is %v: want 0 or more", preset.PokeCooldown)
+		}
+	}
+	if addr, err := net.ResolveTCPAddr("tcp", cmd.String("control")); err != nil {
+		fault("--control: %w: want an address such as 127.0.0.1:8788", err)
+	} else if !addr.IP.IsLoopback() {
+		fault("--control is %s: want a loopback address, such as 127.0.0.1:8788", cmd.String("control"))
+	}
+
+	cfg := devconnector.Config{Preset: preset, Identities: map[string]string{}, Anonymous: cmd.String("anonymous")}
+	for _, identity := range cmd.StringSlice("identity-token") {
+		token, tenant := identity, "dev"
+		if at := strings.LastIndex(identity, "="); at >= 0 {
+			token, tenant = identity[:at], identity[at+1:]
+		}
+		if token == "" || tenant == "" {
+			fault("--identity-token or $%s: want TOKEN or TOKEN=TENANT, neither of them empty", identityVariable)
+		}
+		cfg.Identities[token] = tenant
+	}
+
+	secret, err := pinnedSecret(cmd.String("secret-file"))
+	wakeURL := cmd.String("wake-url")
+	switch id := cmd.String("gateway"); {
+	case err != nil:
+		faults = append(faults, err)
+	case id != "" && !secret.Usable():
+		fault("--gateway has no secret: give it in --secret-file or $%s", secretVariable)
+	case id == "" && secret.Usable():
+		fault("--secret-file or $%s is set without --gateway: name the gateway whose secret it is", secretVariable)
+	case id != "":
+		// Asleep, as it would be between two drains: messages before its first dial are kept, and poke.
+		cfg.Gateways = append(cfg.Gateways, devconnector.Gateway{
+			ID: id, Secrets: []relay.Secret{secret}, WakeURL: wakeURL, Asleep: true,
+		})
+	}
+	if cfg.Anonymous != "" && cfg.Anonymous != cmd.String("gateway") {
+		cfg.Gateways = append(cfg.Gateways, devconnector.Gateway{ID: cfg.Anonymous, WakeURL: wakeURL, Asleep: true})
+	}
+	if wakeURL != "" && len(cfg.Gateways) == 0 {
+		fault("--wake-url is set without --gateway or --anonymous: who provisions names a wake URL there")
+	}
+	if preset.Name != "" && preset.Provision == devconnector.ProvisionNone && len(cfg.Gateways) == 0 {
+		fault("the preset %s does not provision, so nobody could dial: add --gateway or --anonymous", preset.Name)
+	}
+	return cfg, errors.Join(faults...)
+}
+
+func pinnedSecret(file string) (relay.Secret, error) {
+	if file == "" {
+		return relay.NewSecret(strings.TrimSpace(os.Getenv(secretVariable))), nil
+	}
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return relay.Secret{}, fmt.Errorf("--secret-file: %w", err)
+	}
+	secret := relay.NewSecret(strings.TrimSpace(string(content)))
+	if !secret.Usable() {
+		return relay.Secret{}, fmt.Errorf("--secret-file: %s is blank: want the secret in it", file)
+	}
+	return secret, nil
+}
+
+// connector is the running command.
+type connector struct {
+	cfg  devconnector.Config
+	out  io.Writer
+	json bool
+}
+
+// listening is the first of the JSON lines.
+type listening struct {
+	What    string `json:"what"`    // "listening", which is no Observation's
+	Relay   string `json:"relay"`   // GATEWAY_RELAY_URL for a gateway on this machine
+	Control string `json:"control"` // base URL of the control API
+}
+
+const whatListening = "listening"
+
+// run serves until ctx ends, which is no error.
+func (c *connector) run(ctx context.Context, listen, control string) error {
+	relayListener, err := net.Listen("tcp", listen)
+	if err != nil {
+		return fmt.Errorf("listening for gateways: %w: choose another address with --listen", err)
+	}
+	defer relayListener.Close()
+	controlListener, err := net.Listen("tcp", control)
+	if err != nil {
+		return fmt.Errorf("listening for control: %w: choose another address with --control", err)
+	}
+	defer controlListener.Close()
+	c.announce(listening{What: whatListening, Relay: local(relayListener), Control: local(controlListener)})
+
+	c.cfg.Observe = c.tell
+	connector := devconnector.New(c.cfg)
+	var serving sync.WaitGroup
+	failed := make(chan error, 2)
+	var servers []*http.Server
+	serve := func(listener net.Listener, handler http.Handler) {
+		server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
+		servers = append(servers, server)
+		serving.Go(func() {
+			if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+				failed <- err
+			}
+		})
+	}
+	serve(relayListener, connector)
+	serve(controlListener, connector.Control())
+
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewellTime)
+	defer cancel()
+	err = errors.Join(err, connector.Close(closing))
+	for _, server := range servers {
+		server.Close()
+	}
+	serving.Wait()
+	return err
+}
+
+// local is a listener's URL as this machine reaches it.
+func local(listener net.Listener) string {
+	addr := listener.Addr().(*net.TCPAddr)
+	host := addr.IP.String()
+	if addr.IP.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return "http://" + net.JoinHostPort(host, fmt.Sprint(addr.Port))
+}
+
+// announce says how to use it.
+func (c *connector) announce(at listening) {
+	if c.json {
+		c.line(at)
+		return
+	}
+	fmt.Fprintf(c.out, "Connector for development, with the ways of %q. Ctrl-C ends it.\n\n", c.cfg.Preset.Name)
+	fmt.Fprintf(c.out, "For a gateway on this machine (behind a tunnel, the tunnel's URL):\n")
+	fmt.Fprintf(c.out, "  GATEWAY_RELAY_URL=%s\n", at.Relay)
+	for _, setting := range c.credentials() {
+		fmt.Fprintf(c.out, "  %s\n", setting)
+	}
+	platform := "telegram"
+	if c.cfg.Preset.Platforms != nil {
+		platform = c.cfg.Preset.Platforms[0]
+	}
+	fmt.Fprintf(c.out, "  GATEWAY_RELAY_PLATFORMS=%s\n", platform)
+	fmt.Fprintf(c.out, "  GATEWAY_RELAY_BOT_IDS='{%q:{\"botId\":\"1\"}}'\n\n", platform)
+	when := ""
+	if len(c.cfg.Gateways) == 0 {
+		when = ", once a gateway has provisioned"
+	}
+	fmt.Fprintf(c.out, "To deliver a message%s:\n", when)
+	fmt.Fprintf(c.out, "  curl %s/deliver -d '{%s\"event\":{\"text\":\"hello\",\"message_id\":\"1\",\n"+
+		"    \"source\":{\"platform\":%q,\"chat_id\":\"42\",\"chat_type\":\"dm\",\"user_id\":\"42\"}}}'\n\n",
+		at.Control, c.addressee(), platform)
+}
+
+// credentials are the settings by which a gateway gets in.
+func (c *connector) credentials() []string {
+	const allow = "DORMOUSE_ALLOW_ENV_SECRETS=1"
+	if len(c.cfg.Gateways) == 0 {
+		token := "(one of yours)"
+		if c.cfg.Identities[defaultIdentity] != "" {
+			token = defaultIdentity
+		}
+		return []string{"GATEWAY_RELAY_IDENTITY_TOKEN=" + token, allow}
+	}
+	id := "GATEWAY_RELAY_ID=" + c.cfg.Gateways[0].ID
+	if len(c.cfg.Gateways[0].Secrets) == 0 {
+		return []string{id}
+	}
+	return []string{id, "GATEWAY_RELAY_SECRET=(the pinned one)", allow}
+}
+
+// addressee names the gateway where there are several.
+func (c *connector) addressee() string {
+	if len(c.cfg.Gateways) < 2 {
+		return ""
+	}
+	return fmt.Sprintf("%q:%q,", "gateway", c.cfg.Gateways[0].ID)
+}
+
+// tell prints what happened.
+func (c *connector) tell(o devconnector.Observation) {
+	if c.json {
+		c.line(o)
+		return
+	}
+	words := []string{o.Op, o.Platform}
+	for _, named := range [][2]string{
+		{"gateway", o.Gateway}, {"chat", o.Chat}, {"message", o.MessageID}, {"buffer", o.BufferID}, {"by", o.By},
+	} {
+		if named[1] != "" {
+			words = append(words, named[0]+" "+named[1])
+		}
+	}
+	if number := cmp.Or(o.Status, o.Code); number != 0 {
+		words = append(words, fmt.Sprint(number))
+	}
+	words = append(words, o.Detail)
+	fmt.Fprintf(c.out, "%s  %-20s%s\n", o.At.Format("15:04:05.000"), o.What, strings.Join(nonEmpty(words), "  "))
+}
+
+func (c *connector) line(v any) {
+	line, err := json.Marshal(v)
+	if err != nil {
+		panic("dormouse: numbers, strings and times always marshal: " + err.Error())
+	}
+	c.out.Write(append(line, '\n'))
+}

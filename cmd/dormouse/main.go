@@ -1,0 +1,94 @@
+// Command dormouse is the operator's command line: a demonstration of the whole loop on one machine, and the connector
+// for development.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/urfave/cli/v3"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	context.AfterFunc(ctx, stop) // a second signal ends a process that takes its time to end
+	code := run(ctx, os.Args, os.Stdin, os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// run runs one command line and returns its exit code.
+func run(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) int {
+	if err := newCommand(in, out, errs).Run(ctx, args); err != nil {
+		fmt.Fprintln(errs, "dormouse:", err)
+		return 1
+	}
+	return 0
+}
+
+func newCommand(in io.Reader, out, errs io.Writer) *cli.Command {
+	root := &cli.Command{
+		Name:    "dormouse",
+		Usage:   "a sleeping gateway for a relay connector: try it and develop against it",
+		Version: version(),
+		Description: "The gateway itself is two Lambda functions, wake and drain. This program runs them on this machine\n" +
+			"for a demonstration, and stands in for the connector that they talk to.",
+		Commands:        []*cli.Command{demoCommand(), connectorCommand()},
+		HideHelpCommand: true,
+		Suggest:         true,
+		Reader:          in,
+		Writer:          out,
+		ErrWriter:       errs,
+		OnUsageError:    usageError,
+		ExitErrHandler:  func(context.Context, *cli.Command, error) {}, // run tells
+		Action: func(_ context.Context, cmd *cli.Command) error {
+			if cmd.Args().Present() {
+				return fmt.Errorf("no command %q: see dormouse --help", cmd.Args().First())
+			}
+			return cli.ShowRootCommandHelp(cmd)
+		},
+	}
+	for _, cmd := range root.Commands {
+		cmd.OnUsageError = usageError
+	}
+	return root
+}
+
+func usageError(_ context.Context, cmd *cli.Command, err error, _ bool) error {
+	return fmt.Errorf("%w: see %s --help", err, cmd.FullName())
+}
+
+// noArguments refuses what stands behind the flags of a command that takes nothing there.
+func noArguments(cmd *cli.Command) error {
+	if cmd.Args().Present() {
+		return fmt.Errorf("%s takes flags only, not %q: see %[1]s --help", cmd.FullName(), cmd.Args().First())
+	}
+	return nil
+}
+
+// version is the module's, and the compiler's. A build that make did, without version control, is "(devel)".
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	return info.Main.Version + " " + info.GoVersion
+}
+
+// because returns why ctx ended, if it did, as err is then only a consequence; else err.
+func because(ctx context.Context, err error) error {
+	cause := context.Cause(ctx)
+	switch {
+	case err == nil || cause == nil:
+		return err
+	case errors.Is(cause, context.Canceled):
+		return errors.New("interrupted")
+	}
+	return cause
+}

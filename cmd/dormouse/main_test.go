@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/matryer/is"
+	"go.uber.org/goleak"
+)
+
+// functions has wake/bootstrap and drain/bootstrap as they are deployed, for this machine.
+var functions string
+
+// TestMain builds the functions. The test binary is also the program that a demonstration starts as its connector.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "connector" {
+		main()
+	}
+	os.Setenv("GORACE", "atexit_sleep_ms=0") // that connector would take a second to exit
+	dir, err := os.MkdirTemp("", "dormouse")
+	if err != nil {
+		panic(err)
+	}
+	functions = dir
+	var building sync.WaitGroup
+	for _, name := range []string{wakeFunction, drainFunction} {
+		building.Go(func() {
+			build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-tags", "lambda.norpc", "-ldflags", "-s -w",
+				"-o", filepath.Join(dir, name, "bootstrap"), "../../functions/"+name)
+			build.Env = append(os.Environ(), "CGO_ENABLED=0") // as the Makefile does it, so that the build cache serves both
+			if out, err := build.CombinedOutput(); err != nil {
+				panic(string(out) + err.Error())
+			}
+		})
+	}
+	building.Wait()
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		os.RemoveAll(dir)
+		os.Exit(code)
+	}))
+}
+
+// buffer is a strings.Builder for several goroutines. grown, if set, is called after each write with all of it.
+type buffer struct {
+	mu    sync.Mutex
+	b     strings.Builder
+	grown func(string)
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.b.Write(p)
+	if b.grown != nil {
+		b.grown(b.b.String())
+	}
+	return len(p), nil
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+// dormouse runs a command line in this process.
+func dormouse(ctx context.Context, args ...string) (code int, out, errs string) {
+	var o, e buffer
+	code = run(ctx, append([]string{"dormouse"}, args...), strings.NewReader(""), &o, &e)
+	return code, o.String(), e.String()
+}
+
+func TestHelpAndVersionAreNoErrors(t *testing.T) {
+	tests := map[string]struct{ flag, want string }{
+		"help":          {"--help", "connector"},
+		"version":       {"--version", "dormouse version "},
+		"demo's help":   {"demo --help", "--functions DIR"},
+		"what to do":    {"", "COMMANDS"},
+		"secrets in ps": {"connector --help", "$" + identityVariable},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			is := is.New(t)
+			code, out, errs := dormouse(t.Context(), strings.Fields(tt.flag)...)
+			is.Equal(code, 0)
+			is.Equal(errs, "")
+			is.True(strings.Contains(out, tt.want))
+		})
+	}
+}
+
+func TestMistakesAreToldWithWhereToLook(t *testing.T) {
+	tests := map[string]struct{ args, want string }{
+		"unknown command":    {"dmeo", `no command "dmeo": see dormouse --help`},
+		"unknown flag":       {"demo --fast", "-fast: see dormouse demo --help"},
+		"needless argument":  {"demo build", `takes flags only, not "build": see dormouse demo --help`},
+		"no duration":        {"connector --poke-cooldown soon", "see dormouse connector --help"},
+		"functions missing":  {"demo --functions testdata/none", "run make run, which builds it, or pass --functions"},
+		"unknown preset":     {"connector --preset mine", "hosted, whatrouter, agentsync, rustcell"},
+		"control for all":    {"connector --control :0", "want a loopback address"},
+		"control nowhere":    {"connector --control nowhere", "want an address such as"},
+		"negative cooldown":  {"connector --poke-cooldown=-1s", "want 0 or more"},
+		"token without name": {"connector --identity-token =tenant", "want TOKEN or TOKEN=TENANT"},
+		"no secret":          {"connector --gateway gw-1", "--secret-file or $" + secretVariable},
+		"no secret file":     {"connector --gateway gw-1 --secret-file testdata/none", "--secret-file: open testdata/none"},
+		"whose secret":       {"connector --secret-file main_test.go", "set without --gateway"},
+		"whose wake URL":     {"connector --wake-url http://127.0.0.1:1/", "set without --gateway or --anonymous"},
+		"nobody could dial":  {"connector --preset whatrouter", "does not provision"},
+		"address in use":     {"connector --control 127.0.0.1:0 --listen 192.0.2.1:1", "choose another address with --listen"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			is := is.New(t)
+			code, _, errs := dormouse(t.Context(), strings.Fields(tt.args)...)
+			is.Equal(code, 1)
+			t.Log(errs)
+			is.True(strings.HasPrefix(errs, "dormouse: "))
+			is.True(strings.Contains(errs, tt.want))
+		})
+	}
+}

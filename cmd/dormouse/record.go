@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/dormouse-relay/dormouse/internal/devconnector"
+	"github.com/dormouse-relay/dormouse/internal/drain"
+	"github.com/dormouse-relay/dormouse/internal/locallambda"
+)
+
+// logLine is a line of a function's log.
+type logLine struct {
+	Function string
+	At       time.Time     `json:"time"`
+	Level    slog.Level    `json:"level"`
+	Msg      string        `json:"msg"`
+	Error    string        `json:"error"`
+	Err      string        `json:"err"`
+	Report   *drain.Report `json:"report"`
+}
+
+// scene is what has happened since the one before.
+type scene struct {
+	observations []devconnector.Observation
+	logs         []logLine
+	results      []locallambda.Result // of drain, for pokes
+}
+
+// count says how often the connector told of something.
+func (s *scene) count(what string) (n int) {
+	for _, o := range s.observations {
+		if o.What == what {
+			n++
+		}
+	}
+	return n
+}
+
+// wakes says how often wake has started a drain.
+func (s *scene) wakes() (n int) {
+	for _, l := range s.logs {
+		if l.Function == wakeFunction && l.Msg == "poke" {
+			n++
+		}
+	}
+	return n
+}
+
+// report is that of the drain that has ended, nil before.
+func (s *scene) report() *drain.Report {
+	for _, l := range s.logs {
+		if l.Function == drainFunction && l.Report != nil {
+			return l.Report
+		}
+	}
+	return nil
+}
+
+// record collects what the processes tell. Nothing in the demonstration is to go wrong, so the first thing that does
+// ends it.
+type record struct {
+	fail context.CancelCauseFunc
+
+	mu      sync.Mutex
+	scene   scene
+	changed chan struct{}
+}
+
+func newRecord(fail context.CancelCauseFunc) *record {
+	return &record{fail: fail, changed: make(chan struct{})}
+}
+
+func (r *record) add(change func(*scene)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	change(&r.scene)
+	close(r.changed)
+	r.changed = make(chan struct{})
+}
+
+// observe takes a line of the connector's output.
+func (r *record) observe(line []byte) {
+	var o devconnector.Observation
+	if err := json.Unmarshal(line, &o); err != nil {
+		r.fail(fmt.Errorf("the connector printed what is no JSON line: %.200q", line))
+		return
+	}
+	r.add(func(s *scene) { s.observations = append(s.observations, o) })
+}
+
+// log takes a line of a function's output. Warnings are failures here, and so is what is not of the log.
+func (r *record) log(function, text string) {
+	line := logLine{Function: function}
+	if err := json.Unmarshal([]byte(text), &line); err != nil {
+		r.fail(fmt.Errorf("%s printed: %s", function, text))
+		return
+	}
+	if line.Level >= slog.LevelWarn {
+		r.fail(fmt.Errorf("%s: %s", function, strings.Join(nonEmpty([]string{line.Msg, line.Error, line.Err}), ": ")))
+	}
+	r.add(func(s *scene) { s.logs = append(s.logs, line) })
+}
+
+// done takes the result of an invocation that wake asked for.
+func (r *record) done(function string, result locallambda.Result) {
+	if result.FunctionError != "" {
+		r.fail(fmt.Errorf("%s failed: %s", function, result.Payload))
+	}
+	r.add(func(s *scene) { s.results = append(s.results, result) })
+}
+
+// await returns once ok holds for what has happened, or ctx has ended.
+func (r *record) await(ctx context.Context, ok func(*scene) bool) error {
+	for {
+		r.mu.Lock()
+		yes, changed := ok(&r.scene), r.changed
+		r.mu.Unlock()
+		if yes {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// cut returns what has happened and begins a new scene.
+func (r *record) cut() scene {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.scene
+	r.scene = scene{}
+	return s
+}
+
+func nonEmpty(words []string) []string {
+	return slices.DeleteFunc(words, func(word string) bool { return word == "" })
+}

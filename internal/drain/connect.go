@@ -21,16 +21,18 @@ const tokenLife = 300 * time.Second
 // gets patience; refusals are judged.
 func (r *run) connect(ctx context.Context) (*relay.Conn, error) {
 	began := time.Now()
+	var last error
 	for {
 		if err := r.wait(ctx); err != nil {
-			return nil, err
+			return nil, r.unreached(err, last)
 		}
 		conn, err := r.dial(ctx)
 		if err == nil {
 			return conn, nil
 		}
+		last = err
 		if ctx.Err() != nil {
-			return nil, r.ended(ctx)
+			return nil, r.unreached(r.ended(ctx), last)
 		}
 		r.log.Warn("not connected", "error", err)
 		if err := r.judge(ctx, err, 0); err != nil {
@@ -43,6 +45,15 @@ func (r *run) connect(ctx context.Context) (*relay.Conn, error) {
 			return nil, fmt.Errorf("drain: gave up after %s: %w", patience, err)
 		}
 	}
+}
+
+// unreached makes a failure of a deadline that came before any handshake: there is nothing to hand off, and Lambda's retry
+// is the next chance.
+func (r *run) unreached(end, last error) error {
+	if errors.Is(end, errDeadline) && !r.shaken && last != nil {
+		return fmt.Errorf("drain: time was up before a handshake: %w", last)
+	}
+	return end
 }
 
 // yields says whether a connector that ended a socket like that will take another some time: it is worth all the time

@@ -230,11 +230,10 @@ func TestAnActionThatWaitsAtTheDeadlineIsUnknown(t *testing.T) {
 		is.Equal(rep.Unknown, 1)
 		is.Equal(rep.Unflipped, 0) // it has gone idle, and waited on
 		is.Equal(r.replies(), []string{"c1 hello"})
-		rep, err, _ = r.run(ledger.Wake, 5*time.Minute)
+		_, err, _ = r.run(ledger.Wake, 5*time.Minute)
 		is.NoErr(err)
 		is.Equal(r.replies(), []string{"c1 hello"}) // this process never writes it again
-		is.Equal(rep.Duplicates, 1)                 // its ack did not make it; the message is known
-		is.Equal(r.Buffered(gateway), 0)
+		is.Equal(r.Buffered(gateway), 0)            // acked, if its first ack did not make it
 	})
 }
 
@@ -318,6 +317,16 @@ func TestAnUnreachableConnectorIsGivenUp(t *testing.T) {
 		rep, err, _ = r.run(ledger.Schedule, quarter) // soon: a poke was lost on us
 		is.NoErr(err)
 		is.Equal(rep.Status, drain.Empty)
+	})
+}
+
+func TestUnreachableUntilTheDeadlineIsAFailure(t *testing.T) {
+	bubble(t, setup{pinned: true}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		r.reach(false)
+		rep, err, _ := r.run(ledger.Wake, time.Minute) // less than its patience
+		is.Equal(rep.Status, drain.Failed)             // Lambda tries again
+		is.True(strings.Contains(err.Error(), "connection refused"))
 	})
 }
 

@@ -19,6 +19,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -223,13 +224,22 @@ func (c *Client) post(ctx context.Context, client *http.Client, token relay.Secr
 		return Credentials{}, c.netFault(ctx, req.URL, err, token)
 	}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return Credentials{}, &StatusError{resp.StatusCode, sanitize(errorField(raw), token)}
+		return Credentials{}, &StatusError{resp.StatusCode, sanitize(errorField(raw), token, capability(b.WakeURL))}
 	}
 	return decodeAnswer(raw)
 }
 
 func (c *Client) netFault(ctx context.Context, to *url.URL, err error, token relay.Secret) error {
 	return netFault(ctx, "provision: "+origin(to), c.cfg.Timeout, err, token)
+}
+
+// capability is the part of a wake URL that nobody else may know: all behind its host. A connector may quote it.
+func capability(wakeURL string) relay.Secret {
+	u, err := url.Parse(wakeURL)
+	if err != nil {
+		return relay.NewSecret(wakeURL)
+	}
+	return relay.NewSecret(strings.TrimPrefix(u.RequestURI(), "/"))
 }
 
 // decodeAnswer reads a 2xx answer. Whether a secret was issued is told by its presence, whether it was withheld on

@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -323,13 +324,21 @@ func (c *Conn) cause(err error) error {
 	case c.overrun:
 		return ErrOverrun
 	case framed && frame.Code != websocket.CloseAbnormalClosure:
-		return &CloseError{Code: frame.Code, Reason: frame.Text}
+		return &CloseError{Code: frame.Code, Reason: c.cfg.redact(frame.Text)}
 	case failed != nil:
 		return fmt.Errorf("%w: write: %w", broken, failed)
 	case timeout != nil && timeout.Timeout():
 		return fmt.Errorf("%w: no pong within %v of a ping", broken, c.cfg.PongTimeout)
 	}
 	return fmt.Errorf("%w: read: %w", broken, err)
+}
+
+// redact takes our token out of what a connector says: it may quote it, and what it says is logged.
+func (cfg Config) redact(text string) string {
+	if !cfg.Token.Usable() {
+		return text
+	}
+	return strings.ReplaceAll(text, cfg.Token.Reveal(), redacted)
 }
 
 // handle takes one frame from the reader.

@@ -177,7 +177,7 @@ func decodeFrame(v value) (f Frame) {
 			result = member
 		}
 	}
-	f.Type = typeName(kind)
+	f.Type = kind.text()
 	f.BufferID = f.id(bufferID)
 	switch f.Type {
 	case TypeInbound:
@@ -202,14 +202,6 @@ func decodeFrame(v value) (f Frame) {
 		}
 	}
 	return f
-}
-
-// typeName is v.text, without a copy for the type of nearly all frames.
-func typeName(v value) string {
-	if string(v) == `"`+TypeInbound+`"` {
-		return TypeInbound
-	}
-	return v.text()
 }
 
 // blame sets the first fault found.

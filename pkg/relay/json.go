@@ -104,9 +104,6 @@ func (v value) end(i int) int {
 		return v.endString(i)
 	case '{', '[':
 		for depth := 0; ; i++ {
-			for !structural[v[i]] {
-				i++
-			}
 			switch v[i] {
 			case '"':
 				i = v.endString(i) - 1
@@ -182,6 +179,3 @@ func (v value) integer() (n int64, ok bool) {
 	}
 	return 0, false
 }
-
-// structural marks the bytes that matter in search of an object's or an array's end.
-var structural = [256]bool{'"': true, '{': true, '[': true, '}': true, ']': true}

@@ -138,7 +138,7 @@ func TestHTTPFailures(t *testing.T) {
 		"server error":  {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "boom-canary", 500) }, "answered HTTP 500"},
 		"other success": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(202) }, "answered HTTP 202"},
 		"a redirect": {func(w http.ResponseWriter, r *http.Request) {
-			http.Redirect(w, r, "http://elsewhere.invalid/canary", 307)
+			http.Redirect(w, r, "http://elsewhere.invalid/canary", http.StatusTemporaryRedirect)
 		}, "answered HTTP 307"},
 		"junk": {func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "<p>canary") }, "no valid JSON"},
 		"cut short": {func(w http.ResponseWriter, _ *http.Request) {

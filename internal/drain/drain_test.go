@@ -26,7 +26,7 @@ func TestTheWholeLoop(t *testing.T) {
 		live := r.during(func(s devconnector.State) bool { return len(s.Acks) == 20 }, func() {
 			r.Deliver(gateway, event("discord", "c0", "live-1", "live"))
 		})
-		rep, err, _ := r.run(ledger.Wake, 15*time.Minute)
+		rep, _, err := r.run(ledger.Wake, 15*time.Minute)
 		live()
 		is.NoErr(err)
 		is.Equal(rep.Status, drain.Drained)
@@ -59,7 +59,7 @@ func TestTheWholeLoop(t *testing.T) {
 
 		// A second, warm run.
 		r.Deliver(gateway, event("discord", "c0", "m100", "again"))
-		rep, err, _ = r.run(ledger.Wake, 15*time.Minute)
+		rep, _, err = r.run(ledger.Wake, 15*time.Minute)
 		is.NoErr(err)
 		is.Equal(rep.Received, 1)
 		is.Equal(len(r.State().Provisions), 4) // does not provision again
@@ -94,7 +94,7 @@ func TestAnEmptyDrainEndsSoon(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, setup{env: tt.env}, func(t *testing.T, r *rig) {
 				is := is.New(t)
-				rep, err, took := r.run(tt.reason, 15*time.Minute)
+				rep, took, err := r.run(tt.reason, 15*time.Minute)
 				is.NoErr(err)
 				is.Equal(rep.Status, drain.Empty)
 				is.True(took >= tt.want && took < tt.want+time.Second)

@@ -30,7 +30,7 @@ func TestRevokedAfterAHandshakeStaysOff(t *testing.T) {
 				is := is.New(t)
 				r.Deliver(gateway, event("discord", "c1", "m1", "hello"))
 				wait := r.during(answered, func() { r.Revoke(gateway) })
-				rep, err, _ := r.run(ledger.Wake, quarter)
+				rep, _, err := r.run(ledger.Wake, quarter)
 				wait()
 				is.NoErr(err)
 				is.Equal(rep.Status, drain.Revoked)
@@ -38,7 +38,7 @@ func TestRevokedAfterAHandshakeStaysOff(t *testing.T) {
 				provisions := len(state.Provisions)
 				is.Equal(strings.Count(r.log.String(), `"msg":"dial"`), 2) // the first, and one with a fresh token
 
-				rep, err, _ = r.run(ledger.Wake, quarter)
+				rep, _, err = r.run(ledger.Wake, quarter)
 				is.NoErr(err)
 				is.Equal(rep.Status, drain.Disabled)
 				state = r.State()
@@ -47,7 +47,7 @@ func TestRevokedAfterAHandshakeStaysOff(t *testing.T) {
 
 				is.NoErr(r.Restore(gateway))
 				is.NoErr(r.ledger.Enable(t.Context()))
-				_, err, _ = r.run(ledger.Arm, quarter)
+				_, _, err = r.run(ledger.Arm, quarter)
 				is.NoErr(err)
 				is.Equal(r.replies(), []string{"c1 hello"}) // once, though its ack was lost with the socket
 				is.Equal(r.Buffered(gateway), 0)
@@ -63,7 +63,7 @@ func TestExpiredGoesOn(t *testing.T) {
 			r.Expire(gateway)
 			r.Deliver(gateway, event("discord", "c1", "m1", "hello"))
 		})
-		rep, err, _ := r.run(ledger.Wake, quarter)
+		rep, _, err := r.run(ledger.Wake, quarter)
 		wait()
 		is.NoErr(err)
 		is.True(rep.Status == drain.Empty || rep.Status == drain.Drained)
@@ -75,11 +75,11 @@ func TestExpiredGoesOn(t *testing.T) {
 func TestRefusedBeforeAHandshakeProvisionsOnceMore(t *testing.T) {
 	bubble(t, setup{}, func(t *testing.T, r *rig) {
 		is := is.New(t)
-		_, err, _ := r.run(ledger.Wake, quarter)
+		_, _, err := r.run(ledger.Wake, quarter)
 		is.NoErr(err)
 		is.NoErr(r.Forget(gateway)) // its secrets verify no more, as after a rotation by another sandbox
 		r.Deliver(gateway, event("discord", "c1", "m1", "hello"))
-		rep, err, _ := r.run(ledger.Wake, quarter)
+		rep, _, err := r.run(ledger.Wake, quarter)
 		is.NoErr(err)
 		is.Equal(rep.Status, drain.Drained)
 		is.Equal(r.replies(), []string{"c1 hello"})
@@ -91,7 +91,7 @@ func TestAStrangerThatIsRefusedGivesUp(t *testing.T) {
 	bubble(t, setup{pinned: true}, func(t *testing.T, r *rig) {
 		is := is.New(t)
 		is.NoErr(r.Forget(gateway))
-		rep, err, took := r.run(ledger.Wake, quarter)
+		rep, took, err := r.run(ledger.Wake, quarter)
 		is.Equal(rep.Status, drain.Failed)
 		kind, _ := relay.KindOf(err)
 		is.Equal(kind, relay.CloseRefused)
@@ -105,10 +105,10 @@ func TestAStrangerThatIsRefusedGivesUp(t *testing.T) {
 func TestAKnownGatewayThatIsRefusedWasRevokedInItsSleep(t *testing.T) {
 	bubble(t, setup{pinned: true}, func(t *testing.T, r *rig) {
 		is := is.New(t)
-		_, err, _ := r.run(ledger.Wake, quarter)
+		_, _, err := r.run(ledger.Wake, quarter)
 		is.NoErr(err)
 		is.NoErr(r.Revoke(gateway))
-		rep, err, _ := r.run(ledger.Wake, quarter)
+		rep, _, err := r.run(ledger.Wake, quarter)
 		is.NoErr(err)
 		is.Equal(rep.Status, drain.Revoked)
 		rep, _, _ = r.run(ledger.Schedule, quarter)
@@ -120,7 +120,7 @@ func TestWithoutAnAckItDoesNotLeave(t *testing.T) {
 	bubble(t, setup{}, func(t *testing.T, r *rig) {
 		is := is.New(t)
 		r.WithholdIdleAck(2)
-		rep, err, took := r.run(ledger.Wake, quarter)
+		rep, took, err := r.run(ledger.Wake, quarter)
 		is.NoErr(err)
 		is.Equal(rep.Status, drain.Empty)
 		is.Equal(rep.Unflipped, 0)
@@ -135,7 +135,7 @@ func TestAtTheDeadlineItLeavesWithoutAnAckAndContinues(t *testing.T) {
 		is := is.New(t)
 		r.WithholdIdleAck(-1)
 		r.Deliver(gateway, event("discord", "c1", "m1", "hello"))
-		rep, err, took := r.run(ledger.Wake, 5*time.Minute)
+		rep, took, err := r.run(ledger.Wake, 5*time.Minute)
 		is.NoErr(err)
 		is.Equal(rep.Status, drain.HandedOff)
 		is.Equal(rep.Unflipped, 1)
@@ -143,7 +143,7 @@ func TestAtTheDeadlineItLeavesWithoutAnAckAndContinues(t *testing.T) {
 		is.Equal(r.handedOn(), []drain.Request{{Reason: ledger.Continue, Hop: 1}})
 		is.Equal(r.replies(), []string{"c1 hello"})
 
-		rep, err, _ = r.request(drain.Request{Reason: ledger.Continue, Hop: 12}, 5*time.Minute)
+		rep, _, err = r.request(drain.Request{Reason: ledger.Continue, Hop: 12}, 5*time.Minute)
 		is.NoErr(err)
 		is.Equal(rep.Status, drain.HandedOff)
 		is.Equal(len(r.handedOn()), 1) // it received nothing, and was the last hop
@@ -171,7 +171,7 @@ func TestUnderSteadyTrafficItLeavesInTime(t *testing.T) {
 				}
 			}
 		})
-		rep, err, took := r.run(ledger.Wake, 5*time.Minute)
+		rep, took, err := r.run(ledger.Wake, 5*time.Minute)
 		is.NoErr(err)
 		close(stop)
 		wg.Wait()
@@ -202,13 +202,13 @@ func TestWhatIsLeftAtTheDeadlineIsContinued(t *testing.T) {
 				r.Deliver(gateway, event("discord", "c1", fmt.Sprint("m", i), fmt.Sprint(i)))
 			}
 		})
-		rep, err, _ := r.run(ledger.Wake, 5*time.Minute)
+		rep, _, err := r.run(ledger.Wake, 5*time.Minute)
 		wait()
 		is.NoErr(err)
 		is.Equal(rep.Status, drain.HandedOff)
 		is.Equal(rep.Unflipped, 0)
 		is.Equal(r.handedOn(), []drain.Request{{Reason: ledger.Continue, Hop: 1}})
-		rep, err, _ = r.request(r.handedOn()[0], 15*time.Minute)
+		rep, _, err = r.request(r.handedOn()[0], 15*time.Minute)
 		is.NoErr(err)
 		is.Equal(rep.Status, drain.Drained)
 		var want []string
@@ -224,13 +224,13 @@ func TestAnActionThatWaitsAtTheDeadlineIsUnknown(t *testing.T) {
 		is := is.New(t)
 		r.LeaveUnanswered("send", -1)
 		r.Deliver(gateway, event("discord", "c1", "m1", "hello"))
-		rep, err, took := r.run(ledger.Wake, 5*time.Minute)
+		rep, took, err := r.run(ledger.Wake, 5*time.Minute)
 		is.NoErr(err)
 		is.True(took < 5*time.Minute)
 		is.Equal(rep.Unknown, 1)
 		is.Equal(rep.Unflipped, 0) // it has gone idle, and waited on
 		is.Equal(r.replies(), []string{"c1 hello"})
-		_, err, _ = r.run(ledger.Wake, 5*time.Minute)
+		_, _, err = r.run(ledger.Wake, 5*time.Minute)
 		is.NoErr(err)
 		is.Equal(r.replies(), []string{"c1 hello"}) // this process never writes it again
 		is.Equal(r.Buffered(gateway), 0)            // acked, if its first ack did not make it
@@ -256,7 +256,7 @@ func TestABrokenSocketIsDialledAgain(t *testing.T) {
 					}
 					r.Deliver(gateway, event("whatsapp", "c1", "m2", "after"))
 				})
-				rep, err, _ := r.run(ledger.Wake, quarter)
+				rep, _, err := r.run(ledger.Wake, quarter)
 				wait()
 				is.NoErr(err)
 				is.Equal(rep.Status, drain.Drained)
@@ -272,7 +272,7 @@ func TestAReplacedDrainStops(t *testing.T) {
 		is := is.New(t)
 		r.Deliver(gateway, event("discord", "c1", "m1", "hello"))
 		wait := r.during(answered, func() { r.Kick(gateway, 1000, "replaced") })
-		rep, err, _ := r.run(ledger.Wake, quarter)
+		rep, _, err := r.run(ledger.Wake, quarter)
 		wait()
 		is.NoErr(err)
 		is.Equal(rep.Status, drain.Replaced)
@@ -286,7 +286,7 @@ func TestAGhostInTheSeat(t *testing.T) {
 			is := is.New(t)
 			r.Deliver(gateway, event("whatsapp", "c1", "m1", "hello"))
 			is.NoErr(r.Ghost(gateway, 91*time.Second))
-			rep, err, _ := r.run(ledger.Wake, quarter)
+			rep, _, err := r.run(ledger.Wake, quarter)
 			is.NoErr(err)
 			is.Equal(rep.Status, drain.Drained)
 			is.Equal(r.replies(), []string{"c1 hello"})
@@ -296,7 +296,7 @@ func TestAGhostInTheSeat(t *testing.T) {
 		bubble(t, setup{preset: "whatrouter"}, func(t *testing.T, r *rig) {
 			is := is.New(t)
 			is.NoErr(r.Ghost(gateway, time.Hour))
-			rep, err, took := r.run(ledger.Wake, quarter)
+			rep, took, err := r.run(ledger.Wake, quarter)
 			is.NoErr(err)
 			is.Equal(rep.Status, drain.SeatTaken)
 			is.True(took >= 100*time.Second && took < 140*time.Second)
@@ -308,13 +308,13 @@ func TestAnUnreachableConnectorIsGivenUp(t *testing.T) {
 	bubble(t, setup{pinned: true}, func(t *testing.T, r *rig) {
 		is := is.New(t)
 		r.reach(false)
-		rep, err, took := r.run(ledger.Wake, quarter)
+		rep, took, err := r.run(ledger.Wake, quarter)
 		is.True(err != nil)
 		is.Equal(rep.Status, drain.Failed)
 		is.True(took >= 100*time.Second && took < 140*time.Second)
 		r.reach(true)
 		time.Sleep(2 * time.Minute)
-		rep, err, _ = r.run(ledger.Schedule, quarter) // soon: a poke was lost on us
+		rep, _, err = r.run(ledger.Schedule, quarter) // soon: a poke was lost on us
 		is.NoErr(err)
 		is.Equal(rep.Status, drain.Empty)
 	})
@@ -324,7 +324,7 @@ func TestUnreachableUntilTheDeadlineIsAFailure(t *testing.T) {
 	bubble(t, setup{pinned: true}, func(t *testing.T, r *rig) {
 		is := is.New(t)
 		r.reach(false)
-		rep, err, _ := r.run(ledger.Wake, time.Minute) // less than its patience
+		rep, _, err := r.run(ledger.Wake, time.Minute) // less than its patience
 		is.Equal(rep.Status, drain.Failed)             // Lambda tries again
 		is.True(strings.Contains(err.Error(), "connection refused"))
 	})
@@ -334,7 +334,7 @@ func TestNoDescriptorIsAFailure(t *testing.T) {
 	bubble(t, setup{}, func(t *testing.T, r *rig) {
 		is := is.New(t)
 		r.WithholdDescriptor(1000)
-		rep, err, _ := r.run(ledger.Wake, quarter)
+		rep, _, err := r.run(ledger.Wake, quarter)
 		is.Equal(rep.Status, drain.Failed)
 		is.True(errors.Is(err, relay.ErrNoDescriptor))
 	})
@@ -348,7 +348,7 @@ func TestAConnectorThatDoesNotProvision(t *testing.T) {
 			"GATEWAY_RELAY_SECRET": "", "GATEWAY_RELAY_IDENTITY_TOKEN": identityToken,
 		}})
 		defer r.Connector.Close(context.Background())
-		rep, err, took := r.run(ledger.Wake, quarter)
+		rep, took, err := r.run(ledger.Wake, quarter)
 		is.Equal(rep.Status, drain.Failed)
 		is.True(strings.Contains(err.Error(), "this connector does not provision: enroll or pin the credentials"))
 		is.True(took < time.Second) // asking again changes nothing
@@ -359,11 +359,11 @@ func TestWithheldSecrets(t *testing.T) {
 	t.Run("without an instance id it says what to do", func(t *testing.T) {
 		bubble(t, setup{}, func(t *testing.T, r *rig) {
 			is := is.New(t)
-			_, err, _ := r.run(ledger.Wake, quarter)
+			_, _, err := r.run(ledger.Wake, quarter)
 			is.NoErr(err)
 			r.WithholdSecret(true)
 			cold := r.coldStart(t)
-			rep, err, _ := cold.run(ledger.Wake, quarter)
+			rep, _, err := cold.run(ledger.Wake, quarter)
 			is.Equal(rep.Status, drain.Failed)
 			is.True(strings.Contains(err.Error(), "enroll and pin"))
 		})
@@ -372,22 +372,22 @@ func TestWithheldSecrets(t *testing.T) {
 		env := map[string]string{"GATEWAY_RELAY_INSTANCE_ID": "inst-1"}
 		bubble(t, setup{env: env}, func(t *testing.T, r *rig) {
 			is := is.New(t)
-			_, err, _ := r.run(ledger.Wake, quarter) // the id is new to the connector
+			_, _, err := r.run(ledger.Wake, quarter) // the id is new to the connector
 			is.NoErr(err)
 			r.WithholdSecret(true)
 			r.Deliver(gateway, event("discord", "c1", "m1", "hello"))
-			rep, err, _ := r.coldStart(t).run(ledger.Wake, quarter)
+			rep, _, err := r.coldStart(t).run(ledger.Wake, quarter)
 			is.NoErr(err)
 			is.Equal(rep.Status, drain.Drained)
 			is.Equal(r.replies(), []string{"c1 hello"}) // the same instance's buffer
 			hellos := r.State().Hellos
 			is.True(freshID.MatchString(hellos[len(hellos)-1].Gateway))
 
-			rep, err, _ = r.coldStart(t).run(ledger.Wake, quarter)
+			rep, _, err = r.coldStart(t).run(ledger.Wake, quarter)
 			is.Equal(rep.Status, drain.Failed)
 			is.True(strings.Contains(err.Error(), "enroll and pin"))
 			time.Sleep(time.Hour)
-			rep, err, _ = r.coldStart(t).run(ledger.Wake, quarter)
+			rep, _, err = r.coldStart(t).run(ledger.Wake, quarter)
 			is.NoErr(err)
 			is.Equal(rep.Status, drain.Empty)
 		})
@@ -400,12 +400,12 @@ func TestTheLeaseIsTaken(t *testing.T) {
 	bubble(t, setup{}, func(t *testing.T, r *rig) {
 		is := is.New(t)
 		wait := r.during(connected, func() {
-			rep, err, took := r.run(ledger.Wake, quarter) // another poke
+			rep, took, err := r.run(ledger.Wake, quarter) // another poke
 			is.NoErr(err)
 			is.Equal(rep.Status, drain.Taken)
 			is.True(took < time.Second)
 		})
-		_, err, took := r.run(ledger.Wake, quarter)
+		_, took, err := r.run(ledger.Wake, quarter)
 		wait()
 		is.NoErr(err)
 		is.Equal(len(r.State().Idles), 1) // the mark came before going idle: that look has been had
@@ -421,7 +421,7 @@ func TestAPokeWhileGoingIdleIsLookedAfter(t *testing.T) {
 			rep, _, _ := r.run(ledger.Wake, quarter)
 			is.Equal(rep.Status, drain.Taken)
 		})
-		_, err, _ := r.run(ledger.Wake, quarter)
+		_, _, err := r.run(ledger.Wake, quarter)
 		wait()
 		is.NoErr(err)
 		is.Equal(len(r.State().Sockets), 2) // dialled again
@@ -433,7 +433,7 @@ func TestALostLeaseStopsAtOnce(t *testing.T) {
 	bubble(t, setup{ledger: stolen, env: map[string]string{"DORMOUSE_EMPTY_AFTER": "60s"}}, func(t *testing.T, r *rig) {
 		is := is.New(t)
 		wait := r.during(connected, stolen.steal)
-		rep, err, took := r.run(ledger.Wake, quarter)
+		rep, took, err := r.run(ledger.Wake, quarter)
 		wait()
 		is.NoErr(err)
 		is.Equal(rep.Status, drain.Taken)
@@ -475,7 +475,7 @@ func TestFailingHeartbeatsAreALostLease(t *testing.T) {
 		r := newRig(t, setup{ledger: &thief{Memory: ledger.NewMemory(), fail: true}})
 		defer r.Connector.Close(context.Background())
 		r.WithholdIdleAck(-1)
-		rep, err, took := r.run(ledger.Wake, quarter)
+		rep, took, err := r.run(ledger.Wake, quarter)
 		is.NoErr(err)
 		is.Equal(rep.Status, drain.Taken)
 		is.Equal(took, 20*time.Second) // two thirds of a lease
@@ -486,7 +486,7 @@ func TestAJournalThatFailsSendsItToSleep(t *testing.T) {
 	bubble(t, setup{ledger: &noJournal{Memory: ledger.NewMemory()}}, func(t *testing.T, r *rig) {
 		is := is.New(t)
 		r.Deliver(gateway, event("discord", "c1", "m1", "hello"))
-		rep, err, took := r.run(ledger.Wake, quarter)
+		rep, took, err := r.run(ledger.Wake, quarter)
 		is.True(err != nil)
 		is.Equal(rep.Status, drain.Failed)
 		is.True(took < time.Second)
@@ -504,7 +504,7 @@ func (*noJournal) Receive(context.Context, int64, ledger.Entry) (ledger.State, e
 func TestALedgerThatIsDownIsToldBeforeDialling(t *testing.T) {
 	bubble(t, setup{ledger: &noLease{Memory: ledger.NewMemory()}}, func(t *testing.T, r *rig) {
 		is := is.New(t)
-		rep, err, _ := r.run(ledger.Schedule, quarter)
+		rep, _, err := r.run(ledger.Schedule, quarter)
 		is.Equal(rep.Status, drain.Failed)
 		is.True(strings.Contains(err.Error(), "table not found"))
 		is.Equal(r.dials, 0)
@@ -524,7 +524,7 @@ func TestMalformedFramesAreSkipped(t *testing.T) {
 		for i := range 5 {
 			r.Deliver(gateway, event("discord", "c1", fmt.Sprint("m", i), fmt.Sprint(i)))
 		}
-		rep, err, _ := r.run(ledger.Wake, quarter)
+		rep, _, err := r.run(ledger.Wake, quarter)
 		is.NoErr(err)
 		is.Equal(rep.Status, drain.Drained)
 		is.Equal(r.replies(), []string{"c1 0", "c1 1", "c1 2", "c1 3", "c1 4"})
@@ -538,7 +538,7 @@ func TestAnUnusableBufferedFrameDoesNotComeBackForEver(t *testing.T) {
 		r.DeliverRaw(gateway, []byte(`{"text":"x","source":"not an object"}`))
 		is.NoErr(r.Oversize(gateway, 5<<20))
 		r.Deliver(gateway, event("discord", "c1", "m1", "good"))
-		rep, err, _ := r.run(ledger.Wake, quarter)
+		rep, _, err := r.run(ledger.Wake, quarter)
 		is.NoErr(err)
 		is.Equal(rep.Dead, 2)
 		is.Equal(r.replies(), []string{"c1 good"})
@@ -556,7 +556,7 @@ func TestTerminateSaysGoodbye(t *testing.T) {
 			defer cancel()
 			r.drainer.Terminate(ctx)
 		})
-		_, err, took := r.run(ledger.Wake, quarter)
+		_, took, err := r.run(ledger.Wake, quarter)
 		wait()
 		is.NoErr(err)
 		is.True(took < time.Second)
@@ -570,13 +570,13 @@ func TestSweepsAreRarerAndRarerAndABudgetBoundsPokes(t *testing.T) {
 	bubble(t, setup{pinned: true}, func(t *testing.T, r *rig) {
 		is := is.New(t)
 		r.Deliver(gateway, event("discord", "c1", "m1", "hello"))
-		_, err, _ := r.run(ledger.Wake, quarter)
+		_, _, err := r.run(ledger.Wake, quarter)
 		is.NoErr(err)
 		start := time.Now()
 		var sweeps []time.Duration
 		for range 12 * 4 { // four hours of schedules
 			time.Sleep(5 * time.Minute)
-			rep, err, _ := r.run(ledger.Schedule, quarter)
+			rep, _, err := r.run(ledger.Schedule, quarter)
 			is.NoErr(err)
 			if rep.Status != drain.NotDue {
 				sweeps = append(sweeps, time.Since(start).Round(5*time.Minute))
@@ -597,13 +597,13 @@ func TestSweepsAreRarerAndRarerAndABudgetBoundsPokes(t *testing.T) {
 func TestConnectionsAreOpenedAhead(t *testing.T) {
 	bubble(t, setup{}, func(t *testing.T, r *rig) {
 		is := is.New(t)
-		_, err, _ := r.run(ledger.Wake, quarter)
+		_, _, err := r.run(ledger.Wake, quarter)
 		is.NoErr(err)
 		cold := r.dials
-		_, err, _ = r.run(ledger.Wake, quarter)
+		_, _, err = r.run(ledger.Wake, quarter)
 		is.NoErr(err)
 		is.Equal(r.dials-cold, 1) // the one that was opened ahead is the one that is used
-		_, err, _ = r.run(ledger.Schedule, quarter)
+		_, _, err = r.run(ledger.Schedule, quarter)
 		is.NoErr(err)
 		is.Equal(r.dials-cold, 1) // not due: nothing is opened
 	})
@@ -613,7 +613,7 @@ func TestTheReportIsOneLine(t *testing.T) {
 	bubble(t, setup{}, func(t *testing.T, r *rig) {
 		is := is.New(t)
 		r.Deliver(gateway, event("discord", "c1", "m1", "hello"))
-		rep, err, _ := r.run(ledger.Wake, quarter)
+		rep, _, err := r.run(ledger.Wake, quarter)
 		is.NoErr(err)
 		for _, at := range []*int64{rep.MS.Lease, rep.MS.Dial, rep.MS.Descriptor, rep.MS.FirstAck, rep.MS.FirstReply, rep.MS.All} {
 			is.True(at != nil)

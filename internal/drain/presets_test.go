@@ -39,7 +39,7 @@ func TestEveryConnectorIsDrainedWithoutLossOrRepetition(t *testing.T) {
 				live := r.during(func(s devconnector.State) bool { return s.Instance(gateway).Buffered == 0 && len(s.Acks) >= 12 }, func() {
 					deliver("c1", 100)
 				})
-				rep, err, _ := r.run(ledger.Wake, quarter)
+				rep, _, err := r.run(ledger.Wake, quarter)
 				live()
 				is.NoErr(err)
 				is.Equal(rep.Status, drain.Drained)
@@ -57,7 +57,7 @@ func TestEveryConnectorIsDrainedWithoutLossOrRepetition(t *testing.T) {
 				cut := r.during(func(s devconnector.State) bool { return slices.Contains(r.replies(), "c0 text 200") }, func() {
 					r.Drop(gateway)
 				})
-				_, err, _ = r.run(ledger.Wake, quarter)
+				_, _, err = r.run(ledger.Wake, quarter)
 				cut()
 				is.NoErr(err)
 				is.Equal(sorted(r.replies()), sorted(want))
@@ -77,7 +77,7 @@ func TestAMessageInsideTheCooldownNeedsNoSecondPoke(t *testing.T) {
 					platform := platformOf(preset)
 					r.Deliver(gateway, event(platform, "c1", "m1", "one"))
 					time.AfterFunc(after, func() { r.Deliver(gateway, event(platform, "c1", "m2", "two")) })
-					_, err, _ := r.run(ledger.Wake, quarter)
+					_, _, err := r.run(ledger.Wake, quarter)
 					is.NoErr(err)
 					is.Equal(r.replies(), []string{"c1 one", "c1 two"})
 					is.Equal(r.Buffered(gateway), 0)
@@ -98,11 +98,11 @@ func TestAMessageInTheFlipWindowIsFoundByTheSecondLook(t *testing.T) {
 				wait := r.during(func(s devconnector.State) bool { return len(s.Idles) == 1 }, func() {
 					r.Deliver(gateway, event(platform, "c1", "m1", "between"))
 				})
-				_, err, _ := r.run(ledger.Schedule, quarter)
+				_, _, err := r.run(ledger.Schedule, quarter)
 				wait()
 				is.NoErr(err)
 				time.Sleep(6 * time.Minute)
-				_, err, _ = r.run(ledger.Schedule, quarter) // at the latest the next sweep finds it
+				_, _, err = r.run(ledger.Schedule, quarter) // at the latest the next sweep finds it
 				is.NoErr(err)
 				is.Equal(r.replies(), []string{"c1 between"})
 				is.Equal(r.Buffered(gateway), 0)
@@ -114,7 +114,7 @@ func TestAMessageInTheFlipWindowIsFoundByTheSecondLook(t *testing.T) {
 func TestASlowCloseIsFollowedByASecondLook(t *testing.T) {
 	bubble(t, setup{}, func(t *testing.T, r *rig) {
 		is := is.New(t)
-		_, err, _ := r.run(ledger.Wake, quarter)
+		_, _, err := r.run(ledger.Wake, quarter)
 		is.NoErr(err)
 		is.Equal(len(r.State().Sockets), 1) // the ordinary close is quick: one look
 	})
@@ -126,14 +126,14 @@ func TestEveryLostPokeIsFoundByASweep(t *testing.T) {
 			bubble(t, setup{}, func(t *testing.T, r *rig) {
 				is := is.New(t)
 				r.Deliver(gateway, event("discord", "c1", "m1", "one"))
-				_, err, _ := r.run(ledger.Wake, quarter)
+				_, _, err := r.run(ledger.Wake, quarter)
 				is.NoErr(err)
 				start := time.Now()
 				r.LosePoke(way)
 				r.Deliver(gateway, event("discord", "c1", "m2", "two"))
 				for len(r.replies()) == 1 {
 					time.Sleep(5 * time.Minute)
-					_, err, _ := r.run(ledger.Schedule, quarter)
+					_, _, err := r.run(ledger.Schedule, quarter)
 					is.NoErr(err)
 				}
 				is.Equal(r.replies(), []string{"c1 one", "c1 two"})

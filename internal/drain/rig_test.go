@@ -187,17 +187,17 @@ func newRig(t *testing.T, s setup) *rig {
 }
 
 // run drains for reason within limit and returns how it ended, and how long it took.
-func (r *rig) run(reason ledger.Reason, limit time.Duration) (drain.Report, error, time.Duration) {
+func (r *rig) run(reason ledger.Reason, limit time.Duration) (drain.Report, time.Duration, error) {
 	r.t.Helper()
 	return r.request(drain.Request{Reason: reason}, limit)
 }
 
-func (r *rig) request(req drain.Request, limit time.Duration) (drain.Report, error, time.Duration) {
+func (r *rig) request(req drain.Request, limit time.Duration) (drain.Report, time.Duration, error) {
 	ctx, cancel := context.WithTimeout(r.t.Context(), limit)
 	defer cancel()
 	start := time.Now()
 	rep, err := r.drainer.Run(ctx, req)
-	return rep, err, time.Since(start)
+	return rep, time.Since(start), err
 }
 
 func (r *rig) reach(up bool) {

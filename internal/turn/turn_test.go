@@ -558,17 +558,16 @@ func TestOnlyADeathAloneIsAnAttempt(t *testing.T) {
 			return agent.Answer{}, context.Cause(ctx)
 		})
 		b.change = func(c *turn.Config) { c.AgentTimeout = 24 * time.Hour }
-		w := b.start()
-		is.NoErr(w.Take(message("c1", "m1", "x")))
+		is.NoErr(b.start().Take(message("c1", "m1", "x")))
 		synctest.Wait()
 		for range 3 {
 			b.crash()
-			w = b.start()
+			b.start()
 			synctest.Wait()
 		}
 		is.Equal(attempts, []int{1, 1, 2, 3}) // beside others once, then alone
 		b.crash()
-		w = b.start()
+		w := b.start()
 		defer w.Close()
 		synctest.Wait()
 		is.Equal(w.Counts().Dead, 1)
@@ -729,7 +728,8 @@ func TestKeysAreStable(t *testing.T) {
 	is.Equal(key, "615cf69d82aba6ca14bf2db7f62304c4") // it names journal entries across versions
 	is.Equal(key, turn.Key("inst", message("c1", "m1", "x")))
 	is.True(key != turn.Key("other", message("c1", "m1", "x")))
-	is.True(turn.Key("inst", message("c1", "", "x")) != turn.Key("inst", message("c1", "", "x"))) // never a repeat
+	first, second := turn.Key("inst", message("c1", "", "x")), turn.Key("inst", message("c1", "", "x"))
+	is.True(first != second) // never a repeat
 	raw, err := json.Marshal(message("c1", "m1", "x").Event)
 	is.NoErr(err)
 	again, err := relay.DecodeEvent(raw)

@@ -45,6 +45,7 @@ func Run(t *testing.T, start func(*testing.T, func(*testing.T, Subject))) {
 		"an answer is kept with its outcomes":         keep,
 		"a dead delivery is not recovered":            dead,
 		"recovery is in arrival order":                recovery,
+		"recovery is by arrival, not by receipt":      arrivalOrder,
 		"a delivery may be dead on arrival":           deadOnArrival,
 	}
 	for name, test := range tests {

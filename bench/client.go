@@ -1,0 +1,141 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/dormouse-relay/dormouse/pkg/relay"
+)
+
+// clientProcess is the comparator of figure (e): it prints its peak memory in KiB.
+func clientProcess(connector string, messages int) error {
+	if err := bareClient(connector, false, messages); err != nil {
+		return err
+	}
+	peak, err := peakMemory(os.Getpid())
+	fmt.Println(peak)
+	return err
+}
+
+// bareClient does on the wire what a drain does, for so many messages, and nothing else: no lease, journal, sessions,
+// retries or log. Each frame is a write of its own. Provisioning and socket share a connection, so that both cost the
+// round trips that they cannot do without.
+func bareClient(connector string, provision bool, messages int) error {
+	u, err := url.Parse(connector)
+	if err != nil {
+		return err
+	}
+	conn, err := net.Dial("tcp", u.Host)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(time.Minute))
+	if provision {
+		if err := barePost(conn, connector+"/relay/provision"); err != nil {
+			return err
+		}
+	}
+	dialer := websocket.Dialer{NetDial: func(string, string) (net.Conn, error) { return conn, nil }}
+	ws, _, err := dialer.Dial("ws://"+u.Host+"/relay", nil)
+	if err != nil {
+		return err
+	}
+	write := func(frame any) error {
+		raw, err := json.Marshal(frame)
+		if err != nil {
+			return err
+		}
+		return ws.WriteMessage(websocket.TextMessage, append(raw, '\n'))
+	}
+	if err := write(relay.Hello{Type: relay.TypeHello, Platform: "discord", BotID: "1"}); err != nil {
+		return err
+	}
+	var decoder relay.Decoder
+	for requests, answered := 0, 0; ; {
+		_, message, err := ws.ReadMessage()
+		if err != nil {
+			return err
+		}
+		for _, f := range decoder.Feed(message) {
+			switch f.Type {
+			case relay.TypeInbound:
+				ack := relay.InboundAck{Type: relay.TypeInboundAck, BufferID: f.BufferID}
+				err = errors.Join(write(bareAction(&requests, f.Event, "typing", "")),
+					write(bareAction(&requests, f.Event, "send", f.Event.Text)), write(ack))
+			case relay.TypeResult:
+				if answered++; answered == 2*messages {
+					err = write(map[string]string{"type": relay.TypeGoingIdle})
+				}
+			case relay.TypeGoingIdleAck:
+				bye := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")
+				if err = ws.WriteMessage(websocket.CloseMessage, bye); err == nil {
+					_, err = io.Copy(io.Discard, conn) // until the connector has closed
+				}
+				return err
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func barePost(conn net.Conn, target string) error {
+	body := `{"gatewayId":"gw-bench","platform":"discord","botId":"1","gatewayEndpoint":"","routeKeys":[]}`
+	req, err := http.NewRequest(http.MethodPost, target, strings.NewReader(body))
+	if err != nil {
+		return err
+	}
+	if err := req.Write(conn); err != nil {
+		return err
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	_, err = io.Copy(io.Discard, resp.Body)
+	return err
+}
+
+func bareAction(requests *int, e *relay.Event, op, content string) relay.OutboundFrame {
+	*requests++
+	action := relay.Action{
+		"op": op, "chat_id": e.Source.ChatID,
+		"metadata": map[string]string{"scope_id": e.Source.ScopeID, "user_id": e.Source.UserID},
+	}
+	if content != "" {
+		action["content"] = content
+	}
+	return relay.OutboundFrame{
+		Type: relay.TypeOutbound, RequestID: fmt.Sprintf("%032x", *requests), Action: action,
+		Platform: e.Source.Platform, BotID: "1",
+	}
+}
+
+// peakMemory is the most that a process has had in memory, in KiB.
+func peakMemory(pid int) (int, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, fmt.Errorf("peak memory comes from Linux's /proc: %w", err)
+	}
+	for line := range strings.Lines(string(status)) {
+		if value, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			return strconv.Atoi(strings.TrimSuffix(strings.TrimSpace(value), " kB"))
+		}
+	}
+	return 0, errors.New("/proc tells no VmHWM")
+}

@@ -1,0 +1,145 @@
+// Command bench measures what docs/benchmarks.md explains, each figure against its comparator, in one run:
+//
+//	go run ./bench
+//	go run ./bench -only c,d
+//
+// It builds what it measures with the Makefile's flags. The table goes to stdout once all is measured; a figure that
+// falls short is no failure of the run.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// bench is one run.
+type bench struct {
+	root string // of the tree
+	dir  string // for what is built, removed at the end
+}
+
+// parts are what -only chooses from, by the letters of the figures that they measure.
+var parts = []struct {
+	letters string
+	what    string
+	measure func(*bench, context.Context) ([]figure, error)
+}{
+	{"ab", "relay.Conn against bare WebSocket clients", (*bench).socket},
+	{"c", "start-up", (*bench).startUp},
+	{"d", "sizes", (*bench).sizes},
+	{"e", "memory", (*bench).memory},
+	{"f", "poke to typing", (*bench).pokes},
+}
+
+func main() {
+	log.SetFlags(0)
+	log.SetPrefix("bench: ")
+	only := flag.String("only", "a,b,c,d,e,f", "figures to measure, a comma list; a and b come together")
+	client := flag.String("client", "", "for the process that bench starts: be the bare client of the connector at this URL")
+	messages := flag.Int("messages", drained, "that the bare client waits for; figure (e) is about the default")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var err error
+	if *client != "" {
+		err = clientProcess(*client, *messages)
+	} else {
+		err = run(ctx, strings.Split(*only, ","))
+	}
+	if err != nil {
+		stop()
+		log.Fatal(err)
+	}
+}
+
+func run(ctx context.Context, letters []string) error {
+	for _, letter := range letters {
+		if len(letter) != 1 || !strings.Contains("abcdef", letter) {
+			return fmt.Errorf("no figure %q: -only takes letters from a to f, as in -only c,d", letter)
+		}
+	}
+	root, err := output(ctx, "", "go", "list", "-m", "-f", "{{.Dir}}")
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "dormouse-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	b := &bench{root: root, dir: dir}
+	start := time.Now()
+	var figures []figure
+	for _, part := range parts {
+		if !slices.ContainsFunc(letters, func(letter string) bool { return strings.Contains(part.letters, letter) }) {
+			continue
+		}
+		log.Printf("(%s) %s", strings.Join(strings.Split(part.letters, ""), ", "), part.what)
+		measured, err := part.measure(b, ctx)
+		if err != nil {
+			return fmt.Errorf("%s: %w", part.what, err)
+		}
+		figures = append(figures, measured...)
+	}
+	fmt.Printf("%s; measured in %s\n\n", machine(), time.Since(start).Round(time.Second))
+	printTable(os.Stdout, figures)
+	return nil
+}
+
+// machine says what the figures were measured on.
+func machine() string {
+	model := "unknown CPU"
+	info, _ := os.ReadFile("/proc/cpuinfo")
+	for line := range strings.Lines(string(info)) {
+		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
+			model = strings.TrimSpace(value)
+			break
+		}
+	}
+	return fmt.Sprintf("%d cores, %s, %s/%s, %s", runtime.NumCPU(), model, runtime.GOOS, runtime.GOARCH, runtime.Version())
+}
+
+// build compiles a package of the tree, once a run, with the flags that the Makefile builds the functions with.
+func (b *bench) build(ctx context.Context, pkg string, env ...string) (string, error) {
+	makefile, err := os.ReadFile(filepath.Join(b.root, "Makefile"))
+	if err != nil {
+		return "", err
+	}
+	_, command, ok := strings.Cut(string(makefile), "\nGOBUILD := ")
+	if !ok {
+		return "", fmt.Errorf("the Makefile has no line GOBUILD := to take the flags from")
+	}
+	command, _, _ = strings.Cut(command, "\n")
+	binary := filepath.Join(b.dir, strings.ReplaceAll(strings.Join(append(env, pkg), "-"), "/", "-"))
+	if _, err := os.Stat(binary); err == nil {
+		return binary, nil
+	}
+	cmd := exec.CommandContext(ctx, "sh", "-c", command+` -o "$0" "$1"`, binary, "./"+pkg)
+	cmd.Dir, cmd.Env, cmd.Stderr = b.root, append(os.Environ(), env...), os.Stderr
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("build %s: %w", pkg, err)
+	}
+	return binary, nil
+}
+
+// output runs a command and returns what it prints, without blanks around it.
+func output(ctx context.Context, dir, name string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir, cmd.Stderr = dir, os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", filepath.Base(name), err)
+	}
+	return strings.TrimSpace(string(out)), nil
+}

@@ -1,0 +1,256 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/dormouse-relay/dormouse/internal/locallambda"
+)
+
+const (
+	pokeRuns  = 10
+	addedRTT  = 40 * time.Millisecond
+	timeLimit = 2 * time.Minute // for a poke and the drain that it starts, figure (e)'s included
+)
+
+// cpu is the fraction of a core that each function has.
+type cpu struct{ wake, drain float64 }
+
+func (c cpu) String() string {
+	if c.wake == c.drain {
+		return fmt.Sprintf("%.0f %% CPU", 100*c.wake)
+	}
+	return fmt.Sprintf("wake %.0f %%, drain %.0f %% CPU", 100*c.wake, 100*c.drain)
+}
+
+// shares are Lambda's: a whole core comes with 1769 MB. The last is what the template deploys, 512 and 256 MB.
+var shares = []cpu{{1, 1}, {0.28, 0.28}, {0.14, 0.14}, {0.28, 0.14}}
+
+// pokes is figure (f): from the poke's request to the first typing at the connector, through both built functions. The
+// bare client has neither poke, process nor CPU limit: it is what the wire takes, in as many round trips.
+func (b *bench) pokes(ctx context.Context) ([]figure, error) {
+	var figures []figure
+	for _, rtt := range []time.Duration{0, addedRTT} {
+		for _, share := range shares {
+			measured, err := b.pokesAt(ctx, share, rtt)
+			if err != nil {
+				return nil, fmt.Errorf("%v, %v added: %w", share, rtt, err)
+			}
+			figures = append(figures, measured...)
+		}
+	}
+	return figures, nil
+}
+
+func (b *bench) pokesAt(ctx context.Context, share cpu, rtt time.Duration) ([]figure, error) {
+	c, err := newConnector(1)
+	if err != nil {
+		return nil, err
+	}
+	defer c.close()
+	link := c.url
+	if rtt > 0 {
+		far, err := newDelay(strings.TrimPrefix(c.url, "http://"), rtt)
+		if err != nil {
+			return nil, err
+		}
+		defer far.close()
+		link = "http://" + far.addr()
+	}
+	g, err := b.newGateway(ctx, link, share, map[string]string{"GOMAXPROCS": "1"})
+	if err != nil {
+		return nil, err
+	}
+	defer g.close()
+
+	var took, floor [2][]float64 // cold, warm
+	for range pokeRuns {
+		for temperature, cold := range []bool{true, false} {
+			began := time.Now()
+			if err := bareClient(link, cold, 1); err != nil {
+				return nil, fmt.Errorf("bare client: %w", err)
+			}
+			t := <-c.ended
+			if t.err != nil {
+				return nil, fmt.Errorf("bare client: %w", t.err)
+			}
+			floor[temperature] = append(floor[temperature], milliseconds(t.typing.Sub(began)))
+			if cold {
+				g.discard()
+			}
+			went, err := g.poke(ctx, c)
+			if err != nil {
+				return nil, err
+			}
+			if went.cold != cold {
+				return nil, fmt.Errorf("wanted cold to be %t and it was not", cold)
+			}
+			took[temperature] = append(took[temperature], milliseconds(went.traffic.typing.Sub(went.poked)))
+		}
+	}
+	var figures []figure
+	for temperature, name := range []string{"cold", "warm"} {
+		f := figure{
+			what:     fmt.Sprintf("(f) poke to first typing, %s, %v, %d ms added", name, share, rtt.Milliseconds()),
+			measured: spreadOf(took[temperature]),
+			unit:     "ms",
+		}
+		f = f.against("bare client, "+[]string{"4.5", "3.5"}[temperature]+" round trips", spreadOf(floor[temperature]))
+		log.Printf("    %s: %s", strings.TrimPrefix(f.what, "(f) "), f.measured.in("ms"))
+		figures = append(figures, f)
+	}
+	return figures, nil
+}
+
+// gateway is the two built functions on the local host, set up as the template does, with an HTTP API in front.
+type gateway struct {
+	host  *locallambda.Host
+	front *http.Server
+	url   string
+	done  chan locallambda.Result
+
+	mu  sync.Mutex
+	log []string // the newest lines
+}
+
+// drainEnvironment is drain's. Waiting times are short: a run ends when its last message is answered.
+func drainEnvironment(connector string) map[string]string {
+	return map[string]string{
+		"GOMEMLIMIT":                   "204MiB",
+		"GATEWAY_RELAY_URL":            connector,
+		"GATEWAY_RELAY_ID":             "gw-bench",
+		"GATEWAY_RELAY_PLATFORMS":      "discord",
+		"GATEWAY_RELAY_BOT_IDS":        `{"discord":{"botId":"1"}}`,
+		"GATEWAY_RELAY_IDENTITY_TOKEN": "bench",
+		"DORMOUSE_ALLOW_ENV_SECRETS":   "1",
+		"DORMOUSE_AGENT":               "echo",
+		"DORMOUSE_IDLE_AFTER":          "20ms",
+		"DORMOUSE_POKE_COOLDOWN":       "0s",
+		"DORMOUSE_SECOND_LOOK":         "0s",
+	}
+}
+
+func (b *bench) newGateway(ctx context.Context, connector string, share cpu, env map[string]string) (*gateway, error) {
+	wake, err := b.build(ctx, "functions/wake")
+	if err != nil {
+		return nil, err
+	}
+	drain, err := b.build(ctx, "functions/drain")
+	if err != nil {
+		return nil, err
+	}
+	wakeEnv := map[string]string{"GOMEMLIMIT": "409MiB", "DORMOUSE_DRAIN_FUNCTION": "drain"}
+	drainEnv := drainEnvironment(connector)
+	for name, value := range env {
+		wakeEnv[name], drainEnv[name] = value, value
+	}
+	g := &gateway{done: make(chan locallambda.Result, 1)}
+	g.host, err = locallambda.Start(locallambda.Config{
+		Functions: []locallambda.Function{
+			{Name: "wake", Command: []string{wake}, Env: wakeEnv, Timeout: 15 * time.Second, Memory: 512, CPU: share.wake},
+			{Name: "drain", Command: []string{drain}, Env: drainEnv, Timeout: 15 * time.Minute, Memory: 256, CPU: share.drain},
+		},
+		Retries: -1,
+		Log:     g.remember,
+		Done:    func(_ string, result locallambda.Result) { g.done <- result },
+	})
+	if err != nil {
+		return nil, err
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		g.host.Close(ctx)
+		return nil, err
+	}
+	g.url = "http://" + ln.Addr().String()
+	g.front = &http.Server{Handler: g.host.Front("wake")}
+	go g.front.Serve(ln)
+	return g, nil
+}
+
+func (g *gateway) remember(function, line string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.log = append(g.log, function+": "+line); len(g.log) > 20 {
+		g.log = g.log[1:]
+	}
+}
+
+// discard makes the next poke a cold one.
+func (g *gateway) discard() {
+	g.host.Kill("wake")
+	g.host.Kill("drain")
+}
+
+func (g *gateway) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	g.front.Close()
+	g.host.Close(ctx)
+}
+
+// course is how one poke went.
+type course struct {
+	poked   time.Time
+	cold    bool
+	traffic traffic
+}
+
+// poke pokes and returns once the drain has answered everything and has ended.
+func (g *gateway) poke(ctx context.Context, c *connector) (course, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeLimit)
+	defer cancel()
+	went, err := g.follow(ctx, c)
+	if err != nil {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		err = fmt.Errorf("%w; the functions' last words:\n%s", err, strings.Join(g.log, "\n"))
+	}
+	return went, err
+}
+
+func (g *gateway) follow(ctx context.Context, c *connector) (course, error) {
+	went := course{poked: time.Now()}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, g.url+"/w/bench", nil)
+	if err != nil {
+		return went, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return went, err
+	}
+	io.Copy(io.Discard, resp.Body)
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusAccepted {
+		return went, fmt.Errorf("the poke was answered %s", resp.Status)
+	}
+	var ended bool
+	for !ended || went.traffic.first.IsZero() {
+		select {
+		case result := <-g.done:
+			ended, went.cold = true, result.Cold
+			var report struct {
+				Status string `json:"status"`
+			}
+			if json.Unmarshal(result.Payload, &report); report.Status != "drained" {
+				return went, fmt.Errorf("the drain ended with %s", result.Payload)
+			}
+		case went.traffic = <-c.ended:
+			if went.traffic.err != nil {
+				return went, fmt.Errorf("connector: %w", went.traffic.err)
+			}
+		case <-ctx.Done():
+			return went, errors.New("the drain did not end in time")
+		}
+	}
+	return went, nil
+}

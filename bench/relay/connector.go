@@ -1,0 +1,192 @@
+package main
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+const (
+	window = 2048 // unacked frames on the way
+	burst  = 128  // frames to a write
+	warmUp = 1000 // round trips that do not count
+	turn   = 50   // round trips of one client before the next one's
+)
+
+// peer is one client's socket.
+type peer struct {
+	name string
+	ws   *websocket.Conn
+	acks *bufio.Reader
+}
+
+// serve is the connector's side of one measurement. It prints its URL, takes as many clients as it is told to and prints
+// for each its name and nanoseconds: pipelined, from the first frame sent to the last ack; in lock-step, the median round
+// trip. It spends as little as it can: frames are written whole by the burst, and acks are counted by their headers.
+func serve(stdout io.Writer) error {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(stdout, "ws://%s/relay\n", ln.Addr())
+	arrived := make(chan peer)
+	go http.Serve(ln, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p, err := accept(w, r)
+		if err != nil {
+			log.Print(err)
+			os.Exit(1)
+		}
+		arrived <- p
+	}))
+	peers := make([]peer, *sockets)
+	for i := range peers {
+		peers[i] = <-arrived
+	}
+	took := make([]time.Duration, len(peers))
+	if *lockstep {
+		err = roundTrips(peers, took)
+	} else {
+		took[0], err = pipeline(peers[0])
+	}
+	for i, p := range peers {
+		fmt.Fprintln(stdout, p.name, took[i].Nanoseconds())
+		p.close()
+	}
+	return err
+}
+
+func accept(w http.ResponseWriter, r *http.Request) (peer, error) {
+	upgrader := websocket.Upgrader{ReadBufferSize: 4096}
+	ws, err := upgrader.Upgrade(w, r, nil)
+	if err != nil {
+		return peer{}, err
+	}
+	if _, _, err := ws.ReadMessage(); err != nil { // hello; nothing follows it, so gorilla's buffer is empty again
+		return peer{}, err
+	}
+	descriptor := []byte(`{"type":"descriptor","descriptor":{}}` + "\n")
+	if err := ws.WriteMessage(websocket.TextMessage, descriptor); err != nil {
+		return peer{}, err
+	}
+	return peer{r.URL.Query().Get("client"), ws, bufio.NewReaderSize(ws.NetConn(), 64<<10)}, nil
+}
+
+// close says goodbye and waits until the client is gone.
+func (p peer) close() {
+	bye := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")
+	p.ws.WriteControl(websocket.CloseMessage, bye, time.Now().Add(time.Second))
+	p.ws.NetConn().SetReadDeadline(time.Now().Add(5 * time.Second))
+	io.Copy(io.Discard, p.acks)
+	p.ws.Close()
+}
+
+// frame appends the payload as one unmasked text message.
+func frame(to []byte, n int) []byte {
+	to = append(to, 0x81, 126)
+	to = binary.BigEndian.AppendUint16(to, uint16(len(payload)))
+	to = append(to, payload...)
+	id := to[len(to)-len(payload)+idAt+len("b-"):]
+	for i := 6; i >= 0; i-- {
+		id[i] = byte('0' + n%10)
+		n /= 10
+	}
+	return to
+}
+
+// readAck skips one masked message of fewer than 126 bytes.
+func readAck(acks *bufio.Reader) error {
+	header, err := acks.Peek(2)
+	if err != nil {
+		return err
+	}
+	length := int(header[1] & 0x7f)
+	if header[0] != 0x81 || length > 125 {
+		return errors.New("the client sent something that is not an ack")
+	}
+	_, err = acks.Discard(2 + 4 + length)
+	return err
+}
+
+func pipeline(p peer) (time.Duration, error) {
+	var acked atomic.Int64
+	moved := make(chan struct{}, 1)
+	failed := make(chan error, 1)
+	start := time.Now()
+	go func() {
+		for range *frames {
+			if err := readAck(p.acks); err != nil {
+				failed <- err
+				return
+			}
+			acked.Add(1)
+			if p.acks.Buffered() == 0 {
+				select {
+				case moved <- struct{}{}:
+				default:
+				}
+			}
+		}
+		failed <- nil
+	}()
+	var out []byte
+	for sent := 0; sent < *frames; {
+		n := min(burst, *frames-sent, window-(sent-int(acked.Load())))
+		if n <= 0 {
+			select {
+			case <-moved:
+			case err := <-failed:
+				return 0, fmt.Errorf("after %d frames: %w", sent, err)
+			}
+			continue
+		}
+		out = out[:0]
+		for range n {
+			out = frame(out, sent)
+			sent++
+		}
+		if _, err := p.ws.NetConn().Write(out); err != nil {
+			return 0, err
+		}
+	}
+	err := <-failed
+	return time.Since(start), err
+}
+
+// roundTrips lets the clients take turns, a few round trips each, so that whatever else the machine does hits them alike.
+func roundTrips(peers []peer, median []time.Duration) error {
+	times := make([][]time.Duration, len(peers))
+	var out []byte
+	for n := 0; n < warmUp+*trips; n += turn {
+		for i, p := range peers {
+			for range turn {
+				out = frame(out[:0], n)
+				start := time.Now()
+				if _, err := p.ws.NetConn().Write(out); err != nil {
+					return err
+				}
+				if err := readAck(p.acks); err != nil {
+					return err
+				}
+				if n >= warmUp {
+					times[i] = append(times[i], time.Since(start))
+				}
+			}
+		}
+	}
+	for i := range peers {
+		slices.Sort(times[i])
+		median[i] = times[i][len(times[i])/2]
+	}
+	return nil
+}

@@ -1,0 +1,196 @@
+// Command relay measures relay.Conn against bare WebSocket clients on this machine, in this run:
+//
+//	go run ./bench/relay
+//
+// The connector is a process of its own and the same for all clients. Each figure is the median of several rounds, in
+// which the clients take turns.
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"os/exec"
+	"runtime/pprof"
+	"slices"
+	"strings"
+	"time"
+)
+
+var (
+	frames  = flag.Int("frames", 200_000, "frames of a pipelined round")
+	trips   = flag.Int("trips", 20_000, "round trips of a lock-step round")
+	rounds  = flag.Int("rounds", 5, "rounds of each client")
+	profile = flag.String("cpuprofile", "", "write the CPU profile of relay.Conn's last pipelined round to this file")
+
+	role     = flag.String("role", "", "for the processes that this one starts: connector or client")
+	client   = flag.String("client", "", "conn, gathered or plain")
+	url      = flag.String("url", "", "the connector's URL")
+	lockstep = flag.Bool("lockstep", false, "send one, wait for its ack")
+	sockets  = flag.Int("sockets", 1, "clients that the connector waits for")
+)
+
+func main() {
+	log.SetFlags(0)
+	flag.Parse()
+	var err error
+	switch *role {
+	case "connector":
+		err = serve(os.Stdout)
+	case "client":
+		err = runClient()
+	default:
+		err = compare()
+	}
+	if err != nil {
+		log.Fatal(err)
+	}
+}
+
+func runClient() error {
+	if *profile != "" {
+		file, err := os.Create(*profile)
+		if err != nil {
+			return err
+		}
+		if err := pprof.StartCPUProfile(file); err != nil {
+			return err
+		}
+		defer file.Close()
+		defer pprof.StopCPUProfile()
+	}
+	return clients[*client](*url + "?client=" + *client)
+}
+
+// compare runs all rounds and prints the figures.
+func compare() error {
+	pipelined, tripTime := map[string][]float64{}, map[string][]float64{}
+	for round := range *rounds {
+		order := []string{"conn", "gathered", "plain"}
+		if round%2 == 1 {
+			slices.Reverse(order)
+		}
+		for _, name := range order {
+			took, err := measure(false, round == *rounds-1, name)
+			if err != nil {
+				return fmt.Errorf("pipelined, %s: %w", name, err)
+			}
+			pipelined[name] = append(pipelined[name], float64(*frames)/1e3/took[name].Seconds())
+		}
+		took, err := measure(true, false, "conn", "gathered")
+		if err != nil {
+			return fmt.Errorf("lock-step: %w", err)
+		}
+		for name, p50 := range took {
+			tripTime[name] = append(tripTime[name], float64(p50)/float64(time.Microsecond))
+		}
+	}
+	what := fmt.Sprintf("pipelined receive+decode+ack of %d frames of %d bytes", *frames, len(payload))
+	print(what, "thousand/s", pipelined, "gathered", "bare gorilla, same decoder, gathered writes", 0.75, true)
+	print(what, "thousand/s", pipelined, "plain", "bare gorilla, no decoding, one write per ack", 1.2, true)
+	what = "lock-step round trip p50, all processes on one core"
+	if !pinned() {
+		what = "lock-step round trip p50, NOT on one core for want of taskset"
+	}
+	print(what, "µs", tripTime, "gathered", "bare gorilla, same decoder, gathered writes", 1.15, false)
+	return nil
+}
+
+// print compares conn's median round with the comparator's. The ratio is the median of the rounds' own.
+func print(what, unit string, figures map[string][]float64, comparator, name string, target float64, more bool) {
+	var ratios []float64
+	for i, figure := range figures["conn"] {
+		ratios = append(ratios, figure/figures[comparator][i])
+	}
+	ratio, bound, verdict := median(ratios), "at most", "pass"
+	if more {
+		bound = "at least"
+	}
+	if more && ratio < target || !more && ratio > target {
+		verdict = "short"
+	}
+	fmt.Printf("%s: relay.Conn %.1f %s; %s %.1f; ratio %.2f, target %s %.2f: %s\n",
+		what, median(figures["conn"]), unit, name, median(figures[comparator]), ratio, bound, target, verdict)
+}
+
+func median(values []float64) float64 {
+	values = slices.Sorted(slices.Values(values))
+	return values[len(values)/2]
+}
+
+func pinned() bool {
+	_, err := exec.LookPath("taskset")
+	return err == nil
+}
+
+// measure runs clients against a fresh connector and returns what that has measured for each.
+func measure(lockstep, last bool, names ...string) (map[string]time.Duration, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	command := func(args ...string) *exec.Cmd {
+		args = append([]string{os.Args[0], fmt.Sprintf("-frames=%d", *frames), fmt.Sprintf("-trips=%d", *trips),
+			fmt.Sprintf("-lockstep=%t", lockstep)}, args...)
+		if lockstep && pinned() {
+			args = append([]string{"taskset", "-c", "0"}, args...)
+		}
+		cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+		cmd.Stderr = os.Stderr
+		return cmd
+	}
+	connector := command("-role=connector", fmt.Sprintf("-sockets=%d", len(names)))
+	out, err := connector.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := connector.Start(); err != nil {
+		return nil, err
+	}
+	var faults []error
+	lines := bufio.NewScanner(out)
+	lines.Scan()
+	url := lines.Text()
+	var running []*exec.Cmd
+	for _, name := range names {
+		args := []string{"-role=client", "-client=" + name, "-url=" + url}
+		if *profile != "" && last && name == "conn" {
+			args = append(args, "-cpuprofile="+*profile)
+		}
+		cmd := command(args...)
+		if err := cmd.Start(); err != nil {
+			cancel() // ends the others
+			faults = append(faults, err)
+			break
+		}
+		running = append(running, cmd)
+	}
+	took := map[string]time.Duration{}
+	for lines.Scan() {
+		var name string
+		var nanoseconds int64
+		if _, err := fmt.Sscan(lines.Text(), &name, &nanoseconds); err != nil {
+			faults = append(faults, err)
+		}
+		took[name] = time.Duration(nanoseconds)
+	}
+	for _, cmd := range append(running, connector) {
+		faults = append(faults, cmd.Wait())
+	}
+	return took, errors.Join(faults...)
+}
+
+// payload is an inbound frame of about 450 bytes whose buffer id has always the same length.
+var payload = func() []byte {
+	line := `{"type":"inbound","event":{"text":"` + strings.Repeat("lorem ipsum ", 4) + `","message_type":"text",` +
+		`"message_id":"1279405817232195665","reply_to_message_id":null,"source":{"platform":"discord",` +
+		`"chat_id":"1279405817232195664","chat_type":"group","chat_name":"general","user_id":"301111222233334444",` +
+		`"user_name":"Ada","thread_id":null,"chat_topic":null,"scope_id":"900000000000000001",` +
+		`"guild_id":"900000000000000001"}},"bufferId":"b-0000000"}` + "\n"
+	return []byte(line)
+}()
+
+var idAt = bytes.Index(payload, []byte("b-0000000"))

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"time"
+)
+
+const (
+	starts = 40 // of each program, after a tenth of that which do not count
+	bareIs = "bare aws-lambda-go function"
+)
+
+// startUp is figure (c): from exec to the first request for an event, the two programs taking turns. An extension that
+// a program registers before it, as drain does to be sent SIGTERM, is within that time.
+func (b *bench) startUp(ctx context.Context) ([]figure, error) {
+	bare, err := b.build(ctx, "bench/bare")
+	if err != nil {
+		return nil, err
+	}
+	drain, err := b.build(ctx, "functions/drain")
+	if err != nil {
+		return nil, err
+	}
+	api, err := newRuntimeAPI()
+	if err != nil {
+		return nil, err
+	}
+	defer api.server.Close()
+	var drains, bares []float64
+	env := drainEnvironment("https://connector.example") // never dialled
+	for i := range starts + starts/10 {
+		took, err := api.start(ctx, drain, env)
+		if err != nil {
+			return nil, fmt.Errorf("drain: %w", err)
+		}
+		tookBare, err := api.start(ctx, bare, nil)
+		if err != nil {
+			return nil, fmt.Errorf("bare: %w", err)
+		}
+		if i >= starts/10 {
+			drains, bares = append(drains, milliseconds(took)), append(bares, milliseconds(tookBare))
+		}
+	}
+	f := figure{what: "(c) exec to first request for an event, drain", measured: spreadOf(drains), unit: "ms"}
+	f = f.against(bareIs, spreadOf(bares))
+	return []figure{f.atMost(f.ratio, 2.5, "times")}, nil
+}
+
+// runtimeAPI takes a function's start and never gives it an event.
+type runtimeAPI struct {
+	server *http.Server
+	addr   string
+	next   chan time.Time
+}
+
+func newRuntimeAPI() (*runtimeAPI, error) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	api := &runtimeAPI{addr: ln.Addr().String(), next: make(chan time.Time, 1)}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /2018-06-01/runtime/invocation/next", func(_ http.ResponseWriter, r *http.Request) {
+		api.next <- time.Now()
+		<-r.Context().Done()
+	})
+	mux.HandleFunc("POST /2020-01-01/extension/register", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Lambda-Extension-Identifier", "bench")
+		io.WriteString(w, "{}")
+	})
+	mux.HandleFunc("GET /2020-01-01/extension/event/next", func(_ http.ResponseWriter, r *http.Request) {
+		<-r.Context().Done()
+	})
+	api.server = &http.Server{Handler: mux}
+	go api.server.Serve(ln)
+	return api, nil
+}
+
+// start runs the program until it asks for an event, and says how long that took.
+func (api *runtimeAPI) start(ctx context.Context, binary string, env map[string]string) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, binary)
+	cmd.Env = []string{
+		"AWS_LAMBDA_RUNTIME_API=" + api.addr, "AWS_LAMBDA_FUNCTION_NAME=drain", "AWS_REGION=us-east-1",
+		"AWS_ACCESS_KEY_ID=bench", "AWS_SECRET_ACCESS_KEY=bench", "PATH=/usr/local/bin:/usr/bin:/bin",
+	}
+	for name, value := range env {
+		cmd.Env = append(cmd.Env, name+"="+value)
+	}
+	began := time.Now()
+	if err := cmd.Start(); err != nil {
+		return 0, err
+	}
+	exited := make(chan error, 1)
+	go func() { exited <- cmd.Wait() }()
+	select {
+	case at := <-api.next:
+		cancel()
+		<-exited
+		return at.Sub(began), nil
+	case err := <-exited:
+		return 0, fmt.Errorf("ended without asking for an event: %w", err)
+	}
+}
+
+// sizes is figure (d): the functions as they are deployed.
+func (b *bench) sizes(ctx context.Context) ([]figure, error) {
+	size := func(pkg string) (float64, error) {
+		binary, err := b.build(ctx, pkg, "GOOS=linux", "GOARCH=arm64")
+		if err != nil {
+			return 0, err
+		}
+		info, err := os.Stat(binary)
+		if err != nil {
+			return 0, err
+		}
+		return float64(info.Size()) / 1e6, nil
+	}
+	bare, err := size("bench/bare")
+	if err != nil {
+		return nil, err
+	}
+	var figures []figure
+	for _, function := range []string{"wake", "drain"} {
+		megabytes, err := size("functions/" + function)
+		if err != nil {
+			return nil, err
+		}
+		f := figure{what: "(d) stripped arm64 size, " + function, measured: once(megabytes), unit: "MB"}
+		figures = append(figures, f.against(bareIs, once(bare)))
+	}
+	return figures, nil
+}

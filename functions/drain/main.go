@@ -3,7 +3,6 @@ package main
 
 import (
 	"context"
-	"crypto/x509"
 	"encoding/json"
 	"log/slog"
 	"os"
@@ -26,6 +25,7 @@ const goodbye = 300 * time.Millisecond
 
 func main() {
 	environ := config.Environ()
+	roots := config.LoadRoots(environ)
 	settings, err := config.Drain(environ)
 	config.Scrub()
 	log := slog.New(slog.NewJSONHandler(os.Stdout, &slog.HandlerOptions{Level: settings.LogLevel}))
@@ -37,8 +37,6 @@ func main() {
 		log.Warn(warning)
 	}
 	log.Info("no table is configured: what is journalled dies with this process, so a buffered message is acked when its turn is done")
-
-	x509.SystemCertPool() // kept by the package: loaded here, the roots cost none of the throttled CPU of the first dial
 
 	answerer, _, err := agent.New(settings.Agent)
 	if err != nil {
@@ -59,6 +57,7 @@ func main() {
 		defer cancel()
 		drainer.Terminate(ctx)
 	}
+	roots()
 	lambda.StartWithOptions(handle, lambda.WithEnableSIGTERM(terminate))
 }
 

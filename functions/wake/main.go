@@ -2,7 +2,6 @@
 package main
 
 import (
-	"crypto/x509"
 	"log/slog"
 	"os"
 
@@ -16,13 +15,14 @@ import (
 
 func main() {
 	environ := config.Environ()
+	roots := config.LoadRoots(environ)
 	settings, err := config.Wake(environ)
 	log := slog.New(slog.NewJSONHandler(os.Stdout, &slog.HandlerOptions{Level: settings.LogLevel}))
 	if err != nil {
 		log.Error("settings refused", "err", err)
 		os.Exit(1)
 	}
-	x509.SystemCertPool() // kept by the package: loaded here, the roots cost none of the throttled CPU of the first poke
 	client := lambda.NewFromConfig(awsconf.New(environ))
+	roots()
 	runtime.StartWithOptions(wake.New(client, settings.DrainFunction, log))
 }

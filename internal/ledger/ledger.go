@@ -1,5 +1,5 @@
 // Package ledger keeps what must outlive a socket: who may drain (Lease), what was taken and what was said to it (Journal),
-// and whether this instance is switched on (Standing).
+// which questions wait for an answer (Prompts), and whether this instance is switched on (Standing).
 //
 // Every write names the epoch it was made under and fails with ErrLost once a later Acquire has begun another: a stalled
 // loser can write nothing more. All methods may be called from any goroutine.
@@ -24,6 +24,10 @@ var (
 	ErrAsked = errors.New("ledger: asked to look again")
 	// ErrLost means a later epoch has begun: stop at once and write nothing.
 	ErrLost = errors.New("ledger: lease is lost")
+	// ErrTooLarge means that an entry or an answer is more than the ledger can hold; nothing was written.
+	ErrTooLarge = errors.New("ledger: too large to be kept")
+	// ErrNotDead means that no dead entry has this key, or that it has no event that could be answered.
+	ErrNotDead = errors.New("ledger: no dead entry that this can be done to")
 )
 
 // Reason says why a drain was started.
@@ -70,6 +74,7 @@ type Standing struct {
 	DisabledAt time.Time
 	DisabledBy string      // what the connector said, in short
 	Handshaken string      // gateway id of the last handshake; empty: never
+	Declared   string      // fingerprint of the policy that the connector took last; empty: none
 	FreshIDs   []time.Time // when fresh gateway ids were taken, at most a day back
 }
 
@@ -93,6 +98,8 @@ type Registry interface {
 	Standing(ctx context.Context) (Standing, error)
 	// SetHandshaken remembers that the connector has accepted this gateway id.
 	SetHandshaken(ctx context.Context, epoch int64, gatewayID string) error
+	// SetDeclared remembers the fingerprint of the policy that the connector has taken.
+	SetDeclared(ctx context.Context, epoch int64, fingerprint string) error
 	// Disable switches the instance off until Enable.
 	Disable(ctx context.Context, epoch int64, by string) error
 	// Enable switches it on again. It needs no lease: it is the operator's.
@@ -122,6 +129,8 @@ type Entry struct {
 	Error    string            // of the last failed attempt
 	Actions  []json.RawMessage // the kept answer, nil if there is none yet
 	Done     []string          // outcome per action, "" where none is known
+	Open     bool              // the answer is a stream whose end has not been seen: Actions are those so far
+	Died     time.Time         // when it was given up; zero unless Dead
 }
 
 // Journal is what was taken, before its ack.
@@ -129,12 +138,15 @@ type Journal interface {
 	// Durable says whether entries outlive the process: then a delivery may be acked as soon as Receive returns.
 	Durable() bool
 	// Receive writes e, whose State is New, Running or Dead, unless its key is known, and returns the state it found: ""
-	// if e was written.
+	// if e was written. ErrTooLarge means that it will never fit.
 	Receive(ctx context.Context, epoch int64, e Entry) (State, error)
 	// Start says that a turn starts: Running or Alone.
 	Start(ctx context.Context, epoch int64, key string, s State) error
-	// Keep stores a whole answer before the first of its actions leaves.
+	// Keep stores a whole answer before the first of its actions leaves. ErrTooLarge means that it will never fit.
 	Keep(ctx context.Context, epoch int64, key string, actions []json.RawMessage) error
+	// Extend adds an action to an answer that is streamed, before that action leaves, and makes it Open. Outcomes stay.
+	// ErrTooLarge as for Keep.
+	Extend(ctx context.Context, epoch int64, key string, action json.RawMessage) error
 	// Confirm stores the outcome of one kept action.
 	Confirm(ctx context.Context, epoch int64, key string, action int, outcome string) error
 	// Finish ends an entry and drops its payload.
@@ -145,11 +157,43 @@ type Journal interface {
 	Recover(ctx context.Context, epoch int64) ([]Entry, error)
 }
 
-// Ledger is all three in one store.
+// Prompt is a question that waits for a button.
+type Prompt struct {
+	ID    string
+	Ref   string    // the agent's, opaque
+	Until time.Time // it is forgotten after that
+}
+
+// Prompts are the pending ones.
+type Prompts interface {
+	// PutPrompt keeps p until its time is over, in place of what it was put as before; one that has been taken is left
+	// alone. ErrTooLarge as for Keep.
+	PutPrompt(ctx context.Context, epoch int64, p Prompt) error
+	// TakePrompt gives a prompt to the delivery that answers it: to the first one, however often that one asks, so that
+	// an attempt that failed can be repeated. ok is false if there is no such prompt any more.
+	TakePrompt(ctx context.Context, epoch int64, id, delivery string) (p Prompt, ok bool, err error)
+}
+
+// Graveyard holds the dead entries. It is the operator's and needs no lease.
+type Graveyard interface {
+	// ListDead returns them without body and actions, the longest dead first.
+	ListDead(ctx context.Context) ([]Entry, error)
+	// ShowDead returns one with all that is known of it, or ErrNotDead.
+	ShowDead(ctx context.Context, key string) (Entry, error)
+	// RetryDead puts one back as if it had never been tried; the next run recovers it. ErrNotDead if there is none, or
+	// if it was dead on arrival.
+	RetryDead(ctx context.Context, key string) error
+	// DropDead finishes one: its payload is dropped, a redelivery is still known. ErrNotDead if there is none.
+	DropDead(ctx context.Context, key string) error
+}
+
+// Ledger is all of it in one store.
 type Ledger interface {
 	Lease
 	Registry
 	Journal
+	Prompts
+	Graveyard
 }
 
 // Rested is the moment at which the budget is full again after one more empty look at now; ok is false if there is no

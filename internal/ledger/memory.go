@@ -1,9 +1,11 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -24,17 +26,35 @@ type Memory struct {
 	plan     Plan
 	standing Standing
 
-	open  map[string]*Entry
-	order []*Entry // open entries by arrival, and ended ones until compacted
-	since int      // where this epoch's begin
-	ended map[string]State
-	old   []string // keys of ended, a ring
-	next  int
+	open    map[string]*kept
+	order   []*kept // open entries by arrival, and ended ones until compacted
+	ended   map[string]State
+	dead    map[string]*kept
+	old     []string // keys of ended, a ring
+	next    int
+	prompts map[string]*asked
+}
+
+// kept is an entry with the epoch it arrived in.
+type kept struct {
+	Entry
+	epoch int64
+}
+
+func (k *kept) before(other *kept) bool {
+	return k.epoch < other.epoch || k.epoch == other.epoch && k.Seq < other.Seq
+}
+
+type asked struct {
+	Prompt
+	by string // the delivery that took it
 }
 
 // NewMemory returns an empty ledger.
 func NewMemory() *Memory {
-	return &Memory{open: map[string]*Entry{}, ended: map[string]State{}}
+	return &Memory{
+		open: map[string]*kept{}, ended: map[string]State{}, dead: map[string]*kept{}, prompts: map[string]*asked{},
+	}
 }
 
 var _ Ledger = (*Memory)(nil)
@@ -71,7 +91,6 @@ func (m *Memory) Acquire(_ context.Context, ask Ask) (Grant, error) {
 	}
 	m.epoch++
 	m.compact()
-	m.since = len(m.order)
 	m.owner, m.life, m.until = ask.Owner, ask.Life, now.Add(ask.Life)
 	return Grant{Epoch: m.epoch, Standing: m.copyStanding(), Plan: m.plan}, nil
 }
@@ -135,6 +154,13 @@ func (m *Memory) SetHandshaken(_ context.Context, epoch int64, gatewayID string)
 	})
 }
 
+func (m *Memory) SetDeclared(_ context.Context, epoch int64, fingerprint string) error {
+	return m.held(epoch, func() error {
+		m.standing.Declared = fingerprint
+		return nil
+	})
+}
+
 func (m *Memory) Disable(_ context.Context, epoch int64, by string) error {
 	return m.held(epoch, func() error {
 		m.standing.Disabled, m.standing.DisabledAt, m.standing.DisabledBy = true, time.Now(), by
@@ -167,43 +193,56 @@ func (m *Memory) Receive(_ context.Context, epoch int64, e Entry) (found State, 
 			found = state
 			return nil
 		}
+		k := &kept{Entry: e, epoch: epoch}
 		if e.State == Dead {
-			m.remember(e.Key, Dead)
+			m.bury(k)
 			return nil
 		}
-		m.open[e.Key] = &e
-		at := len(m.order)
-		for at > m.since && m.order[at-1].Seq > e.Seq {
-			at--
-		}
-		m.order = slices.Insert(m.order, at, &e)
+		m.insert(k)
 		return nil
 	})
 	return found, err
 }
 
+func (m *Memory) insert(k *kept) {
+	m.open[k.Key] = k
+	at := len(m.order)
+	for at > 0 && k.before(m.order[at-1]) {
+		at--
+	}
+	m.order = slices.Insert(m.order, at, k)
+}
+
 func (m *Memory) Start(_ context.Context, epoch int64, key string, s State) error {
-	return m.entry(epoch, key, func(e *Entry) { e.State = s })
+	return m.entry(epoch, key, func(e *kept) { e.State = s })
 }
 
 func (m *Memory) Keep(_ context.Context, epoch int64, key string, actions []json.RawMessage) error {
-	return m.entry(epoch, key, func(e *Entry) { e.Actions, e.Done = actions, make([]string, len(actions)) })
+	return m.entry(epoch, key, func(e *kept) { e.Actions, e.Done = actions, make([]string, len(actions)) })
+}
+
+func (m *Memory) Extend(_ context.Context, epoch int64, key string, action json.RawMessage) error {
+	return m.entry(epoch, key, func(e *kept) {
+		e.Actions, e.Done, e.Open = append(slices.Clip(e.Actions), action), append(e.Done, ""), true
+	})
 }
 
 func (m *Memory) Confirm(_ context.Context, epoch int64, key string, action int, outcome string) error {
-	return m.entry(epoch, key, func(e *Entry) { e.Done[action] = outcome })
+	return m.entry(epoch, key, func(e *kept) { e.Done[action] = outcome })
 }
 
 func (m *Memory) Finish(_ context.Context, epoch int64, key string) error {
-	return m.entry(epoch, key, func(e *Entry) { m.end(e, Finished) })
+	return m.entry(epoch, key, func(e *kept) { m.end(e, Finished) })
 }
 
 func (m *Memory) Fail(_ context.Context, epoch int64, key, reason string, dead bool) error {
-	return m.entry(epoch, key, func(e *Entry) {
+	return m.entry(epoch, key, func(e *kept) {
 		e.State, e.Error = New, reason
 		e.Attempts++
 		if dead {
+			grave := *e
 			m.end(e, Dead)
+			m.bury(&grave)
 		}
 	})
 }
@@ -214,7 +253,7 @@ func (m *Memory) Recover(_ context.Context, epoch int64) (entries []Entry, err e
 			if e.State == Finished || e.State == Dead {
 				continue
 			}
-			c := *e
+			c := e.Entry
 			c.Done = slices.Clone(e.Done)
 			entries = append(entries, c)
 		}
@@ -233,7 +272,7 @@ func (m *Memory) held(epoch int64, f func() error) error {
 	return f()
 }
 
-func (m *Memory) entry(epoch int64, key string, f func(*Entry)) error {
+func (m *Memory) entry(epoch int64, key string, f func(*kept)) error {
 	return m.held(epoch, func() error {
 		e, ok := m.open[key]
 		if !ok {
@@ -244,7 +283,7 @@ func (m *Memory) entry(epoch int64, key string, f func(*Entry)) error {
 	})
 }
 
-func (m *Memory) end(e *Entry, s State) {
+func (m *Memory) end(e *kept, s State) {
 	delete(m.open, e.Key)
 	e.State, e.Body, e.Actions, e.Done = s, nil, nil, nil
 	m.remember(e.Key, s)
@@ -253,29 +292,100 @@ func (m *Memory) end(e *Entry, s State) {
 	}
 }
 
+func (m *Memory) bury(e *kept) {
+	e.State, e.Died = Dead, time.Now()
+	m.remember(e.Key, Dead)
+	m.dead[e.Key] = e
+}
+
 func (m *Memory) remember(key string, s State) {
+	_, known := m.ended[key]
 	m.ended[key] = s
-	if len(m.old) < remembered {
+	switch {
+	case known:
+	case len(m.old) < remembered:
 		m.old = append(m.old, key)
-		return
+	default:
+		delete(m.ended, m.old[m.next])
+		delete(m.dead, m.old[m.next])
+		m.old[m.next] = key
+		m.next = (m.next + 1) % remembered
 	}
-	delete(m.ended, m.old[m.next])
-	m.old[m.next] = key
-	m.next = (m.next + 1) % remembered
 }
 
 func (m *Memory) compact() {
-	kept := m.order[:0]
-	since := 0
-	for i, e := range m.order {
-		if e.State == Finished || e.State == Dead {
-			continue
+	m.order = slices.DeleteFunc(m.order, func(e *kept) bool { return e.State == Finished || e.State == Dead })
+}
+
+func (m *Memory) PutPrompt(_ context.Context, epoch int64, p Prompt) error {
+	return m.held(epoch, func() error {
+		now := time.Now()
+		maps.DeleteFunc(m.prompts, func(_ string, old *asked) bool { return !now.Before(old.Until) })
+		if old := m.prompts[p.ID]; old == nil || old.by == "" {
+			m.prompts[p.ID] = &asked{Prompt: p}
 		}
-		if i < m.since {
-			since++
+		return nil
+	})
+}
+
+func (m *Memory) TakePrompt(_ context.Context, epoch int64, id, delivery string) (p Prompt, ok bool, err error) {
+	err = m.held(epoch, func() error {
+		found := m.prompts[id]
+		if found == nil || !time.Now().Before(found.Until) || found.by != "" && found.by != delivery {
+			return nil
 		}
-		kept = append(kept, e)
+		found.by = delivery
+		p, ok = found.Prompt, true
+		return nil
+	})
+	return p, ok, err
+}
+
+func (m *Memory) ListDead(context.Context) ([]Entry, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var list []Entry
+	for _, e := range m.dead {
+		c := e.Entry
+		c.Body, c.Actions, c.Done = nil, nil, nil
+		list = append(list, c)
 	}
-	clear(m.order[len(kept):])
-	m.order, m.since = kept, since
+	slices.SortFunc(list, func(a, b Entry) int { return cmp.Or(a.Died.Compare(b.Died), cmp.Compare(a.Key, b.Key)) })
+	return list, nil
+}
+
+func (m *Memory) ShowDead(_ context.Context, key string) (Entry, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e, ok := m.dead[key]
+	if !ok {
+		return Entry{}, ErrNotDead
+	}
+	return e.Entry, nil
+}
+
+func (m *Memory) RetryDead(_ context.Context, key string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e, ok := m.dead[key]
+	if !ok || e.Body == nil {
+		return ErrNotDead
+	}
+	delete(m.dead, key)
+	delete(m.ended, key)
+	m.old = slices.DeleteFunc(m.old, func(old string) bool { return old == key })
+	e.State, e.Attempts, e.Error, e.Died = New, 0, "", time.Time{}
+	m.insert(e)
+	return nil
+}
+
+func (m *Memory) DropDead(_ context.Context, key string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, ok := m.dead[key]; !ok {
+		return ErrNotDead
+	}
+	delete(m.dead, key)
+	m.ended[key] = Finished
+	return nil
 }

@@ -15,7 +15,7 @@ import (
 func TestMemory(t *testing.T) {
 	ledgertest.Run(t, func(t *testing.T, test func(*testing.T, ledgertest.Subject)) {
 		synctest.Test(t, func(t *testing.T) {
-			test(t, ledgertest.Subject{Ledger: ledger.NewMemory(), Advance: time.Sleep})
+			test(t, ledgertest.Subject{Ledger: ledger.NewMemory(), Now: time.Now, Advance: time.Sleep})
 		})
 	})
 }

@@ -2,10 +2,11 @@
 package ledgertest
 
 import (
-	"context"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -18,6 +19,7 @@ import (
 // Subject is an empty ledger and the clock that it goes by.
 type Subject struct {
 	ledger.Ledger
+	Now     func() time.Time
 	Advance func(time.Duration)
 }
 
@@ -40,13 +42,24 @@ func Run(t *testing.T, start func(*testing.T, func(*testing.T, Subject))) {
 		"receiving gives every token back":            budgetBack,
 		"a revoked instance stays off":                disabled,
 		"a handshake is remembered":                   handshaken,
+		"a declared policy is remembered":             declared,
 		"fresh ids are limited":                       freshIDs,
 		"a delivery is new once":                      receive,
 		"an answer is kept with its outcomes":         keep,
+		"a streamed answer grows and stays open":      extend,
 		"a dead delivery is not recovered":            dead,
 		"recovery is in arrival order":                recovery,
 		"recovery is by arrival, not by receipt":      arrivalOrder,
 		"a delivery may be dead on arrival":           deadOnArrival,
+		"concurrent receipts of one delivery":         receiveAtOnce,
+		"a big event and its answer come back whole":  big,
+		"the dead are listed and shown":               graveyard,
+		"a dead delivery is put back in its place":    retryDead,
+		"a dropped one is finished":                   dropDead,
+		"what is not dead is left alone":              notDead,
+		"a prompt belongs to its first answer":        prompts,
+		"a prompt's time runs out":                    promptTimeout,
+		"a prompt put again is not open again":        promptAgain,
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -161,15 +174,18 @@ func oldEpoch(t *testing.T, is *is.I, s Subject) {
 		"release":    func(e int64) error { return s.Release(ctx, e, ledger.Plan{}, true) },
 		"hand-off":   func(e int64) error { _, err := s.HandOff(ctx, e, ledger.Plan{}, true); return err },
 		"handshaken": func(e int64) error { return s.SetHandshaken(ctx, e, "gw") },
+		"declared":   func(e int64) error { return s.SetDeclared(ctx, e, "f") },
 		"disable":    func(e int64) error { return s.Disable(ctx, e, "4401") },
 		"fresh id":   func(e int64) error { _, err := s.TakeFreshID(ctx, e); return err },
 		"receive":    func(e int64) error { _, err := s.Receive(ctx, e, entry("b")); return err },
 		"start":      func(e int64) error { return s.Start(ctx, e, "a", ledger.Running) },
 		"keep":       func(e int64) error { return s.Keep(ctx, e, "a", []json.RawMessage{[]byte(`{}`)}) },
+		"extend":     func(e int64) error { return s.Extend(ctx, e, "a", []byte(`{}`)) },
 		"confirm":    func(e int64) error { return s.Confirm(ctx, e, "a", 0, "ok") },
 		"fail":       func(e int64) error { return s.Fail(ctx, e, "a", "boom", true) },
 		"finish":     func(e int64) error { return s.Finish(ctx, e, "a") },
 		"recover":    func(e int64) error { _, err := s.Recover(ctx, e); return err },
+		"prompt":     func(e int64) error { return s.PutPrompt(ctx, e, ledger.Prompt{ID: "p", Until: s.Now().Add(time.Hour)}) },
 	}
 	for name, write := range writes {
 		if err := write(old.Epoch); !errors.Is(err, ledger.ErrLost) {
@@ -187,7 +203,7 @@ func oldEpoch(t *testing.T, is *is.I, s Subject) {
 
 func schedule(t *testing.T, is *is.I, s Subject) {
 	g := mustAcquire(t, s, ledger.Schedule) // the first firing arms
-	plan := ledger.Plan{At: time.Now().Add(20 * time.Minute), Every: 20 * time.Minute}
+	plan := ledger.Plan{At: s.Now().Add(20 * time.Minute), Every: 20 * time.Minute}
 	is.NoErr(s.Release(t.Context(), g.Epoch, plan, false))
 	s.Advance(15 * time.Minute)
 	_, err := s.Acquire(t.Context(), ask(ledger.Schedule))
@@ -200,14 +216,14 @@ func schedule(t *testing.T, is *is.I, s Subject) {
 
 func scheduleAfterDeath(t *testing.T, is *is.I, s Subject) {
 	g := mustAcquire(t, s, ledger.Arm)
-	is.NoErr(s.Release(t.Context(), g.Epoch, ledger.Plan{At: time.Now().Add(24 * time.Hour), Every: time.Hour}, false))
+	is.NoErr(s.Release(t.Context(), g.Epoch, ledger.Plan{At: s.Now().Add(24 * time.Hour), Every: time.Hour}, false))
 	g = mustAcquire(t, s, ledger.Arm)
 	s.Advance(2 * life)
 	is.True(mustAcquire(t, s, ledger.Schedule).Epoch > g.Epoch)
 }
 
 func budget(t *testing.T, is *is.I, s Subject) {
-	plan := ledger.Plan{At: time.Now().Add(24 * time.Hour), Every: time.Hour}
+	plan := ledger.Plan{At: s.Now().Add(24 * time.Hour), Every: time.Hour}
 	look := func() error {
 		g, err := s.Acquire(t.Context(), ask(ledger.Wake))
 		if err != nil {
@@ -229,7 +245,7 @@ func budget(t *testing.T, is *is.I, s Subject) {
 }
 
 func budgetBack(t *testing.T, is *is.I, s Subject) {
-	for range 3 {
+	for range 2 {
 		for i := range ledger.Tokens {
 			g := mustAcquire(t, s, ledger.Wake)
 			is.NoErr(s.Release(t.Context(), g.Epoch, g.Plan, i == ledger.Tokens-1))
@@ -262,10 +278,18 @@ func handshaken(t *testing.T, is *is.I, s Subject) {
 	is.Equal(mustAcquire(t, s, ledger.Wake).Standing.Handshaken, "gw-1")
 }
 
+func declared(t *testing.T, is *is.I, s Subject) {
+	g := mustAcquire(t, s, ledger.Wake)
+	is.Equal(g.Standing.Declared, "")
+	is.NoErr(s.SetDeclared(t.Context(), g.Epoch, "f-1"))
+	is.NoErr(s.Release(t.Context(), g.Epoch, g.Plan, true))
+	is.Equal(mustAcquire(t, s, ledger.Wake).Standing.Declared, "f-1")
+}
+
 func freshIDs(t *testing.T, is *is.I, s Subject) {
 	g := mustAcquire(t, s, ledger.Arm)
 	taken := 0
-	for range 24 * 2 { // every half hour of a day
+	for range 12 * 2 { // every half hour of half a day
 		ok, err := s.TakeFreshID(t.Context(), g.Epoch)
 		is.NoErr(err)
 		if ok {
@@ -319,6 +343,33 @@ func keep(t *testing.T, is *is.I, s Subject) {
 	is.Equal(e.Done, []string{"ok", ""})
 }
 
+func extend(t *testing.T, is *is.I, s Subject) {
+	ctx := t.Context()
+	g := mustAcquire(t, s, ledger.Arm)
+	_, err := s.Receive(ctx, g.Epoch, entry("a"))
+	is.NoErr(err)
+	is.NoErr(s.Start(ctx, g.Epoch, "a", ledger.Running))
+	is.NoErr(s.Extend(ctx, g.Epoch, "a", []byte(`{"op":"send","content":"1"}`)))
+	is.NoErr(s.Confirm(ctx, g.Epoch, "a", 0, "ok"))
+	is.NoErr(s.Fail(ctx, g.Epoch, "a", "the stream broke", false)) // what was sent stays known
+	is.NoErr(s.Start(ctx, g.Epoch, "a", ledger.Running))
+	is.NoErr(s.Extend(ctx, g.Epoch, "a", []byte(`{"op":"send","content":"2"}`)))
+	entries, err := s.Recover(ctx, g.Epoch)
+	is.NoErr(err)
+	is.Equal(len(entries), 1)
+	e := entries[0]
+	is.True(e.Open)
+	is.Equal(e.Attempts, 1)
+	is.Equal(len(e.Actions), 2)
+	is.Equal(string(e.Actions[0]), `{"op":"send","content":"1"}`)
+	is.Equal(string(e.Actions[1]), `{"op":"send","content":"2"}`)
+	is.Equal(e.Done, []string{"ok", ""})
+	is.NoErr(s.Finish(ctx, g.Epoch, "a"))
+	state, err := s.Receive(ctx, g.Epoch, entry("a"))
+	is.NoErr(err)
+	is.Equal(state, ledger.Finished)
+}
+
 func dead(t *testing.T, is *is.I, s Subject) {
 	ctx := t.Context()
 	g := mustAcquire(t, s, ledger.Arm)
@@ -341,26 +392,39 @@ func dead(t *testing.T, is *is.I, s Subject) {
 func recovery(t *testing.T, is *is.I, s Subject) {
 	ctx := t.Context()
 	g := mustAcquire(t, s, ledger.Arm)
-	for i := range 300 {
-		e := entry(fmt.Sprint("m", i))
-		e.Seq = int64(i)
-		_, err := s.Receive(ctx, g.Epoch, e)
+	var want []string
+	for run := range 2 { // arrival order holds across runs
+		var wg sync.WaitGroup
+		for i := run * 60; i < (run+1)*60; i++ {
+			if i%10 != 0 {
+				want = append(want, fmt.Sprint("m", i))
+			}
+			wg.Go(func() {
+				e := entry(fmt.Sprint("m", i))
+				e.Seq = int64(i)
+				if _, err := s.Receive(ctx, g.Epoch, e); err != nil {
+					t.Errorf("receive: %v", err)
+				}
+				if i%10 != 0 {
+					return
+				}
+				if err := s.Finish(ctx, g.Epoch, e.Key); err != nil {
+					t.Errorf("finish: %v", err)
+				}
+			})
+		}
+		wg.Wait()
+		_, err := s.HandOff(ctx, g.Epoch, g.Plan, true)
 		is.NoErr(err)
-		if i%3 != 0 {
-			is.NoErr(s.Finish(ctx, g.Epoch, fmt.Sprint("m", i)))
-		}
-		if i == 150 { // arrival order holds across runs
-			_, err := s.HandOff(ctx, g.Epoch, g.Plan, true)
-			is.NoErr(err)
-			g = mustAcquire(t, s, ledger.Continue)
-		}
+		g = mustAcquire(t, s, ledger.Continue)
 	}
-	entries, err := s.Recover(context.WithoutCancel(ctx), g.Epoch)
+	entries, err := s.Recover(ctx, g.Epoch)
 	is.NoErr(err)
-	is.Equal(len(entries), 100)
-	for i, e := range entries {
-		is.Equal(e.Key, fmt.Sprint("m", 3*i))
+	var keys []string
+	for _, e := range entries {
+		keys = append(keys, e.Key)
 	}
+	is.Equal(keys, want)
 }
 
 func deadOnArrival(t *testing.T, is *is.I, s Subject) {
@@ -402,4 +466,209 @@ func arrivalOrder(t *testing.T, is *is.I, s Subject) {
 		keys += e.Key
 	}
 	is.Equal(keys, "abcde")
+}
+
+func receiveAtOnce(t *testing.T, is *is.I, s Subject) {
+	g := mustAcquire(t, s, ledger.Arm)
+	const copies, messages = 3, 8
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	fresh := map[string]int{}
+	for i := range copies * messages {
+		wg.Go(func() {
+			e := entry(fmt.Sprint("m", i%messages))
+			e.Seq = int64(i)
+			state, err := s.Receive(t.Context(), g.Epoch, e)
+			if err != nil {
+				t.Errorf("receive: %v", err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if state == "" {
+				fresh[e.Key]++
+			}
+		})
+	}
+	wg.Wait()
+	is.Equal(len(fresh), messages)
+	for _, n := range fresh {
+		is.Equal(n, 1) // one receipt finds it new
+	}
+}
+
+func big(t *testing.T, is *is.I, s Subject) {
+	ctx := t.Context()
+	g := mustAcquire(t, s, ledger.Arm)
+	text := strings.Repeat("All work and no play. ", 20_000)
+	body := json.RawMessage(`{"text":"` + text + `"}`)
+	action := json.RawMessage(`{"op":"send","content":"` + text + `"}`)
+	_, err := s.Receive(ctx, g.Epoch, ledger.Entry{Key: "a", State: ledger.Running, Body: body})
+	is.NoErr(err)
+	is.NoErr(s.Keep(ctx, g.Epoch, "a", []json.RawMessage{action, action}))
+	entries, err := s.Recover(ctx, g.Epoch)
+	is.NoErr(err)
+	is.Equal(len(entries), 1)
+	is.True(bytes.Equal(entries[0].Body, body))
+	is.Equal(len(entries[0].Actions), 2)
+	is.True(bytes.Equal(entries[0].Actions[1], action))
+}
+
+// kill makes key a dead entry that has been tried once.
+func kill(t *testing.T, is *is.I, s Subject, epoch int64, key string, seq int64) {
+	t.Helper()
+	e := entry(key)
+	e.Seq, e.State = seq, ledger.Running
+	_, err := s.Receive(t.Context(), epoch, e)
+	is.NoErr(err)
+	is.NoErr(s.Fail(t.Context(), epoch, key, "agent: 500", true))
+}
+
+func graveyard(t *testing.T, is *is.I, s Subject) {
+	ctx := t.Context()
+	none, err := s.ListDead(ctx)
+	is.NoErr(err)
+	is.Equal(len(none), 0)
+	g := mustAcquire(t, s, ledger.Arm)
+	kill(t, is, s, g.Epoch, "b", 2)
+	died := s.Now()
+	s.Advance(time.Second)
+	_, err = s.Receive(ctx, g.Epoch, ledger.Entry{Key: "a", Seq: 1, State: ledger.Dead, Error: "too large"})
+	is.NoErr(err)
+	_, err = s.Receive(ctx, g.Epoch, entry("c"))
+	is.NoErr(err)
+	_, err = s.HandOff(ctx, g.Epoch, g.Plan, true)
+	is.NoErr(err)
+
+	list, err := s.ListDead(ctx) // the operator needs no lease
+	is.NoErr(err)
+	is.Equal(len(list), 2)
+	is.Equal(list[0].Key+list[1].Key, "ba") // the longest dead first
+	is.Equal(list[0].State, ledger.Dead)
+	is.Equal(list[0].Error, "agent: 500")
+	is.Equal(list[0].Attempts, 1)
+	is.True(list[0].Died.Sub(died).Abs() < time.Second)
+	is.Equal(len(list[0].Body), 0)
+	is.Equal(list[1].Error, "too large")
+	shown, err := s.ShowDead(ctx, "b")
+	is.NoErr(err)
+	is.Equal(string(shown.Body), `{"k":"b"}`)
+	is.Equal(shown.Error, "agent: 500")
+}
+
+func retryDead(t *testing.T, is *is.I, s Subject) {
+	ctx := t.Context()
+	g := mustAcquire(t, s, ledger.Arm)
+	kill(t, is, s, g.Epoch, "a", 1)
+	e := entry("b")
+	e.Seq = 2
+	_, err := s.Receive(ctx, g.Epoch, e)
+	is.NoErr(err)
+	is.NoErr(s.RetryDead(ctx, "a"))
+	entries, err := s.Recover(ctx, g.Epoch)
+	is.NoErr(err)
+	is.Equal(len(entries), 2)
+	a := entries[0] // in arrival order
+	is.Equal(a, ledger.Entry{Key: "a", Seq: a.Seq, State: ledger.New, Body: a.Body, Done: a.Done})
+	is.Equal(string(a.Body), `{"k":"a"}`)
+	list, err := s.ListDead(ctx)
+	is.NoErr(err)
+	is.Equal(len(list), 0)
+	is.NoErr(s.Finish(ctx, g.Epoch, "a"))
+	state, err := s.Receive(ctx, g.Epoch, entry("a"))
+	is.NoErr(err)
+	is.Equal(state, ledger.Finished)
+}
+
+func dropDead(t *testing.T, is *is.I, s Subject) {
+	ctx := t.Context()
+	g := mustAcquire(t, s, ledger.Arm)
+	kill(t, is, s, g.Epoch, "a", 1)
+	is.NoErr(s.DropDead(ctx, "a"))
+	list, err := s.ListDead(ctx)
+	is.NoErr(err)
+	is.Equal(len(list), 0)
+	_, err = s.ShowDead(ctx, "a")
+	is.True(errors.Is(err, ledger.ErrNotDead))
+	is.True(errors.Is(s.DropDead(ctx, "a"), ledger.ErrNotDead))
+	state, err := s.Receive(ctx, g.Epoch, entry("a"))
+	is.NoErr(err)
+	is.Equal(state, ledger.Finished)
+}
+
+func notDead(t *testing.T, is *is.I, s Subject) {
+	ctx := t.Context()
+	g := mustAcquire(t, s, ledger.Arm)
+	_, err := s.Receive(ctx, g.Epoch, entry("open"))
+	is.NoErr(err)
+	_, err = s.Receive(ctx, g.Epoch, ledger.Entry{Key: "empty", State: ledger.Dead, Error: "too large"})
+	is.NoErr(err)
+	for _, key := range []string{"open", "unknown"} {
+		is.True(errors.Is(s.RetryDead(ctx, key), ledger.ErrNotDead))
+		is.True(errors.Is(s.DropDead(ctx, key), ledger.ErrNotDead))
+		_, err := s.ShowDead(ctx, key)
+		is.True(errors.Is(err, ledger.ErrNotDead))
+	}
+	is.True(errors.Is(s.RetryDead(ctx, "empty"), ledger.ErrNotDead)) // there is no event to answer
+	entries, err := s.Recover(ctx, g.Epoch)
+	is.NoErr(err)
+	is.Equal(len(entries), 1)
+	is.Equal(entries[0].Key, "open")
+}
+
+func prompts(t *testing.T, is *is.I, s Subject) {
+	ctx := t.Context()
+	g := mustAcquire(t, s, ledger.Arm)
+	until := s.Now().Add(time.Hour)
+	is.NoErr(s.PutPrompt(ctx, g.Epoch, ledger.Prompt{ID: "p-1", Ref: `{"step":2}`, Until: until}))
+	_, ok, err := s.TakePrompt(ctx, g.Epoch, "p-2", "d-1")
+	is.NoErr(err)
+	is.True(!ok)
+	_, err = s.HandOff(ctx, g.Epoch, g.Plan, true)
+	is.NoErr(err)
+	g = mustAcquire(t, s, ledger.Continue) // it outlives its run
+	for range 2 {
+		p, ok, err := s.TakePrompt(ctx, g.Epoch, "p-1", "d-1") // an attempt may be repeated
+		is.NoErr(err)
+		is.True(ok)
+		is.Equal(p.ID+p.Ref, `p-1{"step":2}`)
+		is.True(p.Until.Sub(until).Abs() < time.Second)
+	}
+	_, ok, err = s.TakePrompt(ctx, g.Epoch, "p-1", "d-2")
+	is.NoErr(err)
+	is.True(!ok)
+}
+
+func promptTimeout(t *testing.T, is *is.I, s Subject) {
+	ctx := t.Context()
+	g := mustAcquire(t, s, ledger.Arm)
+	is.NoErr(s.PutPrompt(ctx, g.Epoch, ledger.Prompt{ID: "p", Until: s.Now().Add(time.Minute)}))
+	s.Advance(time.Minute)
+	_, ok, err := s.TakePrompt(ctx, g.Epoch, "p", "d")
+	is.NoErr(err)
+	is.True(!ok)
+}
+
+func promptAgain(t *testing.T, is *is.I, s Subject) {
+	ctx := t.Context()
+	g := mustAcquire(t, s, ledger.Arm)
+	put := func(id string, until time.Time) {
+		t.Helper()
+		is.NoErr(s.PutPrompt(ctx, g.Epoch, ledger.Prompt{ID: id, Ref: "r", Until: until}))
+	}
+	take := func(id, delivery string) bool {
+		t.Helper()
+		_, ok, err := s.TakePrompt(ctx, g.Epoch, id, delivery)
+		is.NoErr(err)
+		return ok
+	}
+	put("p", s.Now().Add(time.Hour))
+	put("p", s.Now().Add(time.Hour))
+	is.True(take("p", "d-1"))
+	put("p", s.Now().Add(time.Hour))
+	is.True(!take("p", "d-2"))
+	is.True(take("p", "d-1"))
+	put("q", s.Now().Add(time.Hour))
+	put("q", s.Now()) // taken back
+	is.True(!take("q", "d-1"))
+	is.True(!take(strings.Repeat("x", 5000), "d-1")) // ids come from outside
 }

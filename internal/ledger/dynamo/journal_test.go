@@ -1,0 +1,294 @@
+package dynamo_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/matryer/is"
+
+	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/internal/ledger/dynamo"
+)
+
+type (
+	jsonValue = json.RawMessage
+	option    = func(*dynamodb.Options)
+)
+
+// noise is JSON text of n bytes that does not compress well.
+func noise(n int) jsonValue {
+	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = letters[rand.IntN(len(letters))]
+	}
+	b[0], b[n-1] = '"', '"'
+	return b
+}
+
+func TestPayloadsGoWhenADeliveryIsFinished(t *testing.T) {
+	is := is.New(t)
+	ctx := t.Context()
+	tbl := newTable(t, nil)
+	l, c := tbl.ledger("inst")
+	g := acquire(t, l, ledger.Arm)
+	_, err := l.Receive(ctx, g.Epoch, ledger.Entry{Key: "a", Seq: 7, State: ledger.New, Body: []byte(`"canary"`)})
+	is.NoErr(err)
+	it := tbl.item(t, "inst", "d#a")
+	is.Equal(it["open"], &types.AttributeValueMemberS{Value: "o#0000000000000000001#0000000000000000007"})
+	is.Equal(it["expires"], nil) // never before it is done
+	is.NoErr(l.Keep(ctx, g.Epoch, "a", []jsonValue{[]byte(`"canary"`)}))
+	is.NoErr(l.Confirm(ctx, g.Epoch, "a", 0, "canary"))
+	is.NoErr(l.Fail(ctx, g.Epoch, "a", "canary", false))
+	is.NoErr(l.Finish(ctx, g.Epoch, "a"))
+	it = tbl.item(t, "inst", "d#a")
+	raw, err := json.Marshal(it)
+	is.NoErr(err)
+	is.True(!strings.Contains(string(raw), "canary") && !strings.Contains(string(raw), "ImNhbmFyeSI")) // nor in base64
+	is.Equal(it["open"], nil)
+	is.Equal(it["expires"], &types.AttributeValueMemberN{Value: fmt.Sprint(c.now().Add(7 * 24 * time.Hour).Unix())})
+}
+
+func TestWhatHasExpiredIsGoneEvenIfItIsStillThere(t *testing.T) {
+	is := is.New(t)
+	ctx := t.Context()
+	tbl := newTable(t, nil)
+	l, c := tbl.ledger("inst")
+	g := acquire(t, l, ledger.Arm)
+	receive := func(key string) ledger.State {
+		t.Helper()
+		state, err := l.Receive(ctx, g.Epoch, ledger.Entry{Key: key, Body: []byte(`{}`)})
+		is.NoErr(err)
+		return state
+	}
+	receive("done")
+	receive("dead")
+	is.NoErr(l.Finish(ctx, g.Epoch, "done"))
+	is.NoErr(l.Fail(ctx, g.Epoch, "dead", "boom", true))
+	c.advance(7*24*time.Hour - time.Second)
+	is.Equal(receive("done"), ledger.Finished)
+	c.advance(time.Second)
+	is.Equal(receive("done"), ledger.State(""))
+	is.Equal(receive("dead"), ledger.Dead)
+	c.advance((90 - 7) * 24 * time.Hour)
+	list, err := l.ListDead(ctx)
+	is.NoErr(err)
+	is.Equal(len(list), 0)
+	is.True(errors.Is(l.RetryDead(ctx, "dead"), ledger.ErrNotDead))
+	is.Equal(receive("dead"), ledger.State(""))
+}
+
+func TestWhatIsTooLargeIsSaidSoBeforeItIsWritten(t *testing.T) {
+	is := is.New(t)
+	ctx := t.Context()
+	tbl := newTable(t, nil)
+	l, _ := tbl.ledger("inst")
+	g := acquire(t, l, ledger.Arm)
+	_, err := l.Receive(ctx, g.Epoch, ledger.Entry{Key: "a", Body: noise(400 << 10)})
+	is.True(errors.Is(err, ledger.ErrTooLarge))
+	is.Equal(tbl.item(t, "inst", "d#a"), nil)
+
+	body, answer := noise(300<<10), noise(150<<10) // about the largest that fit together, three quarters when compressed
+	_, err = l.Receive(ctx, g.Epoch, ledger.Entry{Key: "b", Body: body})
+	is.NoErr(err)
+	is.True(errors.Is(l.Keep(ctx, g.Epoch, "b", []jsonValue{noise(200 << 10)}), ledger.ErrTooLarge))
+	is.NoErr(l.Keep(ctx, g.Epoch, "b", []jsonValue{answer}))
+	is.NoErr(l.Fail(ctx, g.Epoch, "b", strings.Repeat("é", 5000), true))
+	is.NoErr(l.RetryDead(ctx, "b"))
+	entries, err := l.Recover(ctx, g.Epoch)
+	is.NoErr(err)
+	is.Equal(len(entries), 1)
+	is.Equal(string(entries[0].Body), string(body))
+	is.Equal(string(entries[0].Actions[0]), string(answer))
+	is.NoErr(l.Finish(ctx, g.Epoch, "b"))
+
+	_, err = l.Receive(ctx, g.Epoch, ledger.Entry{Key: "c", Body: []byte(`{}`)})
+	is.NoErr(err)
+	kept := 0
+	for err == nil { // a stream that does not end
+		err = l.Extend(ctx, g.Epoch, "c", noise(10<<10))
+		kept++
+	}
+	is.True(errors.Is(err, ledger.ErrTooLarge))
+	is.True(kept > 10)
+	entries, err = l.Recover(ctx, g.Epoch)
+	is.NoErr(err)
+	is.Equal(len(entries[0].Actions), kept-1)
+}
+
+// gate lets one transaction after the other pass, and counts how many are on their way at once.
+type gate struct {
+	next  http.RoundTripper
+	enter chan struct{} // a transaction has come
+	pass  chan struct{} // it may pass; closed: all may
+	mu    sync.Mutex
+	now   int
+	most  int
+}
+
+func (g *gate) RoundTrip(req *http.Request) (*http.Response, error) {
+	if !strings.HasSuffix(req.Header.Get("X-Amz-Target"), ".TransactWriteItems") {
+		return g.next.RoundTrip(req)
+	}
+	g.mu.Lock()
+	g.now++
+	g.most = max(g.most, g.now)
+	g.mu.Unlock()
+	defer func() {
+		g.mu.Lock()
+		g.now--
+		g.mu.Unlock()
+	}()
+	select {
+	case g.enter <- struct{}{}:
+	case <-g.pass:
+	}
+	select {
+	case <-g.pass:
+		return g.next.RoundTrip(req)
+	case <-req.Context().Done():
+		return nil, req.Context().Err()
+	}
+}
+
+func gated(t *testing.T) (*table, *gate) {
+	g := &gate{enter: make(chan struct{}), pass: make(chan struct{})}
+	return newTable(t, func(next http.RoundTripper) http.RoundTripper { g.next = next; return g }), g
+}
+
+// untilWaiting returns once n writes wait for their turn.
+func untilWaiting(t *testing.T, l *dynamo.Ledger, n int) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); l.Waiting() < n; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d of %d writes wait", l.Waiting(), n)
+		}
+	}
+}
+
+func TestWritesThatComeMeanwhileShareATransaction(t *testing.T) {
+	is := is.New(t)
+	tbl, gate := gated(t)
+	l, _ := tbl.ledger("inst")
+	g := acquire(t, l, ledger.Arm)
+	tbl.http.take()
+	var wg sync.WaitGroup
+	receive := func(i int) {
+		wg.Go(func() {
+			_, err := l.Receive(t.Context(), g.Epoch, ledger.Entry{Key: fmt.Sprint(i), Seq: int64(i), Body: []byte(`{}`)})
+			if err != nil {
+				t.Errorf("receive: %v", err)
+			}
+		})
+	}
+	receive(0)
+	<-gate.enter // it is on its way alone
+	const others = 64
+	for i := range others {
+		receive(i + 1)
+	}
+	untilWaiting(t, l, others)
+	close(gate.pass)
+	wg.Wait()
+	is.Equal(gate.most, 1) // never two under way: they could cancel each other
+	is.Equal(tbl.http.take(), []string{"TransactWriteItems", "TransactWriteItems"})
+}
+
+func TestACallerThatGivesUpHoldsUpNobody(t *testing.T) {
+	is := is.New(t)
+	tbl, gate := gated(t)
+	l, _ := tbl.ledger("inst")
+	g := acquire(t, l, ledger.Arm)
+	ctx, cancel := context.WithCancel(t.Context())
+	var gaveUp, other, waited error
+	var wg sync.WaitGroup
+	receive := func(ctx context.Context, key string, err *error) {
+		wg.Go(func() { _, *err = l.Receive(ctx, g.Epoch, ledger.Entry{Key: key, Body: []byte(`{}`)}) })
+	}
+	receive(ctx, "a", &gaveUp)
+	<-gate.enter // its transaction is on its way
+	receive(t.Context(), "b", &other)
+	receive(ctx, "c", &waited)
+	untilWaiting(t, l, 2)
+	cancel()
+	close(gate.pass)
+	wg.Wait()
+	is.True(errors.Is(gaveUp, context.Canceled))
+	is.True(errors.Is(waited, context.Canceled))
+	is.NoErr(other)
+	is.True(tbl.item(t, "inst", "d#b") != nil)
+}
+
+// crossed is a client whose first writes meet another transaction.
+type crossed struct {
+	dynamo.Client
+	times int
+}
+
+func (c *crossed) UpdateItem(ctx context.Context, in *dynamodb.UpdateItemInput, o ...option) (*dynamodb.UpdateItemOutput, error) {
+	if c.times--; c.times >= 0 {
+		return nil, &types.TransactionConflictException{}
+	}
+	return c.Client.UpdateItem(ctx, in, o...)
+}
+
+func (c *crossed) TransactWriteItems(
+	ctx context.Context, in *dynamodb.TransactWriteItemsInput, o ...option,
+) (*dynamodb.TransactWriteItemsOutput, error) {
+	if c.times--; c.times < 0 {
+		return c.Client.TransactWriteItems(ctx, in, o...)
+	}
+	reasons := make([]types.CancellationReason, len(in.TransactItems))
+	for i := range reasons {
+		reasons[i].Code = aws.String("None")
+	}
+	reasons[0].Code = aws.String("TransactionConflict")
+	return nil, &types.TransactionCanceledException{CancellationReasons: reasons}
+}
+
+func TestTransactionsThatMeetAreTriedAgain(t *testing.T) {
+	is := is.New(t)
+	tbl := newTable(t, nil)
+	client := &crossed{Client: tbl.client, times: 3}
+	l := dynamo.New(client, tbl.name, "inst")
+	g := acquire(t, l, ledger.Arm)
+	client.times = 3
+	_, err := l.Receive(t.Context(), g.Epoch, ledger.Entry{Key: "a", Body: []byte(`{}`)})
+	is.NoErr(err)
+	client.times = 3
+	is.NoErr(l.Heartbeat(t.Context(), g.Epoch))
+	client.times = 1000
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	is.True(errors.Is(l.Finish(ctx, g.Epoch, "a"), context.DeadlineExceeded))
+	is.True(errors.Is(l.Heartbeat(ctx, g.Epoch), context.DeadlineExceeded))
+}
+
+func TestADatabaseThatIsDownIsAnErrorAndNothingElse(t *testing.T) {
+	is := is.New(t)
+	tbl := newTable(t, func(http.RoundTripper) http.RoundTripper { return down{} })
+	l, _ := tbl.ledger("inst")
+	_, err := l.Acquire(t.Context(), ask(ledger.Wake))
+	for _, known := range []error{ledger.ErrTaken, ledger.ErrDisabled, ledger.ErrNotDue, ledger.ErrLost} {
+		is.True(err != nil && !errors.Is(err, known))
+	}
+	_, err = l.Receive(t.Context(), 1, ledger.Entry{Key: "a"})
+	is.True(err != nil && !errors.Is(err, ledger.ErrLost))
+}
+
+type down struct{}
+
+func (down) RoundTrip(*http.Request) (*http.Response, error) {
+	return nil, errors.New("no route to host")
+}

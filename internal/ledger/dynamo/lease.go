@@ -1,0 +1,234 @@
+package dynamo
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/dormouse-relay/dormouse/internal/ledger"
+)
+
+// The state item: epoch; owner while the lease is held, until when it is free (the margin included), life (the same as
+// a duration); asked; full (when the budget of empty looks is full again); at and every, the plan; off and offby, the
+// opt-out; shaken; declared; fresh. Times and durations are milliseconds.
+const state = "state"
+
+const held = "#epoch = :epoch AND attribute_exists(#owner)"
+
+// margin is what two clocks may differ by.
+func margin(life time.Duration) time.Duration { return min(10*time.Second, life/3) }
+
+// Acquire is one write for whoever gets the lease, and for whoever is refused without leaving a mark. A refusal tells
+// why from the item that it met.
+func (l *Ledger) Acquire(ctx context.Context, ask ledger.Ask) (ledger.Grant, error) {
+	owner := ask.Owner + "/" + rand.Text() // two asks are never taken for one
+	var seen item
+	for range patience {
+		now := l.now()
+		found, ok, err := l.apply(ctx, l.acquisition(ask, owner, now, seen.time("full")))
+		if err != nil {
+			return ledger.Grant{}, err
+		}
+		if ok || found.text("owner") == owner {
+			return ledger.Grant{Epoch: found.number("epoch"), Standing: standing(found), Plan: plan(found)}, nil
+		}
+		seen = found
+		why := refusal(found, ask.Reason, now)
+		switch {
+		case why == nil: // the budget was not as thought
+			continue
+		case errors.Is(why, ledger.ErrDisabled) || ask.Reason == ledger.Schedule:
+			return ledger.Grant{}, why
+		}
+		marked, err := l.ask(ctx, found, now)
+		if err != nil {
+			return ledger.Grant{}, err
+		}
+		if marked {
+			return ledger.Grant{}, why
+		}
+		// The holder is gone, or there is a new one: try again.
+	}
+	return ledger.Grant{}, errors.New("ledger: taking the lease: it kept changing hands")
+}
+
+// acquisition takes the lease if it is free and there is a reason to look. full is the end of the budget's refill as far
+// as it is known.
+func (l *Ledger) acquisition(ask ledger.Ask, owner string, now, full time.Time) change {
+	life := ask.Life + margin(ask.Life)
+	c := change{
+		sk:     state,
+		update: "SET #epoch = if_not_exists(#epoch, :zero) + :one, #owner = :owner, #until = :until, #life = :life",
+		when:   "attribute_not_exists(#off) AND (attribute_not_exists(#owner) OR #until <= :now)",
+		values: item{
+			":zero": number(0), ":one": number(1), ":now": moment(now),
+			":owner": text(owner), ":until": moment(now.Add(life)), ":life": number(life.Milliseconds()),
+		},
+	}
+	switch ask.Reason {
+	case ledger.Wake: // expressions know no maximum, hence two forms; the first is the usual one
+		next, _ := ledger.Rested(full, now)
+		c.update += ", #full = :next"
+		c.values[":next"] = moment(next)
+		if full.Before(now) {
+			c.when += " AND (attribute_not_exists(#full) OR #full < :now)"
+		} else {
+			c.when += " AND #full = :full"
+			c.values[":full"] = moment(full)
+		}
+	case ledger.Schedule: // a dead holder's lease is a reason to look, too
+		c.when += " AND (attribute_exists(#owner) OR attribute_exists(#asked) OR attribute_not_exists(#at) OR #at <= :early)"
+		c.values[":early"] = moment(now.Add(ledger.SweepEarly))
+	}
+	return c
+}
+
+// refusal says why an acquisition met with found was refused; nil if it need not be.
+func refusal(found item, reason ledger.Reason, now time.Time) error {
+	switch {
+	case found.has("off"):
+		return ledger.ErrDisabled
+	case found.has("owner") && found.time("until").After(now):
+		return ledger.ErrTaken
+	case reason == ledger.Schedule:
+		return ledger.ErrNotDue
+	}
+	if _, ok := ledger.Rested(found.time("full"), now); !ok && reason == ledger.Wake {
+		return ledger.ErrNotDue
+	}
+	return nil
+}
+
+// ask leaves a mark while the lease is with whom it was found with.
+func (l *Ledger) ask(ctx context.Context, found item, now time.Time) (marked bool, err error) {
+	c := change{
+		sk:     state,
+		update: "SET #asked = :now",
+		when:   "#epoch = :epoch AND attribute_not_exists(#owner)",
+		values: item{":now": moment(now), ":epoch": number(found.number("epoch"))},
+	}
+	if found.has("owner") {
+		c.when = "#epoch = :epoch AND #owner = :owner"
+		c.values[":owner"] = found["owner"]
+	}
+	_, marked, err = l.apply(ctx, c)
+	return marked, err
+}
+
+// holding makes a write that only the holder may make. Written twice, it is the same.
+func (l *Ledger) holding(ctx context.Context, epoch int64, update string, values item) error {
+	if values == nil {
+		values = item{}
+	}
+	values[":epoch"] = number(epoch)
+	_, ok, err := l.apply(ctx, change{sk: state, update: update, when: held, values: values})
+	if err == nil && !ok {
+		return ledger.ErrLost
+	}
+	return err
+}
+
+func (l *Ledger) Heartbeat(ctx context.Context, epoch int64) error {
+	return l.holding(ctx, epoch, "SET #until = #life + :now", item{":now": moment(l.now())})
+}
+
+func (l *Ledger) Clear(ctx context.Context, epoch int64) error {
+	return l.holding(ctx, epoch, "REMOVE #asked", nil)
+}
+
+func (l *Ledger) Release(ctx context.Context, epoch int64, plan ledger.Plan, received bool) error {
+	_, err := l.giveBack(ctx, epoch, plan, received, " AND attribute_not_exists(#asked)")
+	return err
+}
+
+func (l *Ledger) HandOff(ctx context.Context, epoch int64, plan ledger.Plan, received bool) (asked bool, err error) {
+	return l.giveBack(ctx, epoch, plan, received, "")
+}
+
+func (l *Ledger) giveBack(ctx context.Context, epoch int64, plan ledger.Plan, received bool, and string) (asked bool, err error) {
+	freed := l.mark()
+	c := change{
+		sk:     state,
+		update: "SET #at = :at, #every = :every, #freed = :freed REMOVE #owner, #until",
+		when:   held + and,
+		values: item{
+			":epoch": number(epoch), ":freed": text(freed),
+			":at": moment(plan.At), ":every": number(plan.Every.Milliseconds()),
+		},
+	}
+	if received {
+		c.update += ", #full"
+	}
+	found, ok, err := l.apply(ctx, c)
+	switch {
+	case err != nil:
+		return false, err
+	case ok, found.text("freed") == freed:
+		return found.has("asked"), nil
+	case found.number("epoch") != epoch || !found.has("owner"):
+		return false, ledger.ErrLost
+	}
+	return true, ledger.ErrAsked
+}
+
+func (l *Ledger) Standing(ctx context.Context) (ledger.Standing, error) {
+	found, err := l.get(ctx, state)
+	return standing(found), err
+}
+
+func (l *Ledger) SetHandshaken(ctx context.Context, epoch int64, gatewayID string) error {
+	return l.holding(ctx, epoch, "SET #shaken = :id", item{":id": text(gatewayID)})
+}
+
+func (l *Ledger) SetDeclared(ctx context.Context, epoch int64, fingerprint string) error {
+	return l.holding(ctx, epoch, "SET #declared = :fingerprint", item{":fingerprint": text(fingerprint)})
+}
+
+func (l *Ledger) Disable(ctx context.Context, epoch int64, by string) error {
+	return l.holding(ctx, epoch, "SET #off = :now, #offby = :by", item{":now": moment(l.now()), ":by": text(shorten(by))})
+}
+
+func (l *Ledger) Enable(ctx context.Context) error {
+	_, _, err := l.apply(ctx, change{sk: state, update: "REMOVE #off, #offby", when: "attribute_exists(#off)"})
+	return err
+}
+
+func (l *Ledger) TakeFreshID(ctx context.Context, epoch int64) (bool, error) {
+	found, err := l.get(ctx, state)
+	if err != nil {
+		return false, err
+	}
+	if found.number("epoch") != epoch || !found.has("owner") {
+		return false, ledger.ErrLost
+	}
+	next, ok := ledger.FreshIDs(standing(found).FreshIDs, l.now())
+	if !ok {
+		return false, nil
+	}
+	fresh := &types.AttributeValueMemberL{}
+	for _, at := range next {
+		fresh.Value = append(fresh.Value, moment(at))
+	}
+	return true, l.holding(ctx, epoch, "SET #fresh = :fresh", item{":fresh": fresh})
+}
+
+func standing(found item) ledger.Standing {
+	s := ledger.Standing{
+		Disabled:   found.has("off"),
+		DisabledAt: found.time("off"),
+		DisabledBy: found.text("offby"),
+		Handshaken: found.text("shaken"),
+		Declared:   found.text("declared"),
+	}
+	for _, at := range found.list("fresh") {
+		s.FreshIDs = append(s.FreshIDs, item{"at": at}.time("at"))
+	}
+	return s
+}
+
+func plan(found item) ledger.Plan {
+	return ledger.Plan{At: found.time("at"), Every: time.Duration(found.number("every")) * time.Millisecond}
+}

@@ -3,7 +3,8 @@
 //
 // A TokenSource says who we are; Client.Provision exchanges that at the connector's /relay/provision for the secret
 // that upgrade tokens are minted with (section 14). Provisioning again may rotate the secret, so one process at a time
-// does it for a gateway, and keeps what it got.
+// does it for a gateway, and keeps what it got. Client.Enroll gets credentials that are to be stored instead, and
+// Client.Declare tells the connector which messages to pass on.
 //
 // Everything here may be used from several goroutines, and nothing runs on after a call has returned. No error text and
 // no log line holds a token or a secret, whatever the other side answers.
@@ -72,9 +73,10 @@ func advice(status int) string {
 
 // Credentials are what the gateway dials with.
 type Credentials struct {
-	GatewayID string       // the connector's if it named one, else the one that was sent
-	Secret    relay.Secret // mints upgrade tokens (section 2)
-	Tenant    string       // may be empty
+	GatewayID   string       // the connector's if it named one, else the one that was sent
+	Secret      relay.Secret // mints upgrade tokens (section 2)
+	DeliveryKey relay.Secret // kept beside the secret, and not used; may be empty
+	Tenant      string       // may be empty
 }
 
 // Request says which gateway is to be provisioned. GatewayID and Identities are required; the rest is sent as it is,
@@ -200,37 +202,15 @@ func newBody(req Request, identity relay.Identity) body {
 }
 
 func (c *Client) post(ctx context.Context, client *http.Client, token relay.Secret, b body) (Credentials, error) {
-	payload, err := json.Marshal(b)
+	wakePath := capability(b.WakeURL)
+	status, raw, err := c.send(ctx, client, c.cfg.URL.Provision(), token, b, wakePath)
 	if err != nil {
-		return Credentials{}, fmt.Errorf("provision: encode the request: %w", err)
+		return Credentials{}, err
 	}
-	limited, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(limited, http.MethodPost, c.cfg.URL.Provision(), bytes.NewReader(payload))
-	if err != nil {
-		return Credentials{}, errors.New("provision: the connector's URL cannot be used: " +
-			"want http(s)://host or ws(s)://host")
-	}
-	req.Header.Set("Authorization", "Bearer "+token.Reveal())
-	req.Header.Set("Content-Type", "application/json")
-
-	resp, err := client.Do(req)
-	if err != nil {
-		return Credentials{}, c.netFault(ctx, req.URL, err, token)
-	}
-	defer resp.Body.Close()
-	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
-	if err != nil {
-		return Credentials{}, c.netFault(ctx, req.URL, err, token)
-	}
-	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return Credentials{}, &StatusError{resp.StatusCode, sanitize(errorField(raw), token, capability(b.WakeURL))}
+	if status < 200 || status > 299 {
+		return Credentials{}, &StatusError{status, sanitize(errorField(raw), token, wakePath)}
 	}
 	return decodeAnswer(raw)
-}
-
-func (c *Client) netFault(ctx context.Context, to *url.URL, err error, token relay.Secret) error {
-	return netFault(ctx, "provision: "+origin(to), c.cfg.Timeout, err, token)
 }
 
 // capability is the part of a wake URL that nobody else may know: all behind its host. A connector may quote it.
@@ -240,6 +220,42 @@ func capability(wakeURL string) relay.Secret {
 		return relay.NewSecret(wakeURL)
 	}
 	return relay.NewSecret(strings.TrimPrefix(u.RequestURI(), "/"))
+}
+
+// send posts body as JSON with a bearer and returns the answer, whatever its status. No error shows the bearer or one of
+// the other secrets that are in body.
+func (c *Client) send(ctx context.Context, client *http.Client, to string, bearer relay.Secret, body any, secrets ...relay.Secret) (
+	status int, raw []byte, err error,
+) {
+	payload, err := json.Marshal(body)
+	if err != nil {
+		return 0, nil, fmt.Errorf("provision: encode the request: %w", err)
+	}
+	limited, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(limited, http.MethodPost, to, bytes.NewReader(payload))
+	if err != nil {
+		return 0, nil, errors.New("provision: the connector's URL cannot be used: " +
+			"want http(s)://host or ws(s)://host")
+	}
+	req.Header.Set("Authorization", "Bearer "+bearer.Reveal())
+	req.Header.Set("Content-Type", "application/json")
+
+	secrets = append(secrets, bearer)
+	resp, err := client.Do(req)
+	if err != nil {
+		return 0, nil, c.netFault(ctx, req.URL, err, secrets...)
+	}
+	defer resp.Body.Close()
+	raw, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	if err != nil {
+		return 0, nil, c.netFault(ctx, req.URL, err, secrets...)
+	}
+	return resp.StatusCode, raw, nil
+}
+
+func (c *Client) netFault(ctx context.Context, to *url.URL, err error, secrets ...relay.Secret) error {
+	return netFault(ctx, "provision: "+origin(to), c.cfg.Timeout, err, secrets...)
 }
 
 // decodeAnswer reads a 2xx answer. Whether a secret was issued is told by its presence, whether it was withheld on
@@ -256,7 +272,12 @@ func decodeAnswer(raw []byte) (Credentials, error) {
 	}
 	secret := relay.NewSecret(text(fields["secret"]))
 	if secret.Usable() {
-		return Credentials{GatewayID: text(fields["gatewayId"]), Secret: secret, Tenant: text(fields["tenant"])}, nil
+		return Credentials{
+			GatewayID:   text(fields["gatewayId"]),
+			Secret:      secret,
+			DeliveryKey: relay.NewSecret(text(fields["deliveryKey"])),
+			Tenant:      text(fields["tenant"]),
+		}, nil
 	}
 	if issued, ok := fields["secretIssued"]; ok && string(issued) != "null" {
 		return Credentials{}, ErrWithheld

@@ -38,11 +38,15 @@ func (s static) Token(context.Context) (relay.Secret, error) {
 // copied or changed once used.
 type ClientCredentials struct {
 	TokenURL     string       // https, or http for loopback
-	ClientID     string       // required, like ClientSecret
+	ClientID     string       // required, like ClientSecret or ReadSecret
 	ClientSecret relay.Secret // sent as it is
 	Scope        string       // empty leaves it out
 	NetDial      relay.DialFunc
 	Timeout      time.Duration // of a request, answer included; default 15 s
+
+	// ReadSecret, if set, is asked for the client secret before each request, in place of ClientSecret: a rotation needs
+	// no restart.
+	ReadSecret func(context.Context) (relay.Secret, error)
 
 	mu   sync.Mutex
 	kept *oauth2.Token
@@ -60,24 +64,36 @@ func (c *ClientCredentials) Token(ctx context.Context) (relay.Secret, error) {
 	if c.kept.Valid() && !c.kept.Expiry.IsZero() {
 		return relay.NewSecret(c.kept.AccessToken), nil
 	}
-	token, err := c.ask(ctx, endpoint)
+	secret := c.ClientSecret
+	if c.ReadSecret != nil {
+		if secret, err = c.ReadSecret(ctx); err != nil {
+			return relay.Secret{}, err
+		}
+	}
+	token, err := c.ask(ctx, endpoint, secret)
 	if err != nil {
 		return relay.Secret{}, err
 	}
+	token.Expiry = token.Expiry.Round(0) // by the wall clock: the monotonic one stands still while a function is frozen
 	c.kept = token
 	return relay.NewSecret(token.AccessToken), nil
 }
 
 func (c *ClientCredentials) check() (*url.URL, error) {
+	hasSecret := c.ClientSecret.Usable() || c.ReadSecret != nil
 	switch {
-	case c.ClientID == "" && c.ClientSecret.Usable():
+	case c.ClientID == "" && hasSecret:
 		return nil, errors.New("provision: a client secret without a client id: set both")
-	case c.ClientID != "" && !c.ClientSecret.Usable():
+	case c.ClientID != "" && !hasSecret:
 		return nil, errors.New("provision: a client id without a client secret: set both")
 	case c.ClientID == "":
 		return nil, errors.New("provision: no client id and no client secret: set both")
 	}
-	endpoint, err := url.Parse(c.TokenURL)
+	return checkTokenURL(c.TokenURL)
+}
+
+func checkTokenURL(raw string) (*url.URL, error) {
+	endpoint, err := url.Parse(raw)
 	if err != nil || endpoint.Hostname() == "" || endpoint.User != nil {
 		return nil, errors.New("provision: the token URL cannot be used: want https://host/path without user or password")
 	}
@@ -92,7 +108,7 @@ func loopback(host string) bool {
 	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
 }
 
-func (c *ClientCredentials) ask(ctx context.Context, endpoint *url.URL) (*oauth2.Token, error) {
+func (c *ClientCredentials) ask(ctx context.Context, endpoint *url.URL, secret relay.Secret) (*oauth2.Token, error) {
 	limit := c.Timeout
 	if limit == 0 {
 		limit = defaultTimeout
@@ -104,7 +120,7 @@ func (c *ClientCredentials) ask(ctx context.Context, endpoint *url.URL) (*oauth2
 
 	grant := clientcredentials.Config{
 		ClientID:     c.ClientID,
-		ClientSecret: c.ClientSecret.Reveal(),
+		ClientSecret: secret.Reveal(),
 		TokenURL:     endpoint.String(),
 		AuthStyle:    oauth2.AuthStyleInParams,
 	}
@@ -120,14 +136,14 @@ func (c *ClientCredentials) ask(ctx context.Context, endpoint *url.URL) (*oauth2
 		// Not wrapped: it holds the whole answer.
 		text := fmt.Sprintf("%s: HTTP %d: no token given: check the client id, secret and scope",
 			act, refused.Response.StatusCode)
-		if words := sanitize(refused.ErrorCode+" "+refused.ErrorDescription, c.ClientSecret); words != "" {
+		if words := sanitize(refused.ErrorCode+" "+refused.ErrorDescription, secret); words != "" {
 			text += fmt.Sprintf(" (it says: %s)", words)
 		}
 		return nil, errors.New(text)
 	case err != nil && limited.Err() != nil: // of an error while the answer is read, oauth2 keeps only the text
-		return nil, netFault(ctx, act, limit, limited.Err(), c.ClientSecret)
+		return nil, netFault(ctx, act, limit, limited.Err(), secret)
 	case isNetwork:
-		return nil, netFault(ctx, act, limit, err, c.ClientSecret)
+		return nil, netFault(ctx, act, limit, err, secret)
 	case err != nil || strings.TrimSpace(token.AccessToken) == "":
 		// Not wrapped: it may quote the answer.
 		return nil, errors.New(act + ": the answer is cut off or holds no token: " +

@@ -1,0 +1,54 @@
+package devissuer_test
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/matryer/is"
+
+	"github.com/dormouse-relay/dormouse/internal/devissuer"
+)
+
+func start(t *testing.T) *devissuer.Issuer {
+	t.Helper()
+	var issuer *devissuer.Issuer
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { issuer.ServeHTTP(w, r) }))
+	t.Cleanup(srv.Close)
+	issuer, err := devissuer.New(srv.URL)
+	is.New(t).NoErr(err)
+	return issuer
+}
+
+// client is the SDK's own: the answers are as AWS's.
+func client(url string) *sts.Client {
+	return sts.New(sts.Options{
+		Region: "eu-central-1", BaseEndpoint: &url, Retryer: aws.NopRetryer{},
+		Credentials: credentials.NewStaticCredentialsProvider("AKID", "sk", ""),
+	})
+}
+
+func TestItStandsInForSTS(t *testing.T) {
+	is := is.New(t)
+	issuer := start(t)
+	ask := func(algorithm string) (*sts.GetWebIdentityTokenOutput, error) {
+		return client(issuer.URL).GetWebIdentityToken(context.Background(), &sts.GetWebIdentityTokenInput{
+			Audience: []string{"aud"}, SigningAlgorithm: &algorithm,
+		})
+	}
+	out, err := ask("ES384")
+	is.NoErr(err)
+	is.Equal(strings.Count(*out.WebIdentityToken, "."), 2)
+	is.True(time.Until(*out.Expiration) > 4*time.Minute)
+	_, err = ask("HS256")
+	is.True(strings.Contains(err.Error(), "ValidationError"))
+	issuer.Disabled = true
+	_, err = ask("RS256")
+	is.True(strings.Contains(err.Error(), "OutboundWebIdentityFederationDisabledException"))
+}

@@ -1,0 +1,102 @@
+// Package identity turns settings into what a gateway shows who it is with: a source of identity tokens, to provision or
+// enroll with, or pinned credentials. Nothing here touches the network before it is asked.
+package identity
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/dormouse-relay/dormouse/internal/config"
+	"github.com/dormouse-relay/dormouse/pkg/provision"
+	"github.com/dormouse-relay/dormouse/pkg/relay"
+)
+
+// Secrets reads the secret of an ARN.
+type Secrets interface {
+	Get(ctx context.Context, arn string) (relay.Secret, error)
+}
+
+// Clients are what settings may need of AWS; what they do not name may be nil.
+type Clients struct {
+	STS     provision.STS
+	Secrets Secrets
+}
+
+// Source returns where the identity token comes from, or nil for pinned credentials and for none at all.
+func Source(s config.DrainSettings, c Clients) provision.TokenSource {
+	switch s.Identity {
+	case config.IdentityAWS:
+		return provision.NewWebIdentity(c.STS, s.IdentityAudience)
+	case config.IdentitySecret:
+		return provision.Stored(func(ctx context.Context) (relay.Secret, error) { return c.Secrets.Get(ctx, s.IdentityTokenARN) })
+	case config.IdentityEnv:
+		return provision.StaticToken(s.IdentityToken)
+	case config.IdentityOIDC:
+		if s.IDPClientID == "" {
+			return &provision.Ambient{TokenURL: s.IDPTokenURL}
+		}
+		source := &provision.ClientCredentials{
+			TokenURL: s.IDPTokenURL, ClientID: s.IDPClientID, ClientSecret: s.IDPClientSecret, Scope: s.IDPScope,
+		}
+		if s.IDPClientSecretARN != "" {
+			source.ReadSecret = func(ctx context.Context) (relay.Secret, error) { return c.Secrets.Get(ctx, s.IDPClientSecretARN) }
+		}
+		return source
+	}
+	return nil
+}
+
+// Pinned returns what reads the pinned credentials, anew at each call, or nil if none are.
+func Pinned(s config.DrainSettings, c Clients) func(context.Context) (provision.Credentials, error) {
+	if s.Identity != config.IdentityPinned {
+		return nil
+	}
+	return func(ctx context.Context) (provision.Credentials, error) {
+		if s.CredentialsARN == "" {
+			return provision.Credentials{GatewayID: s.GatewayID, Secret: s.Secret}, nil
+		}
+		stored, err := c.Secrets.Get(ctx, s.CredentialsARN)
+		if err != nil {
+			return provision.Credentials{}, err
+		}
+		return Decode(stored)
+	}
+}
+
+// document is how credentials lie in a store.
+type document struct {
+	GatewayID   string `json:"gatewayId"`
+	Secret      string `json:"secret"`
+	DeliveryKey string `json:"deliveryKey,omitempty"`
+}
+
+// Encode makes the document that Decode reads, a secret as a whole.
+func Encode(c provision.Credentials) relay.Secret {
+	raw, err := json.Marshal(document{c.GatewayID, c.Secret.Reveal(), c.DeliveryKey.Reveal()})
+	if err != nil {
+		panic("identity: strings always marshal: " + err.Error())
+	}
+	return relay.NewSecret(string(raw))
+}
+
+// Decode reads {"gatewayId","secret","deliveryKey"}. Its error wraps provision.ErrUnusable and quotes nothing.
+func Decode(stored relay.Secret) (provision.Credentials, error) {
+	var d document
+	fault := ""
+	switch err := json.Unmarshal([]byte(stored.Reveal()), &d); {
+	case err != nil:
+		fault = "they are not a JSON object of strings"
+	case strings.TrimSpace(d.GatewayID) == "":
+		fault = "they have no gatewayId"
+	case strings.TrimSpace(d.Secret) == "":
+		fault = "they have no secret"
+	default:
+		return provision.Credentials{
+			GatewayID: d.GatewayID, Secret: relay.NewSecret(d.Secret), DeliveryKey: relay.NewSecret(d.DeliveryKey),
+		}, nil
+	}
+	return provision.Credentials{}, fmt.Errorf("%w: the pinned credentials: %s: "+
+		`want {"gatewayId":"...","secret":"...","deliveryKey":"..."}, as dormouse enroll writes them`, provision.ErrUnusable, fault)
+}

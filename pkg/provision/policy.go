@@ -1,0 +1,39 @@
+package provision
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+
+	"github.com/dormouse-relay/dormouse/pkg/relay"
+)
+
+// Declare sends one policy for each platform, side by side, with an upgrade token as its bearer (section 14). Only
+// status 200 counts. The error joins what failed.
+func (c *Client) Declare(ctx context.Context, upgradeToken relay.Secret, policies []relay.Policy) error {
+	client := newHTTPClient(c.cfg.NetDial)
+	defer client.CloseIdleConnections()
+	faults := make([]error, len(policies))
+	var wg sync.WaitGroup
+	for i, policy := range policies {
+		wg.Go(func() {
+			if policy.FreeResponseScopes == nil {
+				policy.FreeResponseScopes = []string{}
+			}
+			status, raw, err := c.send(ctx, client, c.cfg.URL.Policy(), upgradeToken, policy)
+			switch {
+			case err != nil:
+				faults[i] = fmt.Errorf("policy of %s: %w", policy.Platform, err)
+			case status != http.StatusOK:
+				faults[i] = fmt.Errorf("provision: policy of %s: the connector answered HTTP %d", policy.Platform, status)
+				if words := sanitize(errorField(raw), upgradeToken); words != "" {
+					faults[i] = fmt.Errorf("%w (it says: %s)", faults[i], words)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(faults...)
+}

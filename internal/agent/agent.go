@@ -4,11 +4,9 @@ package agent
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
+	"iter"
 	"strings"
 	"time"
 
@@ -17,13 +15,30 @@ import (
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
-// Turn is one message for the agent, as JSON.
+// Turn is one message for the agent, as JSON. docs/agent has its schema.
 type Turn struct {
 	Version    int              `json:"version"` // 1
+	Kind       string           `json:"kind"`    // KindMessage or KindPassthrough
 	SessionKey string           `json:"session_key"`
-	Event      *relay.Event     `json:"event"`      // contract section 6, defaults filled in
-	Descriptor relay.Descriptor `json:"descriptor"` // of the chat's platform
+	Event      *relay.Event     `json:"event"`             // contract section 6, defaults filled in
+	Context    string           `json:"context,omitempty"` // the event's context as lines to read, for reference only
+	Prompt     *Prompt          `json:"prompt,omitempty"`  // the question that this answers
+	Forward    *relay.Forward   `json:"forward,omitempty"` // of KindPassthrough: the request itself, unverified
+	Descriptor relay.Descriptor `json:"descriptor"`        // of the chat's platform
 	Delivery   Delivery         `json:"delivery"`
+}
+
+// Kinds of turns.
+const (
+	KindMessage     = "message"
+	KindPassthrough = "passthrough" // a platform's raw request: its event says no more than the platform
+)
+
+// Prompt is a question that was asked by an earlier answer, with the option that was chosen.
+type Prompt struct {
+	PromptID string `json:"prompt_id"`
+	OptionID string `json:"option_id"`
+	Ref      string `json:"ref,omitempty"` // as the agent gave it
 }
 
 // Delivery says how the message got here.
@@ -32,31 +47,70 @@ type Delivery struct {
 	Attempt    int       `json:"attempt"` // from 1
 	Buffered   bool      `json:"buffered"`
 	ReceivedAt time.Time `json:"received_at"`
+	Sent       []Sent    `json:"sent,omitempty"` // what earlier attempts, cut short in their stream, have put into the chat
+}
+
+// Sent is an action that an earlier attempt has sent, or may have sent.
+type Sent struct {
+	Op        string `json:"op"`
+	MessageID string `json:"message_id,omitempty"` // empty if no answer told it
 }
 
 // Answer is what the agent wants done, in order; none means nothing.
 type Answer struct {
 	Actions []relay.Action
+
+	// Stream, if it is not nil, brings further actions while the agent is still making them. It is ranged over once at
+	// most, before the turn's context ends. An error is its last; it is one of Answer's.
+	Stream iter.Seq2[relay.Action, error]
 }
 
-// Agent answers turns. An error is a failed attempt, unless it wraps ErrUnavailable.
+// Agent answers turns. An error is a failed attempt, unless it wraps ErrUnavailable or ErrRefused.
 type Agent interface {
 	Answer(ctx context.Context, turn Turn) (Answer, error)
 }
 
-// ErrUnavailable means that the agent was not reached: no attempt, the message waits.
-var ErrUnavailable = errors.New("agent cannot be reached")
+var (
+	// ErrUnavailable means that the agent was not reached or has no room: no attempt, the message waits.
+	ErrUnavailable = errors.New("agent cannot be reached")
+	// ErrRefused means that the agent will never take this turn: the message is dead.
+	ErrRefused = errors.New("agent refuses this turn for good")
+)
 
-// New returns the agent that spec names: "echo", or an http or https URL. done stops its idle connections.
-func New(spec string) (a Agent, done func(), err error) {
-	switch {
-	case spec == "echo":
-		return Echo{}, func() {}, nil
-	case strings.HasPrefix(spec, "https://"), strings.HasPrefix(spec, "http://"):
-		h := NewHTTP(spec)
+// Options are what some agents need besides their name.
+type Options struct {
+	Secret relay.Secret // signs turns that are posted to a URL; blank leaves them unsigned
+	Lambda Invoker      // invokes a lambda: agent
+
+	// ReadSecret, if set, is asked for the signing secret when the first turn is posted, in place of Secret.
+	ReadSecret func(context.Context) (relay.Secret, error)
+}
+
+// New returns the agent that spec names: "echo", "lambda:" and a function's name or ARN, or an http or https URL. done
+// stops its idle connections.
+func New(spec string, opt Options) (a Agent, done func(), err error) {
+	none := func() {}
+	if spec == "echo" {
+		return Echo{}, none, nil
+	}
+	if function, ok := strings.CutPrefix(spec, "lambda:"); ok {
+		if function == "" || opt.Lambda == nil {
+			return nil, nil, errors.New("agent: lambda: wants a function's name or ARN behind it, and a client to invoke it with")
+		}
+		return NewLambda(function, opt.Lambda), none, nil
+	}
+	if strings.HasPrefix(spec, "https://") || strings.HasPrefix(spec, "http://") {
+		if opt.ReadSecret != nil {
+			h := &late{url: spec, read: opt.ReadSecret}
+			return h, h.done, nil
+		}
+		h, err := NewHTTP(spec, opt.Secret)
+		if err != nil {
+			return nil, nil, err
+		}
 		return h, h.client.CloseIdleConnections, nil
 	}
-	return nil, nil, fmt.Errorf("agent %q: want echo or an http(s) URL", spec)
+	return nil, nil, fmt.Errorf("agent %q: want echo, lambda: and a function, or an http(s) URL", spec)
 }
 
 // Echo answers one send with the event's text, and nothing to an event without text.
@@ -67,62 +121,12 @@ func (Echo) Answer(_ context.Context, t Turn) (Answer, error) {
 	if t.Event.Text == "" {
 		return Answer{}, nil
 	}
-	return Answer{Actions: []relay.Action{{"op": "send", "content": t.Event.Text}}}, nil
+	return Answer{Actions: []relay.Action{say(t.Event.Text)}}, nil
 }
 
-// maxAnswer bounds an answer's JSON.
-const maxAnswer = 6 << 20
+func say(text string) relay.Action { return relay.Action{"op": "send", "content": text} }
 
-// HTTP posts each turn to a URL. Any status but 200 and 204, and any body that Decode refuses, is a failed attempt.
-type HTTP struct {
-	url    string
-	client *http.Client
-}
-
-// NewHTTP returns the agent behind url. Connections are kept for the next turn. Redirects are refused: a turn goes to
-// the host that was configured and to no other.
-func NewHTTP(url string) *HTTP {
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.MaxIdleConnsPerHost = 64
-	return &HTTP{url: url, client: &http.Client{
-		Transport:     transport,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
-}
-
-// Answer posts the turn and reads the answer. The errors do not show the URL, which may hold a credential.
-func (h *HTTP) Answer(ctx context.Context, t Turn) (Answer, error) {
-	body, err := json.Marshal(t)
-	if err != nil {
-		return Answer{}, fmt.Errorf("agent: encoding the turn: %w", err)
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, h.url, bytes.NewReader(body))
-	if err != nil {
-		return Answer{}, errors.New("agent: DORMOUSE_AGENT is no usable URL")
-	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Accept", "application/json")
-	req.Header.Set("User-Agent", "dormouse")
-	res, err := h.client.Do(req)
-	if err != nil {
-		return Answer{}, fmt.Errorf("agent: posting the turn: %w", reach(ctx, err))
-	}
-	defer res.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
-	switch {
-	case err != nil:
-		return Answer{}, fmt.Errorf("agent: reading the answer: %w", reach(ctx, err))
-	case res.StatusCode == http.StatusNoContent:
-		return Answer{}, nil
-	case res.StatusCode != http.StatusOK:
-		return Answer{}, fmt.Errorf("agent: answered HTTP %d, want 200 or 204", res.StatusCode)
-	case len(answer) > maxAnswer:
-		return Answer{}, fmt.Errorf("agent: answer is over %d bytes", maxAnswer)
-	}
-	return Decode(answer)
-}
-
-// Decode reads an answer: {"actions":[{"op":...},...]}, {"text":"..."}, or nothing, which is an empty body or {}.
+// Decode reads an answer: {"actions":[{"op":...},...]}, {"text":"..."}, or nothing, which is an empty body, {} or null.
 func Decode(body []byte) (Answer, error) {
 	if len(bytes.TrimSpace(body)) == 0 {
 		return Answer{}, nil
@@ -138,7 +142,7 @@ func Decode(body []byte) (Answer, error) {
 		return Answer{}, errors.New("agent: answer has both actions and text, want one of them")
 	}
 	if in.Text != nil && *in.Text != "" {
-		return Answer{Actions: []relay.Action{{"op": "send", "content": *in.Text}}}, nil
+		return Answer{Actions: []relay.Action{say(*in.Text)}}, nil
 	}
 	for i, a := range in.Actions {
 		if a.Op() == "" {
@@ -146,4 +150,22 @@ func Decode(body []byte) (Answer, error) {
 		}
 	}
 	return Answer{Actions: in.Actions}, nil
+}
+
+// DecodeLine reads one line of a streamed answer: an action, or {"text":"..."}.
+func DecodeLine(line []byte) (relay.Action, error) {
+	var a relay.Action
+	if err := jsonv2.Unmarshal(line, &a); err != nil {
+		return nil, fmt.Errorf(`is not {"op":...} or {"text":"..."}: %w`, shape(err))
+	}
+	text, has := a["text"].(string)
+	switch {
+	case a.Op() != "":
+		return a, nil
+	case has && text != "":
+		return say(text), nil
+	case has:
+		return nil, errors.New("has an empty text")
+	}
+	return nil, errors.New("has neither op nor text")
 }

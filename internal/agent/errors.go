@@ -11,7 +11,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// reach says what kept an HTTP request from its answer, without the URL. What never got a connection is ErrUnavailable.
+// reach says what kept a request from its answer, without its URL. What never got a connection is ErrUnavailable.
 func reach(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

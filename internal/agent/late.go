@@ -1,0 +1,54 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/dormouse-relay/dormouse/pkg/relay"
+)
+
+// late is an HTTP agent whose signing secret lies in a store: it is read when the first turn comes, so that a start needs
+// no network, and kept.
+type late struct {
+	url  string
+	read func(context.Context) (relay.Secret, error)
+
+	mu    sync.Mutex
+	agent *HTTP
+}
+
+// Answer is as HTTP's. A secret that cannot be read is ErrUnavailable: the message waits.
+func (l *late) Answer(ctx context.Context, t Turn) (Answer, error) {
+	h, err := l.get(ctx)
+	if err != nil {
+		return Answer{}, err
+	}
+	return h.Answer(ctx, t)
+}
+
+func (l *late) get(ctx context.Context) (*HTTP, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.agent != nil {
+		return l.agent, nil
+	}
+	secret, err := l.read(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%w: its signing secret: %w", ErrUnavailable, err)
+	}
+	h, err := NewHTTP(l.url, secret)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	l.agent = h
+	return h, nil
+}
+
+func (l *late) done() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.agent != nil {
+		l.agent.client.CloseIdleConnections()
+	}
+}

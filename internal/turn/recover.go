@@ -21,17 +21,19 @@ func (w *Worker) Recover() error {
 	w.room = make(chan struct{}, maxQueued+len(entries))
 	for _, e := range entries {
 		it := &item{
-			key: e.Key, state: e.State, attempts: e.Attempts, actions: e.Actions, done: e.Done, ready: make(chan struct{}),
+			key: e.Key, state: e.State, attempts: e.Attempts, actions: e.Actions, done: e.Done, open: e.Open,
+			ready: make(chan struct{}),
 		}
 		if err := json.Unmarshal(e.Body, &it.body); err != nil || it.Event == nil {
 			w.cfg.Log.Error("an entry of the journal cannot be read: left there", "delivery", e.Key, "error", err)
 			continue
 		}
 		it.session = it.Event.SessionKey()
+		it.recall()
 		w.counts.Recovered++
 		w.open[it.key] = it
 		w.room <- struct{}{}
-		if it.actions == nil && it.state != ledger.New {
+		if !it.whole() && it.state != ledger.New {
 			suspects = append(suspects, it)
 		} else {
 			close(it.ready)

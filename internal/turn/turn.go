@@ -32,9 +32,10 @@ type Link interface {
 	Descriptor(platform string) relay.Descriptor
 }
 
-// Config is what New needs; everything but Stop, Apology and Deadline is required.
+// Config is what New needs; everything but Stop, Apology, Passthrough and Deadline is required.
 type Config struct {
 	Journal      ledger.Journal
+	Prompts      ledger.Prompts
 	Epoch        int64
 	Agent        agent.Agent
 	Link         Link
@@ -46,6 +47,7 @@ type Config struct {
 	Deadline     time.Time     // no turn starts whose AgentTimeout would end after it; zero: none
 	Stop         string        // a command message of this text cancels its session's turn
 	Apology      string        // sent for a dead message
+	Passthrough  bool          // raw requests of platforms other than Discord become turns
 }
 
 const (
@@ -87,9 +89,12 @@ type Worker struct {
 	alone   chan struct{} // closed once the suspects are done
 	closing chan struct{} // closed by StopStarting
 	changed chan struct{}
+	marker  string // of this instance's prompts
 	seq     int64
 
 	mu       sync.Mutex
+	prompts  []string             // the last that were answered
+	edited   map[string]time.Time // when a chat's messages were last edited
 	sessions map[string]*session
 	open     map[string]*item // by key: taken and not ended
 	tickets  []*ticket        // acks not sent yet, by arrival
@@ -113,16 +118,20 @@ type item struct {
 	tries    int // in this run, counting those that are no attempts
 	actions  []json.RawMessage
 	done     []string
-	ready    chan struct{} // closed when the journal has answered
-	skip     bool          // the journal says that it is not ours to run
-	tickets  []*ticket     // guarded by Worker.mu
+	open     bool              // the answer is a stream, and the actions are those so far
+	newest   map[string]string // the newest message that this turn has put into a chat
+	declined map[string]bool   // chats that the connector refuses
+	ready    chan struct{}     // closed when the journal has answered
+	skip     bool              // the journal says that it is not ours to run
+	tickets  []*ticket         // guarded by Worker.mu
 }
 
 // body is what the journal keeps of a delivery.
 type body struct {
-	Event      *relay.Event `json:"event"`
-	BufferID   string       `json:"buffer_id,omitempty"`
-	ReceivedAt time.Time    `json:"received_at"`
+	Event      *relay.Event   `json:"event"`
+	Forward    *relay.Forward `json:"forward,omitempty"` // of a raw passthrough
+	BufferID   string         `json:"buffer_id,omitempty"`
+	ReceivedAt time.Time      `json:"received_at"`
 }
 
 // ticket is an ack to come.
@@ -156,6 +165,8 @@ func New(ctx context.Context, cfg Config) *Worker {
 		alone:    make(chan struct{}),
 		closing:  make(chan struct{}),
 		changed:  make(chan struct{}, 1),
+		marker:   marker(cfg.Instance),
+		edited:   map[string]time.Time{},
 		sessions: map[string]*session{},
 		open:     map[string]*item{},
 	}
@@ -223,6 +234,10 @@ func (w *Worker) item(d relay.Delivery) (it *item, why string) {
 	case relay.KindInbound:
 	case relay.KindPassthrough:
 		event, err := d.Forward.Interaction()
+		if err != nil && w.cfg.Passthrough && !isDiscord(d.Forward) {
+			event, err = raw(d.Forward)
+			it.Forward = d.Forward
+		}
 		if err != nil {
 			why = err.Error()
 		}
@@ -237,6 +252,19 @@ func (w *Worker) item(d relay.Delivery) (it *item, why string) {
 		it.session = it.Event.SessionKey()
 	}
 	return it, why
+}
+
+func isDiscord(f *relay.Forward) bool {
+	return strings.EqualFold(strings.TrimSpace(f.Platform), "discord")
+}
+
+// raw is the event of a request that only the agent can make sense of: its platform and no chat.
+func raw(f *relay.Forward) (*relay.Event, error) {
+	event, err := json.Marshal(map[string]any{"source": map[string]string{"platform": f.Platform, "profile": f.Profile}})
+	if err != nil {
+		return nil, err
+	}
+	return relay.DecodeEvent(event)
 }
 
 // journal writes it down and lets it go on.
@@ -254,6 +282,18 @@ func (w *Worker) journal(it *item, entry ledger.Entry) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
+	case errors.Is(err, ledger.ErrTooLarge):
+		if w.open[it.key] != nil {
+			w.counts.Duplicates++
+			log.Info("seen before, not started again", "state", "unkept")
+			w.joinLocked(it)
+			return
+		}
+		log.Warn("too large for the journal: a buffered message is acked when its turn is done, a crash loses a live one", "error", err)
+		if it.BufferID == "" {
+			w.counts.Unkept++
+		}
+		it.unkept = true
 	case err != nil && it.BufferID == "" && !errors.Is(err, ledger.ErrLost) && entry.State != ledger.Dead:
 		log.Error("a live message is answered without being journalled: a crash now would lose it", "error", err)
 		w.counts.Unkept++
@@ -280,7 +320,9 @@ func (w *Worker) journal(it *item, entry ledger.Entry) {
 		w.joinLocked(it)
 		return
 	}
-	log.Info("journalled", "session", it.session, "buffered", it.BufferID != "")
+	if !it.unkept {
+		log.Info("journalled", "session", it.session, "buffered", it.BufferID != "")
+	}
 	w.open[it.key] = it
 	if w.isStop(it.Event) {
 		w.wg.Go(func() { w.finish(it) })
@@ -298,7 +340,7 @@ func (w *Worker) journal(it *item, entry ledger.Entry) {
 func (w *Worker) joinLocked(it *item) {
 	first, running := w.open[it.key]
 	switch {
-	case w.cfg.Journal.Durable():
+	case w.cfg.Journal.Durable() && !(running && first.unkept):
 		w.endLocked(it, due)
 	case running:
 		first.tickets = append(first.tickets, it.tickets...)
@@ -358,7 +400,7 @@ func (w *Worker) pushLocked(it *item) (first bool) {
 }
 
 func (w *Worker) isStop(e *relay.Event) bool {
-	return w.cfg.Stop != "" && e.MessageType == "command" && strings.TrimSpace(e.Text) == w.cfg.Stop
+	return w.cfg.Stop != "" && e.PromptResponse == nil && e.MessageType == "command" && strings.TrimSpace(e.Text) == w.cfg.Stop
 }
 
 // Interrupt cancels the running turn of a session: its answer is not sent, and the delivery is finished.

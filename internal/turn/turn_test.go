@@ -26,11 +26,12 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // wire is a link that writes down what passes.
 type wire struct {
-	mu   sync.Mutex
-	log  []string // "typing c1", "ack b1", "send c1 text"
-	outs []relay.Outbound
-	do   func(ctx context.Context, out relay.Outbound) (relay.Result, error) // nil succeeds
-	ops  []string
+	mu    sync.Mutex
+	log   []string // "typing c1", "ack b1", "send c1 text"
+	outs  []relay.Outbound
+	posts []relay.Outbound
+	do    func(ctx context.Context, out relay.Outbound) (relay.Result, error) // nil succeeds
+	ops   []string
 }
 
 func (w *wire) note(format string, args ...any) {
@@ -51,8 +52,14 @@ func (w *wire) Do(ctx context.Context, out relay.Outbound) (relay.Result, error)
 	return do(ctx, out)
 }
 
-func (w *wire) Post(out relay.Outbound) { w.note("%s %v", out.Action.Op(), out.Action["chat_id"]) }
-func (w *wire) Ack(id string)           { w.note("ack %s", id) }
+func (w *wire) Post(out relay.Outbound) {
+	w.note("%s %v", out.Action.Op(), out.Action["chat_id"])
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.posts = append(w.posts, out)
+}
+
+func (w *wire) Ack(id string) { w.note("ack %s", id) }
 
 func (w *wire) Descriptor(platform string) relay.Descriptor {
 	return relay.Descriptor{Platform: platform, MaxMessageLength: 2000, LenUnit: "chars", MarkdownDialect: "discord", SupportedOps: w.ops}
@@ -103,7 +110,7 @@ func (b *bench) start() *turn.Worker {
 	}
 	b.epoch = g.Epoch
 	cfg := turn.Config{
-		Journal: b.ledger, Epoch: g.Epoch, Agent: b.agent, Link: b.wire, Log: slog.New(slog.DiscardHandler),
+		Journal: b.ledger, Prompts: b.ledger, Epoch: g.Epoch, Agent: b.agent, Link: b.wire, Log: slog.New(slog.DiscardHandler),
 		Instance: "inst", Concurrency: 8, MaxAttempts: 3, AgentTimeout: time.Minute, Stop: "/stop",
 	}
 	if b.change != nil {

@@ -1,0 +1,394 @@
+package turn
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/dormouse-relay/dormouse/internal/agent"
+	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/pkg/relay"
+)
+
+// attempt asks the agent, keeps its answer and sends it. as is what the journal is told.
+func (w *Worker) attempt(s *session, it *item, as ledger.State) error {
+	select {
+	case w.slots <- struct{}{}:
+		defer func() { <-w.slots }()
+	case <-w.closing:
+		return errLeft
+	case <-w.ctx.Done():
+		return errLeft
+	}
+	if it.whole() {
+		return w.send(it, func() bool { return false })
+	}
+	if !w.mayStart() {
+		return errLeft
+	}
+	if it.state != as && !it.unkept {
+		if err := w.cfg.Journal.Start(w.ctx, w.cfg.Epoch, it.key, as); err != nil {
+			w.cfg.Log.Error("a turn's start could not be journalled: left for the next run", "delivery", it.key, "error", err)
+			return errLeft
+		}
+	}
+	it.state = as
+	prompt, consumed, err := w.answered(it)
+	if consumed || err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancelCause(w.ctx)
+	defer stop(nil)
+	w.setStop(s, stop)
+	defer w.setStop(s, nil)
+	stopped := func() bool { return context.Cause(ctx) == errStopped }
+
+	err = w.turn(ctx, it, prompt, stopped)
+	switch {
+	case stopped():
+		w.cfg.Log.Info("turn stopped", "delivery", it.key, "session", it.session)
+		return nil
+	case err != nil && w.ctx.Err() != nil:
+		return errLeft // our end is not the agent's fault
+	}
+	return err
+}
+
+// turn is one turn of the agent's, with the chat showing typing meanwhile.
+func (w *Worker) turn(running context.Context, it *item, prompt *agent.Prompt, stopped func() bool) error {
+	ctx, cancel := context.WithTimeoutCause(running, w.cfg.AgentTimeout, errTimeout)
+	defer cancel()
+	w.mu.Lock()
+	w.counts.Turns++
+	w.mu.Unlock()
+	w.cfg.Log.Info("turn", "delivery", it.key, "session", it.session, "attempt", it.attempts+1)
+	var typing sync.WaitGroup
+	typing.Go(func() { w.keepTyping(ctx, it) })
+	defer w.typingOver(it)
+	defer typing.Wait()
+	defer cancel()
+
+	s := w.shaper(it)
+	answer, err := w.ask(ctx, it, prompt, s.descriptor)
+	if err != nil {
+		return err
+	}
+	if answer.Stream != nil || it.open {
+		last, err := w.stream(ctx, cancel, it, s, answer)
+		if err != nil {
+			return err
+		}
+		return last.settle(running) // the agent is done in time
+	}
+	cancel()
+	typing.Wait()
+	actions, err := s.whole(answer.Actions)
+	if err != nil || len(actions) == 0 || stopped() {
+		return err
+	}
+	if !it.unkept {
+		err := w.cfg.Journal.Keep(w.ctx, w.cfg.Epoch, it.key, actions)
+		if errors.Is(err, ledger.ErrTooLarge) {
+			return err // in the next run, too
+		}
+		if err != nil {
+			w.cfg.Log.Error("an answer could not be kept, so it is not sent: left for the next run", "delivery", it.key, "error", err)
+			return errLeft
+		}
+	}
+	it.actions, it.done = actions, make([]string, len(actions))
+	return w.send(it, stopped)
+}
+
+// ask runs the agent. A panic of its is a failed attempt.
+func (w *Worker) ask(ctx context.Context, it *item, prompt *agent.Prompt, d relay.Descriptor) (answer agent.Answer, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("agent: panicked: %v", p)
+		}
+	}()
+	kind := agent.KindMessage
+	if it.Forward != nil {
+		kind = agent.KindPassthrough
+	}
+	return w.cfg.Agent.Answer(ctx, agent.Turn{
+		Version:    1,
+		Kind:       kind,
+		SessionKey: it.session,
+		Event:      it.Event,
+		Context:    it.Event.ContextText(),
+		Prompt:     prompt,
+		Forward:    it.Forward,
+		Descriptor: d,
+		Delivery: agent.Delivery{
+			Key: it.key, Attempt: it.attempts + 1, Buffered: it.BufferID != "", ReceivedAt: it.ReceivedAt, Sent: it.sent(),
+		},
+	})
+}
+
+func (w *Worker) shaper(it *item) shaper {
+	return shaper{
+		event: it.Event, session: it.session, marker: w.marker, descriptor: w.cfg.Link.Descriptor(it.Event.Source.Platform),
+	}
+}
+
+// send sends the kept actions that have no outcome yet. It returns nil or errLeft: what was sent is never sent again.
+func (w *Worker) send(it *item, stopped func() bool) error {
+	for i, raw := range it.actions {
+		if it.done[i] != "" {
+			continue
+		}
+		var action relay.Action
+		if err := json.Unmarshal(raw, &action); err != nil {
+			return fmt.Errorf("turn: a kept action cannot be read: %w", err)
+		}
+		if action.Op() == "edit" && !w.pace(w.ctx, action) {
+			return errLeft
+		}
+		if stopped() {
+			return nil
+		}
+		outcome, sent := w.deliver(it, requestID(it.key, i), action)
+		if !sent {
+			return errLeft
+		}
+		it.done[i] = outcome
+		if harmless(action.Op()) || it.unkept || !slices.Contains(it.done, "") {
+			continue // Finish is about to say so
+		}
+		if err := w.confirm(it, i, outcome); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *Worker) confirm(it *item, action int, outcome string) error {
+	ctx, cancel := w.lasting()
+	defer cancel()
+	if err := w.cfg.Journal.Confirm(ctx, w.cfg.Epoch, it.key, action, outcome); err != nil {
+		w.cfg.Log.Error("an action's outcome could not be journalled: left for the next run", "delivery", it.key, "error", err)
+		return errLeft
+	}
+	return nil
+}
+
+// Outcomes of actions, as the journal keeps them. An ok may be followed by a colon and the message's id.
+const (
+	outcomeOK       = "ok"
+	outcomeUnknown  = "unknown"
+	outcomeRefused  = "refused"
+	outcomeDeclined = "declined" // nothing may be sent there in its stead (section 11)
+	outcomeSkipped  = "skipped"
+)
+
+// deliver sends one action and books what became of it; sent is false if it never left.
+func (w *Worker) deliver(it *item, requestID string, action relay.Action) (outcome string, sent bool) {
+	action = maps.Clone(action)
+	op := action.Op()
+	chat, _ := action["chat_id"].(string)
+	log := w.cfg.Log.With("delivery", it.key, "session", it.session, "op", op)
+	if it.declined[chat] {
+		log.Warn("not sent: the connector has declined this chat")
+		return outcomeDeclined, true
+	}
+	if (op == "edit" || op == "delete") && action["message_id"] == nil {
+		if it.newest[chat] == "" {
+			log.Warn("not sent: this turn has put no message there that is known by an id")
+			return outcomeSkipped, true
+		}
+		action["message_id"] = it.newest[chat]
+	}
+	if op == "prompt" && !w.putPrompt(it, action) {
+		return "", false
+	}
+	delete(action, "ref")
+	result, err := w.cfg.Link.Do(w.ctx, relay.Outbound{RequestID: requestID, Platform: tag(it.Event.Source, action), Action: action})
+	refusal, refused := errors.AsType[*relay.OpError](err)
+	if refused && op == "prompt" {
+		w.dropPrompt(it, action)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case err == nil:
+		w.counts.Outbound++
+		log.Info("reply", "message_id", result.MessageID)
+		outcome = outcomeOK
+		if result.MessageID != "" {
+			outcome += ":" + result.MessageID
+		}
+		it.note(op, chat, outcome)
+		return outcome, true
+	case errors.Is(err, relay.ErrOutcomeUnknown):
+		w.counts.Unknown++
+		log.Warn("no answer to an action: it may have reached the chat and is not sent again", "error", err)
+		return outcomeUnknown, true
+	case refused:
+		w.counts.Outbound++
+		log.Warn("the connector refused an action", "code", refusal.Code, "error", refusal.Message)
+		if (relay.Result{Code: refusal.Code, Error: refusal.Message}).Declined() && !harmless(op) {
+			it.note(op, chat, outcomeDeclined)
+			return outcomeDeclined, true
+		}
+		return outcomeRefused, true
+	default:
+		log.Warn("an action could not be sent: left for the next run", "error", err)
+		return "", false
+	}
+}
+
+// tag is the platform that an action's frame names: the chat's, that of a follow-up's kind, and none for a question
+// about a chat (section 11).
+func tag(source relay.Source, a relay.Action) string {
+	platform, _ := source.Routing()
+	switch a.Op() {
+	case "get_chat_info":
+		return ""
+	case "follow_up":
+		kind, _ := a["kind"].(string)
+		if prefix, _, _ := strings.Cut(kind, "."); prefix != platform {
+			return "" // perhaps not ours to speak for
+		}
+	}
+	return platform
+}
+
+// whole says whether its answer is complete, so that the agent is not asked again.
+func (it *item) whole() bool { return it.actions != nil && !it.open }
+
+// note remembers what later actions of the turn go by.
+func (it *item) note(op, chat, outcome string) {
+	if outcome == outcomeDeclined {
+		if it.declined == nil {
+			it.declined = map[string]bool{}
+		}
+		it.declined[chat] = true
+	}
+	switch _, id, ok := strings.Cut(outcome, outcomeOK+":"); {
+	case !ok:
+	case op == "send", op == "send_media", op == "prompt":
+		if it.newest == nil {
+			it.newest = map[string]string{}
+		}
+		it.newest[chat] = id
+	}
+}
+
+// recall notes what the journal knows of its actions.
+func (it *item) recall() {
+	for i, raw := range it.actions {
+		var a struct {
+			Op   string `json:"op"`
+			Chat string `json:"chat_id"`
+		}
+		if json.Unmarshal(raw, &a) == nil && it.done[i] != "" {
+			it.note(a.Op, a.Chat, it.done[i])
+		}
+	}
+}
+
+// sent is what earlier attempts have put into the chat, or may have.
+func (it *item) sent() (list []agent.Sent) {
+	for i, raw := range it.actions {
+		var a struct {
+			Op string `json:"op"`
+		}
+		json.Unmarshal(raw, &a)
+		switch it.done[i] {
+		case outcomeRefused, outcomeDeclined, outcomeSkipped:
+			continue
+		}
+		_, id, _ := strings.Cut(it.done[i], ":")
+		list = append(list, agent.Sent{Op: a.Op, MessageID: id})
+	}
+	return list
+}
+
+// editEvery is how often a chat's messages are edited at most: faster is throttled by the platforms.
+const editEvery = time.Second
+
+// nextEdit is when the chat may be edited again.
+func (w *Worker) nextEdit(a relay.Action) time.Time {
+	chat, _ := a["chat_id"].(string)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.edited[chat].Add(editEvery)
+}
+
+// pace waits until the chat may be edited, and takes that edit. It is false if ctx ends first.
+func (w *Worker) pace(ctx context.Context, a relay.Action) bool {
+	chat, _ := a["chat_id"].(string)
+	for {
+		w.mu.Lock()
+		wait := time.Until(w.edited[chat].Add(editEvery))
+		if wait <= 0 {
+			w.edited[chat] = time.Now()
+			w.mu.Unlock()
+			return true
+		}
+		w.mu.Unlock()
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+func (w *Worker) apologise(it *item) {
+	if w.cfg.Apology != "" {
+		w.tell(it, w.cfg.Apology)
+	}
+}
+
+// tell sends a text of our own to it's chat, once.
+func (w *Worker) tell(it *item, text string) {
+	parts, err := w.shaper(it).whole([]relay.Action{{"op": "send", "content": text}})
+	if err != nil {
+		w.cfg.Log.Warn("the chat is not told", "error", err)
+		return
+	}
+	note := &item{
+		body: it.body, key: it.key + "/apology", session: it.session, unkept: true, actions: parts,
+		done: make([]string, len(parts)), declined: it.declined,
+	}
+	w.send(note, func() bool { return false })
+}
+
+// keepTyping shows typing again and again until ctx ends. The first time was when it was journalled.
+func (w *Worker) keepTyping(ctx context.Context, it *item) {
+	tick := time.NewTicker(typingEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			w.typing(it)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (w *Worker) typing(it *item) { w.postTyping(it, relay.Action{"op": "typing"}) }
+
+// typingOver takes the mark away where it stays until then (section 11).
+func (w *Worker) typingOver(it *item) {
+	if it.Event.Source.Platform == "slack" {
+		w.postTyping(it, relay.Action{"op": "typing", "content": ""})
+	}
+}
+
+func (w *Worker) postTyping(it *item, action relay.Action) {
+	parts, err := w.shaper(it).one(0, action)
+	if err != nil {
+		return // not offered, or an event without a chat
+	}
+	w.cfg.Link.Post(relay.Outbound{Platform: tag(it.Event.Source, parts[0]), Action: parts[0]})
+}

@@ -1,0 +1,734 @@
+package turn_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/matryer/is"
+
+	"github.com/dormouse-relay/dormouse/internal/agent"
+	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/internal/turn"
+	"github.com/dormouse-relay/dormouse/pkg/relay"
+)
+
+// allOps are offered by the wires of these tests.
+var allOps = []string{
+	"send", "edit", "typing", "follow_up", "get_chat_info", "send_media", "prompt", "react", "thread_create",
+	"thread_rename", "delete",
+}
+
+// says answers every turn with actions.
+func says(actions ...relay.Action) agentFunc {
+	return func(context.Context, agent.Turn) (agent.Answer, error) { return agent.Answer{Actions: actions}, nil }
+}
+
+// bubble is each with a durable ledger only and all ops offered.
+func bubble(t *testing.T, test func(t *testing.T, b *bench)) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, durable{ledger.NewMemory()})
+		b.wire.ops = allOps
+		test(t, b)
+	})
+}
+
+// idle waits until nothing is queued or running.
+func idle(w *turn.Worker) {
+	for w.Busy() {
+		<-w.Changed()
+	}
+}
+
+func TestActionsAsTheyGoOnTheWire(t *testing.T) {
+	facts := map[string]any{"scope_id": "g1", "user_id": "u1"}
+	tests := map[string]struct{ say, want relay.Action }{
+		"send": {
+			relay.Action{"op": "send", "content": "hi"},
+			relay.Action{"op": "send", "chat_id": "c1", "content": "hi", "reply_to": nil, "metadata": facts},
+		},
+		"send to another chat": {
+			relay.Action{"op": "send", "content": "hi", "chat_id": "c9", "metadata": map[string]any{"_x": 1, "y": "z"}},
+			relay.Action{"op": "send", "chat_id": "c9", "content": "hi", "reply_to": nil, "metadata": map[string]any{"y": "z"}},
+		},
+		"edit": {
+			relay.Action{"op": "edit", "message_id": "m7", "content": "hi"},
+			relay.Action{"op": "edit", "chat_id": "c1", "message_id": "m7", "content": "hi", "metadata": facts},
+		},
+		"typing": {
+			relay.Action{"op": "typing", "content": "is thinking"},
+			relay.Action{"op": "typing", "chat_id": "c1", "content": "is thinking", "metadata": facts},
+		},
+		"follow_up": {
+			relay.Action{"op": "follow_up", "content": "done"},
+			relay.Action{
+				"op": "follow_up", "session_key": "agent:main:discord:group:c1:u1", "kind": "discord.interaction_token",
+				"content": "done", "metadata": map[string]any{},
+			},
+		},
+		"get_chat_info": {
+			relay.Action{"op": "get_chat_info"},
+			relay.Action{"op": "get_chat_info", "chat_id": "c1"},
+		},
+		"send_media": {
+			relay.Action{"op": "send_media", "media_kind": "image", "source_url": "https://x.example/a.png"},
+			relay.Action{
+				"op": "send_media", "chat_id": "c1", "media_kind": "image", "source_url": "https://x.example/a.png",
+				"content": "", "reply_to": nil, "metadata": facts,
+			},
+		},
+		"react to the message": {
+			relay.Action{"op": "react", "emoji": "+1"},
+			relay.Action{"op": "react", "chat_id": "c1", "message_id": "m1", "emoji": "+1", "remove": false, "metadata": facts},
+		},
+		"thread_create": {
+			relay.Action{"op": "thread_create", "thread_name": " " + strings.Repeat("n", 120)},
+			relay.Action{"op": "thread_create", "chat_id": "c1", "thread_name": strings.Repeat("n", 100), "metadata": facts},
+		},
+		"thread without a name": {
+			relay.Action{"op": "thread_create"},
+			relay.Action{"op": "thread_create", "chat_id": "c1", "thread_name": "handoff", "metadata": facts},
+		},
+		"thread_rename": {
+			relay.Action{"op": "thread_rename", "message_id": "t1", "thread_name": "a \n b", "only_if_connector_created": true},
+			relay.Action{
+				"op": "thread_rename", "chat_id": "c1", "message_id": "t1", "thread_name": "a b",
+				"only_if_connector_created": true, "metadata": facts,
+			},
+		},
+		"delete": {
+			relay.Action{"op": "delete", "message_id": "m7"},
+			relay.Action{"op": "delete", "chat_id": "c1", "message_id": "m7", "metadata": facts},
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, b *bench) {
+				is := is.New(t)
+				b.agent = says(tt.say)
+				given := maps.Clone(tt.say)
+				w := b.start()
+				defer w.Close()
+				is.NoErr(w.Take(message("c1", "m1", "x")))
+				idle(w)
+				is.Equal(len(b.wire.outs), 1)
+				is.Equal(b.wire.outs[0].Action, tt.want)
+				is.Equal(tt.say, given) // the agent's own is left alone
+				platform := "discord"
+				if tt.say.Op() == "get_chat_info" {
+					platform = "" // section 11: untagged
+				}
+				is.Equal(b.wire.outs[0].Platform, platform)
+			})
+		})
+	}
+}
+
+func TestAThreadIsRenamedThroughItsParent(t *testing.T) {
+	bubble(t, func(t *testing.T, b *bench) {
+		is := is.New(t)
+		b.agent = says(relay.Action{"op": "thread_rename", "thread_name": "new"})
+		w := b.start()
+		defer w.Close()
+		m := message("t1", "m1", "x")
+		m.Event.Source.ChatType, m.Event.Source.ThreadID, m.Event.Source.ParentChatID = "thread", "t1", "c1"
+		is.NoErr(w.Take(m))
+		idle(w)
+		a := b.wire.outs[0].Action
+		is.Equal(a["chat_id"], "c1")
+		is.Equal(a["message_id"], "t1")
+		is.Equal(a["metadata"], map[string]any{"scope_id": "g1", "user_id": "u1"})
+	})
+}
+
+func TestAnActionThatCannotLeaveNamesItsField(t *testing.T) {
+	options := func(o ...any) []any { return o }
+	prompt := func(name string, value any) relay.Action {
+		a := relay.Action{
+			"op": "prompt", "content": "Sure?", "prompt_kind": "choice",
+			"options": options(map[string]any{"id": "yes", "label": "Yes"}),
+		}
+		a[name] = value
+		return a
+	}
+	long := strings.Repeat("x", 2001)
+	tests := []struct {
+		action relay.Action
+		want   string
+	}{
+		{relay.Action{"op": "draft"}, `op: the connector does not offer "draft" for discord`},
+		{relay.Action{"op": "send"}, "content: want a string that is not empty"},
+		{relay.Action{"op": "send", "content": ""}, "content: want"},
+		{relay.Action{"op": "send", "content": "x", "reply_to": 7}, "reply_to: want"},
+		{relay.Action{"op": "send", "content": "x", "chat_id": ""}, "chat_id: want"},
+		{relay.Action{"op": "send", "content": "x", "metadata": []int{}}, "metadata: want an object"},
+		{relay.Action{"op": "edit", "message_id": "m"}, "content: want"},
+		{relay.Action{"op": "edit", "content": "x", "message_id": 7}, "message_id: want"},
+		{relay.Action{"op": "typing", "content": 7}, "content: want a string, or nothing"},
+		{relay.Action{"op": "follow_up"}, "content: want"},
+		{relay.Action{"op": "send_media", "media_kind": "film", "source_url": "https://x.example"}, "media_kind: want one of image"},
+		{relay.Action{"op": "send_media", "media_kind": "image", "source_url": "file:///etc/passwd"}, "source_url: want an http"},
+		{relay.Action{"op": "send_media", "media_kind": "image", "source_url": "https://x.example", "content": long}, "content: want a string of at most 2000"},
+		{relay.Action{"op": "react"}, "emoji: want"},
+		{relay.Action{"op": "react", "emoji": "x", "remove": "yes"}, "remove: want true or false"},
+		{relay.Action{"op": "thread_create", "thread_name": 7}, "thread_name: want"},
+		{relay.Action{"op": "thread_rename", "thread_name": "x"}, "message_id: want"},
+		{relay.Action{"op": "delete", "message_id": 7}, "message_id: want"},
+		{prompt("prompt_id", "mine"), "prompt_id: is made by the gateway"},
+		{prompt("prompt_kind", "poll"), "prompt_kind: want one of approval, clarify, choice"},
+		{prompt("content", long), "content: is longer than the 2000"},
+		{prompt("ref", 7), "ref: want a string"},
+		{prompt("timeout_s", "soon"), "timeout_s: want seconds"},
+		{prompt("options", options()), "options: want a list of 1 to 25"},
+		{prompt("options", options("yes")), "options[0].id: want 1 to 32"},
+		{prompt("options", options(map[string]any{"id": "a b", "label": "x"})), "options[0].id: want 1 to 32"},
+		{prompt("options", options(map[string]any{"id": strings.Repeat("x", 33), "label": "x"})), "options[0].id: want 1 to 32"},
+		{prompt("options", options(map[string]any{"id": "a"})), "options[0].label: want"},
+		{prompt("options", options(map[string]any{"id": "a", "label": "A", "style": 7})), "options[0].style: want a string"},
+		{prompt("options", options(map[string]any{"id": "a", "label": "A"}, map[string]any{"id": "a", "label": "B"})), "options[1].id: is there twice"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.action.Op()+" "+tt.want, func(t *testing.T) {
+			bubble(t, func(t *testing.T, b *bench) {
+				is := is.New(t)
+				var logged strings.Builder
+				b.change = func(c *turn.Config) { c.Log, c.MaxAttempts = slog.New(slog.NewTextHandler(&logged, nil)), 1 }
+				b.agent = says(relay.Action{"op": "send", "content": "first"}, tt.action)
+				w := b.start()
+				is.NoErr(w.Take(message("c1", "m1", "x")))
+				idle(w)
+				w.Close()
+				is.Equal(w.Counts().Dead, 1)
+				is.True(strings.Contains(strings.ReplaceAll(logged.String(), `\`, ""), "actions[1]."+tt.want)) // want tt.want in the log
+				is.Equal(len(b.wire.seen()), 0)                                                                // nor does what is before it leave
+			})
+		})
+	}
+}
+
+// streams answers every turn with what script puts into the stream, in its own time.
+func streams(script func(ctx context.Context, t agent.Turn, say func(relay.Action) bool) error) agentFunc {
+	return func(ctx context.Context, t agent.Turn) (agent.Answer, error) {
+		var stream iter.Seq2[relay.Action, error] = func(yield func(relay.Action, error) bool) {
+			if err := script(ctx, t, func(a relay.Action) bool { return yield(a, nil) }); err != nil {
+				yield(nil, err)
+			}
+		}
+		return agent.Answer{Stream: stream}, nil
+	}
+}
+
+func send(text string) relay.Action { return relay.Action{"op": "send", "content": text} }
+func edit(text string) relay.Action { return relay.Action{"op": "edit", "content": text} }
+
+func TestAStreamLeavesAsItComes(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		is := is.New(t)
+		b.agent = streams(func(_ context.Context, _ agent.Turn, say func(relay.Action) bool) error {
+			say(send("one"))
+			time.Sleep(3 * time.Second)
+			say(send("two"))
+			return nil
+		})
+		w := b.start()
+		defer w.Close()
+		is.NoErr(w.Take(message("c1", "m1", "x")))
+		synctest.Wait()
+		is.Equal(b.wire.seen(), []string{"send c1 one"})
+		is.True(w.Busy())
+		idle(w)
+		is.Equal(b.wire.seen(), []string{"send c1 one", "send c1 two"})
+		is.Equal(w.Counts().Finished, 1)
+	})
+}
+
+func TestStreamedEditsAreOneASecondAndTheLastIsSent(t *testing.T) {
+	bubble(t, func(t *testing.T, b *bench) {
+		is := is.New(t)
+		var at []time.Duration
+		start := time.Now()
+		b.wire.do = func(_ context.Context, out relay.Outbound) (relay.Result, error) {
+			if out.Action.Op() == "edit" {
+				at = append(at, time.Since(start))
+				if out.Action["message_id"] != "new" {
+					return relay.Result{}, errors.New("not the message that the turn has sent")
+				}
+			}
+			return relay.Result{Success: true, MessageID: "new"}, nil
+		}
+		b.agent = streams(func(_ context.Context, _ agent.Turn, say func(relay.Action) bool) error {
+			start = time.Now()
+			text := "0"
+			say(send(text))
+			for i := range 35 { // a word each tenth of a second
+				time.Sleep(100 * time.Millisecond)
+				text = fmt.Sprint(i + 1)
+				say(edit(text))
+			}
+			return nil
+		})
+		w := b.start()
+		defer w.Close()
+		is.NoErr(w.Take(message("c1", "m1", "x")))
+		idle(w)
+		seen := b.wire.seen()
+		is.Equal(seen[len(seen)-1], "edit c1 35")
+		is.Equal(len(at), 5) // at 0.1, 1.1, 2.1, 3.1 and 4.1 s
+		for i := range at[1:] {
+			is.True(at[i+1]-at[i] >= time.Second)
+		}
+		is.Equal(w.Counts().Finished, 1)
+	})
+}
+
+func TestALongEditGoesOnInFurtherMessages(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		for name, answer := range map[string]agentFunc{
+			"whole": says(send("..."), edit(strings.Repeat("word ", 900))),
+			"stream": streams(func(_ context.Context, _ agent.Turn, say func(relay.Action) bool) error {
+				say(send("..."))
+				say(edit(strings.Repeat("word ", 500)))
+				time.Sleep(2 * time.Second)
+				say(edit(strings.Repeat("word ", 900)))
+				return nil
+			}),
+		} {
+			is := is.New(t)
+			b.wire = &wire{ops: allOps}
+			b.agent = answer
+			w := b.start()
+			is.NoErr(w.Take(message("c1", name, "x")))
+			idle(w)
+			w.Close()
+			var ops []string
+			for _, out := range b.wire.outs {
+				ops = append(ops, out.Action.Op())
+				is.True(len(out.Action["content"].(string)) <= 2000)
+			}
+			want := []string{"send", "edit", "send", "send"}
+			if name == "stream" {
+				want = []string{"send", "edit", "edit", "send", "send"}
+			}
+			is.Equal(ops, want) // what does not fit follows the last edit
+		}
+	})
+}
+
+func TestAnEditOfNothingIsSkipped(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		is := is.New(t)
+		b.agent = says(edit("x"), relay.Action{"op": "send", "content": "y"})
+		w := b.start()
+		defer w.Close()
+		is.NoErr(w.Take(message("c1", "m1", "x")))
+		idle(w)
+		is.Equal(b.wire.seen(), []string{"send c1 y"})
+		is.Equal(w.Counts().Finished, 1)
+	})
+}
+
+func TestAStreamThatBrokeIsToldWhatIsInTheChat(t *testing.T) {
+	deaths := map[string]func(b *bench){
+		"the attempt fails": func(*bench) {},
+		"the process dies":  func(b *bench) { b.crash(); b.start() },
+	}
+	for name, die := range deaths {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, b *bench) {
+				is := is.New(t)
+				var sent [][]agent.Sent
+				b.wire.do = func(_ context.Context, out relay.Outbound) (relay.Result, error) {
+					return relay.Result{Success: true, MessageID: "id-" + out.Action["content"].(string)}, nil
+				}
+				b.agent = streams(func(ctx context.Context, t agent.Turn, say func(relay.Action) bool) error {
+					sent = append(sent, t.Delivery.Sent)
+					if len(sent) == 1 {
+						say(send("one"))
+						say(relay.Action{"op": "react", "emoji": "+1", "content": "r"})
+						say(send("two"))
+						if name == "the process dies" {
+							<-ctx.Done()
+							return context.Cause(ctx)
+						}
+						return errors.New("agent: reading the answer: connection reset")
+					}
+					say(edit("three"))
+					return nil
+				})
+				b.change = func(c *turn.Config) { c.AgentTimeout = 24 * time.Hour }
+				w := b.start()
+				is.NoErr(w.Take(message("c1", "m1", "x")))
+				synctest.Wait()
+				die(b)
+				idle(b.current)
+				is.Equal(len(sent), 2)
+				is.Equal(len(sent[0]), 0)
+				is.Equal(sent[1], []agent.Sent{{Op: "send", MessageID: "id-one"}, {Op: "send", MessageID: "id-two"}})
+				last := b.wire.outs[len(b.wire.outs)-1].Action
+				is.Equal(last["content"], "three")
+				is.Equal(last["message_id"], "id-two") // the newest, from the attempt before
+				is.Equal(b.current.Counts().Finished, 1)
+				ids := map[string]bool{}
+				for _, out := range b.wire.outs {
+					is.True(out.RequestID == "" || !ids[out.RequestID])
+					ids[out.RequestID] = true
+				}
+				b.current.Close()
+			})
+		})
+	}
+}
+
+func TestAStreamsFaultsAreFailedAttempts(t *testing.T) {
+	faults := map[string]func(say func(relay.Action) bool) error{
+		"an error": func(func(relay.Action) bool) error {
+			return errors.New("agent: line 2 of the answer has neither op nor text")
+		},
+		"a panic":   func(func(relay.Action) bool) error { panic("boom") },
+		"an action": func(say func(relay.Action) bool) error { say(send("")); return nil },
+	}
+	for name, fault := range faults {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, b *bench) {
+				is := is.New(t)
+				b.agent = streams(func(_ context.Context, _ agent.Turn, say func(relay.Action) bool) error { return fault(say) })
+				w := b.start()
+				defer w.Close()
+				is.NoErr(w.Take(message("c1", "m1", "x")))
+				idle(w)
+				is.Equal(w.Counts().Turns, 3)
+				is.Equal(w.Counts().Dead, 1)
+			})
+		})
+	}
+}
+
+func TestStopEndsAStreamAndItsPendingEdit(t *testing.T) {
+	bubble(t, func(t *testing.T, b *bench) {
+		is := is.New(t)
+		b.agent = streams(func(ctx context.Context, _ agent.Turn, say func(relay.Action) bool) error {
+			say(send("a"))
+			say(edit("b"))
+			time.Sleep(100 * time.Millisecond)
+			say(edit("c"))
+			<-ctx.Done()
+			return context.Cause(ctx)
+		})
+		w := b.start()
+		defer w.Close()
+		is.NoErr(w.Take(message("c1", "m1", "x")))
+		time.Sleep(500 * time.Millisecond)
+		w.Interrupt(stopKey("c1"))
+		idle(w)
+		is.Equal(b.wire.seen(), []string{"send c1 a", "edit c1 b"})
+		is.Equal(w.Counts().Finished, 1)
+		is.Equal(w.Counts().Turns, 1)
+	})
+}
+
+func TestADeclinedChatGetsNothingElse(t *testing.T) {
+	bubble(t, func(t *testing.T, b *bench) {
+		is := is.New(t)
+		b.wire.do = func(_ context.Context, out relay.Outbound) (relay.Result, error) {
+			if out.Action["chat_id"] == "c1" {
+				return relay.Result{}, &relay.OpError{Message: "discord egress declined: target not routed"}
+			}
+			return relay.Result{Success: true}, nil
+		}
+		other := send("three")
+		other["chat_id"] = "c2"
+		b.agent = says(relay.Action{"op": "send_media", "media_kind": "image", "source_url": "https://x.example/a.png"},
+			send("two"), relay.Action{"op": "follow_up", "content": "four"}, other)
+		w := b.start()
+		defer w.Close()
+		is.NoErr(w.Take(message("c1", "m1", "x")))
+		idle(w)
+		is.Equal(b.wire.seen(), []string{"send_media c1 ", "follow_up <nil> four", "send c2 three"})
+		is.Equal(w.Counts().Finished, 1)
+	})
+}
+
+func TestAnEditFindsItsMessageAfterADeath(t *testing.T) {
+	bubble(t, func(t *testing.T, b *bench) {
+		is := is.New(t)
+		b.agent = says(send("one"), edit("two"), send("three"))
+		b.wire.do = func(ctx context.Context, out relay.Outbound) (relay.Result, error) {
+			if out.Action.Op() == "edit" { // no socket
+				<-ctx.Done()
+				return relay.Result{}, context.Cause(ctx)
+			}
+			return relay.Result{Success: true, MessageID: "m9"}, nil
+		}
+		w := b.start()
+		is.NoErr(w.Take(message("c1", "m1", "x")))
+		synctest.Wait()
+		w.Close()
+		b.wire.do = nil
+		w = b.start()
+		defer w.Close()
+		idle(w)
+		seen := b.wire.seen()
+		is.Equal(seen[len(seen)-2:], []string{"edit c1 two", "send c1 three"})
+		is.Equal(b.wire.outs[len(b.wire.outs)-2].Action["message_id"], "m9")
+	})
+}
+
+func TestARefusedTurnIsDeadAtOnce(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		is := is.New(t)
+		b.agent = agentFunc(func(context.Context, agent.Turn) (agent.Answer, error) {
+			return agent.Answer{}, fmt.Errorf("agent: answered HTTP 400: %w", agent.ErrRefused)
+		})
+		w := b.start()
+		defer w.Close()
+		is.NoErr(w.Take(message("c1", "m1", "x")))
+		idle(w)
+		is.Equal(w.Counts().Turns, 1)
+		is.Equal(w.Counts().Dead, 1)
+	})
+}
+
+func TestSlacksTypingIsCleared(t *testing.T) {
+	bubble(t, func(t *testing.T, b *bench) {
+		is := is.New(t)
+		w := b.start()
+		defer w.Close()
+		m := message("c1", "m1", "x")
+		m.Event.Source.Platform = "slack"
+		is.NoErr(w.Take(m))
+		idle(w)
+		is.Equal(b.wire.all(), []string{"typing c1", "send c1 x", "typing c1"})
+		is.Equal(b.wire.posts[0].Action["content"], nil)
+		is.Equal(b.wire.posts[1].Action["content"], "")
+		is.Equal(b.wire.posts[1].Action["metadata"].(map[string]any)["thread_id"], "m1")
+	})
+}
+
+func TestTheTurnHasItsContextAsLines(t *testing.T) {
+	bubble(t, func(t *testing.T, b *bench) {
+		is := is.New(t)
+		var got agent.Turn
+		b.agent = agentFunc(func(_ context.Context, tn agent.Turn) (agent.Answer, error) {
+			got = tn
+			return agent.Answer{}, nil
+		})
+		w := b.start()
+		defer w.Close()
+		m := message("c1", "m1", "x")
+		m.Event.Context = []relay.ContextEntry{{Text: "we\nmeet", Source: relay.ContextSource{UserName: "Bo"}}}
+		is.NoErr(w.Take(m))
+		idle(w)
+		is.Equal(got.Kind, "message")
+		is.Equal(got.Context, "[Recent channel messages]\nBo: we meet")
+	})
+}
+
+func TestRawRequestsBecomeTurnsWhereThatIsWanted(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		is := is.New(t)
+		var got []agent.Turn
+		b.agent = agentFunc(func(_ context.Context, tn agent.Turn) (agent.Answer, error) {
+			got = append(got, tn)
+			return agent.Answer{}, nil
+		})
+		b.change = func(c *turn.Config) { c.Passthrough = true }
+		w := b.start()
+		defer w.Close()
+		forward := &relay.Forward{Platform: "telegram", Method: "POST", Path: "/hook", Body: []byte(`{"update_id":1}`), Profile: "p"}
+		is.NoErr(w.Take(relay.Delivery{Kind: relay.KindPassthrough, BufferID: "b1", Forward: forward}))
+		is.NoErr(w.Take(relay.Delivery{Kind: relay.KindPassthrough, BufferID: "b2", Forward: &relay.Forward{Platform: "Discord"}}))
+		idle(w)
+		is.Equal(b.wire.seen(), []string{"ack b1", "ack b2"})
+		is.Equal(w.Counts().Dead, 1) // an interaction that cannot be read
+		is.Equal(len(got), 1)
+		is.Equal(got[0].Kind, "passthrough")
+		is.Equal(got[0].Forward, forward)
+		is.Equal(got[0].Event.Source.Platform, "telegram")
+		is.Equal(got[0].Event.Source.Profile, "p")
+	})
+}
+
+// ask is a prompt with two options.
+func ask(ref string) relay.Action {
+	return relay.Action{
+		"op": "prompt", "content": "Deploy?", "prompt_kind": "approval", "ref": ref, "timeout_s": 7200,
+		"options": []any{map[string]any{"id": "once", "label": "Yes"}, map[string]any{"id": "stop", "label": "No", "style": "danger"}},
+	}
+}
+
+// press is the answer to a prompt.
+func press(id, prompt, option string) relay.Delivery {
+	m := message("c1", id, "/"+option)
+	m.Event.MessageType = "command"
+	m.Event.PromptResponse = &relay.PromptResponse{PromptID: prompt, OptionID: option}
+	return m
+}
+
+func TestAPromptIsAnsweredHoursAndProcessesLater(t *testing.T) {
+	bubble(t, func(t *testing.T, b *bench) {
+		is := is.New(t)
+		var prompts []*agent.Prompt
+		b.agent = agentFunc(func(_ context.Context, tn agent.Turn) (agent.Answer, error) {
+			if tn.Event.Text == "deploy" {
+				return agent.Answer{Actions: []relay.Action{ask("release 7")}}, nil
+			}
+			prompts = append(prompts, tn.Prompt)
+			return agent.Answer{Actions: []relay.Action{send("ok")}}, nil
+		})
+		w := b.start()
+		is.NoErr(w.Take(message("c1", "m1", "deploy")))
+		idle(w)
+		w.Close()
+		asked := b.wire.outs[0].Action
+		id := asked["prompt_id"].(string)
+		is.Equal(len(id), 15) // 6 hex, a dot, 8 hex
+		_, has := asked["ref"]
+		is.True(!has) // it stays here
+
+		w = b.start() // an hour later, in another process
+		is.NoErr(w.Take(press("m2", id, "stop")))
+		idle(w)
+		is.Equal(prompts, []*agent.Prompt{{PromptID: id, OptionID: "stop", Ref: "release 7"}})
+		is.NoErr(w.Take(press("m3", id, "once"))) // answered already: silence
+		is.NoErr(w.Take(press("m4", "abcdef.12345678", "once")))
+		idle(w)
+		is.Equal(len(prompts), 1)
+		is.Equal(b.wire.seen(), []string{"prompt c1 Deploy?", "send c1 ok"})
+		is.NoErr(w.Take(press("m5", id[:7]+"00000000", "once"))) // ours by its marker, and not known
+		idle(w)
+		is.Equal(b.wire.seen()[2:], []string{"send c1 That question is no longer open."})
+		is.Equal(len(prompts), 1)
+		w.Close()
+	})
+}
+
+func TestAPromptsTimeRunsOut(t *testing.T) {
+	bubble(t, func(t *testing.T, b *bench) {
+		is := is.New(t)
+		b.agent = says(ask(""))
+		w := b.start()
+		defer w.Close()
+		is.NoErr(w.Take(message("c1", "m1", "x")))
+		idle(w)
+		id := b.wire.outs[0].Action["prompt_id"].(string)
+		time.Sleep(2*time.Hour + time.Second)
+		is.NoErr(w.Take(press("m2", id, "once")))
+		idle(w)
+		is.Equal(b.wire.seen()[1:], []string{"send c1 That question is no longer open."})
+	})
+}
+
+func TestARefusedPromptIsForgotten(t *testing.T) {
+	bubble(t, func(t *testing.T, b *bench) {
+		is := is.New(t)
+		b.agent = says(ask("r"))
+		b.wire.do = func(context.Context, relay.Outbound) (relay.Result, error) {
+			return relay.Result{}, &relay.OpError{Message: "no buttons here"}
+		}
+		w := b.start()
+		defer w.Close()
+		is.NoErr(w.Take(message("c1", "m1", "x")))
+		idle(w)
+		id := b.wire.outs[0].Action["prompt_id"].(string)
+		_, ok, err := b.ledger.TakePrompt(t.Context(), b.epoch, id, "d")
+		is.NoErr(err)
+		is.True(!ok)
+	})
+}
+
+// A failed attempt at the answer's turn must not lose the answer.
+func TestAnAnswerThatFailedIsTriedAgainWithItsPrompt(t *testing.T) {
+	bubble(t, func(t *testing.T, b *bench) {
+		is := is.New(t)
+		failures := 1
+		var refs []string
+		b.agent = agentFunc(func(_ context.Context, tn agent.Turn) (agent.Answer, error) {
+			switch {
+			case tn.Prompt == nil:
+				return agent.Answer{Actions: []relay.Action{ask("r")}}, nil
+			case failures > 0:
+				failures--
+				return agent.Answer{}, errors.New("agent: answered HTTP 500")
+			}
+			refs = append(refs, tn.Prompt.Ref)
+			return agent.Answer{}, nil
+		})
+		w := b.start()
+		defer w.Close()
+		is.NoErr(w.Take(message("c1", "m1", "x")))
+		idle(w)
+		is.NoErr(w.Take(press("m2", b.wire.outs[0].Action["prompt_id"].(string), "once")))
+		idle(w)
+		is.Equal(refs, []string{"r"})
+	})
+}
+
+func TestWholeEditsAreAtMostOneASecond(t *testing.T) {
+	bubble(t, func(t *testing.T, b *bench) {
+		is := is.New(t)
+		b.agent = says(send("a"), edit("b"), edit("c"), edit("d"))
+		w := b.start()
+		defer w.Close()
+		start := time.Now()
+		is.NoErr(w.Take(message("c1", "m1", "x")))
+		idle(w)
+		is.Equal(b.wire.seen(), []string{"send c1 a", "edit c1 b", "edit c1 c", "edit c1 d"})
+		is.Equal(time.Since(start), 2*time.Second)
+		is.True(!slices.ContainsFunc(b.wire.outs, func(o relay.Outbound) bool { return o.Action["metadata"] == nil }))
+	})
+}
+
+func TestALongReplyArrivesAsWholeFencedParts(t *testing.T) {
+	bubble(t, func(t *testing.T, b *bench) {
+		is := is.New(t)
+		var text strings.Builder
+		for n := 0; text.Len() < 10_000; n++ {
+			fmt.Fprintf(&text, "Step %d\n```go\n%s```\n", n, strings.Repeat("do(something)\n", 60))
+		}
+		b.agent = says(send(text.String()))
+		w := b.start()
+		defer w.Close()
+		is.NoErr(w.Take(message("c1", "m1", "x")))
+		idle(w)
+		is.True(len(b.wire.outs) > 5)
+		for i, out := range b.wire.outs {
+			part := out.Action["content"].(string)
+			is.True(len(part) <= 2000)
+			is.Equal(strings.Count(part, "```")%2, 0) // fences are closed where they are cut
+			is.True(strings.HasSuffix(part, fmt.Sprintf(" (%d/%d)", i+1, len(b.wire.outs))))
+		}
+	})
+}
+
+func TestADeathWhileAStreamRanAloneIsAnAttempt(t *testing.T) {
+	bubble(t, func(t *testing.T, b *bench) {
+		is := is.New(t)
+		var attempts []int
+		b.agent = streams(func(ctx context.Context, tn agent.Turn, say func(relay.Action) bool) error {
+			attempts = append(attempts, tn.Delivery.Attempt)
+			say(send("one"))
+			<-ctx.Done() // it dies, and everything with it
+			return context.Cause(ctx)
+		})
+		b.change = func(c *turn.Config) { c.AgentTimeout = 24 * time.Hour }
+		w := b.start()
+		is.NoErr(w.Take(message("c1", "m1", "x")))
+		synctest.Wait()
+		for range 4 {
+			b.crash()
+			w = b.start()
+			synctest.Wait()
+		}
+		is.Equal(attempts, []int{1, 1, 2, 3}) // beside others once, then alone
+		is.Equal(w.Counts().Dead, 1)
+		w.Close()
+	})
+}

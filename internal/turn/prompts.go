@@ -1,0 +1,85 @@
+package turn
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dormouse-relay/dormouse/internal/agent"
+	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/pkg/relay"
+)
+
+const (
+	promptLife = time.Hour // section 11
+	remembered = 256       // answered prompts whose further answers are dropped without a word
+	tooLate    = "That question is no longer open."
+)
+
+// putPrompt keeps a prompt that is about to leave. If it cannot be kept its answer would find nobody: it does not leave.
+func (w *Worker) putPrompt(it *item, a relay.Action) bool {
+	id, _ := a["prompt_id"].(string)
+	ref, _ := a["ref"].(string)
+	life := promptLife
+	if seconds, ok := a["timeout_s"].(float64); ok {
+		life = time.Duration(seconds * float64(time.Second))
+	}
+	err := w.cfg.Prompts.PutPrompt(w.ctx, w.cfg.Epoch, ledger.Prompt{ID: id, Ref: ref, Until: time.Now().Add(life)})
+	if err != nil {
+		w.cfg.Log.Error("a prompt could not be kept, so it is not sent: left for the next run", "delivery", it.key, "error", err)
+	}
+	return err == nil
+}
+
+// dropPrompt forgets a prompt that the connector refused (section 11).
+func (w *Worker) dropPrompt(it *item, a relay.Action) {
+	id, _ := a["prompt_id"].(string)
+	if err := w.cfg.Prompts.PutPrompt(w.ctx, w.cfg.Epoch, ledger.Prompt{ID: id, Until: time.Now()}); err != nil {
+		w.cfg.Log.Warn("a refused prompt stays known until its time is over", "delivery", it.key, "error", err)
+	}
+}
+
+// foreign says whether it answers a prompt of another gateway: the connector shows such answers to all (section 9).
+func (w *Worker) foreign(e *relay.Event) bool {
+	if e.PromptResponse == nil {
+		return false
+	}
+	theirs, _, dotted := strings.Cut(e.PromptResponse.PromptID, ".")
+	return dotted && theirs != w.marker
+}
+
+// answered finds the prompt that it answers, nil if it is an ordinary message. An answer to anything but a pending prompt
+// of this instance is consumed here (section 11).
+func (w *Worker) answered(it *item) (prompt *agent.Prompt, consumed bool, err error) {
+	response := it.Event.PromptResponse
+	if response == nil || response.PromptID == "" {
+		return nil, false, nil
+	}
+	log := w.cfg.Log.With("delivery", it.key, "session", it.session, "prompt", response.PromptID)
+	if w.foreign(it.Event) {
+		log.Info("an answer to another gateway's prompt: dropped")
+		return nil, true, nil
+	}
+	p, ok, err := w.cfg.Prompts.TakePrompt(w.ctx, w.cfg.Epoch, response.PromptID, it.key)
+	if err != nil {
+		log.Error("prompts cannot be read: left for the next run", "error", err)
+		return nil, false, errLeft
+	}
+	w.mu.Lock()
+	again := slices.Contains(w.prompts, response.PromptID)
+	if ok && !again {
+		w.prompts = append(w.prompts, response.PromptID)
+		w.prompts = w.prompts[max(0, len(w.prompts)-remembered):]
+	}
+	w.mu.Unlock()
+	switch {
+	case ok:
+		return &agent.Prompt{PromptID: p.ID, OptionID: response.OptionID, Ref: p.Ref}, false, nil
+	case again:
+		log.Info("a prompt answered before: dropped")
+	default:
+		log.Info("a prompt that is not open any more")
+		w.tell(it, tooLate)
+	}
+	return nil, true, nil
+}

@@ -1,0 +1,48 @@
+package turn
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/dormouse-relay/dormouse/internal/agent"
+	"github.com/dormouse-relay/dormouse/pkg/relay"
+)
+
+func FuzzActions(f *testing.F) { // whatever an agent says is on its way, in bounds, or an error that names a field
+	f.Add([]byte(`{"op":"send","content":"` + strings.Repeat("word ```go ", 20) + `","metadata":{"_x":1,"y":[]}}`))
+	f.Add([]byte(`{"op":"edit","content":"` + strings.Repeat("x", 200) + `","message_id":null}`))
+	f.Add([]byte(`{"op":"prompt","content":"?","prompt_kind":"choice","options":[{"id":"a","label":"A"},null],"timeout_s":1e99}`))
+	f.Add([]byte(`{"op":"send_media","media_kind":"image","source_url":"https://x.example","content":7}`))
+	f.Add([]byte(`{"op":"thread_rename","thread_name":"  ","message_id":"t"}`))
+	f.Add([]byte(`{"op":"follow_up","content":"a","kind":"telegram.x","chat_id":{}}`))
+	f.Fuzz(func(t *testing.T, line []byte) {
+		a, err := agent.DecodeLine(line)
+		if err != nil {
+			return
+		}
+		source := relay.Source{Platform: "discord", ChatID: "c1", ThreadID: "t1", UserID: "u1", ScopeID: "g1"}
+		s := shaper{event: &relay.Event{MessageID: "m1", Source: source}, session: "s", marker: marker("i"), descriptor: relay.Descriptor{
+			Platform: "discord", MaxMessageLength: 100, LenUnit: "utf16", MarkdownDialect: "discord",
+			SupportedOps: []string{"send", "edit", "typing", "follow_up", "get_chat_info", "send_media", "prompt", "react",
+				"thread_create", "thread_rename", "delete"},
+		}}
+		parts, err := s.one(3, a)
+		if err != nil {
+			if !strings.HasPrefix(err.Error(), "agent: actions[3].") || len(parts) > 0 {
+				t.Fatalf("%v beside %v", err, parts)
+			}
+			return
+		}
+		for _, p := range parts {
+			content, _ := p["content"].(string)
+			if p.Op() != "typing" && s.descriptor.Len(content) > 100 {
+				t.Fatalf("%d units of %d", s.descriptor.Len(content), 100)
+			}
+			if _, err := json.Marshal(p); err != nil {
+				t.Fatal(err)
+			}
+			tag(source, p)
+		}
+	})
+}

@@ -3,6 +3,8 @@
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 SAM         := 1.170.0
 CFN_LINT    := 1.58.0
+MOTO        := 5.2.5
+DYNAMODB    := 2.6.1
 FUZZTIME    ?= 30s
 
 # SAM copies the tree without .git, hence no version stamp from there.
@@ -13,6 +15,13 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dormouse
 VENV  := $(CACHE)/aws-sam-cli-$(SAM)-cfn-lint-$(CFN_LINT)
 TOOLS := $(VENV)/complete
 
+# Two servers for the tests of the ledger: moto, and Amazon's own, which wants Java 17 and Maven and is the judge.
+MOTO_VENV  := $(CACHE)/moto-$(MOTO)
+LOCAL_JARS := $(CACHE)/dynamodb-local-$(DYNAMODB)
+
+# The race detector needs a C compiler.
+RACE = $(shell [ "$$(go env CGO_ENABLED)" = 1 ] && command -v "$$(go env CC | cut -d' ' -f1)" >/dev/null && echo -race)
+
 lint-template sam-build: export SAM_CLI_TELEMETRY = 0
 lint-template sam-build: export AWS_DEFAULT_REGION = us-east-1
 
@@ -22,11 +31,22 @@ help: ## what make can do
 
 .PHONY: test
 test: ## all tests, with the race detector where there is a C compiler
-	@race=-race; \
-	if [ "$$(go env CGO_ENABLED)" != 1 ] || ! command -v "$$(go env CC | cut -d' ' -f1)" >/dev/null; then \
-		race=; echo "make test: no C compiler, so no race detector (Debian: apt-get install gcc libc6-dev)" >&2; \
+	@if [ -z "$(RACE)" ]; then \
+		echo "make test: no C compiler, so no race detector (Debian: apt-get install gcc libc6-dev)" >&2; \
+	fi
+	@with=; \
+	if python3 -c 'import ensurepip, venv' 2>/dev/null; then \
+		$(MAKE) --no-print-directory "$(MOTO_VENV)/complete" && with="sh scripts/dynamodb.sh moto $(MOTO_VENV)" || exit 1; \
+	elif [ -n "$$CI" ]; then \
+		echo "make test: python3 with venv is missing" >&2; exit 1; \
+	else \
+		echo "make test: the ledger on DynamoDB is not tested, python3 with venv is missing" >&2; \
 	fi; \
-	set -x; NO_COLOR=1 go test $$race -shuffle=on ./...
+	set -x; NO_COLOR=1 $$with go test $(RACE) -shuffle=on ./...
+
+.PHONY: test-dynamodb
+test-dynamodb: $(LOCAL_JARS)/complete ## the ledger on Amazon's DynamoDB Local; needs Java 17, Maven and Python
+	NO_COLOR=1 sh scripts/dynamodb.sh local "$(LOCAL_JARS)" go test -count=1 $(RACE) -shuffle=on ./internal/ledger/...
 
 .PHONY: run
 run: host ## the whole loop on this machine: connector, wake and drain, with a timeline
@@ -87,6 +107,17 @@ fuzz: ## every fuzz target for FUZZTIME (30s)
 .PHONY: clean
 clean: ## remove build/ and .aws-sam/
 	rm -rf build .aws-sam
+
+$(MOTO_VENV)/complete:
+	python3 -m venv --clear "$(MOTO_VENV)"
+	"$(MOTO_VENV)/bin/pip" --disable-pip-version-check install --quiet 'moto[server]==$(MOTO)'
+	@touch "$@"
+
+$(LOCAL_JARS)/complete:
+	@command -v java >/dev/null && command -v mvn >/dev/null || \
+		{ echo "make: Java or Maven is missing (Debian: apt-get install default-jre-headless maven)" >&2; exit 1; }
+	mvn -q -B -Dstyle.color=never -f scripts/dynamodb-local.xml -Ddynamodb.local=$(DYNAMODB) dependency:copy-dependencies -DoutputDirectory="$(LOCAL_JARS)"
+	@touch "$@"
 
 $(TOOLS):
 	@python3 -c 'import ensurepip, venv' 2>/dev/null || \

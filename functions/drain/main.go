@@ -12,12 +12,17 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	lambdaservice "github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/dormouse-relay/dormouse/internal/agent"
 	"github.com/dormouse-relay/dormouse/internal/awsconf"
 	"github.com/dormouse-relay/dormouse/internal/config"
 	"github.com/dormouse-relay/dormouse/internal/drain"
+	"github.com/dormouse-relay/dormouse/internal/identity"
 	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/internal/ledger/dynamo"
+	"github.com/dormouse-relay/dormouse/internal/secretstore"
+	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
 // goodbye is how long the last words on a socket may take: Lambda kills 500 ms after its SIGTERM.
@@ -36,18 +41,32 @@ func main() {
 	for _, warning := range settings.Warnings {
 		log.Warn(warning)
 	}
-	log.Info("no table is configured: what is journalled dies with this process, so a buffered message is acked when its turn is done")
 
-	answerer, _, err := agent.New(settings.Agent)
+	cloud := awsconf.New(environ)
+	lambdas := lambdaservice.NewFromConfig(cloud)
+	secrets := secretstore.New(cloud)
+	options := agent.Options{Secret: settings.AgentSecret, Lambda: lambdas}
+	if arn := settings.AgentSecretARN; arn != "" {
+		options.ReadSecret = func(ctx context.Context) (relay.Secret, error) { return secrets.Get(ctx, arn) }
+	}
+	answerer, _, err := agent.New(settings.Agent, options)
 	if err != nil {
 		log.Error("DORMOUSE_AGENT is not usable", "error", err)
 		os.Exit(1)
 	}
+	var book ledger.Ledger
+	if settings.Table != "" {
+		book = dynamo.New(dynamo.NewClient(cloud), settings.Table, settings.Instance())
+	} else {
+		book = ledger.NewMemory()
+		log.Info("no table is configured: what is journalled dies with this process, so a buffered message is acked when its turn is done")
+	}
 	drainer := drain.New(settings, drain.Parts{
-		Ledger: ledger.NewMemory(),
-		Agent:  answerer,
-		Again:  again(lambdaservice.NewFromConfig(awsconf.New(environ)), settings.FunctionName),
-		Log:    log,
+		Ledger:  book,
+		Agent:   answerer,
+		Clients: identity.Clients{STS: sts.NewFromConfig(cloud), Secrets: secrets},
+		Again:   again(lambdas, settings.FunctionName),
+		Log:     log,
 	})
 	handle := func(ctx context.Context, payload json.RawMessage) (drain.Report, error) {
 		return drainer.Run(ctx, drain.ParseRequest(payload))

@@ -20,7 +20,7 @@ import (
 )
 
 // secrets are the variables whose values must not be in the environment of a deployed function.
-var secrets = []string{"GATEWAY_RELAY_SECRET", "GATEWAY_RELAY_IDENTITY_TOKEN", "GATEWAY_RELAY_IDP_CLIENT_SECRET"}
+var secrets = []string{"GATEWAY_RELAY_SECRET", "GATEWAY_RELAY_IDENTITY_TOKEN", "GATEWAY_RELAY_IDP_CLIENT_SECRET", "DORMOUSE_AGENT_SECRET"}
 
 // Environ returns the process environment, variable to value, as Drain, Wake and awsconf.New take it.
 func Environ() map[string]string { return env.ToMap(os.Environ()) }
@@ -47,9 +47,7 @@ func Wake(environ map[string]string) (WakeSettings, error) {
 	switch {
 	case s.DrainFunction == "":
 		faults.add("DORMOUSE_DRAIN_FUNCTION", "is not set; want the name or ARN of the function that a poke starts")
-	case strings.ContainsFunc(s.DrainFunction, func(r rune) bool {
-		return !strings.ContainsRune("-_:.$/", r) && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
-	}):
+	case !isFunctionName(s.DrainFunction):
 		faults.add("DORMOUSE_DRAIN_FUNCTION", "has characters that no function is named with; want a name or an ARN")
 	}
 	if err := faults.join(); err != nil {

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"maps"
 	"os"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -68,12 +67,16 @@ func TestEverythingSet(t *testing.T) {
 		"GATEWAY_RELAY_DISPLAY_NAME": "Dory",
 		"GATEWAY_RELAY_PLATFORMS":    "discord,slack", "GATEWAY_RELAY_BOT_IDS": `{"discord":{"botId":"1"},"slack":{"botId":"2"}}`,
 		"GATEWAY_RELAY_PLATFORM": "telegram", "GATEWAY_RELAY_BOT_ID": "3",
-		"GATEWAY_RELAY_IDENTITY": "oidc", "GATEWAY_RELAY_IDENTITY_TOKEN": "",
+		"GATEWAY_RELAY_IDENTITY": "oidc", "GATEWAY_RELAY_IDENTITY_TOKEN": "", "GATEWAY_RELAY_CREDENTIALS_ARN": "",
+		"GATEWAY_RELAY_IDENTITY_TOKEN_ARN": "", "GATEWAY_RELAY_IDENTITY_AUDIENCE": "", "GATEWAY_RELAY_IDP_CLIENT_SECRET_ARN": "",
+		"DORMOUSE_AGENT_SECRET_ARN": "", "GATEWAY_RELAY_REQUIRE_MENTION": "false", "GATEWAY_RELAY_FREE_RESPONSE_SCOPES": "c1, c2,",
+		"SLACK_ALLOW_BOTS":            "All",
 		"GATEWAY_RELAY_IDP_TOKEN_URL": "https://idp.example/token", "GATEWAY_RELAY_IDP_CLIENT_ID": "client",
 		"GATEWAY_RELAY_IDP_CLIENT_SECRET": " s ", "GATEWAY_RELAY_IDP_SCOPE": "relay provision", "GATEWAY_RELAY_SECRET": " ",
 		"DORMOUSE_ALLOW_ENV_SECRETS": "1", "DORMOUSE_AGENT": "http://127.0.0.1:8080/turn", "DORMOUSE_AGENT_TIMEOUT": "1m",
 		"DORMOUSE_CONCURRENCY": "2", "DORMOUSE_MAX_ATTEMPTS": "1", "DORMOUSE_OUTBOUND_TIMEOUT": "1s",
-		"DORMOUSE_STOP": "/halt", "DORMOUSE_APOLOGY": "Sorry, that did not work.", "DORMOUSE_PASSTHROUGH": "off",
+		"DORMOUSE_STOP": "/halt", "DORMOUSE_APOLOGY": "Sorry, that did not work.", "DORMOUSE_PASSTHROUGH": "on",
+		"DORMOUSE_AGENT_SECRET": "whsec_c2lnbmVk", "DORMOUSE_TABLE": "stack-ledger",
 		"DORMOUSE_IDLE_AFTER": "2s", "DORMOUSE_EMPTY_AFTER": "1500ms", "DORMOUSE_POKE_COOLDOWN": "0s",
 		"DORMOUSE_SECOND_LOOK": "0", "DORMOUSE_SWEEP": "2m", "DORMOUSE_SWEEP_MAX": "2m", "DORMOUSE_LEASE": "9s",
 		"DORMOUSE_HANDOFF_MARGIN": "3s", "DORMOUSE_MAX_HANDOFFS": "0", "DORMOUSE_LOG_LEVEL": "debug",
@@ -87,15 +90,21 @@ func TestEverythingSet(t *testing.T) {
 		Identities: []relay.Identity{{Platform: "discord", BotID: "1"}, {Platform: "slack", BotID: "2"}},
 		Identity:   config.IdentityOIDC, IDPTokenURL: "https://idp.example/token", IDPClientID: "client",
 		IDPClientSecret: relay.NewSecret(" s "), IDPScope: "relay provision",
-		Agent: "http://127.0.0.1:8080/turn", AgentTimeout: time.Minute, Concurrency: 2, MaxAttempts: 1,
+		Policies: []relay.Policy{
+			{Platform: "discord", FreeResponseScopes: []string{"c1", "c2"}},
+			{Platform: "slack", FreeResponseScopes: []string{"c1", "c2"}, AllowOtherBots: true},
+		},
+		Agent: "http://127.0.0.1:8080/turn", AgentSecret: relay.NewSecret("whsec_c2lnbmVk"), Passthrough: true,
+		AgentTimeout: time.Minute, Concurrency: 2, MaxAttempts: 1,
 		OutboundTimeout: time.Second, Stop: "/halt", Apology: "Sorry, that did not work.",
 		IdleAfter: 2 * time.Second, EmptyAfter: 1500 * time.Millisecond, Sweep: 2 * time.Minute, SweepMax: 2 * time.Minute,
 		Lease: 9 * time.Second, HandoffMargin: 3 * time.Second, FunctionName: "drain", LogLevel: slog.LevelDebug,
+		Table: "stack-ledger",
 	})
+	is.Equal(got.Instance(), "inst")
 	for _, name := range config.DrainVariables() { // the test leaves none out
 		_, ok := all[name]
 		is.True(ok)
-		is.True(!slices.Contains(config.UnsupportedVariables(), name))
 	}
 	is.Equal(config.WakeVariables(), []string{"DORMOUSE_DRAIN_FUNCTION", "DORMOUSE_LOG_LEVEL"})
 }
@@ -197,19 +206,38 @@ func TestIdentityIsChosenByWhatIsSet(t *testing.T) {
 		}
 		return all
 	}
+	const arn = "arn:aws:ssm:eu-west-1:1:parameter/x"
+	stored := map[string]string{"GATEWAY_RELAY_IDENTITY_TOKEN_ARN": arn}
+	audience := map[string]string{"GATEWAY_RELAY_IDENTITY_AUDIENCE": "aud"}
+	pinnedARN := map[string]string{"GATEWAY_RELAY_CREDENTIALS_ARN": "arn:aws-cn:secretsmanager:cn-north-1:1:secret:a/b-AbCdEf"}
+	ambient := map[string]string{"GATEWAY_RELAY_IDP_TOKEN_URL": "http://127.0.0.1:1/token"}
+	oidcARN := map[string]string{
+		"GATEWAY_RELAY_IDP_TOKEN_URL": "https://idp.example", "GATEWAY_RELAY_IDP_CLIENT_ID": "id",
+		"GATEWAY_RELAY_IDP_CLIENT_SECRET_ARN": arn,
+	}
 	tests := map[string]struct {
 		environ  map[string]string
 		want     config.Identity
 		warnings int
 	}{
-		"nothing":         {nil, config.IdentityNone, 1},
-		"blank":           {blank, config.IdentityNone, 1},
-		"token":           {token, config.IdentityEnv, 0},
-		"client":          {oidc, config.IdentityOIDC, 0},
-		"both":            {merge(oidc, token), config.IdentityOIDC, 1},
-		"both, env asked": {merge(oidc, token, map[string]string{"GATEWAY_RELAY_IDENTITY": "env"}), config.IdentityEnv, 0},
-		"pinned":          {pinned, config.IdentityPinned, 0},
-		"pinned and more": {merge(pinned, oidc), config.IdentityPinned, 1},
+		"stored":              {stored, config.IdentitySecret, 0},
+		"stored and token":    {merge(stored, token), config.IdentitySecret, 1},
+		"audience":            {audience, config.IdentityAWS, 0},
+		"aws asked":           {map[string]string{"GATEWAY_RELAY_IDENTITY": "aws"}, config.IdentityAWS, 0},
+		"plain endpoint":      {ambient, config.IdentityOIDC, 0},
+		"client by ARN":       {oidcARN, config.IdentityOIDC, 0},
+		"client by both":      {merge(oidcARN, oidc), config.IdentityOIDC, 1},
+		"pinned by ARN":       {pinnedARN, config.IdentityPinned, 0},
+		"pinned by both":      {merge(pinnedARN, pinned), config.IdentityPinned, 1},
+		"pinned ARN and more": {merge(pinnedARN, audience), config.IdentityPinned, 1},
+		"nothing":             {nil, config.IdentityNone, 1},
+		"blank":               {blank, config.IdentityNone, 1},
+		"token":               {token, config.IdentityEnv, 0},
+		"client":              {oidc, config.IdentityOIDC, 0},
+		"both":                {merge(oidc, token), config.IdentityOIDC, 1},
+		"both, env asked":     {merge(oidc, token, map[string]string{"GATEWAY_RELAY_IDENTITY": "env"}), config.IdentityEnv, 0},
+		"pinned":              {pinned, config.IdentityPinned, 0},
+		"pinned and more":     {merge(pinned, oidc), config.IdentityPinned, 1},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -224,6 +252,96 @@ func TestIdentityIsChosenByWhatIsSet(t *testing.T) {
 				is.Equal(got.IdentityToken.Reveal(), "t") // no blanks around it
 			}
 		})
+	}
+}
+
+func TestAudienceIsTheConnectorsOrigin(t *testing.T) {
+	for url, want := range map[string]string{
+		"wss://connector.example/relay/": "https://connector.example", "https://connector.example:8443/a/b": "https://connector.example:8443",
+		"http://127.0.0.1:8787": "http://127.0.0.1:8787",
+	} {
+		is := is.New(t)
+		got, err := config.Drain(environ(map[string]string{"GATEWAY_RELAY_URL": url, "GATEWAY_RELAY_IDENTITY": "aws"}))
+		is.NoErr(err)
+		is.Equal(got.IdentityAudience, want)
+		got, err = config.Drain(environ(map[string]string{
+			"GATEWAY_RELAY_URL": url, "GATEWAY_RELAY_IDENTITY": "aws", "GATEWAY_RELAY_IDENTITY_AUDIENCE": "mine",
+		}))
+		is.NoErr(err)
+		is.Equal(got.IdentityAudience, "mine")
+	}
+}
+
+func TestPolicyVectors(t *testing.T) {
+	raw, err := os.ReadFile("testdata/policies.json")
+	is.New(t).NoErr(err)
+	type block struct {
+		RequireMention *bool `json:"require_mention"`
+		FreeChannels   any   `json:"free_response_channels"`
+	}
+	var vectors struct {
+		Cases []struct {
+			Platform string
+			Config   json.RawMessage
+			Env      map[string]string
+			Policy   *relay.Policy
+		}
+	}
+	is.New(t).NoErr(json.Unmarshal(raw, &vectors))
+	is.New(t).True(len(vectors.Cases) > 10)
+	for i, tt := range vectors.Cases {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			is := is.New(t)
+			// The reference reads a configuration file; here the same settings are variables.
+			var top map[string]json.RawMessage
+			is.NoErr(json.Unmarshal(tt.Config, &top))
+			var gateway struct{ Platforms map[string]json.RawMessage }
+			var platforms map[string]json.RawMessage
+			json.Unmarshal(top["gateway"], &gateway)
+			json.Unmarshal(top["platforms"], &platforms)
+			all := map[string]string{"GATEWAY_RELAY_PLATFORMS": tt.Platform + "," + tt.Platform}
+			for _, part := range []json.RawMessage{tt.Config, platforms[tt.Platform], gateway.Platforms[tt.Platform], top[tt.Platform]} {
+				var b block
+				json.Unmarshal(part, &b)
+				if b.RequireMention != nil {
+					all["GATEWAY_RELAY_REQUIRE_MENTION"] = fmt.Sprint(*b.RequireMention)
+				}
+				switch channels := b.FreeChannels.(type) {
+				case string:
+					all["GATEWAY_RELAY_FREE_RESPONSE_SCOPES"] = channels
+				case []any:
+					all["GATEWAY_RELAY_FREE_RESPONSE_SCOPES"] = strings.Trim(strings.ReplaceAll(fmt.Sprint(channels), " ", ","), "[]")
+				}
+			}
+			maps.Copy(all, tt.Env)
+			got, err := config.Drain(environ(all))
+			is.NoErr(err)
+			var want []relay.Policy
+			if tt.Policy != nil {
+				want = []relay.Policy{*tt.Policy}
+			}
+			is.Equal(got.Policies, want) // once per platform
+		})
+	}
+}
+
+func TestUnknownWordForBotsIsWarnedOf(t *testing.T) {
+	is := is.New(t)
+	got, err := config.Drain(environ(map[string]string{"GATEWAY_RELAY_PLATFORMS": "slack", "SLACK_ALLOW_BOTS": "yes"}))
+	is.NoErr(err)
+	is.Equal(got.Policies, nil)
+	is.True(strings.Contains(strings.Join(got.Warnings, "\n"), `SLACK_ALLOW_BOTS is "yes" and counts as none`))
+}
+
+func TestLambdaAgents(t *testing.T) {
+	for _, name := range []string{"my-agent", "my-agent:live", "arn:aws:lambda:eu-central-1:000000000000:function:my-agent:$LATEST"} {
+		is := is.New(t)
+		got, err := config.Drain(environ(map[string]string{
+			"DORMOUSE_AGENT": "lambda:" + name, "DORMOUSE_AGENT_SECRET": "whsec_c2lnbmVk", "DORMOUSE_ALLOW_ENV_SECRETS": "1",
+		}))
+		is.NoErr(err)
+		is.Equal(got.Agent, "lambda:"+name)
+		is.True(strings.Contains(strings.Join(got.Warnings, "\n"), "DORMOUSE_AGENT_SECRET is not used"))
 	}
 }
 
@@ -263,18 +381,35 @@ func TestEachFaultNamesItsVariable(t *testing.T) {
 		{secret("GATEWAY_RELAY_IDENTITY_TOKEN"), "", "set DORMOUSE_ALLOW_ENV_SECRETS to 1"},
 		{secret("GATEWAY_RELAY_IDP_CLIENT_SECRET"), "", "holds a secret and is refused on Lambda"},
 		{map[string]string{"DORMOUSE_ALLOW_ENV_SECRETS": "yes"}, "", "want 1"},
-		{map[string]string{"GATEWAY_RELAY_IDENTITY": "aws"}, "", "aws is not supported by this version"},
-		{map[string]string{"GATEWAY_RELAY_IDENTITY": "secret"}, "", "secret is not supported by this version"},
-		{map[string]string{"GATEWAY_RELAY_IDENTITY": "none"}, "", `is "none"; want oidc or env`},
+		{map[string]string{"GATEWAY_RELAY_IDENTITY": "secret"}, "GATEWAY_RELAY_IDENTITY_TOKEN_ARN", "want the ARN of the identity token"},
+		{map[string]string{"GATEWAY_RELAY_IDENTITY": "none"}, "", `is "none"; want aws, oidc, secret or env`},
+		{
+			map[string]string{"GATEWAY_RELAY_URL": "http://connector.example", "GATEWAY_RELAY_IDENTITY": "aws"},
+			"GATEWAY_RELAY_URL", "would send a token of this account's there; want https or wss",
+		},
+		{secret("GATEWAY_RELAY_CREDENTIALS_ARN"), "", "is not the ARN of a secret; want arn:aws:ssm:"},
+		{secret("GATEWAY_RELAY_IDENTITY_TOKEN_ARN"), "", "is not the ARN of a secret; want arn:aws:ssm:"},
+		{secret("GATEWAY_RELAY_IDP_CLIENT_SECRET_ARN"), "", "is not the ARN of a secret; want arn:aws:ssm:"},
+		{
+			map[string]string{"DORMOUSE_AGENT_SECRET_ARN": "arn:aws:ssm:eu-west-1:1:document/" + canary},
+			"", "is not the ARN of a secret; want arn:aws:ssm:",
+		},
+		{map[string]string{"GATEWAY_RELAY_REQUIRE_MENTION": "maybe"}, "", `is "maybe"; want true or false`},
 		{map[string]string{"GATEWAY_RELAY_IDENTITY": "env"}, "GATEWAY_RELAY_IDENTITY_TOKEN", "is not set although"},
 		{allowed("GATEWAY_RELAY_IDENTITY_TOKEN", canary+" "+canary), "GATEWAY_RELAY_IDENTITY_TOKEN", "want the bare token"},
 		{map[string]string{"GATEWAY_RELAY_IDENTITY": "oidc"}, "GATEWAY_RELAY_IDP_TOKEN_URL", "is not set; want"},
-		{map[string]string{"GATEWAY_RELAY_IDENTITY": "oidc"}, "GATEWAY_RELAY_IDP_CLIENT_ID", "are not set; want both"},
-		{map[string]string{"GATEWAY_RELAY_IDP_CLIENT_ID": "id"}, "GATEWAY_RELAY_IDP_CLIENT_SECRET", "is not set although"},
+		{
+			map[string]string{"GATEWAY_RELAY_IDP_CLIENT_ID": "id"}, "GATEWAY_RELAY_IDP_CLIENT_SECRET",
+			"is not set, nor is GATEWAY_RELAY_IDP_CLIENT_SECRET_ARN, although",
+		},
 		{allowed("GATEWAY_RELAY_IDP_CLIENT_SECRET", canary), "GATEWAY_RELAY_IDP_CLIENT_ID", "is not set although"},
 		{map[string]string{"GATEWAY_RELAY_IDP_TOKEN_URL": "http://idp.example/" + canary}, "", "loopback only"},
 		{map[string]string{"GATEWAY_RELAY_IDP_TOKEN_URL": "idp.example"}, "", "is not a URL with a host"},
-		{map[string]string{"DORMOUSE_AGENT": "lambda:mine"}, "", "lambda: is not supported by this version"},
+		{map[string]string{"DORMOUSE_AGENT": "lambda:"}, "", "has no function behind lambda:"},
+		{map[string]string{"DORMOUSE_AGENT": "lambda:my agent"}, "", "has no function behind lambda:"},
+		{secret("DORMOUSE_AGENT_SECRET"), "", "holds a secret and is refused on Lambda"},
+		{allowed("DORMOUSE_AGENT_SECRET", canary+"*"), "DORMOUSE_AGENT_SECRET", "want whsec_ and base64"},
+		{map[string]string{"DORMOUSE_PASSTHROUGH": "yes"}, "", `is "yes"; want on or off`},
 		{map[string]string{"DORMOUSE_AGENT": "http://agent.example/" + canary}, "", "loopback only"},
 		{map[string]string{"DORMOUSE_AGENT": "Echo"}, "", "or echo"},
 		{map[string]string{"DORMOUSE_AGENT": "https://" + canary + "@agent.example"}, "", "user or password"},
@@ -292,16 +427,6 @@ func TestEachFaultNamesItsVariable(t *testing.T) {
 		{map[string]string{"DORMOUSE_CONCURRENCY": "0"}, "", "is 0; want at least 1"},
 		{map[string]string{"DORMOUSE_MAX_ATTEMPTS": "many"}, "", `is "many"; want a whole number`},
 		{map[string]string{"DORMOUSE_LOG_LEVEL": "loud"}, "", "want debug, info, warn or error"},
-		{
-			map[string]string{"GATEWAY_RELAY_PLATFORMS": "slack,discord", "DISCORD_ALLOW_BOTS": "all"}, "DISCORD_ALLOW_BOTS",
-			"is not supported by this version",
-		},
-	}
-	for _, name := range config.UnsupportedVariables() {
-		tests = append(tests, struct {
-			environ    map[string]string
-			name, want string
-		}{secret(name), "", "is not supported by this version; u"})
 	}
 	for _, tt := range tests {
 		name := tt.name
@@ -331,7 +456,7 @@ func TestEachFaultNamesItsVariable(t *testing.T) {
 func TestAllFaultsAreReportedTogether(t *testing.T) {
 	is := is.New(t)
 	_, err := config.Drain(map[string]string{
-		"DORMOUSE_TABLE": "t", "DORMOUSE_LEASE": "x", "DORMOUSE_CONCURRENCY": "x", "GATEWAY_RELAY_SECRET": canary,
+		"DORMOUSE_TABLE": "t t", "DORMOUSE_LEASE": "x", "DORMOUSE_CONCURRENCY": "x", "GATEWAY_RELAY_SECRET": canary,
 		"AWS_LAMBDA_FUNCTION_NAME": "drain",
 	})
 	is.True(err != nil)
@@ -355,7 +480,9 @@ func TestOnlyTheArgumentIsRead(t *testing.T) {
 
 func TestScrubTakesTheSecretsAway(t *testing.T) {
 	is := is.New(t)
-	names := []string{"GATEWAY_RELAY_SECRET", "GATEWAY_RELAY_IDENTITY_TOKEN", "GATEWAY_RELAY_IDP_CLIENT_SECRET"}
+	names := []string{
+		"GATEWAY_RELAY_SECRET", "GATEWAY_RELAY_IDENTITY_TOKEN", "GATEWAY_RELAY_IDP_CLIENT_SECRET", "DORMOUSE_AGENT_SECRET",
+	}
 	for _, name := range names {
 		t.Setenv(name, canary+"="+name)
 	}

@@ -1,14 +1,16 @@
 package config
 
 import (
+	"cmp"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net"
 	"net/url"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -19,8 +21,10 @@ import (
 type Identity string
 
 const (
-	IdentityPinned Identity = "pinned" // GatewayID and Secret are its credentials; nothing is provisioned
-	IdentityOIDC   Identity = "oidc"   // the identity token comes from the client-credentials grant of the IDP fields
+	IdentityPinned Identity = "pinned" // its credentials are at CredentialsARN, or else GatewayID and Secret; nothing is provisioned
+	IdentityAWS    Identity = "aws"    // AWS STS says who it is, for IdentityAudience
+	IdentityOIDC   Identity = "oidc"   // the identity token comes from IDPTokenURL
+	IdentitySecret Identity = "secret" // the identity token is at IdentityTokenARN
 	IdentityEnv    Identity = "env"    // the identity token is IdentityToken
 	IdentityNone   Identity = "none"   // it dials unauthenticated, for development (section 2)
 )
@@ -37,21 +41,31 @@ type DrainSettings struct {
 
 	Identities []relay.Identity `env:"-"` // fronted platforms, at least one, the first is primary (section 4)
 
-	Identity        Identity     `env:"GATEWAY_RELAY_IDENTITY"`          // never empty
-	Secret          relay.Secret `env:"GATEWAY_RELAY_SECRET"`            // for IdentityPinned
-	IdentityToken   relay.Secret `env:"GATEWAY_RELAY_IDENTITY_TOKEN"`    // for IdentityEnv; without blanks around it
-	IDPTokenURL     string       `env:"GATEWAY_RELAY_IDP_TOKEN_URL"`     // for IdentityOIDC, as the next three
-	IDPClientID     string       `env:"GATEWAY_RELAY_IDP_CLIENT_ID"`     // never empty for IdentityOIDC
-	IDPClientSecret relay.Secret `env:"GATEWAY_RELAY_IDP_CLIENT_SECRET"` // as it came, untrimmed
-	IDPScope        string       `env:"GATEWAY_RELAY_IDP_SCOPE"`         // may be empty
+	// Of the ARNs, each is of a SecureString in SSM Parameter Store or of a secret in Secrets Manager.
+	Identity           Identity     `env:"GATEWAY_RELAY_IDENTITY"`              // never empty
+	CredentialsARN     string       `env:"GATEWAY_RELAY_CREDENTIALS_ARN"`       // for IdentityPinned; empty: Secret
+	Secret             relay.Secret `env:"GATEWAY_RELAY_SECRET"`                // for IdentityPinned without CredentialsARN
+	IdentityToken      relay.Secret `env:"GATEWAY_RELAY_IDENTITY_TOKEN"`        // for IdentityEnv; without blanks around it
+	IdentityTokenARN   string       `env:"GATEWAY_RELAY_IDENTITY_TOKEN_ARN"`    // for IdentitySecret
+	IdentityAudience   string       `env:"GATEWAY_RELAY_IDENTITY_AUDIENCE"`     // for IdentityAWS; by default the connector's origin
+	IDPTokenURL        string       `env:"GATEWAY_RELAY_IDP_TOKEN_URL"`         // for IdentityOIDC, as the next four
+	IDPClientID        string       `env:"GATEWAY_RELAY_IDP_CLIENT_ID"`         // empty: the endpoint hands a token to whoever asks
+	IDPClientSecret    relay.Secret `env:"GATEWAY_RELAY_IDP_CLIENT_SECRET"`     // as it came, untrimmed
+	IDPClientSecretARN string       `env:"GATEWAY_RELAY_IDP_CLIENT_SECRET_ARN"` // in its place
+	IDPScope           string       `env:"GATEWAY_RELAY_IDP_SCOPE"`             // may be empty
 
-	Agent           string        `env:"DORMOUSE_AGENT" envDefault:"echo"`           // echo, or an https or loopback http URL
+	Policies []relay.Policy `env:"-"` // what is declared of the fronted platforms (section 14); usually empty
+
+	Agent           string        `env:"DORMOUSE_AGENT" envDefault:"echo"`           // echo, lambda:NAME, an https or loopback http URL
+	AgentSecret     relay.Secret  `env:"DORMOUSE_AGENT_SECRET"`                      // whsec_ and base64: signs what is posted
+	AgentSecretARN  string        `env:"DORMOUSE_AGENT_SECRET_ARN"`                  // in its place: where that secret is
 	AgentTimeout    time.Duration `env:"DORMOUSE_AGENT_TIMEOUT" envDefault:"5m"`     // for one turn
 	Concurrency     int           `env:"DORMOUSE_CONCURRENCY" envDefault:"8"`        // turns side by side
 	MaxAttempts     int           `env:"DORMOUSE_MAX_ATTEMPTS" envDefault:"3"`       // tries before a message is dead
 	OutboundTimeout time.Duration `env:"DORMOUSE_OUTBOUND_TIMEOUT" envDefault:"75s"` // wait for an outbound_result
 	Stop            string        `env:"DORMOUSE_STOP" envDefault:"/stop"`           // cancels its session's running turn
 	Apology         string        `env:"DORMOUSE_APOLOGY" envDefault:"off"`          // sent for a dead message; empty when off
+	Passthrough     bool          `env:"-"`                                          // raw turns for platforms other than Discord
 
 	IdleAfter     time.Duration `env:"DORMOUSE_IDLE_AFTER" envDefault:"20s"`     // quiet time before going_idle
 	EmptyAfter    time.Duration `env:"DORMOUSE_EMPTY_AFTER"`                     // 0: 10 s after a wake, 3 s otherwise
@@ -62,6 +76,8 @@ type DrainSettings struct {
 	Lease         time.Duration `env:"DORMOUSE_LEASE" envDefault:"30s"`          // life of the lease
 	HandoffMargin time.Duration `env:"DORMOUSE_HANDOFF_MARGIN" envDefault:"30s"` // kept free before the deadline
 	MaxHandoffs   int           `env:"DORMOUSE_MAX_HANDOFFS" envDefault:"12"`    // 0: never hands off
+
+	Table string `env:"DORMOUSE_TABLE"` // name or ARN of the DynamoDB table; empty: the ledger is in memory
 
 	FunctionName string     `env:"AWS_LAMBDA_FUNCTION_NAME"`             // empty when not on Lambda
 	LogLevel     slog.Level `env:"DORMOUSE_LOG_LEVEL" envDefault:"info"` // least severe level that is logged
@@ -77,28 +93,13 @@ type drainVariables struct {
 	Platform        string   `env:"GATEWAY_RELAY_PLATFORM"`
 	BotID           string   `env:"GATEWAY_RELAY_BOT_ID"`
 	AllowEnvSecrets string   `env:"DORMOUSE_ALLOW_ENV_SECRETS"`
-}
-
-// unsupported are settings that exist and that this version cannot honour, with what to do instead.
-var unsupported = map[string]string{
-	"DORMOUSE_TABLE":                      "unset it: the ledger is in memory",
-	"DORMOUSE_AGENT_SECRET":               "unset it: turns are not signed",
-	"DORMOUSE_AGENT_SECRET_ARN":           "unset it: turns are not signed",
-	"DORMOUSE_PASSTHROUGH":                "unset it: passthroughs of platforms other than Discord are set aside",
-	"GATEWAY_RELAY_CREDENTIALS_ARN":       "use GATEWAY_RELAY_SECRET (development), or provision",
-	"GATEWAY_RELAY_IDENTITY_TOKEN_ARN":    "use GATEWAY_RELAY_IDENTITY_TOKEN (development)",
-	"GATEWAY_RELAY_IDENTITY_AUDIENCE":     "use GATEWAY_RELAY_IDENTITY oidc or env",
-	"GATEWAY_RELAY_IDP_CLIENT_SECRET_ARN": "use GATEWAY_RELAY_IDP_CLIENT_SECRET (development)",
-	"GATEWAY_RELAY_REQUIRE_MENTION":       "unset it: no relevance policy is declared",
-	"GATEWAY_RELAY_FREE_RESPONSE_SCOPES":  "unset it: no relevance policy is declared",
+	RequireMention  string   `env:"GATEWAY_RELAY_REQUIRE_MENTION"`
+	FreeScopes      []string `env:"GATEWAY_RELAY_FREE_RESPONSE_SCOPES"`
+	RawPassthrough  string   `env:"DORMOUSE_PASSTHROUGH" envDefault:"off"`
 }
 
 // DrainVariables are the names of all variables that Drain reads, sorted.
 func DrainVariables() []string { return variables(reflect.TypeFor[drainVariables]()) }
-
-// UnsupportedVariables are the names of those that Drain refuses with "not supported by this version", sorted; so is
-// {PLATFORM}_ALLOW_BOTS for each fronted platform.
-func UnsupportedVariables() []string { return slices.Sorted(maps.Keys(unsupported)) }
 
 // Drain reads the drain function's settings from environ. The error joins all faults.
 func Drain(environ map[string]string) (DrainSettings, error) {
@@ -108,13 +109,15 @@ func Drain(environ map[string]string) (DrainSettings, error) {
 	s := &v.DrainSettings
 
 	s.Identities = v.identities()
-	v.refuseUnsupported(values, faults)
 	v.refuseEnvSecrets(values, faults)
 	v.checkConnector(faults)
 	v.checkGatewayID(faults)
 	v.checkIdentity(faults)
+	v.checkARNs(faults)
+	s.Policies = v.policies(values, faults)
 	v.checkAgent(faults)
 	v.checkRanges(values, faults)
+	v.checkTable(faults)
 	s.RouteKeys = list(s.RouteKeys)
 	if s.Apology == "off" {
 		s.Apology = ""
@@ -125,21 +128,11 @@ func Drain(environ map[string]string) (DrainSettings, error) {
 	return *s, nil
 }
 
+// Instance is what the ledger's entries and the keys of deliveries belong to.
+func (s *DrainSettings) Instance() string { return cmp.Or(s.InstanceID, s.GatewayID) }
+
 func (s *DrainSettings) warn(format string, args ...any) {
 	s.Warnings = append(s.Warnings, fmt.Sprintf(format, args...))
-}
-
-func (v *drainVariables) refuseUnsupported(values map[string]string, faults *faultList) {
-	for _, name := range UnsupportedVariables() {
-		if value := values[name]; value != "" && (name != "DORMOUSE_PASSTHROUGH" || value != "off") {
-			faults.add(name, "is not supported by this version; %s", unsupported[name])
-		}
-	}
-	for _, identity := range v.Identities {
-		if name := strings.ToUpper(identity.Platform) + "_ALLOW_BOTS"; values[name] != "" {
-			faults.add(name, "is not supported by this version; unset it: no relevance policy is declared")
-		}
-	}
 }
 
 // refuseEnvSecrets keeps secrets out of a deployed function's configuration, where too many can read them.
@@ -195,30 +188,93 @@ func (v *drainVariables) checkGatewayID(faults *faultList) {
 
 func (v *drainVariables) checkIdentity(faults *faultList) {
 	const name = "GATEWAY_RELAY_IDENTITY"
-	oidc := v.IDPTokenURL != "" || v.IDPClientID != "" || v.IDPClientSecret.Usable()
+	oidc := v.IDPTokenURL != "" || v.IDPClientID != "" || v.IDPClientSecret.Usable() || v.IDPClientSecretARN != ""
 	chosen := v.Identity
 	switch {
-	case chosen == "aws" || chosen == "secret":
-		faults.add(name, "%s is not supported by this version; want oidc or env", chosen)
-	case chosen != "" && chosen != IdentityOIDC && chosen != IdentityEnv:
-		faults.add(name, "is %.40q; want oidc or env", string(chosen))
-	case v.Secret.Usable():
-		if chosen != "" || oidc || v.IdentityToken.Usable() {
-			v.warn("GATEWAY_RELAY_SECRET is set: nothing is provisioned, so the identity settings are not used")
-		}
+	case chosen != "" && !slices.Contains([]Identity{IdentityAWS, IdentityOIDC, IdentitySecret, IdentityEnv}, chosen):
+		faults.add(name, "is %.40q; want aws, oidc, secret or env", string(chosen))
+		return
+	case v.CredentialsARN != "" || v.Secret.Usable():
 		v.Identity = IdentityPinned
-	case chosen == IdentityOIDC, chosen == "" && oidc:
+		if chosen != "" || oidc || v.IdentityToken.Usable() || v.IdentityTokenARN != "" || v.IdentityAudience != "" {
+			v.warn("the credentials are pinned: nothing is provisioned, so the identity settings are not used")
+		}
+		if v.CredentialsARN != "" && v.Secret.Usable() {
+			v.warn("GATEWAY_RELAY_SECRET is not used: GATEWAY_RELAY_CREDENTIALS_ARN is set")
+		}
+	case chosen != "":
+	case oidc:
+		v.Identity = IdentityOIDC
 		if v.IdentityToken.Usable() {
 			v.warn("GATEWAY_RELAY_IDENTITY_TOKEN is not used: the identity provider is asked")
 		}
-		v.Identity = IdentityOIDC
-		v.checkOIDC(faults)
-	case chosen == IdentityEnv, v.IdentityToken.Usable():
+	case v.IdentityTokenARN != "":
+		v.Identity = IdentitySecret
+		if v.IdentityToken.Usable() {
+			v.warn("GATEWAY_RELAY_IDENTITY_TOKEN is not used: GATEWAY_RELAY_IDENTITY_TOKEN_ARN is set")
+		}
+	case v.IdentityToken.Usable():
 		v.Identity = IdentityEnv
-		v.checkIdentityToken(faults)
+	case v.IdentityAudience != "":
+		v.Identity = IdentityAWS
 	default:
 		v.Identity = IdentityNone
 		v.warn("no identity and no secret is set: the connector is dialled unauthenticated, which is for development")
+	}
+	switch v.Identity {
+	case IdentityAWS:
+		v.checkAudience(faults)
+	case IdentityOIDC:
+		v.checkOIDC(faults)
+	case IdentitySecret:
+		if v.IdentityTokenARN == "" {
+			faults.add("GATEWAY_RELAY_IDENTITY_TOKEN_ARN", "is not set although %s is secret; want the ARN of the identity token", name)
+		}
+	case IdentityEnv:
+		v.checkIdentityToken(faults)
+	}
+}
+
+// checkAudience sets the audience as a policy's condition can say it, too: scheme and host as they stand in the URL.
+func (v *drainVariables) checkAudience(faults *faultList) {
+	if v.IdentityAudience != "" {
+		return
+	}
+	u, err := url.Parse(v.URL.Provision())
+	switch {
+	case err != nil || u.Host == "": // told already
+	case u.Scheme == "http" && !loopback(u):
+		faults.add("GATEWAY_RELAY_URL", "is not encrypted, and identity aws would send a token of this account's there; want https or wss")
+	default:
+		v.IdentityAudience = u.Scheme + "://" + u.Host
+	}
+}
+
+// isSecretARN says whether it could be the ARN of a parameter or of a secret.
+func isSecretARN(value string) bool {
+	parts := strings.SplitN(value, ":", 6)
+	if len(parts) < 6 || parts[0] != "arn" || parts[3] == "" || parts[4] == "" {
+		return false
+	}
+	name, ok := strings.CutPrefix(parts[5], map[string]string{"ssm": "parameter/", "secretsmanager": "secret:"}[parts[2]])
+	return ok && name != "" && name != parts[5] && isWord(name, "/_+=.@-")
+}
+
+func (v *drainVariables) checkARNs(faults *faultList) {
+	for name, value := range map[string]string{
+		"GATEWAY_RELAY_CREDENTIALS_ARN":       v.CredentialsARN,
+		"GATEWAY_RELAY_IDENTITY_TOKEN_ARN":    v.IdentityTokenARN,
+		"GATEWAY_RELAY_IDP_CLIENT_SECRET_ARN": v.IDPClientSecretARN,
+		"DORMOUSE_AGENT_SECRET_ARN":           v.AgentSecretARN,
+	} {
+		if value != "" && !isSecretARN(value) {
+			faults.add(name, "is not the ARN of a secret; want arn:aws:ssm:REGION:ACCOUNT:parameter/NAME or "+
+				"arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME")
+		}
+	}
+	if v.AgentSecretARN != "" && v.AgentSecret.Usable() {
+		v.warn("DORMOUSE_AGENT_SECRET is not used: DORMOUSE_AGENT_SECRET_ARN is set")
+		v.AgentSecret = relay.Secret{}
 	}
 }
 
@@ -237,14 +293,48 @@ func (v *drainVariables) checkOIDC(faults *faultList) {
 	case u.Scheme == "http" && !loopback(u):
 		faults.add(tokenURL, "is plain http, which is for loopback only; want https")
 	}
-	switch hasID, hasSecret := v.IDPClientID != "", v.IDPClientSecret.Usable(); {
-	case !hasID && !hasSecret:
-		faults.add(id, "and %s are not set; want both (a token endpoint without them is not supported by this version)", secret)
-	case !hasID:
-		faults.add(id, "is not set although %s is; want both", secret)
-	case !hasSecret:
-		faults.add(secret, "is not set although %s is; want both", id)
+	if v.IDPClientSecretARN != "" && v.IDPClientSecret.Usable() {
+		v.warn("%s is not used: %s_ARN is set", secret, secret)
+		v.IDPClientSecret = relay.Secret{}
 	}
+	switch hasID, hasSecret := v.IDPClientID != "", v.IDPClientSecret.Usable() || v.IDPClientSecretARN != ""; {
+	case hasSecret && !hasID:
+		faults.add(id, "is not set although %s or %[1]s_ARN is; want both, or neither for an endpoint that asks for none", secret)
+	case hasID && !hasSecret:
+		faults.add(secret, "is not set, nor is %s_ARN, although %s is; want both, or neither for an endpoint that asks for none", secret, id)
+	}
+}
+
+// policies projects the settings to what is declared of each fronted platform: nothing at all while they are the
+// defaults, else everything, an explicit false included (section 14).
+func (v *drainVariables) policies(values map[string]string, faults *faultList) []relay.Policy {
+	mention, err := strconv.ParseBool(strings.ToLower(v.RequireMention))
+	if v.RequireMention != "" && err != nil {
+		faults.add("GATEWAY_RELAY_REQUIRE_MENTION", "is %.40q; want true or false", v.RequireMention)
+	}
+	scopes := append([]string{}, list(v.FreeScopes)...)
+	var policies []relay.Policy
+	for _, identity := range v.Identities {
+		platform := identity.Platform
+		if platform == "relay" || slices.ContainsFunc(policies, func(p relay.Policy) bool { return p.Platform == platform }) {
+			continue
+		}
+		bots := false
+		name := strings.ToUpper(platform) + "_ALLOW_BOTS"
+		switch strings.ToLower(values[name]) {
+		case "mentions", "all":
+			bots = true
+		case "", "none":
+		default:
+			v.warn("%s is %.40q and counts as none; want none, mentions or all", name, values[name])
+		}
+		if v.RequireMention != "" || len(scopes) > 0 || bots {
+			policies = append(policies, relay.Policy{
+				Platform: platform, RequireAddress: mention, FreeResponseScopes: scopes, AllowOtherBots: bots,
+			})
+		}
+	}
+	return policies
 }
 
 func (v *drainVariables) checkIdentityToken(faults *faultList) {
@@ -259,17 +349,63 @@ func (v *drainVariables) checkIdentityToken(faults *faultList) {
 }
 
 func (v *drainVariables) checkAgent(faults *faultList) {
-	const name = "DORMOUSE_AGENT"
+	const (
+		name   = "DORMOUSE_AGENT"
+		secret = "DORMOUSE_AGENT_SECRET"
+	)
 	u, fault := parseURL(v.Agent, "https", "http")
+	function, isFunction := strings.CutPrefix(v.Agent, "lambda:")
 	switch {
 	case v.Agent == "echo":
-	case strings.HasPrefix(v.Agent, "lambda:"):
-		faults.add(name, "lambda: is not supported by this version; want echo or an https URL")
+	case isFunction && !isFunctionName(function):
+		faults.add(name, "has no function behind lambda:; want its name or ARN, with :alias if wanted")
+	case isFunction:
 	case fault != "":
-		faults.add(name, "%s; or echo", fault)
+		faults.add(name, "%s; or lambda: and a function's name; or echo", fault)
 	case u.Scheme == "http" && !loopback(u):
 		faults.add(name, "is plain http, which is for loopback only; want https")
 	}
+	if v.AgentSecret.Usable() {
+		key := strings.TrimPrefix(strings.TrimSpace(v.AgentSecret.Reveal()), "whsec_")
+		if decoded, err := base64.StdEncoding.DecodeString(key); err != nil || len(decoded) == 0 {
+			faults.add(secret, "cannot be read; want whsec_ and base64, as in: echo whsec_$(openssl rand -base64 32)")
+		} else if fault != "" {
+			v.warn("%s is not used: only what is posted to a URL is signed", secret)
+		}
+	}
+	switch v.RawPassthrough {
+	case "on", "off":
+		v.Passthrough = v.RawPassthrough == "on"
+	default:
+		faults.add("DORMOUSE_PASSTHROUGH", "is %.40q; want on or off", v.RawPassthrough)
+	}
+}
+
+func isFunctionName(s string) bool {
+	return s != "" && isWord(s, "-_:.$/")
+}
+
+func (v *drainVariables) checkTable(faults *faultList) {
+	if v.Table != "" && !isTableName(v.Table) {
+		faults.add("DORMOUSE_TABLE", "is %.40q; want the name or ARN of a DynamoDB table", v.Table)
+	}
+}
+
+// isTableName says whether DynamoDB could take it for one: 3 to 255 of its characters, or an ARN with them. By hand, as a
+// regular expression of that takes milliseconds of each start to compile.
+func isTableName(value string) bool {
+	name := value
+	if parts := strings.SplitN(value, ":", 6); len(parts) == 6 && parts[0] == "arn" && parts[2] == "dynamodb" {
+		name, _ = strings.CutPrefix(parts[5], "table/")
+	}
+	return len(name) >= 3 && len(name) <= 255 && isWord(name, "_.-")
+}
+
+// isWord says whether text has nothing but letters, digits and what is in others.
+func isWord(text, others string) bool {
+	return !strings.ContainsFunc(text, func(r rune) bool {
+		return !strings.ContainsRune(others, r) && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
+	})
 }
 
 // checkRanges looks at what is set: the defaults are in range.

@@ -6,18 +6,18 @@ import (
 	"encoding/hex"
 	"errors"
 	"log/slog"
+	"net/http"
 	"sync"
 
 	"github.com/dormouse-relay/dormouse/pkg/provision"
-	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
 // access is how the gateway proves who it is: with pinned credentials, with provisioned ones, or, for development,
 // not at all. It is kept for warm invocations; the secret lives here and nowhere else.
 type access struct {
-	gatewayID string                // as configured
-	pinned    relay.Secret          // set: nothing is provisioned
-	tokens    provision.TokenSource // nil and nothing pinned: dial without credentials
+	gatewayID string                                               // as configured
+	pinned    func(context.Context) (provision.Credentials, error) // reads them; set: nothing is provisioned
+	tokens    provision.TokenSource                                // nil and nothing pinned: dial without credentials
 	client    *provision.Client
 	request   provision.Request
 	log       *slog.Logger
@@ -29,12 +29,27 @@ type access struct {
 // errNoFreshID says what a gateway without credentials, whose secret is withheld, can do.
 var errNoFreshID = errors.New("the connector knows this gateway id and keeps its secret: enroll and pin the credentials instead")
 
-// prefetch fetches the identity token if a provisioning is to come, so that it is there when the lease is.
+// prefetch reads the pinned credentials, or fetches the identity token if a provisioning is to come, so that they are
+// there when the lease is. A failure is met again, and told, by whoever needs them.
 func (a *access) prefetch(ctx context.Context) {
-	if a.tokens == nil || a.inHand() {
-		return
+	switch {
+	case a.inHand():
+	case a.pinned != nil:
+		a.get(ctx, nil)
+	case a.tokens != nil:
+		a.tokens.Token(ctx) // the source keeps it
 	}
-	a.tokens.Token(ctx) // the source keeps it; a failure is met again, and told, by whoever needs it
+}
+
+// name is the gateway id that a handshake is remembered under: the one that was enrolled, or the configured one, whose
+// fresh ones are the same instance.
+func (a *access) name() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.pinned != nil && a.held.GatewayID != "" {
+		return a.held.GatewayID
+	}
+	return a.gatewayID
 }
 
 func (a *access) inHand() bool {
@@ -46,16 +61,20 @@ func (a *access) inHand() bool {
 // get returns the credentials in hand, or else provisions. fresh asks for leave to take a fresh gateway id; issued says
 // that the credentials are new.
 func (a *access) get(ctx context.Context, fresh func(context.Context) (bool, error)) (c provision.Credentials, issued bool, err error) {
-	if a.pinned.Usable() {
-		return provision.Credentials{GatewayID: a.gatewayID, Secret: a.pinned}, false, nil
-	}
-	if a.tokens == nil {
+	if a.pinned == nil && a.tokens == nil {
 		return provision.Credentials{GatewayID: a.gatewayID}, false, nil
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.held.Secret.Usable() {
 		return a.held, false, nil
+	}
+	if a.pinned != nil {
+		if c, err = a.pinned(ctx); err != nil {
+			return provision.Credentials{}, false, err
+		}
+		a.held = c
+		return c, false, nil
 	}
 	c, err = a.provision(ctx, a.gatewayID)
 	if errors.Is(err, provision.ErrWithheld) && a.request.InstanceID != "" {
@@ -69,13 +88,21 @@ func (a *access) get(ctx context.Context, fresh func(context.Context) (bool, err
 }
 
 func (a *access) provision(ctx context.Context, gatewayID string) (provision.Credentials, error) {
-	token, err := a.tokens.Token(ctx)
-	if err != nil {
-		return provision.Credentials{}, err
-	}
 	req := a.request
 	req.GatewayID = gatewayID
-	return a.client.Provision(ctx, token, req)
+	for {
+		token, err := a.tokens.Token(ctx)
+		if err != nil {
+			return provision.Credentials{}, err
+		}
+		c, err := a.client.Provision(ctx, token, req)
+		status, refused := errors.AsType[*provision.StatusError](err)
+		other, ok := a.tokens.(provision.Alternative)
+		if !refused || status.Status != http.StatusUnauthorized || !ok || !other.Refused() {
+			return c, err
+		}
+		a.log.Warn("the identity token was not accepted: trying another kind of token", "error", err)
+	}
 }
 
 // provisionFresh provisions the same instance under a gateway id that the connector does not know yet.
@@ -94,17 +121,22 @@ func (a *access) provisionFresh(ctx context.Context, fresh func(context.Context)
 	return a.provision(ctx, id)
 }
 
-// renew provisions once more for whoever was refused with credentials from before. A withheld secret leaves those in
-// hand in their place.
-func (a *access) renew(ctx context.Context) error {
-	if a.tokens == nil || a.pinned.Usable() {
+// renew provisions once more for whoever was refused with credentials from before, or reads the pinned ones anew: they
+// may have been rotated. A withheld secret leaves those in hand in their place.
+func (a *access) renew(ctx context.Context) (err error) {
+	var c provision.Credentials
+	switch {
+	case a.pinned != nil:
+		c, err = a.pinned(ctx)
+	case a.tokens != nil:
+		c, err = a.provision(ctx, a.gatewayID)
+	default:
 		return nil
 	}
-	c, err := a.provision(ctx, a.gatewayID)
+	if errors.Is(err, provision.ErrWithheld) {
+		return nil
+	}
 	if err != nil {
-		if errors.Is(err, provision.ErrWithheld) {
-			return nil
-		}
 		return err
 	}
 	a.mu.Lock()

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/internal/secretstore"
 	"github.com/dormouse-relay/dormouse/internal/turn"
 	"github.com/dormouse-relay/dormouse/pkg/provision"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
@@ -110,6 +111,7 @@ func (r *run) dial(ctx context.Context) (*relay.Conn, error) {
 		Log:             r.log,
 	}
 	if creds.Secret.Usable() {
+		r.declare(ctx, creds)
 		cfg.Token = relay.NewSecret(relay.UpgradeToken(creds.GatewayID, creds.Secret.Reveal(), time.Now(), tokenLife))
 	}
 	r.mark(&r.report.MS.Dial)
@@ -122,12 +124,12 @@ func (r *run) dial(ctx context.Context) (*relay.Conn, error) {
 	r.mark(&r.report.MS.Descriptor)
 	r.log.Info("descriptor", "ms", time.Since(began).Milliseconds())
 	r.shaken, r.provisional, r.flipped = true, false, false
-	if r.grant.Standing.Handshaken != r.access.gatewayID {
+	if name := r.access.name(); r.grant.Standing.Handshaken != name {
 		// Remembered so that a later process can tell an opt-out from a mistake. It is no reason to fail.
-		if err := r.Ledger.SetHandshaken(ctx, r.grant.Epoch, r.access.gatewayID); err != nil {
+		if err := r.Ledger.SetHandshaken(ctx, r.grant.Epoch, name); err != nil {
 			r.log.Error("the handshake could not be written down", "error", err)
 		}
-		r.grant.Standing.Handshaken = r.access.gatewayID
+		r.grant.Standing.Handshaken = name
 	}
 	if r.worker == nil {
 		if err := r.startWorker(ctx, conn); err != nil {
@@ -142,6 +144,7 @@ func (r *run) startWorker(ctx context.Context, conn *relay.Conn) error {
 	r.link.connect(conn) // turns that are recovered need its descriptors
 	r.worker = turn.New(ctx, turn.Config{
 		Journal:      r.Ledger,
+		Prompts:      r.Ledger,
 		Epoch:        r.grant.Epoch,
 		Agent:        r.Agent,
 		Link:         r.link,
@@ -153,6 +156,7 @@ func (r *run) startWorker(ctx context.Context, conn *relay.Conn) error {
 		Deadline:     r.turnsEnd,
 		Stop:         r.settings.Stop,
 		Apology:      r.settings.Apology,
+		Passthrough:  r.settings.Passthrough,
 	})
 	err := r.worker.Recover()
 	if err != nil {
@@ -177,7 +181,7 @@ func (r *run) judge(ctx context.Context, cause error, lived time.Duration) error
 	}
 	kind, told := relay.KindOf(cause)
 	switch {
-	case errors.Is(cause, provision.ErrWithheld), errors.Is(cause, ledger.ErrLost):
+	case errors.Is(cause, provision.ErrWithheld), errors.Is(cause, ledger.ErrLost), unusable(cause):
 		return cause
 	case !told:
 		return nil
@@ -187,17 +191,23 @@ func (r *run) judge(ctx context.Context, cause error, lived time.Duration) error
 	case kind == relay.CloseReplaced:
 		return fmt.Errorf("%w: %w", errReplaced, cause)
 	case kind == relay.CloseRefused && r.shaken:
-		return r.judgeRefusal(cause)
+		return r.judgeRefusal(ctx, cause)
 	case kind == relay.CloseRefused:
 		return r.judgeStranger(ctx, cause)
 	}
 	return nil
 }
 
-// judgeRefusal is for a refusal after a handshake of this run: one dial with a fresh token, then it is an opt-out.
-func (r *run) judgeRefusal(cause error) error {
+// judgeRefusal is for a refusal after a handshake of this run: one dial with a fresh token, then it is an opt-out. Pinned
+// credentials are read anew for it; while they cannot be read, nothing is decided.
+func (r *run) judgeRefusal(ctx context.Context, cause error) error {
 	if r.provisional {
 		return fmt.Errorf("%w: refused again with a fresh token: %w", errRevoked, cause)
+	}
+	if r.access.pinned != nil {
+		if err := r.access.renew(ctx); err != nil {
+			return r.noCredentials(err)
+		}
 	}
 	r.log.Warn("refused after a handshake: dialling once with a fresh token", "error", cause)
 	r.provisional, r.failures = true, 0
@@ -209,28 +219,41 @@ func (r *run) judgeRefusal(cause error) error {
 // refused is opted out if he was known, and otherwise not known yet.
 func (r *run) judgeStranger(ctx context.Context, cause error) error {
 	if !r.renewed {
-		r.renewed, r.failures = true, 0
 		r.log.Warn("refused before a handshake: trying once with new credentials", "error", cause)
-		err := r.access.renew(ctx)
-		if status, ok := errors.AsType[*provision.StatusError](err); ok {
-			return r.judgeProvision(status)
+		if err := r.access.renew(ctx); err != nil {
+			return r.noCredentials(err)
 		}
-		if err != nil {
-			r.log.Warn("no new credentials", "error", err)
-		}
+		r.renewed, r.failures = true, 0
 		return nil
 	}
-	if r.grant.Standing.Handshaken == r.access.gatewayID {
+	if r.grant.Standing.Handshaken == r.access.name() {
 		return fmt.Errorf("%w: %w", errRevoked, cause)
 	}
 	return nil
+}
+
+// noCredentials is for new credentials that could not be had. That is no opt-out: those in hand may have been replaced.
+func (r *run) noCredentials(err error) error {
+	if status, ok := errors.AsType[*provision.StatusError](err); ok {
+		return r.judgeProvision(status)
+	}
+	if unusable(err) {
+		return err
+	}
+	r.log.Warn("no new credentials", "error", err)
+	return nil
+}
+
+// unusable says whether credentials cannot be had before somebody changes something.
+func unusable(err error) bool {
+	return errors.Is(err, provision.ErrUnusable) || errors.Is(err, secretstore.ErrUnusable)
 }
 
 // judgeProvision is for an answer of /relay/provision that is not 2xx.
 func (r *run) judgeProvision(status *provision.StatusError) error {
 	switch status.Status {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusGone:
-		if r.grant.Standing.Handshaken == r.access.gatewayID {
+		if r.grant.Standing.Handshaken == r.access.name() {
 			return fmt.Errorf("%w: %w", errRevoked, status)
 		}
 		return status

@@ -52,6 +52,7 @@ type run struct {
 	turnsEnd time.Time    // no turn may run on after that; zero: never
 
 	agentTimeout time.Duration
+	declared     bool      // the policy has been seen to
 	renewed      bool      // a refusal before any handshake has been answered with new credentials
 	shaken       bool      // there has been a handshake in this run
 	provisional  bool      // a refusal after a handshake is being put to the test
@@ -212,6 +213,7 @@ func (r *run) giveBack(err error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), lastWords)
 	defer cancel()
 	if errors.Is(err, errRevoked) {
+		r.log.Error("revoked", "gateway", r.access.name(), "error", err) // the template's metric counts these lines
 		if err := r.Ledger.Disable(ctx, r.grant.Epoch, err.Error()); err != nil {
 			r.log.Error("the opt-out could not be written down: the next wake will try again", "error", err)
 		}

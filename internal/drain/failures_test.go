@@ -560,6 +560,7 @@ func TestTerminateSaysGoodbye(t *testing.T) {
 		wait()
 		is.NoErr(err)
 		is.True(took < time.Second)
+		synctest.Wait() // the connector has read the last words
 		is.Equal(len(r.State().Idles), 1)
 		is.Equal(len(r.State().Sockets), 1)
 		is.Equal(r.State().Sockets[0].Code, 1000)

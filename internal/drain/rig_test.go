@@ -22,6 +22,7 @@ import (
 	"github.com/dormouse-relay/dormouse/internal/config"
 	"github.com/dormouse-relay/dormouse/internal/devconnector"
 	"github.com/dormouse-relay/dormouse/internal/drain"
+	"github.com/dormouse-relay/dormouse/internal/identity"
 	"github.com/dormouse-relay/dormouse/internal/ledger"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
@@ -48,6 +49,23 @@ type rig struct {
 	dials int
 	down  bool // the connector cannot be reached
 	again []drain.Request
+	first func(http.ResponseWriter, *http.Request) bool // sees requests before the connector does, and may answer them
+}
+
+// proxy lets first answer what it wants to in the connector's place.
+func (r *rig) proxy(first func(http.ResponseWriter, *http.Request) bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.first = first
+}
+
+func (r *rig) serve(w http.ResponseWriter, req *http.Request) {
+	r.mu.Lock()
+	first := r.first
+	r.mu.Unlock()
+	if first == nil || !first(w, req) {
+		r.Connector.ServeHTTP(w, req)
+	}
 }
 
 type lockedBuffer struct {
@@ -75,6 +93,7 @@ type setup struct {
 	env     map[string]string
 	ledger  ledger.Ledger
 	agent   agent.Agent
+	clients identity.Clients
 	awake   bool // the gateway has not gone idle
 	noAgain bool
 }
@@ -128,7 +147,7 @@ func newRig(t *testing.T, s setup) *rig {
 	r.Connector = devconnector.New(cfg)
 
 	ln := newPipeListener()
-	srv := &httptest.Server{Listener: ln, Config: &http.Server{Handler: r.Connector, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}}
+	srv := &httptest.Server{Listener: ln, Config: &http.Server{Handler: http.HandlerFunc(r.serve), ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}}
 	srv.Start()
 	t.Cleanup(srv.Close)
 
@@ -160,8 +179,9 @@ func newRig(t *testing.T, s setup) *rig {
 	}
 	r.settings = settings
 	r.parts = &drain.Parts{
-		Ledger: r.ledger,
-		Agent:  s.agent,
+		Ledger:  r.ledger,
+		Agent:   s.agent,
+		Clients: s.clients,
 		NetDial: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			r.mu.Lock()
 			r.dials++
@@ -186,7 +206,7 @@ func newRig(t *testing.T, s setup) *rig {
 	return r
 }
 
-// run drains for reason within limit and returns how it ended, and how long it took.
+// run drains for reason within limit and returns how it ended and how long it took.
 func (r *rig) run(reason ledger.Reason, limit time.Duration) (drain.Report, time.Duration, error) {
 	r.t.Helper()
 	return r.request(drain.Request{Reason: reason}, limit)

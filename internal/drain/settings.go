@@ -1,12 +1,12 @@
 package drain
 
 import (
-	"cmp"
 	"context"
 	"log/slog"
 
 	"github.com/dormouse-relay/dormouse/internal/agent"
 	"github.com/dormouse-relay/dormouse/internal/config"
+	"github.com/dormouse-relay/dormouse/internal/identity"
 	"github.com/dormouse-relay/dormouse/internal/ledger"
 	"github.com/dormouse-relay/dormouse/pkg/provision"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
@@ -16,6 +16,7 @@ import (
 type Parts struct {
 	Ledger  ledger.Ledger
 	Agent   agent.Agent
+	Clients identity.Clients                     // those that the identity needs
 	Again   func(context.Context, Request) error // invokes drain once more, asynchronously; nil: no hand-offs
 	NetDial relay.DialFunc                       // nil: the network
 	Log     *slog.Logger
@@ -28,24 +29,19 @@ func New(s config.DrainSettings, p Parts) *Drainer {
 		settings: s,
 		Parts:    p,
 		dialer:   dialer,
-		instance: cmp.Or(s.InstanceID, s.GatewayID),
-		access:   newAccess(s, dialer, p.Log),
+		instance: s.Instance(),
+		access:   newAccess(s, dialer, p),
 	}
 }
 
-func newAccess(s config.DrainSettings, dialer *dialer, log *slog.Logger) *access {
-	a := &access{gatewayID: s.GatewayID, log: log}
-	switch s.Identity {
-	case config.IdentityPinned:
-		a.pinned = s.Secret
-	case config.IdentityEnv:
-		a.tokens = provision.StaticToken(s.IdentityToken)
-	case config.IdentityOIDC:
-		a.tokens = &provision.ClientCredentials{
-			TokenURL: s.IDPTokenURL, ClientID: s.IDPClientID, ClientSecret: s.IDPClientSecret, Scope: s.IDPScope,
-		}
+func newAccess(s config.DrainSettings, dialer *dialer, p Parts) *access {
+	a := &access{
+		gatewayID: s.GatewayID,
+		pinned:    identity.Pinned(s, p.Clients),
+		tokens:    identity.Source(s, p.Clients),
+		log:       p.Log,
 	}
-	a.client = provision.New(provision.Config{URL: s.URL, NetDial: dialer.DialContext, Log: log})
+	a.client = provision.New(provision.Config{URL: s.URL, NetDial: dialer.DialContext, Log: p.Log})
 	a.request = provision.Request{
 		Identities:  s.Identities,
 		Endpoint:    s.Endpoint,

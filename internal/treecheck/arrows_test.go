@@ -24,9 +24,9 @@ const (
 // layers hold the packages, upper ones first. A package with its sub-packages imports only from the layers below its own.
 var layers = [][]string{
 	{"functions/wake", "functions/drain", "cmd", "bench", "examples", "internal/treecheck"},
-	{"internal/wake", "internal/drain", "internal/devconnector", "internal/locallambda"},
-	{"internal/turn"},
-	{"internal/agent", "internal/ledger", "internal/config", "internal/awsconf", "pkg/provision"},
+	{"internal/wake", "internal/drain", "internal/devconnector", "internal/devissuer", "internal/locallambda"},
+	{"internal/turn", "internal/identity"},
+	{"internal/secretstore", "internal/agent", "internal/ledger", "internal/config", "internal/awsconf", "pkg/provision"},
 	{"pkg/relay"},
 }
 
@@ -36,7 +36,9 @@ var only = map[string][]string{
 	"pkg/provision":         {"pkg/relay"},
 	"internal/devconnector": {"pkg/relay"},
 	"internal/locallambda":  nil,
+	"internal/devissuer":    nil,
 	"internal/awsconf":      nil,
+	"internal/secretstore":  {"pkg/relay"},
 }
 
 func TestImportsPointDownwards(t *testing.T) {
@@ -74,7 +76,7 @@ func TestFunctionsCarryNothingThatTheyDoNotNeed(t *testing.T) {
 		is.True(slices.Contains(deps, module+"internal/"+function)) // each function is its internal package's main
 		for _, dep := range deps {
 			for _, unwanted := range []string{
-				module + "internal/devconnector", module + "internal/locallambda", module + "cmd",
+				module + "internal/devconnector", module + "internal/devissuer", module + "internal/locallambda", module + "cmd",
 				"github.com/aws/aws-sdk-go-v2/config", "github.com/urfave/cli", "testing",
 			} {
 				if dep == unwanted || strings.HasPrefix(dep, unwanted+"/") {

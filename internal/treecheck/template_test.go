@@ -10,8 +10,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/goccy/go-yaml"
 	"github.com/matryer/is"
+
+	"github.com/dormouse-relay/dormouse/internal/ledger/dynamo"
 )
 
 // template is what the tests read of template.yaml. The parser drops the tags of intrinsic functions and keeps what
@@ -38,6 +41,7 @@ type template struct {
 
 type resource struct {
 	Type       string            `yaml:"Type"`
+	Condition  string            `yaml:"Condition"`
 	Metadata   map[string]string `yaml:"Metadata"`
 	Properties map[string]any    `yaml:"Properties"`
 }
@@ -118,10 +122,28 @@ func TestPoliciesGrantNoMoreThanIsUsed(t *testing.T) {
 	tpl := readTemplate(t)
 	drain := "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:${AWS::StackName}-drain"
 	log := []any{"logs:CreateLogStream", "logs:PutLogEvents"}
+	ledger := []any{
+		"dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:ConditionCheckItem", "dynamodb:PutItem", "dynamodb:UpdateItem",
+		"dynamodb:Query",
+	}
 	want := map[string][][2]any{
-		"WakeRole":     {{log, "WakeLog.Arn"}, {"lambda:InvokeFunction", drain}},
-		"DrainRole":    {{log, "DrainLog.Arn"}, {"lambda:InvokeFunction", drain}},
+		"WakeRole": {{log, "WakeLog.Arn"}, {"lambda:InvokeFunction", drain}},
+		"DrainRole": {{log, "DrainLog.Arn"}, {"lambda:InvokeFunction", drain},
+			{ledger, []any{"LedgerTable.Arn", "${LedgerTable.Arn}/index/open"}},
+		},
 		"ScheduleRole": {{"lambda:InvokeFunction", drain}},
+		"SecretsPolicy": {{[]any{"ssm:GetParameter", "secretsmanager:GetSecretValue"}, []any{ // what an ARN is given for
+			[]any{"CredentialsArnIsGiven", "CredentialsArn", "AWS::NoValue"},
+			[]any{"IdentityTokenArnIsGiven", "IdentityTokenArn", "AWS::NoValue"},
+			[]any{"IdpClientSecretArnIsGiven", "IdpClientSecretArn", "AWS::NoValue"},
+			[]any{"AgentSecretArnIsGiven", "AgentSecretArn", "AWS::NoValue"},
+		}}},
+		"SecretsKeyPolicy": {{"kms:Decrypt", "SecretsKeyArn"}},
+		"IdentityPolicy":   {{"sts:GetWebIdentityToken", "*"}},
+		"AgentPolicy": {{"lambda:InvokeFunction", []any{ // the function that Agent names
+			"arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:${Function}",
+			map[string]any{"Function": []any{uint64(1), []any{"lambda:", "${Agent}lambda:"}}},
+		}}},
 	}
 	got := map[string][][2]any{}
 	for name, res := range tpl.Resources {
@@ -129,6 +151,11 @@ func TestPoliciesGrantNoMoreThanIsUsed(t *testing.T) {
 		if res.Type == "AWS::Serverless::Function" {
 			is.Equal(res.at("Policies"), nil)
 			is.True(res.at("Role") != nil) // without a role of its own SAM adds a managed policy
+		}
+		if res.Type == "AWS::IAM::RolePolicy" {
+			is.Equal(res.at("PolicyDocument", "Statement", 1), nil)
+			statement, _ := res.at("PolicyDocument", "Statement", 0).(map[string]any)
+			got[name] = append(got[name], [2]any{statement["Action"], statement["Resource"]})
 		}
 		if res.Type != "AWS::IAM::Role" {
 			continue
@@ -142,6 +169,72 @@ func TestPoliciesGrantNoMoreThanIsUsed(t *testing.T) {
 		}
 	}
 	is.Equal(got, want)
+}
+
+// The tests of the ledger make their table from dynamo.Definition.
+func TestTableIsTheOneThatTheLedgerIsTestedOn(t *testing.T) {
+	is := is.New(t)
+	tpl := readTemplate(t)
+	table := tpl.Resources["LedgerTable"]
+	tested := dynamo.Definition("table")
+	var attributes []any
+	for _, a := range tested.AttributeDefinitions {
+		attributes = append(attributes, map[string]any{"AttributeName": *a.AttributeName, "AttributeType": string(a.AttributeType)})
+	}
+	schema := func(elements []types.KeySchemaElement) (keys []any) {
+		for _, e := range elements {
+			keys = append(keys, map[string]any{"AttributeName": *e.AttributeName, "KeyType": string(e.KeyType)})
+		}
+		return keys
+	}
+	index := tested.LocalSecondaryIndexes[0]
+	is.Equal(table.at("AttributeDefinitions"), attributes)
+	is.Equal(table.at("KeySchema"), schema(tested.KeySchema))
+	is.Equal(table.at("LocalSecondaryIndexes"), []any{map[string]any{
+		"IndexName":  *index.IndexName,
+		"KeySchema":  schema(index.KeySchema),
+		"Projection": map[string]any{"ProjectionType": string(index.Projection.ProjectionType)},
+	}})
+	is.Equal(table.at("BillingMode"), string(tested.BillingMode))
+	is.Equal(table.at("TimeToLiveSpecification"), map[string]any{"AttributeName": dynamo.TTL, "Enabled": true})
+	is.Equal(table.at("DeletionProtectionEnabled"), "TableDeletionProtection")
+	is.Equal(tpl.Parameters["TableDeletionProtection"].Default, "true")
+	is.Equal(table.at("PointInTimeRecoverySpecification"), nil) // payloads are meant to be gone
+	is.Equal(tpl.Resources["DrainFunction"].variables()["DORMOUSE_TABLE"], "LedgerTable")
+	statement := tpl.Resources["DrainRole"].at("Policies", 0, "PolicyDocument", "Statement", 2, "Condition")
+	is.True(statement != nil) // only this instance's items
+}
+
+// What no deployment needs unless it is configured is not granted, and what names no resource is held by conditions.
+func TestPoliciesAreConditional(t *testing.T) {
+	is := is.New(t)
+	tpl := readTemplate(t)
+	for name, condition := range map[string]string{
+		"SecretsPolicy": "SecretsAreRead", "SecretsKeyPolicy": "SecretsKeyIsUsed", "IdentityPolicy": "IdentityIsAws",
+		"AgentPolicy": "AgentIsFunction",
+	} {
+		is.Equal(tpl.Resources[name].Condition, condition)
+		is.Equal(tpl.Resources[name].at("RoleName"), "DrainRole")
+	}
+	is.Equal(tpl.Resources["IdentityPolicy"].at("PolicyDocument", "Statement", 0, "Condition"), map[string]any{
+		"ForAllValues:StringEquals": map[string]any{"sts:IdentityTokenAudience": []any{
+			"AudienceIsGiven", "IdentityAudience",
+			[]any{"https://${Host}", map[string]any{"Host": []any{uint64(2), []any{"/", "RelayUrl"}}}},
+		}},
+		"Null":                  map[string]any{"sts:IdentityTokenAudience": "false"}, // ForAllValues holds for none at all, too
+		"NumericLessThanEquals": map[string]any{"sts:DurationSeconds": "300"},
+	})
+	is.Equal(tpl.Resources["SecretsKeyPolicy"].at("PolicyDocument", "Statement", 0, "Condition"), map[string]any{
+		"StringLike": map[string]any{"kms:ViaService": []any{"ssm.*.amazonaws.com", "secretsmanager.*.amazonaws.com"}},
+	})
+}
+
+func TestRevocationsAreCounted(t *testing.T) {
+	is := is.New(t)
+	metric := readTemplate(t).Resources["RevokedMetric"]
+	is.Equal(metric.at("LogGroupName"), "DrainLog")
+	is.Equal(metric.at("FilterPattern"), `{ $.msg = "revoked" }`)
+	is.Equal(metric.at("MetricTransformations", 0, "MetricName"), "Revoked")
 }
 
 func TestMemoryLimitIsFourFifths(t *testing.T) {
@@ -179,7 +272,7 @@ func TestParametersNameTheirVariables(t *testing.T) {
 	}
 	drain := tpl.Resources["DrainFunction"].variables()
 	for _, variable := range []string{
-		"GATEWAY_RELAY_SECRET", "GATEWAY_RELAY_IDENTITY_TOKEN", "GATEWAY_RELAY_IDP_CLIENT_SECRET",
+		"GATEWAY_RELAY_SECRET", "GATEWAY_RELAY_IDENTITY_TOKEN", "GATEWAY_RELAY_IDP_CLIENT_SECRET", "DORMOUSE_AGENT_SECRET",
 	} {
 		name, _ := drain[variable].(string)
 		is.True(tpl.Parameters[name].NoEcho)

@@ -1,0 +1,422 @@
+// Package main_test runs the built drain function as Lambda would, against a connector on loopback. Package drain tests
+// the same decisions in a synctest bubble; here it is the process, its environment, its output and its sockets.
+package main_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/dormouse-relay/dormouse/internal/devconnector"
+	"github.com/dormouse-relay/dormouse/internal/drain"
+	"github.com/dormouse-relay/dormouse/internal/locallambda"
+	"github.com/dormouse-relay/dormouse/pkg/relay"
+)
+
+const (
+	gateway       = "gw-1"
+	drainFunction = "stack-drain"
+	wakeFunction  = "stack-wake"
+	patience      = time.Minute // with anything that is to happen, on a busy machine
+
+	identityToken = "canary-of-the-identity"
+	wakePath      = "canary-of-the-wake-path"
+	eventText     = "canary-of-the-text" // each message begins with it
+)
+
+// bootstraps are the functions as they are deployed, for this machine: folder below functions to path.
+var bootstraps = map[string]string{"drain": "", "wake": ""}
+
+func TestMain(m *testing.M) {
+	flag.Set("test.parallel", "6") // for the most part these tests wait, for other processes and for time to pass
+	dir, err := os.MkdirTemp("", "drain")
+	if err != nil {
+		panic(err)
+	}
+	for name := range bootstraps {
+		bootstraps[name] = filepath.Join(dir, name, "bootstrap")
+		build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-tags", "lambda.norpc", "-ldflags", "-s -w",
+			"-o", bootstraps[name], "../"+name)
+		build.Env = append(os.Environ(), "CGO_ENABLED=0") // as the Makefile does it, so that the build cache serves both
+		if out, err := build.CombinedOutput(); err != nil {
+			panic(string(out) + err.Error())
+		}
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		os.RemoveAll(dir)
+		os.Exit(code)
+	}))
+}
+
+// noteSources tells go test, which takes note of what this process opens, what the bootstraps are made from. It would
+// otherwise repeat results of old ones.
+var noteSources = sync.OnceValue(func() (err error) {
+	for _, dir := range []string{"functions", "internal", "pkg"} {
+		err = errors.Join(err, filepath.WalkDir(filepath.Join("..", "..", dir), func(path string, _ fs.DirEntry, err error) error {
+			if err == nil {
+				_, err = os.Stat(path)
+			}
+			return err
+		}))
+	}
+	return err
+})
+
+// setup is what a test changes of the ordinary stack.
+type setup struct {
+	change   func(*devconnector.Preset)      // of the hosted connector
+	before   func(http.Handler) http.Handler // stands before the connector; nil: nothing does
+	env      map[string]string               // of drain
+	timeout  time.Duration                   // of drain; default a minute
+	wake     bool                            // the wake URL leads to the wake function; else pokes are taken and forgotten
+	canaries []string                        // further words that must not be seen
+}
+
+// stack is a connector on loopback, and both functions deployed on a local Lambda.
+type stack struct {
+	*devconnector.Connector
+	t       *testing.T
+	host    *locallambda.Host
+	handler http.Handler
+	servers []*httptest.Server
+	temp    string
+	done    chan outcome // asynchronous invocations of drain
+	stopped sync.Once
+
+	mu       sync.Mutex
+	requests int             // that the connector got
+	output   []string        // lines of both functions
+	results  []string        // what drain answered
+	canaries map[string]bool // secrets, and what else is nobody's business
+}
+
+// outcome is how a drain ended.
+type outcome struct {
+	locallambda.Result
+	drain.Report // zero if the function failed
+}
+
+func deploy(t *testing.T, s setup) *stack {
+	t.Helper()
+	if err := noteSources(); err != nil {
+		t.Fatal(err)
+	}
+	preset := devconnector.Hosted()
+	if s.change != nil {
+		s.change(&preset)
+	}
+	st := &stack{t: t, temp: t.TempDir(), done: make(chan outcome, 100), canaries: map[string]bool{}}
+	for _, word := range append(s.canaries, identityToken, wakePath, eventText) {
+		st.canaries[word] = true
+	}
+	st.Connector = devconnector.New(devconnector.Config{
+		Preset:     preset,
+		Gateways:   []devconnector.Gateway{{ID: gateway, Tenant: "tenant-1", Asleep: true}},
+		Identities: map[string]string{identityToken: "tenant-1"},
+	})
+	st.handler = st.Connector
+	if s.before != nil {
+		st.handler = s.before(st.Connector)
+	}
+	connector := httptest.NewServer(http.HandlerFunc(st.wire))
+	front := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !s.wake {
+			w.WriteHeader(http.StatusAccepted)
+			return
+		}
+		st.host.Front(wakeFunction).ServeHTTP(w, r)
+	}))
+	st.servers = []*httptest.Server{connector, front}
+
+	env := map[string]string{
+		"GATEWAY_RELAY_URL":            connector.URL,
+		"GATEWAY_RELAY_ID":             gateway,
+		"GATEWAY_RELAY_IDENTITY_TOKEN": identityToken,
+		"GATEWAY_RELAY_WAKE_URL":       "http://" + front.Listener.Addr().String() + "/w/" + wakePath,
+		"GATEWAY_RELAY_PLATFORMS":      "discord,telegram,slack,whatsapp",
+		"GATEWAY_RELAY_BOT_IDS": `{"discord":{"botId":"bot-discord"},"telegram":{"botId":"bot-telegram"},` +
+			`"slack":{"botId":"bot-slack"},"whatsapp":{"botId":"bot-whatsapp"}}`,
+		"DORMOUSE_ALLOW_ENV_SECRETS": "1",
+		"DORMOUSE_IDLE_AFTER":        "500ms",
+		"DORMOUSE_EMPTY_AFTER":       "500ms",
+		"DORMOUSE_POKE_COOLDOWN":     "0",
+		"DORMOUSE_LOG_LEVEL":         "debug",
+		"TMPDIR":                     st.temp,
+		"HOME":                       st.temp,
+	}
+	maps.Copy(env, s.env)
+	if s.timeout == 0 {
+		s.timeout = time.Minute
+	}
+	var err error
+	st.host, err = locallambda.Start(locallambda.Config{
+		Functions: []locallambda.Function{
+			{
+				Name: drainFunction, Command: []string{bootstraps["drain"]}, Env: env, Memory: 256, Timeout: s.timeout,
+				Concurrency: 1, // as deployed without a table
+			},
+			{
+				Name: wakeFunction, Command: []string{bootstraps["wake"]}, Memory: 512, Timeout: 30 * time.Second,
+				Env: map[string]string{"DORMOUSE_DRAIN_FUNCTION": drainFunction, "DORMOUSE_LOG_LEVEL": "debug"},
+			},
+		},
+		Log: func(_, line string) {
+			st.mu.Lock()
+			defer st.mu.Unlock()
+			st.output = append(st.output, line)
+		},
+		Done: func(_ string, result locallambda.Result) { st.done <- st.outcome(result) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	front.Start()
+	t.Cleanup(st.stop)
+	return st
+}
+
+// wire is the way to the connector. It notes every credential that passes.
+func (s *stack) wire(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	s.requests++
+	if _, token, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok {
+		s.canaries[token] = true
+	}
+	s.mu.Unlock()
+	if r.URL.Path != "/relay/provision" {
+		s.handler.ServeHTTP(w, r)
+		return
+	}
+	answer := httptest.NewRecorder()
+	s.handler.ServeHTTP(answer, r)
+	var issued struct{ Secret, DeliveryKey string }
+	if json.Unmarshal(answer.Body.Bytes(), &issued) == nil {
+		s.mu.Lock()
+		s.canaries[issued.Secret], s.canaries[issued.DeliveryKey] = true, true
+		s.mu.Unlock()
+	}
+	maps.Copy(w.Header(), answer.Header())
+	w.WriteHeader(answer.Code)
+	w.Write(answer.Body.Bytes())
+}
+
+// stop ends everything, after which the output is complete, and looks through it for canaries.
+func (s *stack) stop() {
+	s.stopped.Do(func() {
+		arguments := s.arguments()
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := s.host.Close(ctx); err != nil {
+			s.t.Error(err)
+		}
+		if err := s.Connector.Close(ctx); err != nil {
+			s.t.Error(err)
+		}
+		for _, server := range s.servers {
+			server.Close()
+		}
+		for _, breach := range s.State().Breaches {
+			s.t.Errorf("breach of the contract: %s", breach)
+		}
+		s.search("the output", s.lines()...)
+		s.search("a result", s.results...)
+		s.search("the arguments", arguments...) // the environment of a process shows what it was started with
+		s.searchFiles()
+		if s.t.Failed() {
+			s.t.Log(strings.Join(s.lines(), "\n"))
+		}
+	})
+}
+
+// arguments are those of the processes, where there is a /proc.
+func (s *stack) arguments() (list []string) {
+	for _, pid := range append(s.host.PIDs(drainFunction), s.host.PIDs(wakeFunction)...) {
+		raw, _ := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cmdline"))
+		list = append(list, string(raw))
+	}
+	return list
+}
+
+func (s *stack) search(where string, texts ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for canary := range s.canaries {
+		if canary == "" {
+			continue
+		}
+		encoded := base64.StdEncoding.EncodeToString([]byte(canary))
+		for _, text := range texts {
+			if strings.Contains(text, canary) || strings.Contains(text, strings.TrimRight(encoded, "=")) {
+				s.t.Errorf("%s shows %s: %s", where, canary, text)
+			}
+		}
+	}
+}
+
+// searchFiles looks at what the processes have written: they have a folder for it, and the one they were started in.
+func (s *stack) searchFiles() {
+	err := filepath.WalkDir(s.temp, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		s.search(path, path, string(content))
+		return err
+	})
+	if err != nil {
+		s.t.Error(err)
+	}
+	for _, bootstrap := range bootstraps {
+		if entries, err := os.ReadDir(filepath.Dir(bootstrap)); err != nil || len(entries) != 1 {
+			s.t.Errorf("beside the bootstrap: %v %v", entries, err)
+		}
+	}
+}
+
+func (s *stack) lines() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.output)
+}
+
+// logged counts the lines with all of the parts. It stops the stack: before that, lines may still be on their way.
+func (s *stack) logged(parts ...string) (n int) {
+	s.stop()
+	for _, line := range s.lines() {
+		if !slices.ContainsFunc(parts, func(part string) bool { return !strings.Contains(line, part) }) {
+			n++
+		}
+	}
+	return n
+}
+
+func (s *stack) requestCount() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.requests
+}
+
+func (s *stack) outcome(result locallambda.Result) outcome {
+	s.mu.Lock()
+	s.results = append(s.results, string(result.Payload))
+	s.mu.Unlock()
+	out := outcome{Result: result}
+	if result.FunctionError == "" {
+		if err := json.Unmarshal(result.Payload, &out.Report); err != nil || bytes.Contains(result.Payload, []byte("\n")) {
+			s.t.Errorf("not one JSON line: %s", result.Payload)
+		}
+	}
+	return out
+}
+
+// start invokes drain for reason. wait returns how that ended.
+func (s *stack) start(reason string) (wait func() outcome) {
+	s.t.Helper()
+	type end struct {
+		result locallambda.Result
+		err    error
+	}
+	ended := make(chan end, 1)
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
+		defer cancel()
+		result, err := s.host.Invoke(ctx, drainFunction, fmt.Appendf(nil, `{"reason":%q}`, reason))
+		ended <- end{result, err}
+	}()
+	return func() outcome {
+		s.t.Helper()
+		e := <-ended
+		if e.err != nil {
+			s.t.Fatal(e.err)
+		}
+		return s.outcome(e.result)
+	}
+}
+
+// run invokes drain for reason and waits for its end, which must not be an error.
+func (s *stack) run(reason string) outcome {
+	s.t.Helper()
+	out := s.start(reason)()
+	if out.FunctionError != "" {
+		s.t.Fatalf("drain failed: %s", out.Payload)
+	}
+	return out
+}
+
+// await waits until the connector's state is as ok wants it.
+func (s *stack) await(ok func(devconnector.State) bool) devconnector.State {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := s.Wait(ctx, ok); err != nil {
+		s.t.Fatal(err)
+	}
+	return s.State()
+}
+
+// awaitEvent waits for the end of an asynchronous invocation of drain.
+func (s *stack) awaitEvent() outcome {
+	s.t.Helper()
+	select {
+	case out := <-s.done:
+		return out
+	case <-time.After(patience):
+		s.t.Fatal("no asynchronous invocation ended")
+		return outcome{}
+	}
+}
+
+// event is a message in a chat of the n-th platform; the chat is named after the platform, its scope after the chat.
+func event(n int, id string) relay.Event {
+	platform := []string{"discord", "telegram", "slack", "whatsapp"}[n%4]
+	return relay.Event{
+		Text: eventText + " " + id, MessageType: "text", MessageID: id,
+		Source: relay.Source{
+			Platform: platform, ChatID: platform + "-chat", ChatType: "group", UserID: platform + "-user", UserName: "Ann",
+			ScopeID: "scope-of-" + platform + "-chat",
+		},
+	}
+}
+
+// sends are the messages that reached chats, in order.
+func sends(s devconnector.State) (list []devconnector.Outbound) {
+	for _, out := range s.Outbounds {
+		if out.Op == "send" {
+			list = append(list, out)
+		}
+	}
+	return list
+}
+
+// replies are their texts, without what all have in common.
+func replies(s devconnector.State) (list []string) {
+	for _, out := range sends(s) {
+		list = append(list, strings.TrimPrefix(out.Content, eventText+" "))
+	}
+	return list
+}
+
+func acked(n int) func(devconnector.State) bool {
+	return func(s devconnector.State) bool { return len(s.Acks) >= n }
+}
+
+func connected(s devconnector.State) bool { return s.Instance(gateway).Connected }

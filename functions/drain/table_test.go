@@ -1,0 +1,129 @@
+package main_test
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/matryer/is"
+
+	"github.com/dormouse-relay/dormouse/internal/awsconf"
+	"github.com/dormouse-relay/dormouse/internal/drain"
+	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/internal/ledger/dynamo"
+)
+
+// region is where package locallambda runs its functions unless told otherwise.
+const region = "us-east-1"
+
+// onTable makes a table and returns the variables that lead a function to it, and the gateway's ledger on it.
+func onTable(t *testing.T) (env map[string]string, l *dynamo.Ledger) {
+	t.Helper()
+	endpoint := os.Getenv("DORMOUSE_TEST_DYNAMODB")
+	if endpoint == "" {
+		t.Skip("DORMOUSE_TEST_DYNAMODB is not set: make test starts a server for this test")
+	}
+	is := is.New(t)
+	is.True(strings.HasPrefix(endpoint, "http://127.0.0.1:")) // no test leaves this machine
+	env = map[string]string{
+		"DORMOUSE_TABLE":            strings.ReplaceAll(t.Name(), "/", "-"),
+		"AWS_ENDPOINT_URL_DYNAMODB": endpoint,
+	}
+	cfg := awsconf.New(map[string]string{
+		"AWS_ENDPOINT_URL": endpoint, "AWS_REGION": region, "AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local",
+	})
+	transport := &http.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
+	cfg.HTTPClient = &http.Client{Transport: transport}
+	client := dynamo.NewClient(cfg)
+	definition := dynamo.Definition(env["DORMOUSE_TABLE"])
+	_, err := client.CreateTable(t.Context(), definition)
+	is.NoErr(err)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		client.DeleteTable(ctx, &dynamodb.DeleteTableInput{TableName: definition.TableName})
+	})
+	return env, dynamo.New(client, env["DORMOUSE_TABLE"], gateway)
+}
+
+func TestATableOutlivesTheProcess(t *testing.T) {
+	t.Parallel()
+	is := is.New(t)
+	env, table := onTable(t)
+	var asked atomic.Int64
+	first := make(chan struct{}) // the agent was asked
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		if asked.Add(1) == 1 {
+			close(first)
+			<-r.Context().Done() // until the process is killed
+			return
+		}
+		io.WriteString(w, `{"text":"an answer"}`)
+	}))
+	t.Cleanup(server.Close)
+	env["DORMOUSE_AGENT"], env["DORMOUSE_LEASE"] = server.URL, "3s"
+	s := deploy(t, setup{env: env})
+	s.Deliver(gateway, event(0, "m0"))
+	wait := s.start("wake")
+	s.await(acked(1)) // before its turn is done
+	<-first
+	for _, pid := range s.host.PIDs(drainFunction) {
+		is.NoErr(syscall.Kill(pid, syscall.SIGKILL))
+	}
+	is.True(wait().FunctionError != "")
+
+	var out outcome
+	for end := time.Now().Add(patience); ; { // the dead process holds the lease for a while
+		out = s.run("wake")
+		if out.Status != drain.Taken || time.Now().After(end) {
+			break
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	is.Equal(out.Status, drain.Drained)
+	is.Equal(out.Recovered, 1)
+	state := s.State()
+	is.Equal(len(state.Acks), 1)
+	is.Equal(len(sends(state)), 1) // answered once
+	is.Equal(asked.Load(), int64(2))
+
+	standing, err := table.Standing(t.Context())
+	is.NoErr(err)
+	is.Equal(standing.Handshaken, gateway)
+	g, err := table.Acquire(t.Context(), ledger.Ask{Reason: ledger.Arm, Owner: "test", Life: time.Minute}) // it was given back
+	is.NoErr(err)
+	left, err := table.Recover(t.Context(), g.Epoch)
+	is.NoErr(err)
+	is.Equal(len(left), 0)
+}
+
+func TestARevocationOutlivesTheProcess(t *testing.T) {
+	t.Parallel()
+	is := is.New(t)
+	env, table := onTable(t)
+	s := deploy(t, setup{env: env})
+	is.Equal(s.run("wake").Status, drain.Empty)
+	g, err := table.Acquire(t.Context(), ledger.Ask{Reason: ledger.Arm, Owner: "test", Life: time.Minute})
+	is.NoErr(err)
+	is.NoErr(table.Disable(t.Context(), g.Epoch, "4401 unauthorized"))
+	_, err = table.HandOff(t.Context(), g.Epoch, g.Plan, false)
+	is.NoErr(err)
+
+	other := deploy(t, setup{env: env}) // a cold start
+	for _, reason := range []string{"wake", "schedule", "arm", "continue"} {
+		is.Equal(other.run(reason).Status, drain.Disabled)
+	}
+	is.Equal(other.requestCount(), 0) // it neither provisions nor dials
+	is.NoErr(table.Enable(t.Context()))
+	is.Equal(other.run("wake").Status, drain.Empty)
+}

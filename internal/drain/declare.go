@@ -1,0 +1,48 @@
+package drain
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"time"
+
+	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/pkg/provision"
+	"github.com/dormouse-relay/dormouse/pkg/relay"
+)
+
+// declare sends the relevance policy (section 14), once in a run, and not if the connector has taken the same one
+// before: what it drops wakes nobody. It is no reason to fail. Whoever arms has it sent in any case.
+func (r *run) declare(ctx context.Context, creds provision.Credentials) {
+	policies := r.settings.Policies
+	if r.declared || len(policies) == 0 {
+		return
+	}
+	r.declared = true
+	fingerprint := fingerprint(string(r.settings.URL), creds.GatewayID, policies)
+	if r.grant.Standing.Declared == fingerprint && r.req.Reason != ledger.Arm {
+		return
+	}
+	began := time.Now()
+	token := relay.NewSecret(relay.UpgradeToken(creds.GatewayID, creds.Secret.Reveal(), began, tokenLife))
+	if err := r.access.client.Declare(ctx, token, policies); err != nil {
+		r.log.Warn("the policy was not taken: the connector goes by its own or the one before; the next drain tries again",
+			"error", err)
+		return
+	}
+	r.log.Info("policy", "platforms", len(policies), "ms", time.Since(began).Milliseconds())
+	if err := r.Ledger.SetDeclared(ctx, r.grant.Epoch, fingerprint); err != nil {
+		r.log.Error("the policy could not be written down: the next drain sends it again", "error", err)
+	}
+}
+
+// fingerprint tells one policy from another, by connector and gateway.
+func fingerprint(connector, gatewayID string, policies []relay.Policy) string {
+	raw, err := json.Marshal([]any{connector, gatewayID, policies})
+	if err != nil {
+		panic("drain: strings and booleans always marshal: " + err.Error())
+	}
+	sum := sha256.Sum256(raw)
+	return hex.EncodeToString(sum[:])
+}

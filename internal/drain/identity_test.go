@@ -1,0 +1,376 @@
+package drain_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/matryer/is"
+
+	"github.com/dormouse-relay/dormouse/internal/devconnector"
+	"github.com/dormouse-relay/dormouse/internal/drain"
+	"github.com/dormouse-relay/dormouse/internal/identity"
+	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/internal/secretstore"
+	"github.com/dormouse-relay/dormouse/pkg/provision"
+	"github.com/dormouse-relay/dormouse/pkg/relay"
+)
+
+const credentialsARN = "arn:aws:ssm:eu-central-1:1:parameter/dormouse/gw-1"
+
+// vault is a store with one secret, which may be replaced, and which may be down.
+type vault struct {
+	mu     sync.Mutex
+	secret relay.Secret
+	err    error
+	reads  int
+}
+
+func (v *vault) Get(context.Context, string) (relay.Secret, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.reads++
+	return v.secret, v.err
+}
+
+func (v *vault) put(secret string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.secret = identity.Encode(provision.Credentials{GatewayID: gateway, Secret: relay.NewSecret(secret)})
+}
+
+func (v *vault) fail(err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.err = err
+}
+
+// stored is a rig whose credentials are pinned by ARN.
+func stored(preset string) (setup, *vault) {
+	v := &vault{}
+	v.put(pinnedSecret)
+	return setup{
+		preset: preset, pinned: true, clients: identity.Clients{Secrets: v},
+		env: map[string]string{"GATEWAY_RELAY_SECRET": "", "GATEWAY_RELAY_CREDENTIALS_ARN": credentialsARN},
+	}, v
+}
+
+// rotate replaces the gateway's secret at the connector.
+func (r *rig) rotate(secret string) {
+	r.Register(devconnector.Gateway{ID: gateway, Tenant: "tenant-1", Secrets: []relay.Secret{relay.NewSecret(secret)}})
+}
+
+func (r *rig) disabled(t *testing.T) bool {
+	standing, err := r.ledger.Standing(t.Context())
+	is.New(t).NoErr(err)
+	return standing.Disabled
+}
+
+func TestPinnedCredentialsAreReadFromTheirStore(t *testing.T) {
+	for _, preset := range []string{"hosted", "whatrouter"} { // the latter answers 404 to provisioning
+		t.Run(preset, func(t *testing.T) {
+			s, v := stored(preset)
+			bubble(t, s, func(t *testing.T, r *rig) {
+				is := is.New(t)
+				for range 2 {
+					_, _, err := r.run(ledger.Wake, quarter)
+					is.NoErr(err)
+				}
+				is.Equal(v.reads, 1) // kept for the warm invocation
+				is.Equal(len(r.State().Provisions), 0)
+				standing, err := r.ledger.Standing(t.Context())
+				is.NoErr(err)
+				is.Equal(standing.Handshaken, gateway)
+			})
+		})
+	}
+}
+
+func TestARotationInItsSleepNeedsNoDeployment(t *testing.T) {
+	s, v := stored("hosted")
+	bubble(t, s, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		_, _, err := r.run(ledger.Wake, quarter)
+		is.NoErr(err)
+		r.rotate("second-canary")
+		v.put("second-canary")
+		r.Deliver(gateway, event("discord", "c1", "m1", "hello"))
+		rep, _, err := r.run(ledger.Wake, quarter)
+		is.NoErr(err)
+		is.Equal(rep.Status, drain.Drained)
+		is.True(!r.disabled(t)) // not taken for an opt-out
+		is.Equal(r.replies(), []string{"c1 hello"})
+		is.Equal(v.reads, 2)
+	})
+}
+
+func TestARotationWhileConnectedNeedsNoDeployment(t *testing.T) {
+	s, v := stored("hosted")
+	bubble(t, s, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		r.Deliver(gateway, event("discord", "c1", "m1", "hello"))
+		wait := r.during(answered, func() {
+			r.rotate("second-canary")
+			v.put("second-canary")
+			r.Kick(gateway, 4401, "unauthorized")
+		})
+		rep, _, err := r.run(ledger.Wake, quarter)
+		wait()
+		is.NoErr(err)
+		is.Equal(rep.Status, drain.Drained)
+		is.True(!r.disabled(t))
+		is.Equal(len(r.State().Sockets), 2)
+	})
+}
+
+func TestAStoreThatIsDownIsNoOptOut(t *testing.T) {
+	s, v := stored("hosted")
+	bubble(t, s, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		_, _, err := r.run(ledger.Wake, quarter)
+		is.NoErr(err)
+		r.rotate("second-canary")
+		v.fail(errors.New("the store is down"))
+		rep, took, _ := r.run(ledger.Wake, quarter)
+		is.Equal(rep.Status, drain.Failed)
+		is.True(took >= 100*time.Second)
+		is.True(!r.disabled(t))
+
+		v.fail(nil)
+		v.put("second-canary")
+		rep, _, err = r.run(ledger.Wake, quarter)
+		is.NoErr(err)
+		is.Equal(rep.Status, drain.Empty)
+	})
+}
+
+func TestCredentialsThatAreGoneFailAtOnce(t *testing.T) {
+	s, v := stored("hosted")
+	bubble(t, s, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		v.fail(fmt.Errorf("%w: read %s: it is not there", secretstore.ErrUnusable, credentialsARN))
+		rep, took, err := r.run(ledger.Wake, quarter)
+		is.Equal(rep.Status, drain.Failed)
+		is.True(strings.Contains(err.Error(), credentialsARN+": it is not there"))
+		is.True(took < time.Second) // waiting would change nothing
+	})
+}
+
+func TestARotationThatWasNotStoredIsARefusalForGood(t *testing.T) {
+	s, v := stored("hosted")
+	bubble(t, s, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		_, _, err := r.run(ledger.Wake, quarter)
+		is.NoErr(err)
+		r.rotate("second-canary")
+		rep, _, err := r.run(ledger.Wake, quarter)
+		is.NoErr(err)
+		is.Equal(rep.Status, drain.Revoked)
+		is.Equal(v.reads, 2) // the same was read once more
+		is.True(r.disabled(t))
+	})
+}
+
+// Every way in which a connector can say that a known gateway is not wanted any more ends in the same state, with the
+// status and the text of the refusal in the standing and in one line for an alarm.
+func TestAnOptOutIsRemembered(t *testing.T) {
+	tests := map[string]struct {
+		setup setup
+		awake bool // it happens while connected
+		cold  bool // the next drain is a new process
+		want  string
+	}{
+		"403 at provision": {setup{}, false, true, "drain: the connector refuses this gateway for good: provision: the connector " +
+			"answered HTTP 403: this identity may not have this gateway id: check whose it is, or choose another id " +
+			"(it says: this gateway is revoked)"},
+		"401 at the upgrade":                {setup{preset: "agentsync", pinned: true}, false, false, "connector answered the upgrade with HTTP status 401"},
+		"4401 after accept":                 {setup{pinned: true}, false, false, "4401"},
+		"4401 while connected":              {setup{pinned: true}, true, false, "refused again with a fresh token"},
+		"4403 while connected, then 401":    {setup{preset: "agentsync", pinned: true}, true, false, "connector answered the upgrade with HTTP status 401"},
+		"4401 while connected, provisioned": {setup{}, true, false, "refused again with a fresh token"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, tt.setup, func(t *testing.T, r *rig) {
+				is := is.New(t)
+				next := r
+				if tt.awake {
+					r.Deliver(gateway, event("discord", "c1", "m1", "hello"))
+					wait := r.during(answered, func() { r.Revoke(gateway) })
+					defer wait()
+				} else {
+					_, _, err := r.run(ledger.Wake, quarter)
+					is.NoErr(err)
+					is.NoErr(r.Revoke(gateway))
+					if tt.cold {
+						next = r.coldStart(t)
+					}
+				}
+				rep, _, err := next.run(ledger.Wake, quarter)
+				is.NoErr(err)
+				is.Equal(rep.Status, drain.Revoked)
+				standing, err := r.ledger.Standing(t.Context())
+				is.NoErr(err)
+				is.True(standing.Disabled)
+				if !strings.Contains(standing.DisabledBy, tt.want) {
+					t.Errorf("disabled by %q, want %q", standing.DisabledBy, tt.want)
+				}
+				is.Equal(strings.Count(r.log.String(), `"msg":"revoked"`), 1)
+
+				for _, reason := range []ledger.Reason{ledger.Wake, ledger.Schedule, ledger.Arm, ledger.Continue} {
+					before := len(r.State().Observations)
+					rep, _, err := r.coldStart(t).run(reason, quarter)
+					is.NoErr(err) // not an error, and not retried
+					is.Equal(rep.Status, drain.Disabled)
+					is.Equal(len(r.State().Observations), before) // nothing is provisioned and nothing dialled
+				}
+			})
+		})
+	}
+}
+
+func TestRacingColdStartsProvisionOnce(t *testing.T) {
+	bubble(t, setup{}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		other := r.coldStart(t)
+		var reports [2]drain.Report
+		var wg sync.WaitGroup
+		for i, rig := range []*rig{r, other} {
+			wg.Go(func() { reports[i], _, _ = rig.run(ledger.Wake, quarter) })
+		}
+		wg.Wait()
+		statuses := []drain.Status{reports[0].Status, reports[1].Status}
+		is.True(statuses[0] == drain.Empty && statuses[1] == drain.Taken || statuses[1] == drain.Empty && statuses[0] == drain.Taken)
+		is.Equal(len(r.State().Provisions), 4) // one for each platform
+	})
+}
+
+// fakeSTS gives tokens that are named after their algorithm, or an error.
+type fakeSTS struct {
+	err  error
+	asks []string
+}
+
+func (f *fakeSTS) GetWebIdentityToken(_ context.Context, in *sts.GetWebIdentityTokenInput, _ ...func(*sts.Options)) (
+	*sts.GetWebIdentityTokenOutput, error,
+) {
+	if f.err != nil {
+		return nil, f.err
+	}
+	f.asks = append(f.asks, *in.SigningAlgorithm+" for "+in.Audience[0])
+	ends := time.Now().Add(5 * time.Minute)
+	token := identityToken
+	if *in.SigningAlgorithm != "RS256" {
+		token = "another-canary"
+	}
+	return &sts.GetWebIdentityTokenOutput{WebIdentityToken: aws.String(token), Expiration: &ends}, nil
+}
+
+func TestAConnectorThatKnowsOnlyRS256(t *testing.T) {
+	fake := &fakeSTS{}
+	env := map[string]string{
+		"GATEWAY_RELAY_IDENTITY_TOKEN": "", "GATEWAY_RELAY_IDENTITY": "aws", "GATEWAY_RELAY_URL": "http://localhost:80",
+	}
+	bubble(t, setup{env: env, clients: identity.Clients{STS: fake}}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		rep, _, err := r.run(ledger.Wake, quarter)
+		is.NoErr(err)
+		is.Equal(rep.Status, drain.Empty)
+		is.Equal(fake.asks, []string{"ES384 for http://localhost:80", "RS256 for http://localhost:80"})
+		rep, _, err = r.coldStart(t).run(ledger.Wake, quarter) // a known gateway: the first 401 is no opt-out
+		is.NoErr(err)
+		is.Equal(rep.Status, drain.Empty)
+		is.True(!r.disabled(t))
+	})
+}
+
+func TestAnIdentityThatCannotBeHad(t *testing.T) {
+	env := map[string]string{
+		"GATEWAY_RELAY_IDENTITY_TOKEN": "", "GATEWAY_RELAY_IDENTITY": "aws", "GATEWAY_RELAY_URL": "http://localhost:80",
+	}
+	for name, tt := range map[string]struct {
+		err     error
+		atLeast time.Duration
+		atMost  time.Duration
+	}{
+		"for now":  {errors.New("no route to host"), 100 * time.Second, 140 * time.Second},
+		"for good": {provision.ErrUnusable, 0, time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, setup{env: env, clients: identity.Clients{STS: &fakeSTS{err: tt.err}}}, func(t *testing.T, r *rig) {
+				is := is.New(t)
+				rep, took, err := r.run(ledger.Wake, quarter)
+				is.Equal(rep.Status, drain.Failed)
+				is.True(errors.Is(err, tt.err))
+				is.True(took >= tt.atLeast && took <= tt.atMost)
+			})
+		})
+	}
+}
+
+func TestPolicyIsDeclaredOnce(t *testing.T) {
+	env := map[string]string{"GATEWAY_RELAY_REQUIRE_MENTION": "true", "SLACK_ALLOW_BOTS": "all"}
+	bubble(t, setup{env: env}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		_, _, err := r.run(ledger.Wake, quarter)
+		is.NoErr(err)
+		got := map[string]string{}
+		for _, p := range r.State().Policies {
+			got[p.Platform] = fmt.Sprint(p.Gateway, p.RequireAddress, p.FreeResponseScopes, p.AllowOtherBots)
+		}
+		is.Equal(got, map[string]string{
+			"discord": "gw-1true [] false", "telegram": "gw-1true [] false",
+			"slack": "gw-1true [] true", "whatsapp": "gw-1true [] false",
+		})
+		var order []string
+		for _, o := range r.State().Observations {
+			if o.What == devconnector.ObsProvision || o.What == devconnector.ObsPolicy || o.What == devconnector.ObsUpgrade {
+				order = append(order, o.What)
+			}
+		}
+		is.Equal(order[3:], []string{ // after the credentials and before the dial
+			devconnector.ObsProvision, devconnector.ObsPolicy, devconnector.ObsPolicy, devconnector.ObsPolicy,
+			devconnector.ObsPolicy, devconnector.ObsUpgrade,
+		})
+
+		_, _, err = r.coldStart(t).run(ledger.Wake, quarter)
+		is.NoErr(err)
+		is.Equal(len(r.State().Policies), 4) // unchanged
+		_, _, err = r.coldStart(t).run(ledger.Arm, quarter)
+		is.NoErr(err)
+		is.Equal(len(r.State().Policies), 8) // whoever arms wants it there
+	})
+}
+
+func TestAPolicyThatIsNotTakenHindersNothing(t *testing.T) {
+	env := map[string]string{"GATEWAY_RELAY_REQUIRE_MENTION": "false"}
+	bubble(t, setup{env: env}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		r.proxy(func(w http.ResponseWriter, req *http.Request) bool {
+			if req.URL.Path != "/relay/policy" {
+				return false
+			}
+			w.WriteHeader(http.StatusInternalServerError)
+			return true
+		})
+		r.Deliver(gateway, event("discord", "c1", "m1", "hello"))
+		rep, _, err := r.run(ledger.Wake, quarter)
+		is.NoErr(err)
+		is.Equal(rep.Status, drain.Drained)
+		is.True(strings.Contains(r.log.String(), "the policy was not taken"))
+		standing, err := r.ledger.Standing(t.Context())
+		is.NoErr(err)
+		is.Equal(standing.Declared, "") // the next drain tries again
+		r.proxy(nil)
+		_, _, err = r.run(ledger.Wake, quarter)
+		is.NoErr(err)
+		is.Equal(len(r.State().Policies), 4)
+	})
+}

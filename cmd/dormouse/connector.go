@@ -51,6 +51,9 @@ invoke) it is http://host.docker.internal:8787; on Linux that takes --listen 0.0
 			&cli.StringSliceFlag{Name: "identity-token", Value: []string{defaultIdentity},
 				Sources: cli.EnvVars(identityVariable),
 				Usage:   "accept `TOKEN` or TOKEN=TENANT at provisioning; may be repeated"},
+			&cli.StringFlag{Name: "oidc-issuer", Usage: "accept the identity tokens of the issuer at `URL`, AWS's for an account included"},
+			&cli.StringFlag{Name: "oidc-audience", Usage: "if they are for `AUDIENCE`: what the gateway has as GATEWAY_RELAY_IDENTITY_AUDIENCE"},
+			&cli.StringFlag{Name: "oidc-subject", Usage: "and of `SUBJECT`, such as the ARN of drain's role", DefaultText: "anybody's"},
 			&cli.StringFlag{Name: "gateway", Usage: "know the gateway `ID` by its pinned secret; it need not provision"},
 			&cli.StringFlag{Name: "secret-file",
 				Usage: "`FILE` with the secret of --gateway; else $" + secretVariable + " holds it"},
@@ -116,6 +119,13 @@ func connectorConfig(cmd *cli.Command) (devconnector.Config, error) {
 			fault("--identity-token or $%s: want TOKEN or TOKEN=TENANT, neither of them empty", identityVariable)
 		}
 		cfg.Identities[token] = tenant
+	}
+
+	switch issuer, audience := cmd.String("oidc-issuer"), cmd.String("oidc-audience"); {
+	case issuer != "" && audience != "":
+		cfg.Identify = devconnector.OIDC{Issuer: issuer, Audience: audience, Subject: cmd.String("oidc-subject")}.Identify()
+	case issuer != "" || audience != "" || cmd.String("oidc-subject") != "":
+		fault("--oidc-issuer and --oidc-audience belong together: give both")
 	}
 
 	secret, err := pinnedSecret(cmd.String("secret-file"))

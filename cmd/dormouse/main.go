@@ -1,5 +1,5 @@
-// Command dormouse is the operator's command line: a demonstration of the whole loop on one machine, and the connector
-// for development.
+// Command dormouse is the operator's command line: a demonstration of the whole loop on one machine, the connector
+// for development, and what a deployed gateway needs of its operator.
 package main
 
 import (
@@ -38,8 +38,8 @@ func newCommand(in io.Reader, out, errs io.Writer) *cli.Command {
 		Usage:   "a sleeping gateway for a relay connector: try it and develop against it",
 		Version: version(),
 		Description: "The gateway itself is two Lambda functions, wake and drain. This program runs them on this machine\n" +
-			"for a demonstration, and stands in for the connector that they talk to.",
-		Commands:        []*cli.Command{demoCommand(), connectorCommand()},
+			"for a demonstration, stands in for the connector that they talk to, and looks after a deployed one.",
+		Commands:        []*cli.Command{demoCommand(), connectorCommand(), enrollCommand(), rotateCommand(), armCommand(), statusCommand(), enableCommand()},
 		HideHelpCommand: true,
 		Suggest:         true,
 		Reader:          in,

@@ -108,6 +108,7 @@ func TestMistakesAreToldWithWhereToLook(t *testing.T) {
 		"token without name": {"connector --identity-token =tenant", "want TOKEN or TOKEN=TENANT"},
 		"no secret":          {"connector --gateway gw-1", "--secret-file or $" + secretVariable},
 		"no secret file":     {"connector --gateway gw-1 --secret-file testdata/none", "--secret-file: open testdata/none"},
+		"issuer of what":     {"connector --oidc-issuer https://idp.example", "give both"},
 		"whose secret":       {"connector --secret-file main_test.go", "set without --gateway"},
 		"whose wake URL":     {"connector --wake-url http://127.0.0.1:1/", "set without --gateway or --anonymous"},
 		"nobody could dial":  {"connector --preset whatrouter", "does not provision"},

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/urfave/cli/v3"
+
+	"github.com/dormouse-relay/dormouse/internal/drain"
+	"github.com/dormouse-relay/dormouse/internal/ledger"
+)
+
+const (
+	wakeURLTime = 15 * time.Second
+	armingTime  = 16 * time.Minute // a drain may take 15
+)
+
+func armCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "arm",
+		Usage: "after a deployment: run drain once, and check that the wake URL answers",
+		Description: `Invokes the drain function with the reason arm: it provisions, which tells the connector the wake URL,
+dials, answers what is waiting and goes idle. Then the wake URL is tried from here, without waking anybody.
+Without this, the schedule's first firing arms. AWS is reached as the AWS command line would reach it.`,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "stack", Usage: "`NAME` of the deployed stack"},
+			&cli.StringFlag{Name: "function", DefaultText: "STACK-drain", Usage: "`NAME` or ARN of its drain function, instead"},
+		},
+		Action: func(ctx context.Context, cmd *cli.Command) error {
+			if err := noArguments(cmd); err != nil {
+				return err
+			}
+			function := cmd.String("function")
+			switch stack := cmd.String("stack"); {
+			case function == "" && stack == "":
+				return errors.New("which gateway: give --stack or --function")
+			case function == "":
+				function = stack + "-drain"
+			}
+			cloud, err := operatorConfig(ctx)
+			if err != nil {
+				return err
+			}
+			client := lambda.NewFromConfig(cloud, func(o *lambda.Options) { o.RetryMaxAttempts = 1 }) // no second drain
+			return arm(ctx, client, function, cmd.Root().Writer)
+		},
+	}
+}
+
+// arm reports what is missing, all of it.
+func arm(ctx context.Context, client *lambda.Client, function string, out io.Writer) error {
+	ctx, cancel := context.WithTimeout(ctx, armingTime)
+	defer cancel()
+	deployed, err := client.GetFunctionConfiguration(ctx, &lambda.GetFunctionConfigurationInput{FunctionName: &function})
+	if err != nil {
+		return fmt.Errorf("looking up the function %s: %w", function, err)
+	}
+	var variables map[string]string
+	if deployed.Environment != nil {
+		variables = deployed.Environment.Variables
+	}
+	var faults []error
+	for _, step := range []func() (string, error){
+		func() (string, error) { return runDrain(ctx, client, function) },
+		func() (string, error) { return tryWakeURL(ctx, variables["GATEWAY_RELAY_WAKE_URL"]) },
+	} {
+		said, err := step()
+		if err != nil {
+			faults = append(faults, err)
+			continue
+		}
+		fmt.Fprintln(out, said)
+	}
+	if len(faults) > 0 {
+		return fmt.Errorf("not armed: %w", errors.Join(faults...))
+	}
+	if variables["GATEWAY_RELAY_CREDENTIALS_ARN"] != "" {
+		fmt.Fprintln(out, "The credentials are pinned, so the connector was not told the wake URL: register it there, if it is not.")
+	}
+	fmt.Fprintln(out, "armed")
+	return nil
+}
+
+// runDrain invokes drain and says how it ended.
+func runDrain(ctx context.Context, client *lambda.Client, function string) (string, error) {
+	payload, err := json.Marshal(drain.Request{Reason: ledger.Arm})
+	if err != nil {
+		return "", err
+	}
+	answer, err := client.Invoke(ctx, &lambda.InvokeInput{FunctionName: &function, Payload: payload})
+	if err != nil {
+		return "", fmt.Errorf("invoking %s: %w", function, err)
+	}
+	if answer.FunctionError != nil {
+		var failure struct {
+			Message string `json:"errorMessage"`
+		}
+		json.Unmarshal(answer.Payload, &failure)
+		return "", fmt.Errorf("drain failed (%s): %.500s", aws.ToString(answer.FunctionError), failure.Message)
+	}
+	var report drain.Report
+	if err := json.Unmarshal(answer.Payload, &report); err != nil || report.Status == "" {
+		return "", fmt.Errorf("%s did not answer as a drain function does: is it the right one?", function)
+	}
+	switch report.Status {
+	case drain.Drained, drain.Empty, drain.HandedOff:
+		return fmt.Sprintf("drain: %s, %d received, %d turns", report.Status, report.Received, report.Turns), nil
+	case drain.Taken:
+		return "", errors.New("drain: taken: another drain is at work for this gateway; when it is done, try again")
+	case drain.Disabled:
+		return "", errors.New("drain: disabled: the connector has refused this gateway for good; enroll again or have it " +
+			"accepted there, then: dormouse enable")
+	case drain.Revoked:
+		return "", errors.New("drain: revoked: the connector refuses this gateway for good; its log says why")
+	case drain.Replaced, drain.SeatTaken:
+		return "", fmt.Errorf("drain: %s: another socket has this gateway's seat at the connector; stop that one, or use another id", report.Status)
+	}
+	return "", fmt.Errorf("drain: %s: nothing was looked for", report.Status)
+}
+
+// tryWakeURL asks from here whether wake is behind its URL; HEAD wakes nobody. No error shows the path.
+func tryWakeURL(ctx context.Context, raw string) (string, error) {
+	if raw == "" {
+		return "", errors.New("the wake URL is not known: the function has no GATEWAY_RELAY_WAKE_URL, so nobody can poke it")
+	}
+	u, err := url.Parse(raw)
+	if err != nil || u.Host == "" {
+		return "", errors.New("the wake URL cannot be used: GATEWAY_RELAY_WAKE_URL is not a URL with a host")
+	}
+	ctx, cancel := context.WithTimeout(ctx, wakeURLTime)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodHead, raw, nil)
+	if err != nil {
+		return "", errors.New("the wake URL cannot be used")
+	}
+	client := &http.Client{
+		Transport:     &http.Transport{DisableKeepAlives: true, Proxy: http.ProxyFromEnvironment},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	resp, err := client.Do(req)
+	if wrapped, ok := errors.AsType[*url.Error](err); ok {
+		err = wrapped.Err // without the URL
+	}
+	if err != nil {
+		return "", fmt.Errorf("the wake URL at %s does not answer: %w", u.Host, err)
+	}
+	resp.Body.Close()
+	switch resp.StatusCode {
+	case http.StatusNoContent:
+		return "wake URL at " + u.Host + ": answers", nil
+	case http.StatusNotFound, http.StatusForbidden:
+		return "", fmt.Errorf("the wake URL at %s leads nowhere (HTTP %d): is it the path of this stack?", u.Host, resp.StatusCode)
+	}
+	return "", fmt.Errorf("the wake URL at %s answers HTTP %d, want 204: see the wake function's log", u.Host, resp.StatusCode)
+}

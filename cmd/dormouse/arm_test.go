@@ -1,0 +1,96 @@
+package main
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/matryer/is"
+)
+
+const armPath = "/w/canary-of-the-path"
+
+// deployment stands in for Lambda and for the API in front of wake.
+func deployment(t *testing.T, answer, functionError string, wakeStatus int, variables map[string]string) {
+	t.Helper()
+	var wakeURL string
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == armPath:
+			if r.Method != http.MethodHead {
+				t.Error("somebody is woken:", r.Method)
+			}
+			w.WriteHeader(wakeStatus)
+		case strings.HasSuffix(r.URL.Path, "/functions/gw-drain/configuration"):
+			all := map[string]string{"GATEWAY_RELAY_WAKE_URL": wakeURL}
+			for name, value := range variables {
+				all[name] = value
+			}
+			json.NewEncoder(w).Encode(map[string]any{"Environment": map[string]any{"Variables": all}})
+		case strings.HasSuffix(r.URL.Path, "/functions/gw-drain/invocations"):
+			body, err := io.ReadAll(r.Body)
+			if err != nil || string(body) != `{"reason":"arm"}` {
+				t.Errorf("invoked with %s, %v", body, err)
+			}
+			if functionError != "" {
+				w.Header().Set("X-Amz-Function-Error", functionError)
+			}
+			io.WriteString(w, answer)
+		default:
+			w.Header().Set("X-Amzn-ErrorType", "ResourceNotFoundException")
+			w.WriteHeader(404)
+			io.WriteString(w, `{"Message":"Function not found"}`)
+		}
+	}))
+	t.Cleanup(srv.Close)
+	wakeURL = srv.URL + armPath
+	none := filepath.Join(t.TempDir(), "none")
+	for name, value := range map[string]string{
+		"AWS_ACCESS_KEY_ID": "AKID", "AWS_SECRET_ACCESS_KEY": "sk", "AWS_REGION": "eu-central-1", "AWS_EC2_METADATA_DISABLED": "true",
+		"AWS_CONFIG_FILE": none, "AWS_SHARED_CREDENTIALS_FILE": none, "AWS_ENDPOINT_URL": srv.URL, "AWS_PROFILE": "",
+	} {
+		t.Setenv(name, value)
+	}
+}
+
+func TestArmSaysArmedOrWhatIsMissing(t *testing.T) {
+	const empty = `{"status":"empty","received":0,"turns":0,"ms":{}}`
+	pinned := map[string]string{"GATEWAY_RELAY_CREDENTIALS_ARN": "arn:x"}
+	tests := map[string]struct {
+		args, answer, functionError string
+		wake                        int
+		variables                   map[string]string
+		out, errs                   string
+	}{
+		"armed":     {"--stack gw", empty, "", 204, nil, "armed\n", ""},
+		"pinned":    {"--function gw-drain", empty, "", 204, pinned, "register it there", ""},
+		"disabled":  {"--stack gw", `{"status":"disabled"}`, "", 204, nil, "", "not armed: drain: disabled: the connector has refused"},
+		"taken":     {"--stack gw", `{"status":"taken"}`, "", 204, nil, "", "when it is done, try again"},
+		"revoked":   {"--stack gw", `{"status":"revoked"}`, "", 204, nil, "", "drain: revoked"},
+		"seat":      {"--stack gw", `{"status":"seat_taken"}`, "", 204, nil, "", "another socket has this gateway's seat"},
+		"failed":    {"--stack gw", `{"errorMessage":"drain: gave up"}`, "Unhandled", 204, nil, "", "drain failed (Unhandled): drain: gave up"},
+		"other":     {"--stack gw", `"hello"`, "", 204, nil, "", "did not answer as a drain function does"},
+		"no route":  {"--stack gw", empty, "", 404, nil, "drain: empty", "leads nowhere (HTTP 404)"},
+		"no start":  {"--stack gw", empty, "", 500, nil, "", "answers HTTP 500, want 204"},
+		"no URL":    {"--stack gw", empty, "", 204, map[string]string{"GATEWAY_RELAY_WAKE_URL": ""}, "", "nobody can poke it"},
+		"nothing":   {"--stack other", empty, "", 204, nil, "", "looking up the function other-drain"},
+		"which one": {"", empty, "", 204, nil, "", "give --stack or --function"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			is := is.New(t)
+			deployment(t, tt.answer, tt.functionError, tt.wake, tt.variables)
+			code, out, errs := dormouse(t.Context(), append([]string{"arm"}, strings.Fields(tt.args)...)...)
+			is.Equal(code == 0, tt.errs == "")
+			is.Equal(strings.HasSuffix(out, "armed\n"), tt.errs == "")
+			if !strings.Contains(out, tt.out) || !strings.Contains(errs, tt.errs) {
+				t.Errorf("got %q and %q", out, errs)
+			}
+			is.True(!strings.Contains(out+errs, "canary"))
+		})
+	}
+}

@@ -1,0 +1,212 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/urfave/cli/v3"
+
+	"github.com/dormouse-relay/dormouse/internal/config"
+	"github.com/dormouse-relay/dormouse/internal/identity"
+	"github.com/dormouse-relay/dormouse/internal/secretstore"
+	"github.com/dormouse-relay/dormouse/pkg/provision"
+	"github.com/dormouse-relay/dormouse/pkg/relay"
+)
+
+const enrollVariable = "GATEWAY_RELAY_ENROLL_TOKEN"
+
+func enrollCommand() *cli.Command {
+	return enrolling(false, &cli.Command{
+		Name:  "enroll",
+		Usage: "redeem an enrollment token, and store the gateway's credentials in AWS",
+		Description: `Exchanges an enrollment token, which the connector's operator gives out and which is good once, for the
+credentials of a gateway, and puts them into SSM Parameter Store (or, with --secret, Secrets Manager).
+Nothing is printed or written to disk.
+
+Who enrolls is shown by the same variables as the gateway's (GATEWAY_RELAY_IDENTITY, GATEWAY_RELAY_IDP_...,
+see docs/settings.md). AWS is reached as the AWS command line would reach it.`,
+	})
+}
+
+func rotateCommand() *cli.Command {
+	return enrolling(true, &cli.Command{
+		Name:  "rotate",
+		Usage: "enroll once more, and replace the credentials that are stored",
+		Description: `As enroll, for a gateway that has credentials already: they are replaced where they are. A deployed
+gateway reads them anew when the old ones are refused, so nothing has to be deployed.`,
+	})
+}
+
+func enrolling(replace bool, cmd *cli.Command) *cli.Command {
+	cmd.Flags = []cli.Flag{
+		&cli.StringFlag{Name: "connector-url", Sources: cli.EnvVars("GATEWAY_RELAY_URL"), Usage: "base `URL` of the connector"},
+		&cli.StringFlag{Name: "gateway-id", Sources: cli.EnvVars("GATEWAY_RELAY_ID"), Usage: "`ID` to enroll as"},
+		&cli.StringFlag{Name: "token-file", Usage: "`FILE` with the enrollment token, - for standard input; else $" + enrollVariable + " holds it"},
+		&cli.StringFlag{Name: "parameter", DefaultText: "/dormouse/ID", Usage: "`NAME` of the SSM parameter that is to hold the credentials"},
+		&cli.StringFlag{Name: "secret", Usage: "`NAME` of a secret in Secrets Manager that is to hold them, instead"},
+	}
+	cmd.Action = func(ctx context.Context, cmd *cli.Command) error {
+		if err := noArguments(cmd); err != nil {
+			return err
+		}
+		return enroll(ctx, cmd, replace)
+	}
+	return cmd
+}
+
+// vault is where the credentials go.
+type vault struct {
+	name string
+	kind string // for people
+	has  func(context.Context, string) (bool, error)
+	put  func(context.Context, string, relay.Secret) (arn string, err error)
+}
+
+// enroll sees to everything that can be wrong before it redeems the token: that can be done once.
+func enroll(ctx context.Context, cmd *cli.Command, replace bool) error {
+	settings, err := enrollSettings(config.Environ(), cmd.String("connector-url"), cmd.String("gateway-id"))
+	if err != nil {
+		return err
+	}
+	token, err := enrollmentToken(cmd.String("token-file"), cmd.Root().Reader)
+	if err != nil {
+		return err
+	}
+	cloud, err := operatorConfig(ctx)
+	if err != nil {
+		return err
+	}
+	store := secretstore.New(cloud)
+	to, err := chooseVault(cmd, store, settings.GatewayID)
+	if err != nil {
+		return err
+	}
+	there, err := to.has(ctx, to.name)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w; nothing was redeemed", err)
+	case there && !replace:
+		return fmt.Errorf("%s %s is there already: to replace what it holds use dormouse rotate, or choose another name", to.kind, to.name)
+	case !there && replace:
+		return fmt.Errorf("%s %s is not there: for the first credentials use dormouse enroll", to.kind, to.name)
+	}
+
+	source := identity.Source(settings, identity.Clients{STS: sts.NewFromConfig(cloud), Secrets: store})
+	who, err := source.Token(ctx)
+	if err != nil {
+		return fmt.Errorf("%w; nothing was redeemed", err)
+	}
+	creds, err := provision.New(provision.Config{URL: settings.URL}).Enroll(ctx, who, token, settings.GatewayID)
+	if err != nil {
+		return err
+	}
+	arn, err := to.put(context.WithoutCancel(ctx), to.name, identity.Encode(creds))
+	if err != nil {
+		return fmt.Errorf("the connector accepted, but the credentials could not be stored and are lost: %w: "+
+			"ask for a new enrollment token and try again", err)
+	}
+	tell(cmd.Root().Writer, settings, creds, to, arn, replace)
+	return nil
+}
+
+func tell(out io.Writer, settings config.DrainSettings, creds provision.Credentials, to vault, arn string, replace bool) {
+	host := ""
+	if u, err := url.Parse(settings.URL.Enroll()); err == nil {
+		host = u.Host
+	}
+	tenant := ""
+	if creds.Tenant != "" {
+		tenant = ", tenant " + creds.Tenant
+	}
+	fmt.Fprintf(out, "The connector %s has accepted %s%s.\n", host, creds.GatewayID, tenant)
+	fmt.Fprintf(out, "Its credentials are now in %s %s:\n  %s\n\n", to.kind, to.name, arn)
+	if replace {
+		fmt.Fprintf(out, "A gateway that is deployed with this ARN takes them when the old ones are refused: nothing has to be\n"+
+			"deployed. If it was switched off by a refusal, switch it on again: dormouse enable\n")
+		return
+	}
+	fmt.Fprintf(out, "Deploy the gateway with these parameters:\n  CredentialsArn=%s\n  RelayId=%s\n\n", arn, creds.GatewayID)
+	fmt.Fprintf(out, "An enrollment does not tell the connector the wake URL: register the stack's output WakeUrl there.\n")
+}
+
+// enrollSettings reads who enrolls, and where, from the gateway's variables.
+func enrollSettings(environ map[string]string, connector, gatewayID string) (config.DrainSettings, error) {
+	environ["GATEWAY_RELAY_URL"], environ["GATEWAY_RELAY_ID"] = connector, gatewayID
+	for _, other := range []string{"GATEWAY_RELAY_CREDENTIALS_ARN", "GATEWAY_RELAY_SECRET", "AWS_LAMBDA_FUNCTION_NAME"} {
+		delete(environ, other)
+	}
+	switch {
+	case strings.TrimSpace(connector) == "":
+		return config.DrainSettings{}, errors.New("no connector: give --connector-url or $GATEWAY_RELAY_URL")
+	case strings.TrimSpace(gatewayID) == "":
+		return config.DrainSettings{}, errors.New("no gateway id: give --gateway-id or $GATEWAY_RELAY_ID")
+	}
+	settings, err := config.Drain(environ)
+	if err != nil {
+		return settings, err
+	}
+	if settings.Identity == config.IdentityNone {
+		return settings, errors.New("nothing says who enrolls: set GATEWAY_RELAY_IDENTITY to aws, oidc, secret or env, " +
+			"and what belongs to it (docs/settings.md)")
+	}
+	return settings, nil
+}
+
+func enrollmentToken(file string, in io.Reader) (relay.Secret, error) {
+	from, raw := "$"+enrollVariable, []byte(os.Getenv(enrollVariable))
+	os.Unsetenv(enrollVariable)
+	var err error
+	switch file {
+	case "":
+	case "-":
+		from = "standard input"
+		raw, err = io.ReadAll(io.LimitReader(in, 1<<20))
+	default:
+		from = file
+		raw, err = os.ReadFile(file)
+	}
+	if err != nil {
+		return relay.Secret{}, fmt.Errorf("--token-file: %w", err)
+	}
+	token := relay.NewSecret(strings.TrimSpace(string(raw)))
+	if !token.Usable() {
+		return relay.Secret{}, fmt.Errorf("no enrollment token in %s: give it in --token-file or $%s", from, enrollVariable)
+	}
+	return token, nil
+}
+
+func chooseVault(cmd *cli.Command, store *secretstore.Store, gatewayID string) (vault, error) {
+	parameter, secret := cmd.String("parameter"), cmd.String("secret")
+	if parameter != "" && secret != "" {
+		return vault{}, errors.New("--parameter and --secret are both given: the credentials go to one of them")
+	}
+	name := cmp.Or(parameter, secret)
+	if strings.HasPrefix(name, "arn:") {
+		return vault{}, errors.New("--parameter and --secret take a name, not an ARN")
+	}
+	if secret != "" {
+		return vault{secret, "the secret", store.HasSecret, store.PutSecret}, nil
+	}
+	return vault{cmp.Or(parameter, "/dormouse/"+gatewayID), "the SSM parameter", store.HasParameter, store.PutParameter}, nil
+}
+
+// operatorConfig is how the operator reaches AWS: as the AWS command line would.
+func operatorConfig(ctx context.Context) (aws.Config, error) {
+	cfg, err := awsconfig.LoadDefaultConfig(ctx)
+	switch {
+	case err != nil:
+		return cfg, fmt.Errorf("reading the AWS configuration: %w", err)
+	case cfg.Region == "":
+		return cfg, errors.New("no AWS region: set AWS_REGION, or region in the AWS profile")
+	}
+	return cfg, nil
+}

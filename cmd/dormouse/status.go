@@ -1,0 +1,114 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/urfave/cli/v3"
+
+	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/internal/ledger/dynamo"
+)
+
+func statusCommand() *cli.Command {
+	return atLedger(&cli.Command{
+		Name:  "status",
+		Usage: "say whether a deployed gateway is switched on, and what waits for the operator",
+	}, status)
+}
+
+func enableCommand() *cli.Command {
+	return atLedger(&cli.Command{
+		Name:  "enable",
+		Usage: "switch a gateway on again that the connector had refused for good",
+		Description: `A gateway whose refusal was final stays off, whatever pokes it, until its operator says otherwise. First see
+to it that the connector accepts it again: have it enabled there, or enroll it anew with dormouse rotate.`,
+	}, enable)
+}
+
+// atLedger gives a command the ledger of a deployed gateway.
+func atLedger(cmd *cli.Command, do func(context.Context, ledger.Ledger, string, io.Writer) error) *cli.Command {
+	cmd.Flags = []cli.Flag{
+		&cli.StringFlag{Name: "stack", Usage: "`NAME` of the deployed stack"},
+		&cli.StringFlag{Name: "table", Usage: "`NAME` of its table, instead; with --instance"},
+		&cli.StringFlag{Name: "instance", Usage: "`ID` of the instance, else the gateway id, in that table"},
+	}
+	cmd.Action = func(ctx context.Context, cmd *cli.Command) error {
+		if err := noArguments(cmd); err != nil {
+			return err
+		}
+		stack, table, instance := cmd.String("stack"), cmd.String("table"), cmd.String("instance")
+		if stack == "" && (table == "" || instance == "") {
+			return errors.New("which gateway: give --stack, or --table and --instance")
+		}
+		cloud, err := operatorConfig(ctx)
+		if err != nil {
+			return err
+		}
+		if table == "" || instance == "" {
+			function := stack + "-drain"
+			deployed, err := lambda.NewFromConfig(cloud).GetFunctionConfiguration(ctx,
+				&lambda.GetFunctionConfigurationInput{FunctionName: &function})
+			if err != nil {
+				return fmt.Errorf("looking up the function %s: %w", function, err)
+			}
+			if deployed.Environment == nil || deployed.Environment.Variables["DORMOUSE_TABLE"] == "" {
+				return fmt.Errorf("%s has no table: what it knows dies with its process, and cannot be looked up", function)
+			}
+			variables := deployed.Environment.Variables
+			table = cmp.Or(table, variables["DORMOUSE_TABLE"])
+			instance = cmp.Or(instance, variables["GATEWAY_RELAY_INSTANCE_ID"], variables["GATEWAY_RELAY_ID"], "gw-"+function)
+		}
+		return do(ctx, dynamo.New(dynamo.NewClient(cloud), table, instance), instance, cmd.Root().Writer)
+	}
+	return cmd
+}
+
+// status tells the standing. Disabled is a state of its own: no error, and nothing that is being retried.
+func status(ctx context.Context, book ledger.Ledger, instance string, out io.Writer) error {
+	standing, err := book.Standing(ctx)
+	if err != nil {
+		return err
+	}
+	dead, err := book.ListDead(ctx)
+	if err != nil {
+		return err
+	}
+	switch {
+	case standing.Disabled:
+		fmt.Fprintf(out, "%s: disabled\n  since  %s\n  by     %s\n", instance, standing.DisabledAt.UTC().Format(time.RFC3339), standing.DisabledBy)
+		fmt.Fprint(out, "  Nothing is dialled, provisioned or retried. Once the connector accepts it again: dormouse enable\n")
+	case standing.Handshaken == "":
+		fmt.Fprintf(out, "%s: enabled, never connected so far\n", instance)
+	default:
+		fmt.Fprintf(out, "%s: enabled, known to the connector as %s\n", instance, standing.Handshaken)
+	}
+	if n := len(standing.FreshIDs); n > 0 {
+		fmt.Fprintf(out, "  %d fresh gateway ids within a day, as its secret is withheld: enroll and pin instead\n", n)
+	}
+	if len(dead) > 0 {
+		fmt.Fprintf(out, "  %d messages were given up\n", len(dead))
+	}
+	return nil
+}
+
+func enable(ctx context.Context, book ledger.Ledger, instance string, out io.Writer) error {
+	standing, err := book.Standing(ctx)
+	if err != nil {
+		return err
+	}
+	if !standing.Disabled {
+		fmt.Fprintf(out, "%s: is not disabled\n", instance)
+		return nil
+	}
+	if err := book.Enable(ctx); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "%s: enabled; see whether it is accepted: dormouse arm\n", instance)
+	return nil
+}

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"crypto/rand"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/matryer/is"
+
+	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/internal/ledger/dynamo"
+)
+
+func TestDisabledIsAStateOfItsOwn(t *testing.T) {
+	is := is.New(t)
+	book := ledger.NewMemory()
+	grant, err := book.Acquire(t.Context(), ledger.Ask{Reason: ledger.Arm, Owner: "o", Life: 1 << 40})
+	is.NoErr(err)
+	said := func(do func() error, out *strings.Builder) string {
+		out.Reset()
+		is.NoErr(do()) // whatever the state, telling it is no error
+		return out.String()
+	}
+	var out strings.Builder
+	tell := func() error { return status(t.Context(), book, "gw-1", &out) }
+	is.Equal(said(tell, &out), "gw-1: enabled, never connected so far\n")
+	is.NoErr(book.SetHandshaken(t.Context(), grant.Epoch, "gw-1-a"))
+	is.Equal(said(tell, &out), "gw-1: enabled, known to the connector as gw-1-a\n")
+	is.NoErr(book.Disable(t.Context(), grant.Epoch, "refused: 4401 unauthorized"))
+	text := said(tell, &out)
+	is.True(strings.HasPrefix(text, "gw-1: disabled\n  since  2"))
+	is.True(strings.Contains(text, "\n  by     refused: 4401 unauthorized\n  Nothing is dialled, provisioned or retried."))
+
+	on := func() error { return enable(t.Context(), book, "gw-1", &out) }
+	is.True(strings.HasPrefix(said(on, &out), "gw-1: enabled; "))
+	is.Equal(said(on, &out), "gw-1: is not disabled\n")
+	is.Equal(said(tell, &out), "gw-1: enabled, known to the connector as gw-1-a\n")
+}
+
+func TestStatusAndEnableOnATable(t *testing.T) {
+	endpoint := os.Getenv("DORMOUSE_TEST_MOTO")
+	if endpoint == "" {
+		t.Skip("DORMOUSE_TEST_MOTO is not set: make test sets it where there is Python")
+	}
+	is := is.New(t)
+	none := filepath.Join(t.TempDir(), "none")
+	for name, value := range map[string]string{
+		"AWS_ACCESS_KEY_ID": "AKID", "AWS_SECRET_ACCESS_KEY": "sk", "AWS_REGION": "eu-central-1", "AWS_EC2_METADATA_DISABLED": "true",
+		"AWS_CONFIG_FILE": none, "AWS_SHARED_CREDENTIALS_FILE": none, "AWS_ENDPOINT_URL": endpoint, "AWS_PROFILE": "",
+	} {
+		t.Setenv(name, value)
+	}
+	client := dynamo.NewClient(aws.Config{
+		Region: "eu-central-1", BaseEndpoint: &endpoint, Credentials: credentials.NewStaticCredentialsProvider("AKID", "sk", ""),
+	})
+	table := "status-" + rand.Text()
+	_, err := client.CreateTable(t.Context(), dynamo.Definition(table))
+	is.NoErr(err)
+	book := dynamo.New(client, table, "gw-1")
+	grant, err := book.Acquire(t.Context(), ledger.Ask{Reason: ledger.Arm, Owner: "o", Life: 1 << 40})
+	is.NoErr(err)
+	is.NoErr(book.Disable(t.Context(), grant.Epoch, "refused"))
+
+	code, out, errs := dormouse(t.Context(), "status", "--table", table, "--instance", "gw-1")
+	is.Equal(errs, "")
+	is.Equal(code, 0)
+	is.True(strings.HasPrefix(out, "gw-1: disabled\n"))
+	_, out, _ = dormouse(t.Context(), "enable", "--table", table, "--instance", "gw-1")
+	is.True(strings.HasPrefix(out, "gw-1: enabled"))
+	_, out, _ = dormouse(t.Context(), "status", "--table", table, "--instance", "gw-1")
+	is.True(strings.HasPrefix(out, "gw-1: enabled, never connected"))
+	code, _, errs = dormouse(t.Context(), "status", "--table", table)
+	is.Equal(code, 1)
+	is.True(strings.Contains(errs, "give --stack, or --table and --instance"))
+}

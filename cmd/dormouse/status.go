@@ -18,7 +18,7 @@ import (
 func statusCommand() *cli.Command {
 	return atLedger(&cli.Command{
 		Name:  "status",
-		Usage: "say whether a deployed gateway is switched on, and what waits for the operator",
+		Usage: "say how a deployed gateway is: switched on or off, lease, last drain, next sweep, pending and dead messages",
 	}, status)
 }
 
@@ -33,11 +33,11 @@ to it that the connector accepts it again: have it enabled there, or enroll it a
 
 // atLedger gives a command the ledger of a deployed gateway.
 func atLedger(cmd *cli.Command, do func(context.Context, ledger.Ledger, string, io.Writer) error) *cli.Command {
-	cmd.Flags = []cli.Flag{
+	cmd.Flags = append(cmd.Flags,
 		&cli.StringFlag{Name: "stack", Usage: "`NAME` of the deployed stack"},
 		&cli.StringFlag{Name: "table", Usage: "`NAME` of its table, instead; with --instance"},
 		&cli.StringFlag{Name: "instance", Usage: "`ID` of the instance, else the gateway id, in that table"},
-	}
+	)
 	cmd.Action = func(ctx context.Context, cmd *cli.Command) error {
 		if err := noArguments(cmd); err != nil {
 			return err
@@ -69,9 +69,9 @@ func atLedger(cmd *cli.Command, do func(context.Context, ledger.Ledger, string, 
 	return cmd
 }
 
-// status tells the standing. Disabled is a state of its own: no error, and nothing that is being retried.
+// status tells an instance's state. Disabled is one of its own: no error, and nothing that is being retried.
 func status(ctx context.Context, book ledger.Ledger, instance string, out io.Writer) error {
-	standing, err := book.Standing(ctx)
+	o, err := book.Overview(ctx)
 	if err != nil {
 		return err
 	}
@@ -79,22 +79,42 @@ func status(ctx context.Context, book ledger.Ledger, instance string, out io.Wri
 	if err != nil {
 		return err
 	}
+	standing := o.Standing
 	switch {
 	case standing.Disabled:
-		fmt.Fprintf(out, "%s: disabled\n  since  %s\n  by     %s\n", instance, standing.DisabledAt.UTC().Format(time.RFC3339), standing.DisabledBy)
+		fmt.Fprintf(out, "%s: disabled\n  since  %s\n  by     %s\n", instance, stamp(standing.DisabledAt), standing.DisabledBy)
 		fmt.Fprint(out, "  Nothing is dialled, provisioned or retried. Once the connector accepts it again: dormouse enable\n")
 	case standing.Handshaken == "":
 		fmt.Fprintf(out, "%s: enabled, never connected so far\n", instance)
 	default:
 		fmt.Fprintf(out, "%s: enabled, known to the connector as %s\n", instance, standing.Handshaken)
 	}
+	lease := "free"
+	if o.Held {
+		lease = "held, until " + stamp(o.Until) + " unless renewed"
+	}
+	fmt.Fprintf(out, "  lease       %s\n", lease)
+	fmt.Fprintf(out, "  last drain  %s\n", stamp(o.Ended))
+	if !standing.Disabled {
+		next := "at the schedule's next firing"
+		if !o.Asked && !o.Plan.At.IsZero() {
+			next = stamp(o.Plan.At)
+		}
+		fmt.Fprintf(out, "  next sweep  %s\n", next)
+	}
+	fmt.Fprintf(out, "  pending     %d messages\n", o.Pending)
+	fmt.Fprintf(out, "  dead        %d messages\n", len(dead))
 	if n := len(standing.FreshIDs); n > 0 {
 		fmt.Fprintf(out, "  %d fresh gateway ids within a day, as its secret is withheld: enroll and pin instead\n", n)
 	}
-	if len(dead) > 0 {
-		fmt.Fprintf(out, "  %d messages were given up\n", len(dead))
-	}
 	return nil
+}
+
+func stamp(t time.Time) string {
+	if t.IsZero() {
+		return "never"
+	}
+	return t.UTC().Format(time.RFC3339)
 }
 
 func enable(ctx context.Context, book ledger.Ledger, instance string, out io.Writer) error {

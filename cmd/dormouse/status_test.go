@@ -27,9 +27,9 @@ func TestDisabledIsAStateOfItsOwn(t *testing.T) {
 	}
 	var out strings.Builder
 	tell := func() error { return status(t.Context(), book, "gw-1", &out) }
-	is.Equal(said(tell, &out), "gw-1: enabled, never connected so far\n")
+	is.True(strings.HasPrefix(said(tell, &out), "gw-1: enabled, never connected so far\n  lease       held, until 2"))
 	is.NoErr(book.SetHandshaken(t.Context(), grant.Epoch, "gw-1-a"))
-	is.Equal(said(tell, &out), "gw-1: enabled, known to the connector as gw-1-a\n")
+	is.True(strings.HasPrefix(said(tell, &out), "gw-1: enabled, known to the connector as gw-1-a\n"))
 	is.NoErr(book.Disable(t.Context(), grant.Epoch, "refused: 4401 unauthorized"))
 	text := said(tell, &out)
 	is.True(strings.HasPrefix(text, "gw-1: disabled\n  since  2"))
@@ -38,7 +38,10 @@ func TestDisabledIsAStateOfItsOwn(t *testing.T) {
 	on := func() error { return enable(t.Context(), book, "gw-1", &out) }
 	is.True(strings.HasPrefix(said(on, &out), "gw-1: enabled; "))
 	is.Equal(said(on, &out), "gw-1: is not disabled\n")
-	is.Equal(said(tell, &out), "gw-1: enabled, known to the connector as gw-1-a\n")
+	is.NoErr(book.Release(t.Context(), grant.Epoch, ledger.Plan{}, true))
+	text = said(tell, &out)
+	is.True(strings.HasPrefix(text, "gw-1: enabled, known to the connector as gw-1-a\n  lease       free\n  last drain  2"))
+	is.True(strings.HasSuffix(text, "\n  next sweep  at the schedule's next firing\n  pending     0 messages\n  dead        0 messages\n"))
 }
 
 func TestStatusAndEnableOnATable(t *testing.T) {

@@ -93,9 +93,22 @@ type Lease interface {
 	HandOff(ctx context.Context, epoch int64, plan Plan, received bool) (asked bool, err error)
 }
 
+// Overview is an instance at a glance.
+type Overview struct {
+	Standing Standing
+	Plan     Plan
+	Held     bool      // a drain has the lease
+	Until    time.Time // and has it until then, unless it renews it
+	Ended    time.Time // when a drain last gave it back; zero: never
+	Asked    bool      // somebody asked for a look that has not been had
+	Pending  int       // deliveries that are not finished
+}
+
 // Registry is where the standing is written.
 type Registry interface {
 	Standing(ctx context.Context) (Standing, error)
+	// Overview is for the operator. It needs no lease, and is not one moment's picture.
+	Overview(ctx context.Context) (Overview, error)
 	// SetHandshaken remembers that the connector has accepted this gateway id.
 	SetHandshaken(ctx context.Context, epoch int64, gatewayID string) error
 	// SetDeclared remembers the fingerprint of the policy that the connector has taken.

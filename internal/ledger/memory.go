@@ -24,6 +24,7 @@ type Memory struct {
 	asked    bool
 	full     time.Time // when the budget of empty looks is full again
 	plan     Plan
+	freed    time.Time // when the lease was last given back
 	standing Standing
 
 	open    map[string]*kept
@@ -129,7 +130,7 @@ func (m *Memory) HandOff(_ context.Context, epoch int64, plan Plan, received boo
 }
 
 func (m *Memory) giveBack(plan Plan, received bool) {
-	m.owner, m.plan = "", plan
+	m.owner, m.plan, m.freed = "", plan, time.Now()
 	if received {
 		m.full = time.Time{}
 	}
@@ -139,6 +140,16 @@ func (m *Memory) Standing(context.Context) (Standing, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.copyStanding(), nil
+}
+
+func (m *Memory) Overview(context.Context) (Overview, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	o := Overview{Standing: m.copyStanding(), Plan: m.plan, Ended: m.freed, Asked: m.asked, Pending: len(m.open)}
+	if m.owner != "" && time.Now().Before(m.until) {
+		o.Held, o.Until = true, m.until
+	}
+	return o, nil
 }
 
 func (m *Memory) copyStanding() Standing {

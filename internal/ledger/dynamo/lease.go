@@ -13,7 +13,7 @@ import (
 
 // The state item: epoch; owner while the lease is held, until when it is free (the margin included), life (the same as
 // a duration); asked; full (when the budget of empty looks is full again); at and every, the plan; off and offby, the
-// opt-out; shaken; declared; fresh. Times and durations are milliseconds.
+// opt-out; shaken; declared; fresh; ended (when the lease was last given back). Times and durations are milliseconds.
 const state = "state"
 
 const held = "#epoch = :epoch AND attribute_exists(#owner)"
@@ -152,10 +152,10 @@ func (l *Ledger) giveBack(ctx context.Context, epoch int64, plan ledger.Plan, re
 	freed := l.mark()
 	c := change{
 		sk:     state,
-		update: "SET #at = :at, #every = :every, #freed = :freed REMOVE #owner, #until",
+		update: "SET #at = :at, #every = :every, #freed = :freed, #ended = :now REMOVE #owner, #until",
 		when:   held + and,
 		values: item{
-			":epoch": number(epoch), ":freed": text(freed),
+			":epoch": number(epoch), ":freed": text(freed), ":now": moment(l.now()),
 			":at": moment(plan.At), ":every": number(plan.Every.Milliseconds()),
 		},
 	}
@@ -177,6 +177,24 @@ func (l *Ledger) giveBack(ctx context.Context, epoch int64, plan ledger.Plan, re
 func (l *Ledger) Standing(ctx context.Context) (ledger.Standing, error) {
 	found, err := l.get(ctx, state)
 	return standing(found), err
+}
+
+func (l *Ledger) Overview(ctx context.Context) (ledger.Overview, error) {
+	found, err := l.get(ctx, state)
+	if err != nil {
+		return ledger.Overview{}, err
+	}
+	pending, err := l.list(ctx, alive)
+	if err != nil {
+		return ledger.Overview{}, err
+	}
+	o := ledger.Overview{
+		Standing: standing(found), Plan: plan(found), Ended: found.time("ended"), Asked: found.has("asked"), Pending: len(pending),
+	}
+	if until := found.time("until"); found.has("owner") && until.After(l.now()) {
+		o.Held, o.Until = true, until
+	}
+	return o, nil
 }
 
 func (l *Ledger) SetHandshaken(ctx context.Context, epoch int64, gatewayID string) error {

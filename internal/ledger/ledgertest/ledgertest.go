@@ -44,6 +44,7 @@ func Run(t *testing.T, start func(*testing.T, func(*testing.T, Subject))) {
 		"a handshake is remembered":                   handshaken,
 		"a declared policy is remembered":             declared,
 		"fresh ids are limited":                       freshIDs,
+		"an instance at a glance":                     overview,
 		"a delivery is new once":                      receive,
 		"an answer is kept with its outcomes":         keep,
 		"a streamed answer grows and stays open":      extend,
@@ -671,4 +672,42 @@ func promptAgain(t *testing.T, is *is.I, s Subject) {
 	put("q", s.Now()) // taken back
 	is.True(!take("q", "d-1"))
 	is.True(!take(strings.Repeat("x", 5000), "d-1")) // ids come from outside
+}
+
+func overview(t *testing.T, is *is.I, s Subject) {
+	ctx := t.Context()
+	glance := func() ledger.Overview {
+		t.Helper()
+		o, err := s.Overview(ctx)
+		is.NoErr(err)
+		return o
+	}
+	is.Equal(glance(), ledger.Overview{})
+	g := mustAcquire(t, s, ledger.Arm)
+	is.NoErr(s.SetHandshaken(ctx, g.Epoch, "gw-1"))
+	for _, key := range []string{"a", "b", "c"} {
+		_, err := s.Receive(ctx, g.Epoch, entry(key))
+		is.NoErr(err)
+	}
+	is.NoErr(s.Finish(ctx, g.Epoch, "a"))
+	is.NoErr(s.Fail(ctx, g.Epoch, "b", "agent: 500", true))
+	_, err := s.Acquire(ctx, ask(ledger.Wake))
+	is.True(errors.Is(err, ledger.ErrTaken))
+	o := glance()
+	is.True(o.Held && o.Until.After(s.Now()))
+	is.True(o.Asked)
+	is.Equal(o.Pending, 1) // neither the finished one nor the dead
+	is.Equal(o.Standing.Handshaken, "gw-1")
+	is.True(o.Ended.IsZero())
+
+	at := s.Now().Add(20 * time.Minute)
+	_, err = s.HandOff(ctx, g.Epoch, ledger.Plan{At: at, Every: 20 * time.Minute}, true)
+	is.NoErr(err)
+	o = glance()
+	is.True(!o.Held)
+	is.True(o.Plan.At.Sub(at).Abs() < time.Second)
+	is.True(s.Now().Sub(o.Ended).Abs() < time.Minute)
+	mustAcquire(t, s, ledger.Arm)
+	s.Advance(2 * life)
+	is.True(!glance().Held) // its holder has died
 }

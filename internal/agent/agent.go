@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,6 +24,7 @@ type Turn struct {
 	Event      *relay.Event     `json:"event"`             // contract section 6, defaults filled in
 	Context    string           `json:"context,omitempty"` // the event's context as lines to read, for reference only
 	Prompt     *Prompt          `json:"prompt,omitempty"`  // the question that this answers
+	Media      []Media          `json:"media,omitempty"`   // the event's attachments, with files that were fetched
 	Forward    *relay.Forward   `json:"forward,omitempty"` // of KindPassthrough: the request itself, unverified
 	Descriptor relay.Descriptor `json:"descriptor"`        // of the chat's platform
 	Delivery   Delivery         `json:"delivery"`
@@ -33,6 +35,25 @@ const (
 	KindMessage     = "message"
 	KindPassthrough = "passthrough" // a platform's raw request: its event says no more than the platform
 )
+
+// Media is an attachment. Data is there if the connector had re-hosted it and it fits into the turn, else Error says why
+// it is not. Neither is there for a public link.
+type Media struct {
+	relay.Media
+	Data  []byte `json:"data,omitempty"` // base64 in JSON
+	Error string `json:"error,omitempty"`
+}
+
+// light is the turn without its files, which say why.
+func (t Turn) light() Turn {
+	t.Media = slices.Clone(t.Media)
+	for i := range t.Media {
+		if m := &t.Media[i]; m.Data != nil {
+			m.Data, m.Error = nil, "left out: with it the turn is more than the agent takes"
+		}
+	}
+	return t
+}
 
 // Prompt is a question that was asked by an earlier answer, with the option that was chosen.
 type Prompt struct {

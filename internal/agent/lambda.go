@@ -28,7 +28,7 @@ type Invoker interface {
 //
 // Only throttles are met with another invocation in the same attempt: after any other failure the function may have run.
 // A throttle that stays, a function that is not ready yet and a refused connection are ErrUnavailable, a turn of more than
-// 6 MB is ErrRefused. What the function says of its errors is not shown but for their type: it may quote the user.
+// 6 MB goes without its files, and is ErrRefused if that is not enough. What the function says of its errors is not shown but for their type: it may quote the user.
 type Lambda struct {
 	function string
 	client   Invoker
@@ -49,6 +49,11 @@ func (l *Lambda) Answer(ctx context.Context, t Turn) (Answer, error) {
 	payload, err := json.Marshal(t)
 	if err != nil {
 		return Answer{}, fmt.Errorf("agent: encoding the turn: %w", err)
+	}
+	if len(payload) > maxPayload && len(t.Media) > 0 {
+		if payload, err = json.Marshal(t.light()); err != nil {
+			return Answer{}, fmt.Errorf("agent: encoding the turn: %w", err)
+		}
 	}
 	if len(payload) > maxPayload {
 		return Answer{}, fmt.Errorf("agent: the turn has %d bytes, Lambda takes %d: %w", len(payload), maxPayload, ErrRefused)

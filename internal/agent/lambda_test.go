@@ -164,3 +164,24 @@ func TestTheTurnsContextEndsTheInvocation(t *testing.T) {
 	_, err := a.Answer(ctx, turn("x"))
 	is.True(errors.Is(err, stopped))
 }
+
+func TestATurnThatIsTooLargeForLambdaGoesWithoutItsFiles(t *testing.T) {
+	is := is.New(t)
+	var got agent.Turn
+	a := function(t, func(w http.ResponseWriter, r *http.Request) {
+		if err := json.NewDecoder(r.Body).Decode(&got); err != nil {
+			t.Error(err)
+		}
+		io.WriteString(w, `{"text":"ok"}`)
+	})
+	tn := turn(strings.Repeat("x", 3<<20))
+	tn.Media = []agent.Media{{Media: relay.Media{URL: "u", Size: 3 << 20}, Data: make([]byte, 3<<20)}, {Media: relay.Media{URL: "v"}}}
+	_, err := a.Answer(t.Context(), tn)
+	is.NoErr(err)
+	is.Equal(len(got.Media), 2)
+	is.Equal(got.Media[0].Data, nil)
+	is.True(strings.Contains(got.Media[0].Error, "left out"))
+	is.Equal(got.Media[0].Size, int64(3<<20))
+	is.Equal(got.Media[1].Error, "")
+	is.Equal(len(tn.Media[0].Data), 3<<20) // the caller's turn is whole
+}

@@ -165,6 +165,8 @@ func TestTheDocumentedExamplesFit(t *testing.T) {
 				pointer = ""
 			case strings.Contains(text, `"attempt"`):
 				file, pointer = "turn.schema.json", "#/properties/delivery"
+			case strings.Contains(text, `"size"`):
+				file, pointer = "turn.schema.json", "#/$defs/attachment"
 			case strings.Contains(text, `"option_id"`):
 				file, pointer = "turn.schema.json", "#/properties/prompt"
 			}
@@ -172,7 +174,7 @@ func TestTheDocumentedExamplesFit(t *testing.T) {
 			checked[file+pointer]++
 		}
 	}
-	is.Equal(len(checked), 5)
+	is.Equal(len(checked), 6)
 }
 
 // The ops of the schema are those that relay.Descriptor can offer and turns carry out; turn's tests have the same list.
@@ -183,6 +185,7 @@ func TestTheSchemaHasAllOps(t *testing.T) {
 		`{"op":"send","content":"a","reply_to":null}`, `{"op":"edit","content":"a","message_id":"m"}`, `{"op":"typing"}`,
 		`{"op":"follow_up","content":"a"}`, `{"op":"get_chat_info"}`,
 		`{"op":"send_media","media_kind":"image","source_url":"https://x.example/a"}`,
+		`{"op":"send_media","media_kind":"image","data":"aGk=","mime":"image/png","filename":"a.png"}`,
 		`{"op":"prompt","content":"?","prompt_kind":"choice","options":[{"id":"a","label":"A"}],"ref":"r","timeout_s":60}`,
 		`{"op":"react","emoji":"+1","remove":true}`, `{"op":"thread_create"}`, `{"op":"thread_rename","thread_name":"n"}`,
 		`{"op":"delete"}`,
@@ -191,6 +194,8 @@ func TestTheSchemaHasAllOps(t *testing.T) {
 	}
 	for _, raw := range []string{
 		`{"op":"send"}`, `{"op":"draft","content":"a"}`, `{"op":"react"}`, `{"op":"send","content":"a","chat_id":7}`,
+		`{"op":"send_media","media_kind":"image"}`, `{"op":"send_media","media_kind":"image","data":"aGk="}`,
+		`{"op":"send_media","media_kind":"image","data":"aGk=","mime":"image/png","source_url":"https://x.example/a"}`,
 		`{"op":"prompt","content":"?","prompt_kind":"choice","options":[{"id":"a b","label":"A"}]}`,
 		`{"op":"prompt","prompt_id":"mine","content":"?","prompt_kind":"choice","options":[{"id":"a","label":"A"}]}`,
 	} {

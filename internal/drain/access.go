@@ -8,8 +8,10 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"time"
 
 	"github.com/dormouse-relay/dormouse/pkg/provision"
+	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
 // access is how the gateway proves who it is: with pinned credentials, with provisioned ones, or, for development,
@@ -85,6 +87,20 @@ func (a *access) get(ctx context.Context, fresh func(context.Context) (bool, err
 	}
 	a.held = c
 	return c, true, nil
+}
+
+// bearer mints an upgrade token from the credentials in hand (section 2). Without any it is blank.
+func (a *access) bearer() relay.Secret {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return upgradeToken(a.held)
+}
+
+func upgradeToken(c provision.Credentials) relay.Secret {
+	if !c.Secret.Usable() {
+		return relay.Secret{}
+	}
+	return relay.NewSecret(relay.UpgradeToken(c.GatewayID, c.Secret.Reveal(), time.Now(), tokenLife))
 }
 
 func (a *access) provision(ctx context.Context, gatewayID string) (provision.Credentials, error) {

@@ -112,7 +112,7 @@ func (r *run) dial(ctx context.Context) (*relay.Conn, error) {
 	}
 	if creds.Secret.Usable() {
 		r.declare(ctx, creds)
-		cfg.Token = relay.NewSecret(relay.UpgradeToken(creds.GatewayID, creds.Secret.Reveal(), time.Now(), tokenLife))
+		cfg.Token = upgradeToken(creds)
 	}
 	r.mark(&r.report.MS.Dial)
 	r.log.Info("dial")
@@ -148,6 +148,7 @@ func (r *run) startWorker(ctx context.Context, conn *relay.Conn) error {
 		Epoch:        r.grant.Epoch,
 		Agent:        r.Agent,
 		Link:         r.link,
+		Media:        r.media,
 		Log:          r.log,
 		Instance:     r.instance,
 		Concurrency:  r.settings.Concurrency,

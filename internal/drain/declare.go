@@ -25,8 +25,7 @@ func (r *run) declare(ctx context.Context, creds provision.Credentials) {
 		return
 	}
 	began := time.Now()
-	token := relay.NewSecret(relay.UpgradeToken(creds.GatewayID, creds.Secret.Reveal(), began, tokenLife))
-	if err := r.access.client.Declare(ctx, token, policies); err != nil {
+	if err := r.access.client.Declare(ctx, upgradeToken(creds), policies); err != nil {
 		r.log.Warn("the policy was not taken: the connector goes by its own or the one before; the next drain tries again",
 			"error", err)
 		return

@@ -12,6 +12,7 @@ import (
 
 	"github.com/dormouse-relay/dormouse/internal/config"
 	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/internal/media"
 	"github.com/dormouse-relay/dormouse/internal/turn"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
@@ -47,6 +48,7 @@ type run struct {
 	grant    ledger.Grant
 	link     *link
 	heart    *heart
+	media    *media.Client
 	worker   *turn.Worker // nil before the first handshake
 	handoff  time.Time    // go idle for the deadline's sake; zero: never
 	turnsEnd time.Time    // no turn may run on after that; zero: never
@@ -76,6 +78,8 @@ var (
 // Run drains once. The error is not nil only if the status is Failed; the report is good either way.
 func (d *Drainer) Run(ctx context.Context, req Request) (Report, error) {
 	r := &run{Drainer: d, req: req, start: time.Now(), link: newLink()}
+	r.media = media.New(media.Config{URL: d.settings.URL, Token: d.access.bearer, NetDial: d.NetDial})
+	defer r.media.Close()
 	r.log = d.Log.With("reason", req.Reason)
 	if req.Hop > 0 {
 		r.log = r.log.With("hop", req.Hop)

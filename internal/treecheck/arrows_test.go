@@ -23,10 +23,10 @@ const (
 
 // layers hold the packages, upper ones first. A package with its sub-packages imports only from the layers below its own.
 var layers = [][]string{
-	{"functions/wake", "functions/drain", "cmd", "bench", "examples", "internal/treecheck"},
+	{"functions/wake", "functions/drain", "cmd", "bench", "chaos", "examples", "internal/treecheck"},
 	{"internal/wake", "internal/drain", "internal/devconnector", "internal/devissuer", "internal/locallambda"},
 	{"internal/turn", "internal/identity"},
-	{"internal/secretstore", "internal/agent", "internal/ledger", "internal/config", "internal/awsconf", "pkg/provision"},
+	{"internal/secretstore", "internal/agent", "internal/ledger", "internal/config", "internal/awsconf", "internal/media", "pkg/provision"},
 	{"pkg/relay"},
 }
 
@@ -39,6 +39,7 @@ var only = map[string][]string{
 	"internal/devissuer":    nil,
 	"internal/awsconf":      nil,
 	"internal/secretstore":  {"pkg/relay"},
+	"internal/media":        {"pkg/relay"},
 }
 
 func TestImportsPointDownwards(t *testing.T) {

@@ -18,6 +18,17 @@ import (
 
 // attempt asks the agent, keeps its answer and sends it. as is what the journal is told.
 func (w *Worker) attempt(s *session, it *item, as ledger.State) error {
+	if !it.whole() && w.mayStart() {
+		release, err := w.attach(s, it)
+		if errors.Is(err, errStopped) {
+			w.cfg.Log.Info("turn stopped", "delivery", it.key, "session", it.session)
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		defer release()
+	}
 	select {
 	case w.slots <- struct{}{}:
 		defer func() { <-w.slots }()
@@ -86,9 +97,16 @@ func (w *Worker) turn(running context.Context, it *item, prompt *agent.Prompt, s
 		}
 		return last.settle(running) // the agent is done in time
 	}
+	shaped, err := s.whole(answer.Actions)
+	if err != nil {
+		return err
+	}
+	if shaped, err = w.upload(ctx, it, s, shaped); err != nil {
+		return err
+	}
 	cancel()
 	typing.Wait()
-	actions, err := s.whole(answer.Actions)
+	actions, err := encode(shaped)
 	if err != nil || len(actions) == 0 || stopped() {
 		return err
 	}
@@ -124,6 +142,7 @@ func (w *Worker) ask(ctx context.Context, it *item, prompt *agent.Prompt, d rela
 		Event:      it.Event,
 		Context:    it.Event.ContextText(),
 		Prompt:     prompt,
+		Media:      it.files,
 		Forward:    it.Forward,
 		Descriptor: d,
 		Delivery: agent.Delivery{
@@ -350,7 +369,11 @@ func (w *Worker) apologise(it *item) {
 
 // tell sends a text of our own to it's chat, once.
 func (w *Worker) tell(it *item, text string) {
-	parts, err := w.shaper(it).whole([]relay.Action{{"op": "send", "content": text}})
+	shaped, err := w.shaper(it).whole([]relay.Action{{"op": "send", "content": text}})
+	var parts []json.RawMessage
+	if err == nil {
+		parts, err = encode(shaped)
+	}
 	if err != nil {
 		w.cfg.Log.Warn("the chat is not told", "error", err)
 		return

@@ -56,6 +56,10 @@ func (w *Worker) Recover() error {
 
 // suspect gives it one turn with nothing beside it; if that fails, the rest is its session's business.
 func (w *Worker) suspect(it *item) {
+	if w.overtakes(it) {
+		w.leave(it)
+		return
+	}
 	if it.state == ledger.Alone {
 		over, err := w.failed(it, errors.New("the process died while this message ran alone"))
 		if over {

@@ -32,7 +32,18 @@ func (w *Worker) run(s *session, key string) {
 
 // serve runs it until it is answered, dead or left.
 func (w *Worker) serve(s *session, it *item) {
+	if w.overtakes(it) {
+		w.leave(it)
+		return
+	}
 	w.conclude(it, w.attempts(s, it))
+}
+
+// overtakes says whether an earlier delivery of its session was left for the next run.
+func (w *Worker) overtakes(it *item) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.behind[it.session]
 }
 
 // conclude ends it: err is nil if it was answered, errLeft if it is for the next run, else why it is dead.
@@ -131,6 +142,7 @@ func (w *Worker) leave(it *item) {
 	}
 	w.mu.Lock()
 	w.counts.Left++
+	w.behind[it.session] = true
 	w.endLocked(it, void)
 	w.mu.Unlock()
 }

@@ -3,11 +3,13 @@ package turn
 import (
 	"cmp"
 	"crypto/rand"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
+	"mime"
 	"net/url"
 	"slices"
 	"strings"
@@ -47,20 +49,27 @@ var checks = map[string]func(shaper, relay.Action) error{
 }
 
 // whole shapes an answer.
-func (s shaper) whole(answer []relay.Action) ([]json.RawMessage, error) {
-	var out []json.RawMessage
+func (s shaper) whole(answer []relay.Action) ([]relay.Action, error) {
+	var out []relay.Action
 	for i, a := range answer {
 		parts, err := s.one(i, a)
 		if err != nil {
 			return nil, err
 		}
-		for _, p := range parts {
-			raw, err := json.Marshal(p)
-			if err != nil {
-				return nil, fmt.Errorf("agent: actions[%d] cannot be encoded: %w", i, err)
-			}
-			out = append(out, raw)
+		out = append(out, parts...)
+	}
+	return out, nil
+}
+
+// encode makes shaped actions what the journal keeps.
+func encode(actions []relay.Action) ([]json.RawMessage, error) {
+	var out []json.RawMessage
+	for _, a := range actions {
+		raw, err := json.Marshal(a)
+		if err != nil {
+			return nil, fmt.Errorf("agent: an action cannot be encoded: %w", err)
 		}
+		out = append(out, raw)
 	}
 	return out, nil
 }
@@ -194,11 +203,41 @@ func (s shaper) sendMedia(a relay.Action) error {
 	if !ok || s.descriptor.Len(caption) > s.descriptor.MaxMessageLength {
 		return fmt.Errorf("content: want a string of at most %d characters", s.descriptor.MaxMessageLength)
 	}
-	link, _ := a["source_url"].(string)
-	if u, err := url.Parse(link); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
-		return errors.New("source_url: want an http or https URL")
+	var err error
+	if a["data"] != nil {
+		err = inline(a)
+	} else {
+		delete(a, "data")
+		link, _ := a["source_url"].(string)
+		if u, e := url.Parse(link); e != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+			err = errors.New("source_url: want an http or https URL, or the file itself as data")
+		}
 	}
-	return cmp.Or(oneOf(a, "media_kind", kinds...), optional(a, "filename"), nullable(a, "reply_to"))
+	return cmp.Or(err, oneOf(a, "media_kind", kinds...), optional(a, "filename"), nullable(a, "reply_to"))
+}
+
+// inline makes bytes of a file that an action brings along.
+func inline(a relay.Action) error {
+	if a["source_url"] != nil {
+		return errors.New("source_url: want either that or data")
+	}
+	delete(a, "source_url")
+	text, _ := a["data"].(string)
+	data, err := base64.StdEncoding.DecodeString(text)
+	switch {
+	case err != nil || len(data) == 0:
+		return errors.New("data: want base64 of a file that is not empty")
+	case len(data) > uploadLimit:
+		return fmt.Errorf("data: has %d bytes, a file may have %d", len(data), uploadLimit)
+	}
+	given, _ := a["mime"].(string)
+	kind, params, err := mime.ParseMediaType(given)
+	clean := mime.FormatMediaType(kind, params)
+	if err != nil || clean == "" || !strings.Contains(kind, "/") {
+		return errors.New("mime: want a media type, such as image/png")
+	}
+	a["data"], a["mime"] = data, clean
+	return nil
 }
 
 // prompt gets its id here; ref stays with it until it leaves.

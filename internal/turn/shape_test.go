@@ -1,19 +1,32 @@
 package turn
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"strings"
 	"testing"
 
+	"github.com/matryer/is"
+
 	"github.com/dormouse-relay/dormouse/internal/agent"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
+
+func TestAFileHas25MebibytesAtMost(t *testing.T) {
+	is := is.New(t)
+	file := base64.StdEncoding.EncodeToString(make([]byte, 25<<20+1))
+	err := inline(relay.Action{"data": file, "mime": "image/png"})
+	is.True(err != nil)
+	is.Equal(err.Error(), "data: has 26214401 bytes, a file may have 26214400")
+	is.NoErr(inline(relay.Action{"data": file[4:], "mime": "image/png"}))
+}
 
 func FuzzActions(f *testing.F) { // whatever an agent says is on its way, in bounds, or an error that names a field
 	f.Add([]byte(`{"op":"send","content":"` + strings.Repeat("word ```go ", 20) + `","metadata":{"_x":1,"y":[]}}`))
 	f.Add([]byte(`{"op":"edit","content":"` + strings.Repeat("x", 200) + `","message_id":null}`))
 	f.Add([]byte(`{"op":"prompt","content":"?","prompt_kind":"choice","options":[{"id":"a","label":"A"},null],"timeout_s":1e99}`))
 	f.Add([]byte(`{"op":"send_media","media_kind":"image","source_url":"https://x.example","content":7}`))
+	f.Add([]byte(`{"op":"send_media","media_kind":"document","data":"aGk=","mime":"text/plain; charset=x","filename":"a"}`))
 	f.Add([]byte(`{"op":"thread_rename","thread_name":"  ","message_id":"t"}`))
 	f.Add([]byte(`{"op":"follow_up","content":"a","kind":"telegram.x","chat_id":{}}`))
 	f.Fuzz(func(t *testing.T, line []byte) {

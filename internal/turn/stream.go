@@ -45,8 +45,14 @@ func (w *Worker) stream(
 			return st, err
 		}
 		parts, err := s.one(n, a)
+		if err == nil {
+			parts, err = w.upload(ctx, it, s, parts)
+		}
 		if err != nil {
 			return st, err
+		}
+		if len(parts) == 0 {
+			continue // a file that has no text in its place either
 		}
 		if err := st.take(ctx, parts); err != nil {
 			return st, err

@@ -32,13 +32,14 @@ type Link interface {
 	Descriptor(platform string) relay.Descriptor
 }
 
-// Config is what New needs; everything but Stop, Apology, Passthrough and Deadline is required.
+// Config is what New needs; everything but Media, Stop, Apology, Passthrough and Deadline is required.
 type Config struct {
 	Journal      ledger.Journal
 	Prompts      ledger.Prompts
 	Epoch        int64
 	Agent        agent.Agent
 	Link         Link
+	Media        Media // nil: turns tell what is known of attachments, and nothing is uploaded
 	Log          *slog.Logger
 	Instance     string        // whose deliveries these are; part of their keys
 	Concurrency  int           // turns side by side
@@ -84,6 +85,7 @@ type Worker struct {
 	cancel  context.CancelCauseFunc
 	wg      sync.WaitGroup
 	slots   chan struct{}
+	filled  chan struct{} // one token per turn that has files in memory
 	writes  chan struct{}
 	room    chan struct{} // one token per queued delivery
 	alone   chan struct{} // closed once the suspects are done
@@ -96,6 +98,7 @@ type Worker struct {
 	prompts  []string             // the last that were answered
 	edited   map[string]time.Time // when a chat's messages were last edited
 	sessions map[string]*session
+	behind   map[string]bool  // sessions with something left for the next run, which nothing may overtake
 	open     map[string]*item // by key: taken and not ended
 	tickets  []*ticket        // acks not sent yet, by arrival
 	counts   Counts
@@ -118,6 +121,7 @@ type item struct {
 	tries    int // in this run, counting those that are no attempts
 	actions  []json.RawMessage
 	done     []string
+	files    []agent.Media     // while it is tried
 	open     bool              // the answer is a stream, and the actions are those so far
 	newest   map[string]string // the newest message that this turn has put into a chat
 	declined map[string]bool   // chats that the connector refuses
@@ -160,6 +164,7 @@ func New(ctx context.Context, cfg Config) *Worker {
 	w := &Worker{
 		cfg:      cfg,
 		slots:    make(chan struct{}, cfg.Concurrency),
+		filled:   make(chan struct{}, cfg.Concurrency),
 		writes:   make(chan struct{}, writers),
 		room:     make(chan struct{}, maxQueued),
 		alone:    make(chan struct{}),
@@ -168,6 +173,7 @@ func New(ctx context.Context, cfg Config) *Worker {
 		marker:   marker(cfg.Instance),
 		edited:   map[string]time.Time{},
 		sessions: map[string]*session{},
+		behind:   map[string]bool{},
 		open:     map[string]*item{},
 	}
 	w.ctx, w.cancel = context.WithCancelCause(ctx)
@@ -208,7 +214,7 @@ func (w *Worker) Take(d relay.Delivery) error {
 	case w.isStop(it.Event):
 		w.stopLocked(it.session)
 	default:
-		if w.pushLocked(it) && len(w.slots) < cap(w.slots) && w.mayStart() {
+		if w.pushLocked(it) && !w.behind[it.session] && len(w.slots) < cap(w.slots) && w.mayStart() {
 			entry.State = ledger.Running
 		}
 	}

@@ -743,3 +743,56 @@ func TestKeysAreStable(t *testing.T) {
 	is.NoErr(err)
 	is.Equal(key, turn.Key("inst", relay.Delivery{Kind: relay.KindInbound, Event: again}))
 }
+
+func TestNothingOvertakesWhatWasLeftInItsSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		received := &recording{Ledger: durable{ledger.NewMemory()}, states: map[int64]ledger.State{}}
+		b := newBench(t, received)
+		b.wire.do = func(_ context.Context, out relay.Outbound) (relay.Result, error) {
+			if out.Action["content"] == "one" {
+				return relay.Result{}, errors.New("the lease may be somebody else's")
+			}
+			return relay.Result{Success: true}, nil
+		}
+		w := b.start()
+		is.NoErr(w.Take(buffered("b1", message("c1", "m1", "one"))))
+		is.NoErr(w.Take(buffered("b2", message("c1", "m2", "two"))))
+		synctest.Wait()
+		is.NoErr(w.Take(buffered("b3", message("c1", "m3", "three")))) // the session's queue was empty
+		is.NoErr(w.Take(buffered("b4", message("c2", "m4", "other")))) // another session is not concerned
+		synctest.Wait()
+		is.Equal(w.Counts().Left, 3)
+		is.Equal(received.states[3], ledger.New) // as a suspect it would overtake the others in the next run
+		w.Close()
+		is.Equal(sent(b), []string{"one", "other"})
+
+		b.wire.do, b.wire.outs = nil, nil
+		w = b.start()
+		synctest.Wait()
+		w.Close()
+		is.Equal(sent(b), []string{"one", "two", "three"})
+	})
+}
+
+// recording is a ledger that remembers in which state each delivery came, by arrival number.
+type recording struct {
+	ledger.Ledger
+	mu     sync.Mutex
+	states map[int64]ledger.State
+}
+
+func (r *recording) Receive(ctx context.Context, epoch int64, e ledger.Entry) (ledger.State, error) {
+	r.mu.Lock()
+	r.states[e.Seq] = e.State
+	r.mu.Unlock()
+	return r.Ledger.Receive(ctx, epoch, e)
+}
+
+// sent is what the sends said, in order.
+func sent(b *bench) (list []string) {
+	for _, out := range b.wire.outs {
+		list = append(list, out.Action["content"].(string))
+	}
+	return list
+}

@@ -1,0 +1,178 @@
+package turn
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/dormouse-relay/dormouse/internal/agent"
+	"github.com/dormouse-relay/dormouse/pkg/relay"
+)
+
+// Media moves files between the connector and turns (section 15).
+type Media interface {
+	// Own says whether a URL is a file that the connector has re-hosted.
+	Own(url string) bool
+	// Fetch returns a file of at most so many bytes, and its media type if that is told.
+	Fetch(ctx context.Context, url string, most int64) (data []byte, mediaType string, err error)
+	// Upload gives a file to the connector and returns the URL that a send_media names it by.
+	Upload(ctx context.Context, data []byte, mediaType, filename string) (url string, err error)
+}
+
+const (
+	filesPerTurn = 3 << 20          // bytes: as base64 they leave room for the rest in the 6 MB that Lambda takes
+	fetchingTime = 30 * time.Second // for all files of a turn
+	uploadLimit  = 25 << 20         // bytes (section 15)
+)
+
+var errNoTime = fmt.Errorf("not fetched: no time left after %v", fetchingTime)
+
+// attachments are an event's: media_urls has them, media what is known of each (section 6).
+func attachments(e *relay.Event) (list []agent.Media) {
+	known := map[string]relay.Media{}
+	for _, m := range e.Media {
+		known[m.URL] = m
+	}
+	for _, url := range e.MediaURLs {
+		if url == "" {
+			continue
+		}
+		m := known[url]
+		m.URL = url
+		list = append(list, agent.Media{Media: m})
+	}
+	return list
+}
+
+// attach fetches what the connector has re-hosted of its attachments, as far as it fits into a turn; what cannot be had
+// is told as what is known of it. It is done before the turn has its slot, so that a slow download holds up nobody but its
+// session and, where as many as there are slots have files, others with files. release is for the end of the turn.
+func (w *Worker) attach(s *session, it *item) (release func(), err error) {
+	it.files = attachments(it.Event)
+	if w.cfg.Media == nil || !slices.ContainsFunc(it.files, func(f agent.Media) bool { return w.cfg.Media.Own(f.URL) }) {
+		return func() { it.files = nil }, nil
+	}
+	select {
+	case w.filled <- struct{}{}:
+	case <-w.closing:
+		return nil, errLeft
+	case <-w.ctx.Done():
+		return nil, errLeft
+	}
+	release = func() {
+		it.files = nil
+		<-w.filled
+	}
+	ctx, stop := context.WithCancelCause(w.ctx)
+	defer stop(nil)
+	w.setStop(s, stop)
+	defer w.setStop(s, nil)
+	w.fetch(ctx, stop, it)
+	switch {
+	case context.Cause(ctx) == errStopped:
+		release()
+		return nil, errStopped
+	case ctx.Err() != nil:
+		release()
+		return nil, errLeft
+	}
+	return release, nil
+}
+
+// fetch fills it's files, with the chat showing typing meanwhile.
+func (w *Worker) fetch(ctx context.Context, stop context.CancelCauseFunc, it *item) {
+	limited, cancel := context.WithTimeoutCause(ctx, fetchingTime, errNoTime)
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	defer cancel()
+	beside.Go(func() { w.keepTyping(limited, it) })
+	beside.Go(func() {
+		select {
+		case <-w.closing:
+			stop(errLeft)
+		case <-limited.Done():
+		}
+	})
+	log := w.cfg.Log.With("delivery", it.key, "session", it.session)
+	room := int64(filesPerTurn)
+	for i := range it.files {
+		f := &it.files[i]
+		if !w.cfg.Media.Own(f.URL) {
+			continue
+		}
+		if room == 0 || f.Size > room {
+			f.Error = fmt.Sprintf("not fetched: a turn carries %d bytes of files, %d are left", filesPerTurn, room)
+			continue
+		}
+		err := context.Cause(limited)
+		if err == nil {
+			var mediaType string
+			f.Data, mediaType, err = w.cfg.Media.Fetch(limited, f.URL, room)
+			f.MIME = cmp.Or(f.MIME, mediaType)
+		}
+		if err != nil {
+			f.Data, f.Error = nil, err.Error()
+			log.Warn("an attachment could not be fetched: the agent gets what is known of it", "number", i, "error", err)
+			continue
+		}
+		f.Size = int64(len(f.Data))
+		room -= f.Size
+	}
+}
+
+// upload gives the files in actions to the connector, so that what is kept has links only. For a file that cannot be
+// uploaded a text is sent. It fails only if ctx ends otherwise than by its time.
+func (w *Worker) upload(ctx context.Context, it *item, s shaper, actions []relay.Action) ([]relay.Action, error) {
+	var out []relay.Action
+	for _, a := range actions {
+		data, inline := a["data"].([]byte)
+		if !inline {
+			out = append(out, a)
+			continue
+		}
+		link, err := w.give(ctx, a, data)
+		if cause := context.Cause(ctx); cause != nil && cause != errTimeout {
+			return nil, cause
+		}
+		if err != nil {
+			w.cfg.Log.Warn("a file could not be uploaded: a text is sent in its place",
+				"delivery", it.key, "session", it.session, "bytes", len(data), "error", err)
+			out = append(out, s.instead(a)...)
+			continue
+		}
+		delete(a, "data")
+		delete(a, "mime")
+		a["source_url"] = link
+		out = append(out, a)
+	}
+	return out, nil
+}
+
+func (w *Worker) give(ctx context.Context, a relay.Action, data []byte) (link string, err error) {
+	if w.cfg.Media == nil {
+		return "", fmt.Errorf("turn: no way to upload %d bytes; use source_url", len(data))
+	}
+	mediaType, _ := a["mime"].(string)
+	filename, _ := a["filename"].(string)
+	return w.cfg.Media.Upload(ctx, data, mediaType, filename)
+}
+
+// instead is the text for a send_media whose file could not be uploaded, nothing where no text can be sent.
+func (s shaper) instead(a relay.Action) []relay.Action {
+	kind, _ := a["media_kind"].(string)
+	filename, _ := a["filename"].(string)
+	text := fmt.Sprintf("[%s could not be sent]", cmp.Or(filename, kind))
+	if caption, _ := a["content"].(string); caption != "" {
+		text = caption + "\n" + text
+	}
+	parts, err := s.one(0, relay.Action{
+		"op": "send", "chat_id": a["chat_id"], "content": text, "reply_to": a["reply_to"], "metadata": a["metadata"],
+	})
+	if err != nil {
+		return nil
+	}
+	return parts
+}

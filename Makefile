@@ -6,6 +6,7 @@ CFN_LINT    := 1.58.0
 MOTO        := 5.2.5
 DYNAMODB    := 2.6.1
 FUZZTIME    ?= 30s
+RUNS        ?= 500
 
 # SAM copies the tree without .git, hence no version stamp from there.
 GOBUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags lambda.norpc -ldflags "-s -w"
@@ -99,6 +100,11 @@ rie: host $(TOOLS) ## both functions once under the official runtime interface e
 .PHONY: bench
 bench: host build ## every figure with its comparator, in one run
 	go run ./bench
+
+.PHONY: chaos
+chaos: host $(LOCAL_JARS)/complete ## RUNS (500) runs of drain under random faults, on DynamoDB Local; needs Java 17 and Maven
+	go build -o build/chaos ./chaos
+	sh scripts/dynamodb.sh local "$(LOCAL_JARS)" build/chaos -runs $(RUNS) -v
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (30s)

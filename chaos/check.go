@@ -1,0 +1,182 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/dormouse-relay/dormouse/internal/devconnector"
+	"github.com/dormouse-relay/dormouse/internal/ledger/dynamo"
+)
+
+// unknownOutcome is what package turn logs of an action that left and was not answered.
+const unknownOutcome = "no answer to an action"
+
+// rest says what is left in the buffer and in the table; "" if nothing is.
+func (r *run) rest(ctx context.Context) string {
+	open, err := r.client.Query(ctx, &dynamodb.QueryInput{
+		TableName: aws.String(table), IndexName: aws.String(dynamo.Index), ConsistentRead: aws.Bool(true),
+		KeyConditionExpression:    aws.String("pk = :pk"), // the dead, too
+		ExpressionAttributeValues: map[string]types.AttributeValue{":pk": &types.AttributeValueMemberS{Value: r.gateway}},
+	})
+	if err != nil {
+		return err.Error()
+	}
+	state, err := r.client.GetItem(ctx, &dynamodb.GetItemInput{
+		TableName: aws.String(table), ConsistentRead: aws.Bool(true),
+		Key: map[string]types.AttributeValue{
+			"pk": &types.AttributeValueMemberS{Value: r.gateway}, "sk": &types.AttributeValueMemberS{Value: "state"},
+		},
+	})
+	if err != nil {
+		return err.Error()
+	}
+	_, held := state.Item["owner"]
+	buffered := r.connector.Buffered(r.gateway)
+	if buffered == 0 && len(open.Items) == 0 && !held {
+		return ""
+	}
+	return fmt.Sprintf("%d buffered, %d open in the journal, lease held: %t", buffered, len(open.Items), held)
+}
+
+// check looks at what reached the chats, and at what the table holds.
+func (r *run) check(state devconnector.State) {
+	type answer struct {
+		requests map[string]int // how often each came
+		first    int            // place of the first action among all
+	}
+	answers := map[string]*answer{} // by message id
+	messages := map[string]message{}
+	byRequest := map[string]string{}
+	r.mu.Lock()
+	h := r.history
+	for _, m := range r.sent {
+		messages[m.id()] = m
+		for n := range 2 {
+			byRequest[requestID(m.key, n)] = m.id()
+		}
+	}
+	r.mu.Unlock()
+	for place, out := range state.Outbounds {
+		if out.Op != "send" {
+			continue
+		}
+		id, ok := byRequest[out.RequestID]
+		if !ok {
+			r.fault("a send of an unknown request: %s", out.Content)
+			continue
+		}
+		a := answers[id]
+		if a == nil {
+			a = &answer{requests: map[string]int{}, first: place}
+			answers[id] = a
+		}
+		a.requests[out.RequestID]++
+		if a.requests[out.RequestID] > 1 {
+			r.seen["actions that came twice, unconfirmed"]++
+		}
+		for what, at := range map[string]time.Time{
+			"confirmed": h.confirmed[out.RequestID], "finished": h.finished[messages[id].key],
+		} {
+			if !at.IsZero() && out.At.After(at) && a.requests[out.RequestID] > 1 {
+				r.fault("%s: sent once more %s after it was %s", id, out.At.Sub(at), what)
+			}
+		}
+		if out.RequestID == requestID(messages[id].key, 0) && out.Content != id {
+			r.fault("%s: answered with %q", id, out.Content)
+		}
+	}
+	unknown := r.unknown()
+	last := map[int]message{} // of each session
+	for _, m := range r.sent {
+		r.seen["messages"]++
+		a := answers[m.id()]
+		_, journalled := h.journalled[m.key]
+		switch {
+		case a == nil && unknown[m.key]: // written to a socket that died: the process that did that does not do it again
+			r.seen["messages with an action of unknown outcome, not repeated"]++
+		case a == nil && (m.buffered || journalled):
+			r.fault("%s: not answered; buffered %t, journalled %t", m.id(), m.buffered, journalled)
+		case a == nil:
+			r.seen["live messages lost with a socket"]++
+		default:
+			want := 1
+			if m.number%10 == 3 {
+				want = 2
+			}
+			if len(a.requests) != want && !unknown[m.key] {
+				r.fault("%s: %d actions of %d", m.id(), len(a.requests), want)
+			}
+			before := last[m.session]
+			switch {
+			case before.number == 0 || a.first > answers[before.id()].first:
+			case r.pipelined && h.journalled[before.key].After(h.journalled[m.key]): // deliveries are written side by side
+				r.seen["overtaken: journalled after a later one, as a pipelining connector's may be"]++
+			default:
+				r.fault("%s is answered before %s", m.id(), before.id())
+			}
+			last[m.session] = m
+		}
+	}
+	for _, breach := range state.Breaches {
+		r.fault("breach of the contract: %s", breach)
+	}
+	r.seen["sockets"] += len(state.Sockets)
+	r.seen["sends"] += len(byOp(state, "send"))
+	r.scan()
+}
+
+// unknown are the deliveries that had an action without an answer, by key, as the log says.
+func (r *run) unknown() map[string]bool {
+	keys := map[string]bool{}
+	for _, line := range r.log {
+		var entry struct{ Delivery string }
+		if strings.Contains(line, unknownOutcome) && json.Unmarshal([]byte(line), &entry) == nil {
+			keys[entry.Delivery] = true
+		}
+	}
+	return keys
+}
+
+func byOp(state devconnector.State, op string) (list []devconnector.Outbound) {
+	for _, out := range state.Outbounds {
+		if out.Op == op {
+			list = append(list, out)
+		}
+	}
+	return list
+}
+
+// scan looks for secrets in what the table holds at the end. The proxy has seen what it held before.
+func (r *run) scan() {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	pages := dynamodb.NewQueryPaginator(r.client, &dynamodb.QueryInput{
+		TableName: aws.String(table), KeyConditionExpression: aws.String("pk = :pk"), ConsistentRead: aws.Bool(true),
+		ExpressionAttributeValues: map[string]types.AttributeValue{":pk": &types.AttributeValueMemberS{Value: r.gateway}},
+	})
+	items := 0
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			r.fault("reading the table: %v", err)
+			return
+		}
+		items += len(page.Items)
+		raw, err := json.Marshal(page.Items) // bytes as base64
+		if err != nil {
+			r.fault("reading the table: %v", err)
+			return
+		}
+		r.searchSecrets(raw)
+	}
+	if items == 0 {
+		r.fault("the table holds nothing")
+	}
+}

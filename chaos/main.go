@@ -1,0 +1,141 @@
+// Command chaos runs the built drain function against the development connector and a DynamoDB server while faults are
+// injected at random points, and then checks what package design promises: every message that was accepted is answered,
+// once unless an action was unconfirmed when its process died, in order, and nothing is left behind.
+//
+// A run's seed decides which faults it gets and how often. Processes and timers do not repeat themselves, so the same
+// seed makes a similar run, not the same one.
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+
+	"github.com/dormouse-relay/dormouse/internal/awsconf"
+	"github.com/dormouse-relay/dormouse/internal/ledger/dynamo"
+)
+
+const (
+	region = "us-east-1"
+	table  = "chaos"
+)
+
+func main() {
+	var o options
+	flag.IntVar(&o.runs, "runs", 50, "how many runs")
+	flag.IntVar(&o.parallel, "parallel", 10, "runs side by side")
+	flag.Uint64Var(&o.seed, "seed", rand.Uint64N(1e9), "of the first run; the next ones count up")
+	flag.StringVar(&o.endpoint, "table", os.Getenv("DORMOUSE_TEST_DYNAMODB"), "address of a DynamoDB server on loopback")
+	flag.StringVar(&o.drain, "drain", "build/functions/drain/bootstrap", "the drain function for this machine")
+	flag.BoolVar(&o.verbose, "v", false, "print what the functions of a failed run logged")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := chaos(ctx, o); err != nil {
+		fmt.Fprintln(os.Stderr, "chaos:", err)
+		os.Exit(1)
+	}
+}
+
+type options struct {
+	runs, parallel  int
+	seed            uint64
+	endpoint, drain string
+	verbose         bool
+}
+
+// figures are what runs add up to, by name.
+type figures map[string]int
+
+func (f figures) add(other figures) {
+	for name, n := range other {
+		f[name] += n
+	}
+}
+
+func chaos(ctx context.Context, o options) error {
+	if !strings.HasPrefix(o.endpoint, "http://127.0.0.1:") {
+		return errors.New("-table is no http://127.0.0.1:PORT: make chaos starts a server")
+	}
+	bootstrap, err := filepath.Abs(o.drain)
+	if err != nil {
+		return err
+	}
+	cfg := awsconf.New(map[string]string{
+		"AWS_ENDPOINT_URL": o.endpoint, "AWS_REGION": region, "AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local",
+	})
+	cfg.HTTPClient = &http.Client{Timeout: 20 * time.Second}
+	client := dynamo.NewClient(cfg)
+	definition := dynamo.Definition(table)
+	if _, err := client.CreateTable(ctx, definition); err != nil {
+		return fmt.Errorf("making the table: %w", err)
+	}
+	defer client.DeleteTable(context.Background(), &dynamodb.DeleteTableInput{TableName: definition.TableName})
+
+	fmt.Printf("chaos: %d runs, %d side by side, from seed %d\n", o.runs, o.parallel, o.seed)
+	start := time.Now()
+	var mu sync.Mutex
+	faults, seen, failures := figures{}, figures{}, 0
+	seeds := make(chan uint64)
+	var running sync.WaitGroup
+	for range o.parallel {
+		running.Go(func() {
+			for seed := range seeds {
+				r := newRun(seed, o.endpoint, bootstrap, client)
+				wrong := r.do(ctx)
+				mu.Lock()
+				faults.add(r.injected)
+				seen.add(r.seen)
+				if len(wrong) > 0 {
+					failures++
+					fmt.Printf("seed %d failed (again: -runs 1 -seed %d -v):\n  %s\n", seed, seed, strings.Join(wrong, "\n  "))
+					if o.verbose {
+						fmt.Println(strings.Join(r.log, "\n"))
+					}
+				}
+				mu.Unlock()
+			}
+		})
+	}
+feeding:
+	for n := range o.runs {
+		select {
+		case seeds <- o.seed + uint64(n):
+		case <-ctx.Done():
+			break feeding
+		}
+	}
+	close(seeds)
+	running.Wait()
+	fmt.Printf("\nfaults injected\n%s\nwhat came of it, in %s\n%s", faults, time.Since(start).Round(time.Second), seen)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if failures > 0 {
+		return fmt.Errorf("%d of %d runs failed", failures, o.runs)
+	}
+	return nil
+}
+
+func (f figures) String() string {
+	var b strings.Builder
+	names := slices.SortedFunc(maps.Keys(f), func(x, y string) int { return cmp.Or(f[y]-f[x], cmp.Compare(x, y)) })
+	for _, name := range names {
+		fmt.Fprintf(&b, "%8d  %s\n", f[name], name)
+	}
+	return b.String()
+}

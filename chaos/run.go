@@ -51,7 +51,6 @@ type run struct {
 	connector         *devconnector.Connector
 	host              *locallambda.Host
 	wire              *wire
-	pipelined         bool // the connector does not wait for an ack before the next delivery
 	calm              atomic.Bool
 	invoked           atomic.Int64 // asynchronous invocations under way
 	wg                sync.WaitGroup
@@ -153,7 +152,6 @@ func (r *run) open() (stop func(), err error) {
 	preset.PokeCooldown = 200 * time.Millisecond
 	preset.BufferUnflipped = r.rng.IntN(4) > 0 // else it drops what comes after a death
 	preset.Window = []int{1, 1, 0, 4}[r.rng.IntN(4)]
-	r.pipelined = preset.Window != 1
 	preset.LiveIDs = []devconnector.LiveIDs{devconnector.LiveNever, devconnector.LiveSometimes, devconnector.LiveAlways}[r.rng.IntN(3)]
 	r.secrets[r.identity] = true
 	r.connector = devconnector.New(devconnector.Config{

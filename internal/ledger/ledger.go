@@ -24,7 +24,7 @@ var (
 	ErrAsked = errors.New("ledger: asked to look again")
 	// ErrLost means a later epoch has begun: stop at once and write nothing.
 	ErrLost = errors.New("ledger: lease is lost")
-	// ErrTooLarge means that an entry or an answer is more than the ledger can hold; nothing was written.
+	// ErrTooLarge means that an answer is more than the ledger can hold; nothing was written.
 	ErrTooLarge = errors.New("ledger: too large to be kept")
 	// ErrNotDead means that no dead entry has this key, or that it has no event that could be answered.
 	ErrNotDead = errors.New("ledger: no dead entry that this can be done to")
@@ -130,6 +130,9 @@ const (
 	Alone    State = "alone"    // its turn has started with nothing beside it: a death now is its own
 	Finished State = "finished" // answered, or nothing to answer
 	Dead     State = "dead"     // given up: kept with its error
+
+	// TooLarge is no state of an entry: it is more than the ledger can hold.
+	TooLarge State = "too large"
 )
 
 // Entry is one journalled delivery. Body and Actions belong to the caller.
@@ -150,9 +153,10 @@ type Entry struct {
 type Journal interface {
 	// Durable says whether entries outlive the process: then a delivery may be acked as soon as Receive returns.
 	Durable() bool
-	// Receive writes e, whose State is New, Running or Dead, unless its key is known, and returns the state it found: ""
-	// if e was written. ErrTooLarge means that it will never fit.
-	Receive(ctx context.Context, epoch int64, e Entry) (State, error)
+	// Receive writes entries, whose State is New, Running or Dead, in this order, each unless its key is known. It returns
+	// the state that it found of each: "" if it was written, TooLarge if it never will be. After an error they are those
+	// that are certain; of the others none was written without all before it.
+	Receive(ctx context.Context, epoch int64, entries ...Entry) ([]State, error)
 	// Start says that a turn starts: Running or Alone.
 	Start(ctx context.Context, epoch int64, key string, s State) error
 	// Keep stores a whole answer before the first of its actions leaves. ErrTooLarge means that it will never fit.

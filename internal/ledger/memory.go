@@ -194,25 +194,30 @@ func (m *Memory) TakeFreshID(_ context.Context, epoch int64) (ok bool, err error
 	return ok, err
 }
 
-func (m *Memory) Receive(_ context.Context, epoch int64, e Entry) (found State, err error) {
+func (m *Memory) Receive(_ context.Context, epoch int64, entries ...Entry) (found []State, err error) {
 	err = m.held(epoch, func() error {
-		if known, ok := m.open[e.Key]; ok {
-			found = known.State
-			return nil
+		for _, e := range entries {
+			found = append(found, m.receive(epoch, e))
 		}
-		if state, ok := m.ended[e.Key]; ok {
-			found = state
-			return nil
-		}
-		k := &kept{Entry: e, epoch: epoch}
-		if e.State == Dead {
-			m.bury(k)
-			return nil
-		}
-		m.insert(k)
 		return nil
 	})
 	return found, err
+}
+
+func (m *Memory) receive(epoch int64, e Entry) (found State) {
+	if known, ok := m.open[e.Key]; ok {
+		return known.State
+	}
+	if state, ok := m.ended[e.Key]; ok {
+		return state
+	}
+	k := &kept{Entry: e, epoch: epoch}
+	if e.State == Dead {
+		m.bury(k)
+	} else {
+		m.insert(k)
+	}
+	return ""
 }
 
 func (m *Memory) insert(k *kept) {

@@ -33,9 +33,9 @@ func TestMemoryForgetsTheOldestOnly(t *testing.T) {
 		is.NoErr(m.Finish(t.Context(), g.Epoch, key))
 	}
 	found := func(i int) ledger.State {
-		state, err := m.Receive(t.Context(), g.Epoch, ledger.Entry{Key: fmt.Sprint(i)})
+		states, err := m.Receive(t.Context(), g.Epoch, ledger.Entry{Key: fmt.Sprint(i)})
 		is.NoErr(err)
-		return state
+		return states[0]
 	}
 	is.Equal(found(many-1), ledger.Finished)
 	is.Equal(found(10), ledger.Finished)

@@ -113,10 +113,10 @@ func (w *Worker) failed(it *item, cause error) (over bool, err error) {
 
 // finish ends a delivery that is done with.
 func (w *Worker) finish(it *item) {
-	if !it.unkept {
+	if !it.unkept || it.unsure {
 		ctx, cancel := w.lasting()
 		defer cancel()
-		if err := w.cfg.Journal.Finish(ctx, w.cfg.Epoch, it.key); err != nil {
+		if err := w.cfg.Journal.Finish(ctx, w.cfg.Epoch, it.key); err != nil && !it.unsure {
 			w.cfg.Log.Error("answered, but not journalled as finished: the next run may send the answer again",
 				"delivery", it.key, "error", err)
 			w.mu.Lock()

@@ -20,11 +20,19 @@ type narrow struct {
 	most int
 }
 
-func (n narrow) Receive(ctx context.Context, epoch int64, e ledger.Entry) (ledger.State, error) {
-	if len(e.Body) > n.most {
-		return "", fmt.Errorf("%w: %d bytes", ledger.ErrTooLarge, len(e.Body))
+func (n narrow) Receive(ctx context.Context, epoch int64, entries ...ledger.Entry) (states []ledger.State, err error) {
+	for _, e := range entries {
+		if len(e.Body) > n.most {
+			states = append(states, ledger.TooLarge)
+			continue
+		}
+		found, err := n.durable.Receive(ctx, epoch, e)
+		if err != nil {
+			return states, err
+		}
+		states = append(states, found...)
 	}
-	return n.durable.Receive(ctx, epoch, e)
+	return states, nil
 }
 
 func (n narrow) Keep(ctx context.Context, epoch int64, key string, actions []json.RawMessage) error {

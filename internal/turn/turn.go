@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -55,7 +56,7 @@ const (
 	typingEvery = 5 * time.Second // the shortest-lived typing marks last about that long
 	firstRetry  = time.Second
 	lastRetry   = 10 * time.Second
-	writers     = 32  // journal writes under way at once
+	together    = 64  // deliveries written down at once
 	ackAhead    = 256 // deliveries waiting for their turn beyond which acks are withheld
 	maxQueued   = 4096
 )
@@ -86,7 +87,6 @@ type Worker struct {
 	wg      sync.WaitGroup
 	slots   chan struct{}
 	filled  chan struct{} // one token per turn that has files in memory
-	writes  chan struct{}
 	room    chan struct{} // one token per queued delivery
 	alone   chan struct{} // closed once the suspects are done
 	closing chan struct{} // closed by StopStarting
@@ -101,6 +101,8 @@ type Worker struct {
 	behind   map[string]bool  // sessions with something left for the next run, which nothing may overtake
 	open     map[string]*item // by key: taken and not ended
 	tickets  []*ticket        // acks not sent yet, by arrival
+	arrived  []arrival        // to be written down, by arrival
+	writing  bool             // somebody does that
 	counts   Counts
 	broken   error
 }
@@ -116,6 +118,7 @@ type item struct {
 	key      string
 	session  string
 	unkept   bool // not in the journal
+	unsure   bool // unless the write that failed was made
 	state    ledger.State
 	attempts int
 	tries    int // in this run, counting those that are no attempts
@@ -136,6 +139,12 @@ type body struct {
 	Forward    *relay.Forward `json:"forward,omitempty"` // of a raw passthrough
 	BufferID   string         `json:"buffer_id,omitempty"`
 	ReceivedAt time.Time      `json:"received_at"`
+}
+
+// arrival is a delivery that is to be written down.
+type arrival struct {
+	*item
+	entry ledger.Entry
 }
 
 // ticket is an ack to come.
@@ -165,7 +174,6 @@ func New(ctx context.Context, cfg Config) *Worker {
 		cfg:      cfg,
 		slots:    make(chan struct{}, cfg.Concurrency),
 		filled:   make(chan struct{}, cfg.Concurrency),
-		writes:   make(chan struct{}, writers),
 		room:     make(chan struct{}, maxQueued),
 		alone:    make(chan struct{}),
 		closing:  make(chan struct{}),
@@ -218,18 +226,37 @@ func (w *Worker) Take(d relay.Delivery) error {
 			entry.State = ledger.Running
 		}
 	}
-	w.mu.Unlock()
 	it.state = entry.State
-	if !w.cfg.Journal.Durable() {
-		w.journal(it, entry) // a map: no round trip to overlap
-		return nil
+	next := arrival{it, entry}
+	durable, idle := w.cfg.Journal.Durable(), !w.writing
+	if durable {
+		w.arrived, w.writing = append(w.arrived, next), true
 	}
-	w.writes <- struct{}{}
-	w.wg.Go(func() {
-		defer func() { <-w.writes }()
-		w.journal(it, entry)
-	})
+	w.mu.Unlock()
+	switch {
+	case !durable:
+		w.journal([]arrival{next}) // a map: no round trip to overlap
+	case idle:
+		w.wg.Go(w.writeDown)
+	}
 	return nil
+}
+
+// writeDown journals what has arrived. Several leave together, but one write follows the other: a death, or a write that
+// fails, must not leave a delivery in the journal and an earlier one of its session with the connector.
+func (w *Worker) writeDown() {
+	for {
+		w.mu.Lock()
+		n := min(len(w.arrived), together)
+		next := w.arrived[:n:n]
+		w.arrived = w.arrived[n:]
+		w.writing = n > 0
+		w.mu.Unlock()
+		if n == 0 {
+			return
+		}
+		w.journal(next)
+	}
 }
 
 // item makes of d what is to be run; why is set if it cannot be.
@@ -273,62 +300,97 @@ func raw(f *relay.Forward) (*relay.Event, error) {
 	return relay.DecodeEvent(event)
 }
 
-// journal writes it down and lets it go on.
-func (w *Worker) journal(it *item, entry ledger.Entry) {
-	defer close(it.ready)
-	if entry.State != ledger.Dead {
-		raw, err := json.Marshal(it.body)
-		if err != nil { // an event is strings and numbers: it marshals
-			entry.State, entry.Error = ledger.Dead, "event cannot be encoded"
-		}
-		entry.Body = raw
+// journal writes deliveries down and lets them go on.
+func (w *Worker) journal(arrivals []arrival) {
+	if err := w.Broken(); err != nil { // what came before a buffered one may not be there
+		arrivals = slices.DeleteFunc(arrivals, func(a arrival) bool {
+			if a.BufferID != "" {
+				w.unwritten(a, err)
+			}
+			return a.BufferID != ""
+		})
 	}
-	found, err := w.cfg.Journal.Receive(w.ctx, w.cfg.Epoch, entry)
+	if len(arrivals) == 0 {
+		return
+	}
+	entries := make([]ledger.Entry, len(arrivals))
+	for i, a := range arrivals {
+		if a.entry.State != ledger.Dead {
+			a.entry.Body, _ = json.Marshal(a.body) // strings and numbers: it marshals
+		}
+		entries[i] = a.entry
+	}
+	states, err := w.cfg.Journal.Receive(w.ctx, w.cfg.Epoch, entries...)
+	for i, a := range arrivals {
+		if i < len(states) {
+			w.written(a, states[i], len(entries[i].Body))
+		} else {
+			w.unwritten(a, err)
+		}
+	}
+}
+
+// written is for a delivery of which the journal has found that state.
+func (w *Worker) written(a arrival, found ledger.State, bytes int) {
+	it := a.item
 	log := w.cfg.Log.With("delivery", it.key)
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	defer close(it.ready)
 	switch {
-	case errors.Is(err, ledger.ErrTooLarge):
-		if w.open[it.key] != nil {
-			w.counts.Duplicates++
-			log.Info("seen before, not started again", "state", "unkept")
-			w.joinLocked(it)
-			return
-		}
-		log.Warn("too large for the journal: a buffered message is acked when its turn is done, a crash loses a live one", "error", err)
+	case found == "" && a.entry.State == ledger.Dead:
+		log.Warn("set aside", "reason", a.entry.Error)
+		w.counts.Dead++
+		w.endLocked(it, due)
+	case found == "":
+		log.Info("journalled", "session", it.session, "buffered", it.BufferID != "")
+		w.acceptLocked(it)
+	case found == ledger.TooLarge && w.open[it.key] != nil:
+		w.counts.Duplicates++
+		log.Info("seen before, not started again", "state", "unkept")
+		w.joinLocked(it)
+	case found == ledger.TooLarge:
+		log.Warn("too large for the journal: a buffered message is acked when its turn is done, a crash loses a live one",
+			"bytes", bytes)
 		if it.BufferID == "" {
 			w.counts.Unkept++
 		}
 		it.unkept = true
-	case err != nil && it.BufferID == "" && !errors.Is(err, ledger.ErrLost) && entry.State != ledger.Dead:
-		log.Error("a live message is answered without being journalled: a crash now would lose it", "error", err)
-		w.counts.Unkept++
-		it.unkept = true
-		w.broken = fmt.Errorf("%w: %w", ErrJournal, err)
-	case err != nil:
-		log.Error("not journalled and not acked: the connector keeps it", "error", err)
-		w.broken = fmt.Errorf("%w: %w", ErrJournal, err)
-		w.endLocked(it, void)
-		return
-	case found == "" && entry.State == ledger.Dead:
-		log.Warn("set aside", "reason", entry.Error)
-		w.counts.Dead++
-		w.endLocked(it, due)
-		return
+		w.acceptLocked(it)
 	case found == ledger.Finished, found == ledger.Dead:
 		w.counts.Duplicates++
 		log.Info("seen before, acked and dropped", "state", found)
 		w.endLocked(it, due)
-		return
-	case found != "":
+	default:
 		w.counts.Duplicates++
 		log.Info("seen before, not started again", "state", found)
 		w.joinLocked(it)
+	}
+}
+
+// unwritten is for a delivery that could not be written down.
+func (w *Worker) unwritten(a arrival, err error) {
+	it := a.item
+	log := w.cfg.Log.With("delivery", it.key, "error", err)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	defer close(it.ready)
+	if w.broken == nil {
+		w.broken = fmt.Errorf("%w: %w", ErrJournal, err)
+	}
+	if it.BufferID != "" || a.entry.State == ledger.Dead || errors.Is(err, ledger.ErrLost) {
+		log.Error("not journalled and not acked: the connector keeps it")
+		w.endLocked(it, void)
 		return
 	}
-	if !it.unkept {
-		log.Info("journalled", "session", it.session, "buffered", it.BufferID != "")
-	}
+	log.Error("a live message is answered without being journalled: a crash now would lose it")
+	w.counts.Unkept++
+	it.unkept, it.unsure = true, true
+	w.acceptLocked(it)
+}
+
+// acceptLocked lets a delivery's turn come.
+func (w *Worker) acceptLocked(it *item) {
 	w.open[it.key] = it
 	if w.isStop(it.Event) {
 		w.wg.Go(func() { w.finish(it) })

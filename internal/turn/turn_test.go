@@ -653,13 +653,13 @@ type failing struct {
 	down bool
 }
 
-func (f *failing) Receive(ctx context.Context, epoch int64, e ledger.Entry) (ledger.State, error) {
+func (f *failing) Receive(ctx context.Context, epoch int64, entries ...ledger.Entry) ([]ledger.State, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.down {
-		return "", errors.New("throttled")
+		return nil, errors.New("throttled")
 	}
-	return f.Ledger.Receive(ctx, epoch, e)
+	return f.Ledger.Receive(ctx, epoch, entries...)
 }
 
 func TestWithoutAJournalNothingBufferedIsTaken(t *testing.T) {
@@ -782,11 +782,92 @@ type recording struct {
 	states map[int64]ledger.State
 }
 
-func (r *recording) Receive(ctx context.Context, epoch int64, e ledger.Entry) (ledger.State, error) {
+func (r *recording) Receive(ctx context.Context, epoch int64, entries ...ledger.Entry) ([]ledger.State, error) {
 	r.mu.Lock()
-	r.states[e.Seq] = e.State
+	for _, e := range entries {
+		r.states[e.Seq] = e.State
+	}
 	r.mu.Unlock()
-	return r.Ledger.Receive(ctx, epoch, e)
+	return r.Ledger.Receive(ctx, epoch, entries...)
+}
+
+// stepping is a durable ledger whose receipts wait to be let through one by one, or to fail.
+type stepping struct {
+	durable
+	came chan []string // the arrival numbers of each call
+	pass chan error
+}
+
+func (s *stepping) Receive(ctx context.Context, epoch int64, entries ...ledger.Entry) ([]ledger.State, error) {
+	var seqs []string
+	for _, e := range entries {
+		seqs = append(seqs, fmt.Sprint(e.Seq))
+	}
+	s.came <- seqs
+	if err := <-s.pass; err != nil {
+		return nil, err
+	}
+	return s.durable.Receive(ctx, epoch, entries...)
+}
+
+func TestDeliveriesAreWrittenDownInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		s := &stepping{durable{ledger.NewMemory()}, make(chan []string), make(chan error)}
+		b := newBench(t, s)
+		w := b.start()
+		defer w.Close()
+		take := func(first, last int) {
+			for i := first; i <= last; i++ {
+				is.NoErr(w.Take(buffered(fmt.Sprint("b", i), message("c1", fmt.Sprint("m", i), fmt.Sprint(i)))))
+			}
+		}
+		take(1, 1)
+		is.Equal(<-s.came, []string{"1"})
+		take(2, 4)
+		synctest.Wait() // the connector pipelines: more than one waits, and nobody overtakes
+		s.pass <- nil
+		is.Equal(<-s.came, []string{"2", "3", "4"})
+		take(5, 6)
+		synctest.Wait()
+		is.Equal(sent(b), []string{"1"})
+		s.pass <- errors.New("throttled")
+		synctest.Wait() // what came behind is not even tried: it would be answered before what failed
+		is.Equal(b.wire.seen(), []string{"ack b1", "send c1 1"})
+		is.True(errors.Is(w.Broken(), turn.ErrJournal))
+		entries, err := s.Recover(t.Context(), b.epoch)
+		is.NoErr(err)
+		is.Equal(len(entries), 0)
+	})
+}
+
+// unsure is a durable ledger whose receipts are made and reported as failed.
+type unsure struct{ durable }
+
+func (u unsure) Receive(ctx context.Context, epoch int64, entries ...ledger.Entry) ([]ledger.State, error) {
+	if _, err := u.durable.Receive(ctx, epoch, entries...); err != nil {
+		return nil, err
+	}
+	return nil, errors.New("the answer was lost")
+}
+
+func TestALiveMessageThatMayBeInTheJournalIsNotAnsweredTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		memory := ledger.NewMemory()
+		b := newBench(t, unsure{durable{memory}})
+		w := b.start()
+		is.NoErr(w.Take(message("c1", "m1", "one")))
+		synctest.Wait()
+		is.Equal(w.Counts().Unkept, 1)
+		w.Close()
+		is.Equal(sent(b), []string{"one"})
+
+		b.ledger = durable{memory}
+		w = b.start()
+		defer w.Close()
+		is.Equal(w.Counts().Recovered, 0)
+	})
 }
 
 // sent is what the sends said, in order.

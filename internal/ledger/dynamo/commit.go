@@ -20,78 +20,113 @@ const (
 	mostBytes  = 2 << 20
 )
 
-// entryWrite is a journal write on its way.
-type entryWrite struct {
-	epoch int64
+// write is a journal write on its way.
+type write struct {
 	sk    string
 	mark  string
-	write types.TransactWriteItem
+	input types.TransactWriteItem
 	size  int
 
-	done    chan struct{} // closed once the two below are set
-	refused item          // by its own condition: what was found
-	err     error
+	over    bool // its own condition has refused it
+	refused item // what was found then; nil if that holds the write's own mark
 }
 
-func (w *entryWrite) settle(refused item, err error) {
-	w.refused, w.err = refused, err
-	close(w.done)
+// group is writes of one epoch that are made in one transaction, or not at all.
+type group struct {
+	epoch  int64
+	writes []*write
+	size   int
+
+	done chan struct{} // closed once err, and refused of each write, are set
+	err  error
 }
 
-// commit makes a write under its epoch, together with those of other callers that wait for the same. It returns the item
-// that refused it, if one did: an item that holds the write's own mark has not.
-func (l *Ledger) commit(ctx context.Context, w *entryWrite) (refused item, err error) {
-	w.done = make(chan struct{})
+func alone(epoch int64, w *write) *group {
+	g := &group{epoch: epoch}
+	g.add(w)
+	return g
+}
+
+// takes says whether w may be in the same transaction: there is room, and no other write of its item.
+func (g *group) takes(w *write) bool {
+	return len(g.writes) < mostWrites && g.size+w.size <= mostBytes &&
+		!slices.ContainsFunc(g.writes, func(other *write) bool { return other.sk == w.sk })
+}
+
+func (g *group) add(w *write) {
+	g.writes = append(g.writes, w)
+	g.size += w.size
+}
+
+func settle(groups []*group, err error) {
+	for _, g := range groups {
+		g.err = err
+		close(g.done)
+	}
+}
+
+// commit makes the writes of a group under its epoch, together with those of other callers that wait for the same.
+func (l *Ledger) commit(ctx context.Context, g *group) error {
+	if len(g.writes) == 0 {
+		return nil
+	}
+	g.done = make(chan struct{})
 	l.mu.Lock()
-	l.queue = append(l.queue, w)
+	l.queue = append(l.queue, g)
 	l.mu.Unlock()
 	for {
 		select {
-		case <-w.done:
-			return w.refused, w.err
+		case <-g.done:
+			return g.err
 		case <-ctx.Done():
-			l.withdraw(w)
-			return nil, ctx.Err()
+			l.withdraw(g)
+			return ctx.Err()
 		case l.turn <- struct{}{}:
 		}
 		runtime.Gosched() // those whom the last transaction has let go on may join this one
-		l.transact(ctx, w, l.batch(w))
+		l.transact(ctx, g, l.batch(g))
 		<-l.turn
 	}
 }
 
-// withdraw takes a write out of the queue; in a transaction that is under way it may still be made.
-func (l *Ledger) withdraw(w *entryWrite) {
+// withdraw takes a group out of the queue; in a transaction that is under way it may still be made.
+func (l *Ledger) withdraw(g *group) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.queue = slices.DeleteFunc(l.queue, func(other *entryWrite) bool { return other == w })
+	l.queue = slices.DeleteFunc(l.queue, func(other *group) bool { return other == g })
 }
 
-func (l *Ledger) requeue(batch []*entryWrite) {
+func (l *Ledger) requeue(batch []*group) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.queue = append(batch, l.queue...)
 }
 
-// batch takes w and what else may go with it out of the queue: of the same epoch, and no two writes of one item. It is
-// empty if w was made by somebody else meanwhile.
-func (l *Ledger) batch(w *entryWrite) (batch []*entryWrite) {
+// batch takes own and what else may go with it out of the queue: of the same epoch, and no two writes of one item. It is
+// empty if own was made by somebody else meanwhile.
+func (l *Ledger) batch(own *group) (batch []*group) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !slices.Contains(l.queue, w) {
+	if !slices.Contains(l.queue, own) {
 		return nil
 	}
-	batch = append(batch, w)
-	taken, size := map[string]bool{w.sk: true}, w.size
-	l.queue = slices.DeleteFunc(l.queue, func(other *entryWrite) bool {
-		if other == w {
+	batch = append(batch, own)
+	taken, count, size := map[string]bool{}, len(own.writes), own.size
+	for _, w := range own.writes {
+		taken[w.sk] = true
+	}
+	l.queue = slices.DeleteFunc(l.queue, func(other *group) bool {
+		if other == own {
 			return true
 		}
-		if other.epoch != w.epoch || taken[other.sk] || len(batch) == mostWrites || size+other.size > mostBytes {
+		if other.epoch != own.epoch || count+len(other.writes) > mostWrites || size+other.size > mostBytes ||
+			slices.ContainsFunc(other.writes, func(w *write) bool { return taken[w.sk] }) {
 			return false
 		}
-		taken[other.sk] = true
-		size += other.size
+		for _, w := range other.writes {
+			taken[w.sk] = true
+		}
+		count, size = count+len(other.writes), size+other.size
 		batch = append(batch, other)
 		return true
 	})
@@ -100,23 +135,31 @@ func (l *Ledger) batch(w *entryWrite) (batch []*entryWrite) {
 
 // transact makes the writes of a batch, own among them. One whose own condition refuses it is left out and the others
 // tried again. If the caller's time is up, the others wait for somebody else's turn.
-func (l *Ledger) transact(ctx context.Context, own *entryWrite, batch []*entryWrite) {
-	for try := 0; len(batch) > 0; try++ {
-		_, err := l.client.TransactWriteItems(ctx, l.transaction(batch))
+func (l *Ledger) transact(ctx context.Context, own *group, batch []*group) {
+	for try := 0; ; try++ {
+		var writes []*write
+		for _, g := range batch {
+			for _, w := range g.writes {
+				if !w.over {
+					writes = append(writes, w)
+				}
+			}
+		}
+		if len(writes) == 0 {
+			settle(batch, nil)
+			return
+		}
+		_, err := l.client.TransactWriteItems(ctx, l.transaction(batch[0].epoch, writes))
 		canceled, is := errors.AsType[*types.TransactionCanceledException](err)
 		switch {
 		case err == nil:
 			settle(batch, nil)
 			return
 		case ctx.Err() != nil:
-			l.requeue(slices.DeleteFunc(batch, func(w *entryWrite) bool {
-				if w == own {
-					own.settle(nil, ctx.Err())
-				}
-				return w == own
-			}))
+			settle([]*group{own}, ctx.Err())
+			l.requeue(slices.DeleteFunc(batch, func(g *group) bool { return g == own }))
 			return
-		case !is || len(canceled.CancellationReasons) != len(batch)+1:
+		case !is || len(canceled.CancellationReasons) != len(writes)+1:
 			settle(batch, failed("writing the journal", err))
 			return
 		}
@@ -125,34 +168,34 @@ func (l *Ledger) transact(ctx context.Context, own *entryWrite, batch []*entryWr
 			settle(batch, ledger.ErrLost)
 			return
 		}
-		var rest []*entryWrite
-		for i, w := range batch {
+		fewer := false
+		for i, w := range writes {
 			switch code := aws.ToString(reasons[i].Code); code {
 			case "ConditionalCheckFailed":
-				w.settle(unless(w.mark, reasons[i].Item), nil)
+				w.over, w.refused, fewer = true, unless(w.mark, reasons[i].Item), true
 			case "", "None", "TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded":
-				rest = append(rest, w)
 			default:
-				w.settle(nil, fmt.Errorf("ledger: writing %s: %s: %s", w.sk, code, aws.ToString(reasons[i].Message)))
+				err := fmt.Errorf("ledger: writing %s: %s: %s", w.sk, code, aws.ToString(reasons[i].Message))
+				batch = slices.DeleteFunc(batch, func(g *group) bool {
+					failed := slices.Contains(g.writes, w)
+					if failed {
+						settle([]*group{g}, err)
+					}
+					return failed
+				})
+				fewer = true
 			}
 		}
-		if len(rest) < len(batch) {
-			batch = rest
+		if fewer {
 			continue
 		}
-		if try == patience {
+		if try >= patience {
 			settle(batch, failed("writing the journal", err))
 			return
 		}
 		if pause(ctx, try) != nil {
 			continue // to the call that fails with the caller's error
 		}
-	}
-}
-
-func settle(batch []*entryWrite, err error) {
-	for _, w := range batch {
-		w.settle(nil, err)
 	}
 }
 
@@ -167,27 +210,27 @@ func unless(mark string, found item) item {
 	return found
 }
 
-func (l *Ledger) transaction(batch []*entryWrite) *dynamodb.TransactWriteItemsInput {
+func (l *Ledger) transaction(epoch int64, writes []*write) *dynamodb.TransactWriteItemsInput {
 	in := &dynamodb.TransactWriteItemsInput{TransactItems: []types.TransactWriteItem{{
 		ConditionCheck: &types.ConditionCheck{
 			TableName:                 &l.table,
 			Key:                       l.key(state),
 			ConditionExpression:       aws.String(held),
 			ExpressionAttributeNames:  names(held),
-			ExpressionAttributeValues: item{":epoch": number(batch[0].epoch)},
+			ExpressionAttributeValues: item{":epoch": number(epoch)},
 		},
 	}}}
-	for _, w := range batch {
-		in.TransactItems = append(in.TransactItems, w.write)
+	for _, w := range writes {
+		in.TransactItems = append(in.TransactItems, w.input)
 	}
 	return in
 }
 
-// put writes a whole item.
-func (l *Ledger) put(ctx context.Context, epoch int64, mark string, it item, when string, values item) (refused item, err error) {
+// put is a write of a whole item.
+func (l *Ledger) put(mark string, it item, when string, values item) *write {
 	it["pk"], it["w"] = text(l.instance), text(mark)
-	w := &entryWrite{epoch: epoch, sk: it.text("sk"), mark: mark, size: size(it)}
-	w.write.Put = &types.Put{
+	w := &write{sk: it.text("sk"), mark: mark, size: size(it)}
+	w.input.Put = &types.Put{
 		TableName:                           &l.table,
 		Item:                                it,
 		ConditionExpression:                 &when,
@@ -195,17 +238,18 @@ func (l *Ledger) put(ctx context.Context, epoch int64, mark string, it item, whe
 		ExpressionAttributeValues:           values,
 		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
 	}
-	return l.commit(ctx, w)
+	return w
 }
 
-// update changes an item unless it has done so before. c.update begins with assignments, without their SET.
+// update changes an item unless it has done so before. c.update begins with assignments, without their SET. It returns
+// the item that refused it, if one did.
 func (l *Ledger) update(ctx context.Context, epoch int64, c change) (refused item, err error) {
 	mark := l.mark()
 	c.update = "SET #w = :w, " + c.update
 	c.when += " AND #w <> :w"
 	c.values[":w"] = text(mark)
-	w := &entryWrite{epoch: epoch, sk: c.sk, mark: mark, size: size(c.values)}
-	w.write.Update = &types.Update{
+	w := &write{sk: c.sk, mark: mark, size: size(c.values)}
+	w.input.Update = &types.Update{
 		TableName:                           &l.table,
 		Key:                                 l.key(c.sk),
 		UpdateExpression:                    &c.update,
@@ -214,7 +258,10 @@ func (l *Ledger) update(ctx context.Context, epoch int64, c change) (refused ite
 		ExpressionAttributeValues:           c.values,
 		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
 	}
-	return l.commit(ctx, w)
+	if err := l.commit(ctx, alone(epoch, w)); err != nil {
+		return nil, err
+	}
+	return w.refused, nil
 }
 
 // size is about what values take in a request.

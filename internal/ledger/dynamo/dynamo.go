@@ -87,7 +87,7 @@ type Ledger struct {
 
 	turn  chan struct{} // held by whoever has a transaction under way
 	mu    sync.Mutex
-	queue []*entryWrite // waiting for the next transaction
+	queue []*group // waiting for the next transaction
 }
 
 var _ ledger.Ledger = (*Ledger)(nil)

@@ -41,10 +41,53 @@ func entryKey(key string) string { return "d#" + key }
 // Durable is true.
 func (*Ledger) Durable() bool { return true }
 
-func (l *Ledger) Receive(ctx context.Context, epoch int64, e ledger.Entry) (ledger.State, error) {
+func (l *Ledger) Receive(ctx context.Context, epoch int64, entries ...ledger.Entry) ([]ledger.State, error) {
+	states := make([]ledger.State, 0, len(entries))
+	for len(states) < len(entries) {
+		next, err := l.receive(ctx, epoch, entries[len(states):])
+		if err != nil {
+			return states, err
+		}
+		states = append(states, next...)
+	}
+	return states, nil
+}
+
+// receive writes as many of entries as go into one transaction: all of them, or none. It returns the state that it found
+// of each.
+func (l *Ledger) receive(ctx context.Context, epoch int64, entries []ledger.Entry) (states []ledger.State, err error) {
 	now := l.now()
+	g := &group{epoch: epoch}
+	of := map[*write]int{} // place among the states
+	for _, e := range entries {
+		it, fits := received(e, epoch, now)
+		if !fits {
+			states = append(states, ledger.TooLarge)
+			continue
+		}
+		w := l.put(l.mark(), it, "attribute_not_exists(#pk) OR #expires <= :now", item{":now": number(now.Unix())})
+		if !g.takes(w) {
+			break
+		}
+		g.add(w)
+		of[w] = len(states)
+		states = append(states, "")
+	}
+	if err := l.commit(ctx, g); err != nil {
+		return nil, err
+	}
+	for w, place := range of {
+		if w.refused != nil {
+			states[place] = ledger.State(w.refused.text("state"))
+		}
+	}
+	return states, nil
+}
+
+// received is the item of a new entry; fits is false if it would be too large.
+func received(e ledger.Entry, epoch int64, now time.Time) (it item, fits bool) {
 	order := fmt.Sprintf("%s%019d#%019d", alive, epoch, e.Seq)
-	it := item{
+	it = item{
 		"sk":       text(entryKey(e.Key)),
 		"state":    text(string(e.State)),
 		"seq":      number(e.Seq),
@@ -55,8 +98,7 @@ func (l *Ledger) Receive(ctx context.Context, epoch int64, e ledger.Entry) (ledg
 	if len(e.Body) > 0 {
 		body := pack(e.Body)
 		if len(body) > mostBody {
-			return "", fmt.Errorf("%w: an event of %d bytes, %d when compressed; %d fit",
-				ledger.ErrTooLarge, len(e.Body), len(body), mostBody)
+			return nil, false
 		}
 		it["body"] = binary(body)
 	}
@@ -68,12 +110,7 @@ func (l *Ledger) Receive(ctx context.Context, epoch int64, e ledger.Entry) (ledg
 			it[name[1:]] = value
 		}
 	}
-	refused, err := l.put(ctx, epoch, l.mark(), it, "attribute_not_exists(#pk) OR #expires <= :now",
-		item{":now": number(now.Unix())})
-	if err != nil || refused == nil {
-		return "", err
-	}
-	return ledger.State(refused.text("state")), nil
+	return it, true
 }
 
 // grave is what a dead entry is given.

@@ -68,9 +68,9 @@ func TestWhatHasExpiredIsGoneEvenIfItIsStillThere(t *testing.T) {
 	g := acquire(t, l, ledger.Arm)
 	receive := func(key string) ledger.State {
 		t.Helper()
-		state, err := l.Receive(ctx, g.Epoch, ledger.Entry{Key: key, Body: []byte(`{}`)})
+		states, err := l.Receive(ctx, g.Epoch, ledger.Entry{Key: key, Body: []byte(`{}`)})
 		is.NoErr(err)
-		return state
+		return states[0]
 	}
 	receive("done")
 	receive("dead")
@@ -95,9 +95,12 @@ func TestWhatIsTooLargeIsSaidSoBeforeItIsWritten(t *testing.T) {
 	tbl := newTable(t, nil)
 	l, _ := tbl.ledger("inst")
 	g := acquire(t, l, ledger.Arm)
-	_, err := l.Receive(ctx, g.Epoch, ledger.Entry{Key: "a", Body: noise(400 << 10)})
-	is.True(errors.Is(err, ledger.ErrTooLarge))
+	states, err := l.Receive(ctx, g.Epoch,
+		ledger.Entry{Key: "small", Body: []byte(`{}`)}, ledger.Entry{Key: "a", Body: noise(400 << 10)})
+	is.NoErr(err)
+	is.Equal(states, []ledger.State{"", ledger.TooLarge})
 	is.Equal(tbl.item(t, "inst", "d#a"), nil)
+	is.NoErr(l.Finish(ctx, g.Epoch, "small"))
 
 	body, answer := noise(300<<10), noise(150<<10) // about the largest that fit together, three quarters when compressed
 	_, err = l.Receive(ctx, g.Epoch, ledger.Entry{Key: "b", Body: body})
@@ -230,10 +233,37 @@ func TestACallerThatGivesUpHoldsUpNobody(t *testing.T) {
 	is.True(tbl.item(t, "inst", "d#b") != nil)
 }
 
+func TestNoEntryIsWrittenWithoutThoseBeforeIt(t *testing.T) {
+	is := is.New(t)
+	tbl := newTable(t, nil)
+	client := &crossed{Client: tbl.client}
+	l := dynamo.New(client, tbl.name, "inst")
+	g := acquire(t, l, ledger.Arm)
+	var entries []ledger.Entry
+	for i := range 300 {
+		entries = append(entries, ledger.Entry{Key: fmt.Sprint(i), Seq: int64(i), Body: []byte(`{}`)})
+	}
+	client.failAt = 2
+	states, err := l.Receive(t.Context(), g.Epoch, entries...)
+	is.True(err != nil)
+	written, err := l.Recover(t.Context(), g.Epoch)
+	is.NoErr(err)
+	is.True(len(states) > 0 && len(states) < 300)
+	is.Equal(len(written), len(states))
+	for i, e := range written {
+		is.Equal(e.Key, fmt.Sprint(i))
+	}
+	states, err = l.Receive(t.Context(), g.Epoch, entries...) // they come again
+	is.NoErr(err)
+	is.Equal(states[0], written[0].State)
+	is.Equal(states[299], ledger.State(""))
+}
+
 // crossed is a client whose first writes meet another transaction.
 type crossed struct {
 	dynamo.Client
-	times int
+	times  int
+	failAt int // the transaction that fails, counted down; 0: none
 }
 
 func (c *crossed) UpdateItem(ctx context.Context, in *dynamodb.UpdateItemInput, o ...option) (*dynamodb.UpdateItemOutput, error) {
@@ -246,6 +276,9 @@ func (c *crossed) UpdateItem(ctx context.Context, in *dynamodb.UpdateItemInput, 
 func (c *crossed) TransactWriteItems(
 	ctx context.Context, in *dynamodb.TransactWriteItemsInput, o ...option,
 ) (*dynamodb.TransactWriteItemsOutput, error) {
+	if c.failAt--; c.failAt == 0 {
+		return nil, errors.New("no route to host")
+	}
 	if c.times--; c.times < 0 {
 		return c.Client.TransactWriteItems(ctx, in, o...)
 	}

@@ -47,9 +47,9 @@ func TestEachStepIsOneCall(t *testing.T) {
 	is.NoErr(l.Finish(ctx, g.Epoch, "a"))
 	calls("TransactWriteItems", "TransactWriteItems", "TransactWriteItems")
 
-	state, err := l.Receive(ctx, g.Epoch, ledger.Entry{Key: "a", State: ledger.Running, Body: []byte(`{}`)})
+	states, err := l.Receive(ctx, g.Epoch, ledger.Entry{Key: "a", State: ledger.Running, Body: []byte(`{}`)})
 	is.NoErr(err)
-	is.Equal(state, ledger.Finished)
+	is.Equal(states, []ledger.State{ledger.Finished})
 	calls("TransactWriteItems") // a redelivery
 
 	is.NoErr(l.Heartbeat(ctx, g.Epoch))

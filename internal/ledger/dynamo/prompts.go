@@ -18,10 +18,10 @@ func (l *Ledger) PutPrompt(ctx context.Context, epoch int64, p ledger.Prompt) er
 	if len(p.Ref) > mostBody {
 		return fmt.Errorf("%w: a prompt's ref of %d bytes; %d fit", ledger.ErrTooLarge, len(p.Ref), mostBody)
 	}
-	_, err := l.put(ctx, epoch, l.mark(), item{
+	w := l.put(l.mark(), item{
 		"sk": text(promptKey(p.ID)), "ref": text(p.Ref), "until": moment(p.Until), TTL: number(p.Until.Unix() + 1),
 	}, "attribute_not_exists(#by) OR #until <= :now", item{":now": moment(l.now())})
-	return err
+	return l.commit(ctx, alone(epoch, w))
 }
 
 func (l *Ledger) TakePrompt(ctx context.Context, epoch int64, id, delivery string) (ledger.Prompt, bool, error) {

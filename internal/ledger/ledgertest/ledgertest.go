@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -53,6 +54,7 @@ func Run(t *testing.T, start func(*testing.T, func(*testing.T, Subject))) {
 		"recovery is by arrival, not by receipt":      arrivalOrder,
 		"a delivery may be dead on arrival":           deadOnArrival,
 		"concurrent receipts of one delivery":         receiveAtOnce,
+		"many are received in one call":               receiveMany,
 		"a big event and its answer come back whole":  big,
 		"the dead are listed and shown":               graveyard,
 		"a dead delivery is put back in its place":    retryDead,
@@ -309,13 +311,21 @@ func entry(key string) ledger.Entry {
 	return ledger.Entry{Key: key, State: ledger.New, Body: json.RawMessage(`{"k":"` + key + `"}`)}
 }
 
+// one receives an entry and returns the state that was found of it.
+func one(t *testing.T, s Subject, epoch int64, e ledger.Entry) ledger.State {
+	t.Helper()
+	states, err := s.Receive(t.Context(), epoch, e)
+	if err != nil || len(states) != 1 {
+		t.Fatalf("receive: %d states, %v", len(states), err)
+	}
+	return states[0]
+}
+
 func receive(t *testing.T, is *is.I, s Subject) {
 	g := mustAcquire(t, s, ledger.Arm)
 	found := func() ledger.State {
 		t.Helper()
-		state, err := s.Receive(t.Context(), g.Epoch, entry("a"))
-		is.NoErr(err)
-		return state
+		return one(t, s, g.Epoch, entry("a"))
 	}
 	is.Equal(found(), ledger.State(""))
 	is.Equal(found(), ledger.New)
@@ -366,9 +376,7 @@ func extend(t *testing.T, is *is.I, s Subject) {
 	is.Equal(string(e.Actions[1]), `{"op":"send","content":"2"}`)
 	is.Equal(e.Done, []string{"ok", ""})
 	is.NoErr(s.Finish(ctx, g.Epoch, "a"))
-	state, err := s.Receive(ctx, g.Epoch, entry("a"))
-	is.NoErr(err)
-	is.Equal(state, ledger.Finished)
+	is.Equal(one(t, s, g.Epoch, entry("a")), ledger.Finished)
 }
 
 func dead(t *testing.T, is *is.I, s Subject) {
@@ -385,9 +393,7 @@ func dead(t *testing.T, is *is.I, s Subject) {
 	entries, err = s.Recover(ctx, g.Epoch)
 	is.NoErr(err)
 	is.Equal(len(entries), 0)
-	state, err := s.Receive(ctx, g.Epoch, entry("a"))
-	is.NoErr(err)
-	is.Equal(state, ledger.Dead)
+	is.Equal(one(t, s, g.Epoch, entry("a")), ledger.Dead)
 }
 
 func recovery(t *testing.T, is *is.I, s Subject) {
@@ -431,15 +437,11 @@ func recovery(t *testing.T, is *is.I, s Subject) {
 func deadOnArrival(t *testing.T, is *is.I, s Subject) {
 	g := mustAcquire(t, s, ledger.Arm)
 	e := ledger.Entry{Key: "a", State: ledger.Dead, Error: "too large"}
-	state, err := s.Receive(t.Context(), g.Epoch, e)
-	is.NoErr(err)
-	is.Equal(state, ledger.State(""))
+	is.Equal(one(t, s, g.Epoch, e), ledger.State(""))
 	entries, err := s.Recover(t.Context(), g.Epoch)
 	is.NoErr(err)
 	is.Equal(len(entries), 0)
-	state, err = s.Receive(t.Context(), g.Epoch, e)
-	is.NoErr(err)
-	is.Equal(state, ledger.Dead)
+	is.Equal(one(t, s, g.Epoch, e), ledger.Dead)
 }
 
 func arrivalOrder(t *testing.T, is *is.I, s Subject) {
@@ -479,13 +481,13 @@ func receiveAtOnce(t *testing.T, is *is.I, s Subject) {
 		wg.Go(func() {
 			e := entry(fmt.Sprint("m", i%messages))
 			e.Seq = int64(i)
-			state, err := s.Receive(t.Context(), g.Epoch, e)
+			states, err := s.Receive(t.Context(), g.Epoch, e)
 			if err != nil {
 				t.Errorf("receive: %v", err)
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			if state == "" {
+			if len(states) == 1 && states[0] == "" {
 				fresh[e.Key]++
 			}
 		})
@@ -495,6 +497,36 @@ func receiveAtOnce(t *testing.T, is *is.I, s Subject) {
 	for _, n := range fresh {
 		is.Equal(n, 1) // one receipt finds it new
 	}
+}
+
+func receiveMany(t *testing.T, is *is.I, s Subject) {
+	ctx := t.Context()
+	g := mustAcquire(t, s, ledger.Arm)
+	is.Equal(one(t, s, g.Epoch, entry("m7")), ledger.State(""))
+	is.NoErr(s.Finish(ctx, g.Epoch, "m7"))
+	var entries []ledger.Entry
+	var want []ledger.State
+	for i := range 250 { // more than a transaction holds
+		e := entry(fmt.Sprint("m", i))
+		e.Seq = int64(i)
+		entries, want = append(entries, e), append(want, "")
+	}
+	want[7] = ledger.Finished
+	entries = append(entries, entries[3]) // one that comes twice
+	want = append(want, ledger.New)
+	states, err := s.Receive(ctx, g.Epoch, entries...)
+	is.NoErr(err)
+	is.Equal(states, want)
+	found, err := s.Recover(ctx, g.Epoch)
+	is.NoErr(err)
+	is.Equal(len(found), 249)
+	entries = slices.Delete(entries[:250], 7, 8)
+	for i, e := range found {
+		is.Equal(e.Key, entries[i].Key) // in order of arrival
+	}
+	states, err = s.Receive(ctx, g.Epoch)
+	is.NoErr(err)
+	is.Equal(len(states), 0)
 }
 
 func big(t *testing.T, is *is.I, s Subject) {
@@ -575,9 +607,7 @@ func retryDead(t *testing.T, is *is.I, s Subject) {
 	is.NoErr(err)
 	is.Equal(len(list), 0)
 	is.NoErr(s.Finish(ctx, g.Epoch, "a"))
-	state, err := s.Receive(ctx, g.Epoch, entry("a"))
-	is.NoErr(err)
-	is.Equal(state, ledger.Finished)
+	is.Equal(one(t, s, g.Epoch, entry("a")), ledger.Finished)
 }
 
 func dropDead(t *testing.T, is *is.I, s Subject) {
@@ -591,9 +621,7 @@ func dropDead(t *testing.T, is *is.I, s Subject) {
 	_, err = s.ShowDead(ctx, "a")
 	is.True(errors.Is(err, ledger.ErrNotDead))
 	is.True(errors.Is(s.DropDead(ctx, "a"), ledger.ErrNotDead))
-	state, err := s.Receive(ctx, g.Epoch, entry("a"))
-	is.NoErr(err)
-	is.Equal(state, ledger.Finished)
+	is.Equal(one(t, s, g.Epoch, entry("a")), ledger.Finished)
 }
 
 func notDead(t *testing.T, is *is.I, s Subject) {

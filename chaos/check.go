@@ -99,6 +99,8 @@ func (r *run) check(state devconnector.State) {
 		a := answers[m.id()]
 		_, journalled := h.journalled[m.key]
 		switch {
+		case a == nil && m.calm:
+			r.fault("%s: not answered, although all was calm", m.id())
 		case a == nil && unknown[m.key]: // written to a socket that died: the process that did that does not do it again
 			r.seen["messages with an action of unknown outcome, not repeated"]++
 		case a == nil && (m.buffered || journalled):
@@ -112,6 +114,11 @@ func (r *run) check(state devconnector.State) {
 			}
 			if len(a.requests) != want && !unknown[m.key] {
 				r.fault("%s: %d actions of %d", m.id(), len(a.requests), want)
+			}
+			for _, times := range a.requests {
+				if m.calm && times > 1 {
+					r.fault("%s: answered %d times, although all was calm", m.id(), times)
+				}
 			}
 			if before := last[m.session]; before.number > 0 && a.first < answers[before.id()].first {
 				r.fault("%s is answered before %s", m.id(), before.id())

@@ -73,6 +73,7 @@ type message struct {
 	session, number int
 	key             string // of its delivery
 	buffered        bool   // has a buffer id: the connector sends it until it is acked
+	calm            bool   // written when no fault was injected any more and all was settled
 }
 
 func (m message) id() string { return fmt.Sprintf("%d-%d", m.session, m.number) }
@@ -130,7 +131,8 @@ func (r *run) do(ctx context.Context) []string {
 		return []string{err.Error()}
 	}
 	weathering, end := context.WithTimeout(ctx, storm)
-	r.wg.Go(func() { r.users(weathering) })
+	next := 0
+	r.wg.Go(func() { next = r.users(weathering) })
 	r.wg.Go(func() { r.blow(weathering) })
 	r.wg.Go(func() { r.schedules(weathering) })
 	<-weathering.Done()
@@ -139,6 +141,10 @@ func (r *run) do(ctx context.Context) []string {
 	r.wg.Wait()
 	r.connector.DelayResults(0)
 	r.connector.Duplicate(0)
+	r.settle(ctx)
+	for session := range sessions { // after the storm all is as if there had been none
+		r.write(message{session: session, number: next, calm: true})
+	}
 	r.settle(ctx)
 	state := r.connector.State()
 	stop()
@@ -311,28 +317,32 @@ func (r *run) serveAgent(w http.ResponseWriter, req *http.Request) {
 	}
 }
 
-// users write numbered messages, each in a chat of his own.
-func (r *run) users(ctx context.Context) {
-	for number := 1; ctx.Err() == nil; number++ {
+// users write numbered messages, each in a chat of his own. It returns the number of the next.
+func (r *run) users(ctx context.Context) (next int) {
+	for next = 1; ctx.Err() == nil; next++ {
 		for session := range sessions {
 			if r.between(0, 1000) < 300*time.Millisecond {
-				pause(ctx, r.between(10, 500))
+				pause(ctx, r.between(10, 300))
 			}
-			m := message{session: session, number: number}
-			event := relay.Event{
-				Text: "message " + m.id(), MessageType: "text", MessageID: m.id(),
-				Source: relay.Source{
-					Platform: "discord", ChatID: fmt.Sprint("chat-", session), ChatType: "group", UserID: "user", ScopeID: "scope",
-				},
-			}
-			m.key = turn.Key(r.gateway, relay.Delivery{Kind: relay.KindInbound, Event: &event})
-			m.buffered = r.connector.Deliver(r.gateway, event) != ""
-			r.mu.Lock()
-			r.sent = append(r.sent, m)
-			r.mu.Unlock()
+			r.write(message{session: session, number: next})
 		}
-		pause(ctx, r.between(100, 900))
+		pause(ctx, r.between(50, 500))
 	}
+	return next
+}
+
+func (r *run) write(m message) {
+	event := relay.Event{
+		Text: "message " + m.id(), MessageType: "text", MessageID: m.id(),
+		Source: relay.Source{
+			Platform: "discord", ChatID: fmt.Sprint("chat-", m.session), ChatType: "group", UserID: "user", ScopeID: "scope",
+		},
+	}
+	m.key = turn.Key(r.gateway, relay.Delivery{Kind: relay.KindInbound, Event: &event})
+	m.buffered = r.connector.Deliver(r.gateway, event) != ""
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sent = append(r.sent, m)
 }
 
 // schedules fire as EventBridge does, only faster.

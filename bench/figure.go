@@ -75,6 +75,16 @@ func (f figure) atMost(value, limit float64, unit string) figure {
 	return f
 }
 
+// atLeast is atMost the other way round.
+func (f figure) atLeast(value, limit float64, unit string) figure {
+	f.target = strings.TrimSpace(fmt.Sprintf("at least %s %s", number(limit), unit))
+	f.verdict = met
+	if value < limit {
+		f.verdict = short
+	}
+	return f
+}
+
 // printTable prints the figures as a Markdown table and counts the targets.
 func printTable(w io.Writer, figures []figure) {
 	rows := [][]string{{"figure", "measured", "comparator", "ratio", "target", "verdict"}, nil}

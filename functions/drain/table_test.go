@@ -2,6 +2,8 @@ package main_test
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -19,6 +21,8 @@ import (
 	"github.com/dormouse-relay/dormouse/internal/drain"
 	"github.com/dormouse-relay/dormouse/internal/ledger"
 	"github.com/dormouse-relay/dormouse/internal/ledger/dynamo"
+	"github.com/dormouse-relay/dormouse/internal/turn"
+	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
 // region is where package locallambda runs its functions unless told otherwise.
@@ -105,6 +109,35 @@ func TestATableOutlivesTheProcess(t *testing.T) {
 	left, err := table.Recover(t.Context(), g.Epoch)
 	is.NoErr(err)
 	is.Equal(len(left), 0)
+}
+
+func TestWhatWasJournalledTenDaysAgoIsAnswered(t *testing.T) {
+	t.Parallel()
+	is := is.New(t)
+	ctx := t.Context()
+	env, table := onTable(t)
+	table.Now = func() time.Time { return time.Now().Add(-10 * 24 * time.Hour) }
+	g, err := table.Acquire(ctx, ledger.Ask{Reason: ledger.Wake, Owner: "died", Life: time.Minute})
+	is.NoErr(err)
+	var entries []ledger.Entry
+	for i, state := range []ledger.State{ledger.Running, ledger.New} {
+		e := event(i, fmt.Sprint("m", i))
+		body, err := json.Marshal(map[string]any{"event": e, "buffer_id": fmt.Sprint("b", i), "received_at": table.Now()})
+		is.NoErr(err)
+		key := turn.Key(gateway, relay.Delivery{Kind: relay.KindInbound, Event: &e})
+		entries = append(entries, ledger.Entry{Key: key, Seq: int64(i + 1), State: state, Body: body})
+	}
+	_, err = table.Receive(ctx, g.Epoch, entries...)
+	is.NoErr(err)
+
+	s := deploy(t, setup{env: env})
+	out := s.run("schedule")
+	is.Equal(out.Status, drain.Drained)
+	is.Equal(out.Recovered, 2)
+	list := sends(s.State())
+	is.Equal(len(list), 2)
+	is.Equal(list[0].Content, event(0, "m0").Text)
+	is.Equal(s.run("arm").Recovered, 0)
 }
 
 func TestARevocationOutlivesTheProcess(t *testing.T) {

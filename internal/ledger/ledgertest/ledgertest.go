@@ -52,6 +52,7 @@ func Run(t *testing.T, start func(*testing.T, func(*testing.T, Subject))) {
 		"a dead delivery is not recovered":            dead,
 		"recovery is in arrival order":                recovery,
 		"recovery is by arrival, not by receipt":      arrivalOrder,
+		"what is not finished is kept for ever":       keptForEver,
 		"a delivery may be dead on arrival":           deadOnArrival,
 		"concurrent receipts of one delivery":         receiveAtOnce,
 		"many are received in one call":               receiveMany,
@@ -469,6 +470,23 @@ func arrivalOrder(t *testing.T, is *is.I, s Subject) {
 		keys += e.Key
 	}
 	is.Equal(keys, "abcde")
+}
+
+func keptForEver(t *testing.T, is *is.I, s Subject) {
+	ctx := t.Context()
+	g := mustAcquire(t, s, ledger.Arm)
+	_, err := s.Receive(ctx, g.Epoch, entry("a"), entry("b"))
+	is.NoErr(err)
+	is.NoErr(s.Start(ctx, g.Epoch, "b", ledger.Running))
+	is.NoErr(s.Keep(ctx, g.Epoch, "b", []json.RawMessage{[]byte(`{"op":"send"}`)}))
+	s.Advance(10 * 24 * time.Hour)
+	g = mustAcquire(t, s, ledger.Schedule)
+	entries, err := s.Recover(ctx, g.Epoch)
+	is.NoErr(err)
+	is.Equal(len(entries), 2)
+	is.Equal(string(entries[0].Body), `{"k":"a"}`)
+	is.Equal(len(entries[1].Actions), 1)
+	is.Equal(one(t, s, g.Epoch, entry("a")), ledger.New) // a redelivery is still known
 }
 
 func receiveAtOnce(t *testing.T, is *is.I, s Subject) {

@@ -497,8 +497,8 @@ func TestAJournalThatFailsSendsItToSleep(t *testing.T) {
 
 type noJournal struct{ *ledger.Memory }
 
-func (*noJournal) Receive(context.Context, int64, ledger.Entry) (ledger.State, error) {
-	return "", errors.New("ledger: throttled")
+func (*noJournal) Receive(context.Context, int64, ...ledger.Entry) ([]ledger.State, error) {
+	return nil, errors.New("ledger: throttled")
 }
 
 func TestALedgerThatIsDownIsToldBeforeDialling(t *testing.T) {

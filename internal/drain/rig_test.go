@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -44,6 +45,8 @@ type rig struct {
 	drainer  *drain.Drainer
 	ledger   ledger.Ledger
 	log      *lockedBuffer
+	open     *atomic.Int64 // connections of ours to the connector
+	running  *atomic.Int64 // drains
 
 	mu    sync.Mutex
 	dials int
@@ -121,7 +124,7 @@ func bubble(t *testing.T, s setup, test func(t *testing.T, r *rig)) {
 }
 
 func newRig(t *testing.T, s setup) *rig {
-	r := &rig{t: t, ledger: s.ledger, log: &lockedBuffer{}}
+	r := &rig{t: t, ledger: s.ledger, log: &lockedBuffer{}, open: new(atomic.Int64), running: new(atomic.Int64)}
 	name := s.preset
 	if name == "" {
 		name = "hosted"
@@ -190,7 +193,12 @@ func newRig(t *testing.T, s setup) *rig {
 			if down {
 				return nil, errors.New("connection refused")
 			}
-			return ln.Dial(ctx)
+			conn, err := ln.Dial(ctx)
+			if err != nil {
+				return nil, err
+			}
+			r.open.Add(1)
+			return &countedConn{Conn: conn, open: r.open}, nil
 		},
 		Log: slog.New(slog.NewJSONHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
@@ -215,9 +223,15 @@ func (r *rig) run(reason ledger.Reason, limit time.Duration) (drain.Report, time
 func (r *rig) request(req drain.Request, limit time.Duration) (drain.Report, time.Duration, error) {
 	ctx, cancel := context.WithTimeout(r.t.Context(), limit)
 	defer cancel()
+	r.running.Add(1)
 	start := time.Now()
 	rep, err := r.drainer.Run(ctx, req)
-	return rep, time.Since(start), err
+	took := time.Since(start)
+	// Lambda freezes a process whose handler has returned: a socket that is left open would be a ghost.
+	if n := r.open.Load(); r.running.Add(-1) == 0 && n > 0 {
+		r.t.Errorf("%s: %d connections are open after the drain", rep.Status, n)
+	}
+	return rep, took, err
 }
 
 func (r *rig) reach(up bool) {
@@ -275,8 +289,20 @@ func answered(s devconnector.State) bool {
 // coldStart is the same gateway in a new process: the ledger and the connector stay, what was in memory is gone.
 func (r *rig) coldStart(t *testing.T) *rig {
 	cold := *r.parts
-	return &rig{t: t, Connector: r.Connector, ledger: r.ledger, log: r.log, parts: r.parts, settings: r.settings,
+	return &rig{t: t, Connector: r.Connector, ledger: r.ledger, log: r.log, open: r.open, running: r.running, parts: r.parts, settings: r.settings,
 		drainer: drain.New(r.settings, cold)}
+}
+
+// countedConn counts as open until it is closed.
+type countedConn struct {
+	net.Conn
+	open *atomic.Int64
+	once sync.Once
+}
+
+func (c *countedConn) Close() error {
+	c.once.Do(func() { c.open.Add(-1) })
+	return c.Conn.Close()
 }
 
 // pipeListener is a net.Listener whose Dial returns one end of a net.Pipe.

@@ -102,9 +102,9 @@ bench: host build ## every figure with its comparator, in one run
 	go run ./bench
 
 .PHONY: chaos
-chaos: host $(LOCAL_JARS)/complete ## RUNS (500) runs of drain under random faults, on DynamoDB Local; needs Java 17 and Maven
+chaos: host $(LOCAL_JARS)/complete ## RUNS (500) runs of drain under random faults, from SEED; needs Java 17, Maven and Python
 	go build -o build/chaos ./chaos
-	sh scripts/dynamodb.sh local "$(LOCAL_JARS)" build/chaos -runs $(RUNS) -v
+	sh scripts/dynamodb.sh local "$(LOCAL_JARS)" build/chaos -runs $(RUNS) $(addprefix -seed ,$(SEED)) -v
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (30s)

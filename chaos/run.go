@@ -28,7 +28,7 @@ import (
 
 const (
 	drainFunction = "drain"
-	storm         = 4 * time.Second  // how long faults are injected
+	storm         = 8 * time.Second  // how long faults are injected
 	patience      = 90 * time.Second // until all is quiet afterwards
 	sessions      = 3
 )
@@ -39,6 +39,7 @@ type weather struct {
 	killTable, failTable, slowTable float64
 	killTurn, failTurn, slowTurn    float64
 	pause                           time.Duration
+	lease                           time.Duration // of the drain: how soon a dead one's is free
 }
 
 // run is one instance with all that surrounds it.
@@ -85,9 +86,10 @@ func newRun(seed uint64, endpoint, drain string, client *dynamodb.Client) *run {
 		seed: seed, gateway: fmt.Sprint("gw-", seed), identity: fmt.Sprint("identity-of-", seed, "-", rng.Uint64()),
 		endpoint: endpoint, drain: drain, client: client, rng: rng,
 		weather: weather{
-			killTable: pick(0, 0, 0.01, 0.03), failTable: pick(0, 0.02, 0.1, 0.3), slowTable: pick(0, 0.05, 0.2),
+			killTable: pick(0, 0, 0.003, 0.02), failTable: pick(0, 0, 0.05, 0.3), slowTable: pick(0, 0.05, 0.2),
 			killTurn: pick(0, 0, 0.05, 0.2), failTurn: pick(0, 0.1, 0.3), slowTurn: pick(0, 0.3),
-			pause: time.Duration(pick(200, 400, 1000)) * time.Millisecond,
+			lease: time.Duration(pick(1, 2)) * time.Second,
+			pause: time.Duration(pick(300, 1000, 3000)) * time.Millisecond,
 		},
 		injected: figures{}, seen: figures{}, secrets: map[string]bool{},
 		history: history{
@@ -234,7 +236,7 @@ func (r *run) settings(home, database, agent string) map[string]string {
 		"DORMOUSE_MAX_ATTEMPTS":        "50", // whatever the weather, nobody is given up
 		"DORMOUSE_OUTBOUND_TIMEOUT":    "2s",
 		"DORMOUSE_HANDOFF_MARGIN":      "2s",
-		"DORMOUSE_LEASE":               "2s",
+		"DORMOUSE_LEASE":               r.weather.lease.String(),
 		"DORMOUSE_IDLE_AFTER":          "200ms",
 		"DORMOUSE_EMPTY_AFTER":         "200ms",
 		"DORMOUSE_POKE_COOLDOWN":       "250ms",
@@ -284,7 +286,17 @@ func (r *run) secret(s string) {
 	r.secrets[s] = true
 }
 
-// serveAgent answers each third message with two sends, the others with one.
+// lines are what the agent answers to a message, each a send of its own: as one whole answer, or as a stream.
+func (m message) lines() (lines []string, streamed bool) {
+	switch m.number % 10 {
+	case 3:
+		return []string{m.id(), m.id() + " and more"}, false
+	case 7, 9:
+		return []string{m.id(), m.id() + " and more"}, true
+	}
+	return []string{m.id()}, false
+}
+
 func (r *run) serveAgent(w http.ResponseWriter, req *http.Request) {
 	asked := time.Now()
 	var t agent.Turn
@@ -294,6 +306,9 @@ func (r *run) serveAgent(w http.ResponseWriter, req *http.Request) {
 	io.Copy(io.Discard, req.Body)
 	r.mu.Lock()
 	r.seen["turns asked of the agent"]++
+	if !r.calm.Load() {
+		r.seen["turns asked of it in the storm"]++
+	}
 	kept, ok := r.history.kept[t.Delivery.Key]
 	if ok && kept.Before(asked) && !r.frozen { // one that wakes up late may ask before it knows that it has lost
 		r.wrong = append(r.wrong, fmt.Sprintf("%s: the agent is asked although its answer is kept", t.Event.MessageID))
@@ -310,10 +325,39 @@ func (r *run) serveAgent(w http.ResponseWriter, req *http.Request) {
 		w.WriteHeader(http.StatusInternalServerError)
 	case r.lucky("agent answers nonsense", r.weather.failTurn/2):
 		io.WriteString(w, "nonsense")
-	case strings.HasSuffix(t.Event.MessageID, "3"):
-		fmt.Fprintf(w, `{"actions":[{"op":"send","content":%q},{"op":"send","content":"and more"}]}`, t.Event.MessageID)
 	default:
-		fmt.Fprintf(w, `{"text":%q}`, t.Event.MessageID)
+		r.answer(w, t)
+	}
+}
+
+// answer answers whole or line by line. In a stream that was cut short it goes on behind the lines that certainly arrived.
+func (r *run) answer(w http.ResponseWriter, t agent.Turn) {
+	var m message
+	fmt.Sscanf(t.Event.MessageID, "%d-%d", &m.session, &m.number)
+	lines, streamed := m.lines()
+	if !streamed {
+		var actions []relay.Action
+		for _, line := range lines {
+			actions = append(actions, relay.Action{"op": "send", "content": line})
+		}
+		json.NewEncoder(w).Encode(map[string]any{"actions": actions})
+		return
+	}
+	for _, sent := range t.Delivery.Sent {
+		if sent.MessageID != "" && len(lines) > 0 {
+			lines = lines[1:]
+		}
+	}
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	for _, line := range lines {
+		fmt.Fprintf(w, "{\"text\":%q}\n", line)
+		http.NewResponseController(w).Flush()
+		if r.lucky("agent slow within a stream", r.weather.slowTurn) {
+			time.Sleep(r.between(50, 600))
+		}
+		if r.lucky("agent breaks off a stream", r.weather.failTurn/2) {
+			panic(http.ErrAbortHandler)
+		}
 	}
 }
 

@@ -44,6 +44,8 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/ratelimit"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
@@ -99,10 +101,23 @@ func New(client Client, table, instance string) *Ledger {
 	}
 }
 
+// attempts are how often a request is made that fails as the next may not.
+const attempts = 7
+
 // NewClient makes a client from cfg whose requests fail, and are tried again, after seconds: a sandbox that was frozen
-// may hold connections that nobody answers any more.
+// may hold connections that nobody answers any more. After an error that comes at once they are tried again within
+// milliseconds, for a second or two: all writes wait for the one that is under way, and the SDK's own backoff takes half a
+// second at first. No quota ends that, as there are never many at once.
 func NewClient(cfg aws.Config) *dynamodb.Client {
 	return dynamodb.NewFromConfig(cfg, func(o *dynamodb.Options) {
+		if cfg.Retryer == nil {
+			o.Retryer = retry.NewStandard(func(o *retry.StandardOptions) {
+				o.MaxAttempts, o.RateLimiter = attempts, ratelimit.None
+				o.Backoff = retry.BackoffDelayerFunc(func(attempt int, _ error) (time.Duration, error) {
+					return jitter(25 * time.Millisecond << (attempt - 1)), nil // attempt counts from 1
+				})
+			})
+		}
 		if cfg.HTTPClient == nil {
 			o.HTTPClient = awshttp.NewBuildableClient().
 				WithDialerOptions(func(d *net.Dialer) { d.Timeout = 2 * time.Second }).
@@ -271,13 +286,15 @@ func (l *Ledger) get(ctx context.Context, sk string) (item, error) {
 const patience = 20
 
 func pause(ctx context.Context, try int) error {
-	d := min(5*time.Millisecond<<min(try, 8), 250*time.Millisecond)
 	select {
-	case <-time.After(d/2 + rand.N(d/2)):
+	case <-time.After(jitter(min(5*time.Millisecond<<min(try, 8), 250*time.Millisecond))):
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
+
+// jitter is the latter half of d, by chance.
+func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d/2) }
 
 func failed(act string, err error) error { return fmt.Errorf("ledger: %s: %w", act, err) }

@@ -5,14 +5,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/matryer/is"
@@ -318,6 +321,38 @@ func TestADatabaseThatIsDownIsAnErrorAndNothingElse(t *testing.T) {
 	}
 	_, err = l.Receive(t.Context(), 1, ledger.Entry{Key: "a"})
 	is.True(err != nil && !errors.Is(err, ledger.ErrLost))
+}
+
+// flaky fails a number of requests, and then agrees to all.
+type flaky struct{ failures int }
+
+func (f *flaky) RoundTrip(*http.Request) (*http.Response, error) {
+	status, body := http.StatusOK, `{}`
+	if f.failures--; f.failures >= 0 {
+		status, body = http.StatusInternalServerError, `{"__type":"com.amazonaws.dynamodb.v20120810#InternalServerError"}`
+	}
+	return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body))}, nil
+}
+
+func TestAFailureThatPassesHoldsUpNobodyForLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		failing := &flaky{}
+		l := dynamo.New(dynamo.NewClient(aws.Config{
+			Region: "us-east-1", BaseEndpoint: aws.String("http://127.0.0.1:1"), HTTPClient: &http.Client{Transport: failing},
+			Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
+		}), "table", "inst")
+		for failures, most := range map[int]time.Duration{1: 25 * time.Millisecond, 6: 2 * time.Second} {
+			for range 100 { // no quota of retries is used up
+				failing.failures = failures
+				start := time.Now()
+				is.NoErr(l.Finish(t.Context(), 1, "a"))
+				is.True(time.Since(start) <= most)
+			}
+		}
+		failing.failures = 7
+		is.True(l.Finish(t.Context(), 1, "a") != nil)
+	})
 }
 
 type down struct{}

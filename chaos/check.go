@@ -137,6 +137,11 @@ func (r *run) check(state devconnector.State) {
 	for _, breach := range state.Breaches {
 		r.fault("breach of the contract: %s", breach)
 	}
+	for _, line := range r.log {
+		if strings.Contains(line, `"status":"handed_off"`) {
+			r.seen["drains that ran out of time and handed over"]++
+		}
+	}
 	r.seen["sockets"] += len(state.Sockets)
 	r.seen["sends"] += len(byOp(state, "send"))
 	r.scan()

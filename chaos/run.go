@@ -40,6 +40,7 @@ type weather struct {
 	killTurn, failTurn, slowTurn    float64
 	pause                           time.Duration
 	lease                           time.Duration // of the drain: how soon a dead one's is free
+	timeout                         time.Duration // of the function: a short one makes it hand over
 }
 
 // run is one instance with all that surrounds it.
@@ -53,7 +54,6 @@ type run struct {
 	host              *locallambda.Host
 	wire              *wire
 	calm              atomic.Bool
-	invoked           atomic.Int64 // asynchronous invocations under way
 	wg                sync.WaitGroup
 
 	mu       sync.Mutex // guards what follows
@@ -88,8 +88,8 @@ func newRun(seed uint64, endpoint, drain string, client *dynamodb.Client) *run {
 		weather: weather{
 			killTable: pick(0, 0, 0.003, 0.02), failTable: pick(0, 0, 0.05, 0.3), slowTable: pick(0, 0.05, 0.2),
 			killTurn: pick(0, 0, 0.05, 0.2), failTurn: pick(0, 0.1, 0.3), slowTurn: pick(0, 0.3),
-			lease: time.Duration(pick(1, 2)) * time.Second,
-			pause: time.Duration(pick(300, 1000, 3000)) * time.Millisecond,
+			lease: time.Duration(pick(1, 2)) * time.Second, timeout: time.Duration(pick(8, 20)) * time.Second,
+			pause: time.Duration(pick(500, 1500, 4000)) * time.Millisecond,
 		},
 		injected: figures{}, seen: figures{}, secrets: map[string]bool{},
 		history: history{
@@ -180,7 +180,7 @@ func (r *run) open() (stop func(), err error) {
 	if err == nil {
 		r.host, err = locallambda.Start(locallambda.Config{
 			Functions: []locallambda.Function{{
-				Name: drainFunction, Command: []string{r.drain}, Memory: 256, Timeout: 20 * time.Second,
+				Name: drainFunction, Command: []string{r.drain}, Memory: 256, Timeout: r.weather.timeout,
 				Env: r.settings(home, proxy.URL, agents.URL),
 			}},
 			Region: region, Retries: -1, NoFreeze: true,
@@ -189,7 +189,6 @@ func (r *run) open() (stop func(), err error) {
 				defer r.mu.Unlock()
 				r.log = append(r.log, line)
 			},
-			Done: func(string, locallambda.Result) { r.invoked.Add(-1) },
 		})
 	}
 	stop = func() {
@@ -250,12 +249,7 @@ func (r *run) settings(home, database, agent string) map[string]string {
 
 // invoke starts a drain as a poke does.
 func (r *run) invoke() error {
-	r.invoked.Add(1)
-	err := r.host.InvokeEvent(drainFunction, []byte(`{"reason":"wake"}`))
-	if err != nil {
-		r.invoked.Add(-1)
-	}
-	return err
+	return r.host.InvokeEvent(drainFunction, []byte(`{"reason":"wake"}`))
 }
 
 // serveRelay is the connector. It notes every credential that passes.
@@ -393,9 +387,8 @@ func (r *run) write(m message) {
 func (r *run) schedules(ctx context.Context) {
 	for ctx.Err() == nil {
 		pause(ctx, 700*time.Millisecond)
-		r.invoked.Add(1)
-		if r.host.InvokeEvent(drainFunction, []byte(`{"reason":"schedule"}`)) != nil {
-			r.invoked.Add(-1)
+		if err := r.host.InvokeEvent(drainFunction, []byte(`{"reason":"schedule"}`)); err != nil {
+			r.fault("schedule: %v", err)
 		}
 	}
 }
@@ -496,7 +489,7 @@ func (r *run) settle(ctx context.Context) {
 			r.fault("not quiet after %s: %v: %s", patience, err, r.rest(context.Background()))
 			return
 		}
-		if err == nil && result.FunctionError == "" && r.invoked.Load() == 0 && r.rest(ctx) == "" {
+		if err == nil && result.FunctionError == "" && r.host.Events(drainFunction) == 0 && r.rest(ctx) == "" {
 			return
 		}
 		pause(ctx, 200*time.Millisecond)

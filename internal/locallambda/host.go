@@ -23,6 +23,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -97,6 +98,8 @@ type function struct {
 	Function
 	arn   string
 	slots *semaphore.Weighted
+
+	events atomic.Int64 // asynchronous invocations that are not over
 
 	sandboxes map[*sandbox]struct{} // alive; guarded by Host.mu, as is idle
 	idle      []*sandbox            // the warmest last
@@ -224,7 +227,11 @@ func (h *Host) InvokeEvent(name string, payload []byte) error {
 	if err != nil {
 		return err
 	}
-	return h.spawn(nil, func() {
+	return h.spawn(func() error {
+		fn.events.Add(1)
+		return nil
+	}, func() {
+		defer fn.events.Add(-1)
 		for attempt := 1; ; attempt++ {
 			if fn.slots.Acquire(h.closing, 1) != nil {
 				return
@@ -246,6 +253,16 @@ func (h *Host) InvokeEvent(name string, payload []byte) error {
 			}
 		}
 	})
+}
+
+// Events is how many asynchronous invocations of the function are queued, running or to be tried again, its own included;
+// 0 for an unknown function.
+func (h *Host) Events(name string) int {
+	fn, err := h.function(name)
+	if err != nil {
+		return 0
+	}
+	return int(fn.events.Load())
 }
 
 // spawn runs work in a goroutine that Close waits for, unless the host is closed or admit has an error.

@@ -462,6 +462,7 @@ func TestAnEventInvocationIsRetriedOnError(t *testing.T) {
 			}
 			is.NoErr(h.Close(t.Context())) // waits for what goes on
 			is.Equal(len(h.done), 0)
+			is.Equal(h.Events("plain"), 0)
 		})
 	}
 	t.Run("after the delay", func(t *testing.T) {
@@ -471,6 +472,7 @@ func TestAnEventInvocationIsRetriedOnError(t *testing.T) {
 		})
 		is.NoErr(h.InvokeEvent("plain", []byte(`{"do":"error"}`)))
 		wait(t, h.done)
+		is.Equal(h.Events("plain"), 1) // it is to be tried again
 		failed := time.Now()
 		wait(t, h.done)
 		is.True(time.Since(failed) > 150*time.Millisecond)

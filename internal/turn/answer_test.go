@@ -556,6 +556,34 @@ func TestRawRequestsBecomeTurnsWhereThatIsWanted(t *testing.T) {
 	})
 }
 
+func TestASubmittedFormSurvivesADeath(t *testing.T) {
+	bubble(t, func(t *testing.T, b *bench) {
+		is := is.New(t)
+		var got []*relay.Event
+		b.agent = agentFunc(func(ctx context.Context, tn agent.Turn) (agent.Answer, error) {
+			if got = append(got, tn.Event); len(got) == 1 {
+				<-ctx.Done()
+				return agent.Answer{}, context.Cause(ctx)
+			}
+			return agent.Answer{}, nil
+		})
+		b.change = func(c *turn.Config) { c.AgentTimeout = 24 * time.Hour }
+		w := b.start()
+		is.NoErr(w.Take(relay.Delivery{Kind: relay.KindPassthrough, BufferID: "b1", Forward: &relay.Forward{
+			Platform: "discord", Body: []byte(`{"type":5,"channel_id":"c1","data":{"custom_id":"report",` +
+				`"components":[{"type":1,"components":[{"type":4,"custom_id":"what","value":"a\nb"}]}]}}`),
+		}}))
+		synctest.Wait()
+		b.crash()
+		w = b.start()
+		defer w.Close()
+		idle(w)
+		is.Equal(len(got), 2)
+		is.Equal(got[1].Metadata, &relay.Modal{CustomID: "report", Fields: []relay.Field{{CustomID: "what", Value: "a\nb"}}})
+		is.Equal(got[1], got[0])
+	})
+}
+
 // ask is a prompt with two options.
 func ask(ref string) relay.Action {
 	return relay.Action{

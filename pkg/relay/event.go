@@ -20,6 +20,7 @@ type Event struct {
 	Context          []ContextEntry  `json:"context,omitempty"`    // oldest first; for reference only
 	ContextError     bool            `json:"context_error,omitempty"`
 	PromptResponse   *PromptResponse `json:"prompt_response,omitempty"`
+	Metadata         *Modal          `json:"metadata,omitempty"` // of a submitted form
 	Source           Source          `json:"source"`
 }
 
@@ -58,6 +59,19 @@ type PromptResponse struct {
 	OptionID        string `json:"option_id"`
 	Label           string `json:"label,omitempty"`
 	PromptMessageID string `json:"prompt_message_id,omitempty"`
+}
+
+// Modal is a form that a user has filled in, under the names that Discord gives its parts (section 9).
+type Modal struct {
+	CustomID string  `json:"custom_id"`
+	Fields   []Field `json:"fields"` // in the form's order
+}
+
+// Field is one answer in a Modal.
+type Field struct {
+	CustomID string   `json:"custom_id"`
+	Value    string   `json:"value"`            // several chosen values are joined by commas
+	Values   []string `json:"values,omitempty"` // the chosen ones, of a field that is chosen from
 }
 
 // Source is where an event comes from (section 6). Ids are opaque; numbers on the wire become their decimal text.
@@ -139,6 +153,8 @@ func decodeEvent(v value) (*Event, error) {
 			e.ContextError = v.isTrue() || v.isString() && v.text() != ""
 		case "prompt_response":
 			e.PromptResponse = decodePromptResponse(v)
+		case "metadata":
+			e.Metadata = decodeModal(v)
 		case "source":
 			source = v
 		}
@@ -307,6 +323,23 @@ func decodePromptResponse(v value) *PromptResponse {
 		}
 	}
 	return r
+}
+
+// decodeModal reads what a Modal marshals to: connectors send none, the journal keeps them.
+func decodeModal(v value) *Modal {
+	fields := v.member("fields")
+	if !fields.isArray() {
+		return nil
+	}
+	m := &Modal{CustomID: v.member("custom_id").text(), Fields: []Field{}}
+	for v := range fields.elements() {
+		f := Field{CustomID: v.member("custom_id").text(), Value: v.member("value").text()}
+		for v := range v.member("values").elements() {
+			f.Values = append(f.Values, v.text())
+		}
+		m.Fields = append(m.Fields, f)
+	}
+	return m
 }
 
 func decodeMedia(v value) []Media {

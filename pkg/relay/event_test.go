@@ -180,6 +180,18 @@ func TestDecodeEventIsLenient(t *testing.T) {
 				e.Context = []relay.ContextEntry{{Text: "t"}}
 			}),
 		},
+		"metadata of a form": {
+			`{"metadata":{"custom_id":7,"fields":[{"custom_id":"a","value":1},{"values":["x",2]},7],"more":1}}`,
+			event(func(e *relay.Event) {
+				e.Metadata = &relay.Modal{CustomID: "7", Fields: []relay.Field{
+					{CustomID: "a", Value: "1"}, {Values: []string{"x", "2"}}, {},
+				}}
+			}),
+		},
+		"metadata of something else": {
+			`{"metadata":{"fields":{}}}`,
+			event(func(e *relay.Event) {}),
+		},
 		"blanks everywhere": {
 			"\t{ \"text\" :\r\n \"a\" , \"media_urls\" : [ \"u\" , \"v\" ] , \"source\" : { } } \n",
 			event(func(e *relay.Event) { e.Text, e.MediaURLs = "a", []string{"u", "v"} }),
@@ -241,7 +253,7 @@ func FuzzDecodeEvent(f *testing.F) { // what an event marshals to decodes as an 
 		f.Add([]byte(c.Event))
 	}
 	f.Add([]byte(`{"text":"\ud800\\","text":1e2,"media_urls":[],"media":[{}],"context":[{"text":5}],` +
-		`"reply_to":{},"prompt_response":{}}`))
+		`"reply_to":{},"prompt_response":{},"metadata":{"fields":[{"values":[1]}]}}`))
 	f.Add([]byte("{\"text\":\"\xff/hermes /hermes x\",\"source\":{\"platform\":\" Slack\"," +
 		"\"chat_type\":null,\"user_handle\":\"h\"}}"))
 	f.Fuzz(func(t *testing.T, raw []byte) {

@@ -163,7 +163,12 @@ func (f Forward) Interaction() (*Event, error) {
 			}
 		}
 	case interactionModal:
-		e.Text = strings.Join(modalLines(nil, data, 0), "\n")
+		e.Metadata = &Modal{CustomID: data.member("custom_id").text(), Fields: modalFields([]Field{}, data, 0)}
+		var lines []string
+		for _, f := range e.Metadata.Fields {
+			lines = append(lines, f.CustomID+"="+f.Value)
+		}
+		e.Text = strings.Join(lines, "\n")
 	}
 	return e, nil
 }
@@ -192,27 +197,28 @@ func commandWords(words []string, options value, depth int) []string {
 	return words
 }
 
-// modalLines appends a line custom_id=value for each field within v; several chosen values are joined by commas.
-func modalLines(lines []string, v value, depth int) []string {
-	field, chosen := v.member("value"), v.member("values")
-	switch id := v.member("custom_id").text(); {
-	case len(field) > 0:
-		lines = append(lines, id+"="+field.text())
+// modalFields appends each field within v.
+func modalFields(fields []Field, v value, depth int) []Field {
+	f := Field{CustomID: v.member("custom_id").text()}
+	switch given, chosen := v.member("value"), v.member("values"); {
+	case len(given) > 0:
+		f.Value = given.text()
+		fields = append(fields, f)
 	case len(chosen) > 0:
-		var list []string
 		for v := range chosen.elements() {
-			list = append(list, v.text())
+			f.Values = append(f.Values, v.text())
 		}
-		lines = append(lines, id+"="+strings.Join(list, ","))
+		f.Value = strings.Join(f.Values, ",")
+		fields = append(fields, f)
 	}
 	if depth == maxNesting {
-		return lines
+		return fields
 	}
 	for v := range v.member("components").elements() {
-		lines = modalLines(lines, v, depth+1)
+		fields = modalFields(fields, v, depth+1)
 	}
 	if v := v.member("component"); v.isObject() {
-		lines = modalLines(lines, v, depth+1)
+		fields = modalFields(fields, v, depth+1)
 	}
-	return lines
+	return fields
 }

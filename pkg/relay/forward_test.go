@@ -51,6 +51,9 @@ func TestForward(t *testing.T) {
 			return fault + unlike("dropped", err != nil, c.Event == nil)
 		}
 		got := normalize(e)
+		if e.Metadata != nil { // the lines of the lineage that has them, and the pairs
+			fault += unlike("modal", *e.Metadata, relay.Modal{CustomID: "modal1", Fields: []relay.Field{{CustomID: "f", Value: "v"}}})
+		}
 		return fault + unlike("text", got.Text, c.Event.Text) + unlike("type", got.MessageType, c.Event.MessageType) +
 			unlike("message id", got.MessageID, c.Event.MessageID) + unlike("source", got.Source, c.Event.Source) +
 			unlike("prompt response", got.PromptResponse, c.Event.PromptResponse) +
@@ -91,6 +94,27 @@ func TestInteractionText(t *testing.T) {
 			is.Equal(e.Text, tt.want)
 		})
 	}
+}
+
+func TestAModalsPairsOutliveItsLines(t *testing.T) { // a field of several lines looks like several fields in the text
+	is := is.New(t)
+	e, err := interaction(`{"type":5,"data":{"custom_id":"report","components":[` +
+		`{"type":1,"components":[{"type":4,"custom_id":"what","value":"it broke\nwho=me"}]},` +
+		`{"type":18,"component":{"type":3,"custom_id":"where","values":["a,b","c"]}},` +
+		`{"type":18,"component":{"type":4,"custom_id":"who","value":""}}]}}`).Interaction()
+	is.NoErr(err)
+	is.Equal(e.Text, "what=it broke\nwho=me\nwhere=a,b,c\nwho=")
+	want := &relay.Modal{CustomID: "report", Fields: []relay.Field{
+		{CustomID: "what", Value: "it broke\nwho=me"},
+		{CustomID: "where", Value: "a,b,c", Values: []string{"a,b", "c"}},
+		{CustomID: "who"},
+	}}
+	is.Equal(e.Metadata, want)
+	wire, err := json.Marshal(e)
+	is.NoErr(err)
+	again, err := relay.DecodeEvent(wire) // as the journal keeps it
+	is.NoErr(err)
+	is.Equal(again, e)
 }
 
 func TestInteractionErrorsKeepTheBodyToThemselves(t *testing.T) {
@@ -148,7 +172,7 @@ func FuzzInteraction(f *testing.F) { // an interaction's event survives the wire
 	}](f, "passthrough") {
 		f.Add([]byte(c.Body))
 	}
-	f.Add([]byte(`{"type":5,"data":{"components":[{"component":{"custom_id":"a","value":"b"}}]}}`))
+	f.Add([]byte(`{"type":5,"data":{"components":[{"component":{"custom_id":"a","value":"b"}},{"values":["c",1,null]}]}}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		e, err := interaction(string(body)).Interaction()
 		if err != nil {

@@ -31,6 +31,7 @@ func parse(raw []byte) (value, bool) {
 }
 
 func (v value) isObject() bool { return len(v) > 0 && v[0] == '{' }
+func (v value) isArray() bool  { return len(v) > 0 && v[0] == '[' }
 func (v value) isNull() bool   { return len(v) > 0 && v[0] == 'n' }
 func (v value) isTrue() bool   { return len(v) > 0 && v[0] == 't' }
 func (v value) isString() bool { return len(v) > 0 && v[0] == '"' }
@@ -61,7 +62,7 @@ func (v value) members() iter.Seq2[[]byte, value] {
 // elements walks over an array.
 func (v value) elements() iter.Seq[value] {
 	return func(yield func(value) bool) {
-		if len(v) == 0 || v[0] != '[' {
+		if !v.isArray() {
 			return
 		}
 		for i := next(v, 1); v[i] != ']'; i = next(v, i) {

@@ -26,6 +26,10 @@ var (
 	ErrLost = errors.New("ledger: lease is lost")
 	// ErrTooLarge means that an answer is more than the ledger can hold; nothing was written.
 	ErrTooLarge = errors.New("ledger: too large to be kept")
+	// ErrNoPrompt means that no question of this name is open: it never was, or its time is over.
+	ErrNoPrompt = errors.New("ledger: no such prompt is open")
+	// ErrAnswered means that another delivery has answered the question before.
+	ErrAnswered = errors.New("ledger: the prompt has been answered")
 	// ErrNotDead means that no dead entry has this key, or that it has no event that could be answered.
 	ErrNotDead = errors.New("ledger: no dead entry that this can be done to")
 )
@@ -178,8 +182,11 @@ type Journal interface {
 type Prompt struct {
 	ID    string
 	Ref   string    // the agent's, opaque
-	Until time.Time // it is forgotten after that
+	Until time.Time // its first answer may come until then
 }
+
+// AnsweredLife is how long a prompt that was taken is known as answered.
+const AnsweredLife = 7 * 24 * time.Hour
 
 // Prompts are the pending ones.
 type Prompts interface {
@@ -187,8 +194,8 @@ type Prompts interface {
 	// alone. ErrTooLarge as for Keep.
 	PutPrompt(ctx context.Context, epoch int64, p Prompt) error
 	// TakePrompt gives a prompt to the delivery that answers it: to the first one, however often that one asks, so that
-	// an attempt that failed can be repeated. ok is false if there is no such prompt any more.
-	TakePrompt(ctx context.Context, epoch int64, id, delivery string) (p Prompt, ok bool, err error)
+	// an attempt that failed can be repeated. To any other it says ErrAnswered for AnsweredLife, else ErrNoPrompt.
+	TakePrompt(ctx context.Context, epoch int64, id, delivery string) (Prompt, error)
 }
 
 // Graveyard holds the dead entries. It is the operator's and needs no lease.

@@ -48,7 +48,8 @@ func (k *kept) before(other *kept) bool {
 
 type asked struct {
 	Prompt
-	by string // the delivery that took it
+	by   string    // the delivery that took it
+	gone time.Time // it is forgotten then
 }
 
 // NewMemory returns an empty ledger.
@@ -336,25 +337,30 @@ func (m *Memory) compact() {
 func (m *Memory) PutPrompt(_ context.Context, epoch int64, p Prompt) error {
 	return m.held(epoch, func() error {
 		now := time.Now()
-		maps.DeleteFunc(m.prompts, func(_ string, old *asked) bool { return !now.Before(old.Until) })
+		maps.DeleteFunc(m.prompts, func(_ string, old *asked) bool { return !now.Before(old.gone) })
 		if old := m.prompts[p.ID]; old == nil || old.by == "" {
-			m.prompts[p.ID] = &asked{Prompt: p}
+			m.prompts[p.ID] = &asked{Prompt: p, gone: p.Until}
 		}
 		return nil
 	})
 }
 
-func (m *Memory) TakePrompt(_ context.Context, epoch int64, id, delivery string) (p Prompt, ok bool, err error) {
+func (m *Memory) TakePrompt(_ context.Context, epoch int64, id, delivery string) (p Prompt, err error) {
 	err = m.held(epoch, func() error {
+		now := time.Now()
 		found := m.prompts[id]
-		if found == nil || !time.Now().Before(found.Until) || found.by != "" && found.by != delivery {
-			return nil
+		switch {
+		case found == nil || !now.Before(found.gone):
+			return ErrNoPrompt
+		case found.by == "":
+			found.by, found.gone = delivery, now.Add(AnsweredLife)
+		case found.by != delivery:
+			return ErrAnswered
 		}
-		found.by = delivery
-		p, ok = found.Prompt, true
+		p = found.Prompt
 		return nil
 	})
-	return p, ok, err
+	return p, err
 }
 
 func (m *Memory) ListDead(context.Context) ([]Entry, error) {

@@ -635,6 +635,14 @@ func TestAPromptIsAnsweredHoursAndProcessesLater(t *testing.T) {
 		is.Equal(b.wire.seen()[2:], []string{"send c1 That question is no longer open."})
 		is.Equal(len(prompts), 1)
 		w.Close()
+
+		time.Sleep(24 * time.Hour)
+		w = b.start() // a day later, in a third
+		is.NoErr(w.Take(press("m6", id, "once")))
+		idle(w)
+		is.Equal(len(b.wire.seen()), 3) // still answered: silence
+		is.Equal(len(prompts), 1)
+		w.Close()
 	})
 }
 
@@ -666,9 +674,8 @@ func TestARefusedPromptIsForgotten(t *testing.T) {
 		is.NoErr(w.Take(message("c1", "m1", "x")))
 		idle(w)
 		id := b.wire.outs[0].Action["prompt_id"].(string)
-		_, ok, err := b.ledger.TakePrompt(t.Context(), b.epoch, id, "d")
-		is.NoErr(err)
-		is.True(!ok)
+		_, err := b.ledger.TakePrompt(t.Context(), b.epoch, id, "d")
+		is.True(errors.Is(err, ledger.ErrNoPrompt))
 	})
 }
 

@@ -1,7 +1,7 @@
 package turn
 
 import (
-	"slices"
+	"errors"
 	"strings"
 	"time"
 
@@ -12,7 +12,6 @@ import (
 
 const (
 	promptLife = time.Hour // section 11
-	remembered = 256       // answered prompts whose further answers are dropped without a word
 	tooLate    = "That question is no longer open."
 )
 
@@ -60,26 +59,18 @@ func (w *Worker) answered(it *item) (prompt *agent.Prompt, consumed bool, err er
 		log.Info("an answer to another gateway's prompt: dropped")
 		return nil, true, nil
 	}
-	p, ok, err := w.cfg.Prompts.TakePrompt(w.ctx, w.cfg.Epoch, response.PromptID, it.key)
-	if err != nil {
-		log.Error("prompts cannot be read: left for the next run", "error", err)
-		return nil, false, errLeft
-	}
-	w.mu.Lock()
-	again := slices.Contains(w.prompts, response.PromptID)
-	if ok && !again {
-		w.prompts = append(w.prompts, response.PromptID)
-		w.prompts = w.prompts[max(0, len(w.prompts)-remembered):]
-	}
-	w.mu.Unlock()
+	p, err := w.cfg.Prompts.TakePrompt(w.ctx, w.cfg.Epoch, response.PromptID, it.key)
 	switch {
-	case ok:
+	case err == nil:
 		return &agent.Prompt{PromptID: p.ID, OptionID: response.OptionID, Ref: p.Ref}, false, nil
-	case again:
+	case errors.Is(err, ledger.ErrAnswered):
 		log.Info("a prompt answered before: dropped")
-	default:
+	case errors.Is(err, ledger.ErrNoPrompt):
 		log.Info("a prompt that is not open any more")
 		w.tell(it, tooLate)
+	default:
+		log.Error("prompts cannot be read: left for the next run", "error", err)
+		return nil, false, errLeft
 	}
 	return nil, true, nil
 }

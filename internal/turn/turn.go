@@ -95,7 +95,6 @@ type Worker struct {
 	seq     int64
 
 	mu       sync.Mutex
-	prompts  []string             // the last that were answered
 	edited   map[string]time.Time // when a chat's messages were last edited
 	sessions map[string]*session
 	behind   map[string]bool  // sessions with something left for the next run, which nothing may overtake

@@ -7,7 +7,7 @@ import (
 	"github.com/dormouse-relay/dormouse/internal/ledger"
 )
 
-// The item of a prompt: ref, until, by (the delivery that took it), expires.
+// The item of a prompt: ref, until (when it can be taken no more), by (the delivery that took it), expires.
 
 // mostKey is how long a sort key may be.
 const mostKey = 1024
@@ -20,26 +20,38 @@ func (l *Ledger) PutPrompt(ctx context.Context, epoch int64, p ledger.Prompt) er
 	}
 	w := l.put(l.mark(), item{
 		"sk": text(promptKey(p.ID)), "ref": text(p.Ref), "until": moment(p.Until), TTL: number(p.Until.Unix() + 1),
-	}, "attribute_not_exists(#by) OR #until <= :now", item{":now": moment(l.now())})
+	}, "attribute_not_exists(#by) OR #expires <= :now", item{":now": number(l.now().Unix())})
 	return l.commit(ctx, alone(epoch, w))
 }
 
-func (l *Ledger) TakePrompt(ctx context.Context, epoch int64, id, delivery string) (ledger.Prompt, bool, error) {
+func (l *Ledger) TakePrompt(ctx context.Context, epoch int64, id, delivery string) (ledger.Prompt, error) {
 	if len(promptKey(id)) > mostKey {
-		return ledger.Prompt{}, false, nil
+		return ledger.Prompt{}, ledger.ErrNoPrompt
 	}
 	found, err := l.get(ctx, promptKey(id))
-	if err != nil || !found.time("until").After(l.now()) {
-		return ledger.Prompt{}, false, err
+	by, now := found.text("by"), l.now()
+	p := ledger.Prompt{ID: id, Ref: found.text("ref"), Until: found.time("until")}
+	switch {
+	case err != nil:
+		return ledger.Prompt{}, err
+	case by == "" && !p.Until.After(now), found.number(TTL) <= now.Unix():
+		return ledger.Prompt{}, ledger.ErrNoPrompt
+	case by != "" && by != delivery:
+		return ledger.Prompt{}, ledger.ErrAnswered
 	}
 	refused, err := l.update(ctx, epoch, change{
 		sk:     promptKey(id),
-		update: "#by = :by",
+		update: "#by = :by, #expires = :expires",
 		when:   "attribute_exists(#ref) AND (attribute_not_exists(#by) OR #by = :by)",
-		values: item{":by": text(delivery)},
+		values: item{":by": text(delivery), ":expires": number(now.Add(ledger.AnsweredLife).Unix())},
 	})
-	if err != nil || refused != nil {
-		return ledger.Prompt{}, false, err
+	switch {
+	case err != nil:
+		return ledger.Prompt{}, err
+	case refused.has("by"):
+		return ledger.Prompt{}, ledger.ErrAnswered
+	case refused != nil: // DynamoDB has deleted it meanwhile
+		return ledger.Prompt{}, ledger.ErrNoPrompt
 	}
-	return ledger.Prompt{ID: id, Ref: found.text("ref"), Until: found.time("until")}, true, nil
+	return p, nil
 }

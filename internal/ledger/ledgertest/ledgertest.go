@@ -63,6 +63,7 @@ func Run(t *testing.T, start func(*testing.T, func(*testing.T, Subject))) {
 		"what is not dead is left alone":              notDead,
 		"a prompt belongs to its first answer":        prompts,
 		"a prompt's time runs out":                    promptTimeout,
+		"an answered prompt is known as answered":     promptAnswered,
 		"a prompt put again is not open again":        promptAgain,
 	}
 	for name, test := range tests {
@@ -667,22 +668,19 @@ func prompts(t *testing.T, is *is.I, s Subject) {
 	g := mustAcquire(t, s, ledger.Arm)
 	until := s.Now().Add(time.Hour)
 	is.NoErr(s.PutPrompt(ctx, g.Epoch, ledger.Prompt{ID: "p-1", Ref: `{"step":2}`, Until: until}))
-	_, ok, err := s.TakePrompt(ctx, g.Epoch, "p-2", "d-1")
-	is.NoErr(err)
-	is.True(!ok)
+	_, err := s.TakePrompt(ctx, g.Epoch, "p-2", "d-1")
+	is.True(errors.Is(err, ledger.ErrNoPrompt))
 	_, err = s.HandOff(ctx, g.Epoch, g.Plan, true)
 	is.NoErr(err)
 	g = mustAcquire(t, s, ledger.Continue) // it outlives its run
 	for range 2 {
-		p, ok, err := s.TakePrompt(ctx, g.Epoch, "p-1", "d-1") // an attempt may be repeated
+		p, err := s.TakePrompt(ctx, g.Epoch, "p-1", "d-1") // an attempt may be repeated
 		is.NoErr(err)
-		is.True(ok)
 		is.Equal(p.ID+p.Ref, `p-1{"step":2}`)
 		is.True(p.Until.Sub(until).Abs() < time.Second)
 	}
-	_, ok, err = s.TakePrompt(ctx, g.Epoch, "p-1", "d-2")
-	is.NoErr(err)
-	is.True(!ok)
+	_, err = s.TakePrompt(ctx, g.Epoch, "p-1", "d-2")
+	is.True(errors.Is(err, ledger.ErrAnswered))
 }
 
 func promptTimeout(t *testing.T, is *is.I, s Subject) {
@@ -690,9 +688,33 @@ func promptTimeout(t *testing.T, is *is.I, s Subject) {
 	g := mustAcquire(t, s, ledger.Arm)
 	is.NoErr(s.PutPrompt(ctx, g.Epoch, ledger.Prompt{ID: "p", Until: s.Now().Add(time.Minute)}))
 	s.Advance(time.Minute)
-	_, ok, err := s.TakePrompt(ctx, g.Epoch, "p", "d")
-	is.NoErr(err)
-	is.True(!ok)
+	_, err := s.TakePrompt(ctx, g.Epoch, "p", "d")
+	is.True(errors.Is(err, ledger.ErrNoPrompt))
+}
+
+func promptAnswered(t *testing.T, is *is.I, s Subject) {
+	ctx := t.Context()
+	g := mustAcquire(t, s, ledger.Arm)
+	take := func(delivery string) error {
+		_, err := s.TakePrompt(ctx, g.Epoch, "p", delivery)
+		return err
+	}
+	next := func() { // run, when its lease is over
+		t.Helper()
+		_, err := s.HandOff(ctx, g.Epoch, g.Plan, true)
+		is.NoErr(err)
+		g = mustAcquire(t, s, ledger.Continue)
+	}
+	is.NoErr(s.PutPrompt(ctx, g.Epoch, ledger.Prompt{ID: "p", Ref: "r", Until: s.Now().Add(time.Minute)}))
+	is.NoErr(take("d-1"))
+	next()
+	s.Advance(time.Hour) // its time is over, but it was answered in time
+	is.NoErr(take("d-1"))
+	is.True(errors.Is(take("d-2"), ledger.ErrAnswered))
+	is.NoErr(s.PutPrompt(ctx, g.Epoch, ledger.Prompt{ID: "p", Ref: "r", Until: s.Now().Add(time.Minute)}))
+	is.True(errors.Is(take("d-2"), ledger.ErrAnswered)) // nor is it open again
+	s.Advance(ledger.AnsweredLife)
+	is.True(errors.Is(take("d-1"), ledger.ErrNoPrompt))
 }
 
 func promptAgain(t *testing.T, is *is.I, s Subject) {
@@ -704,9 +726,9 @@ func promptAgain(t *testing.T, is *is.I, s Subject) {
 	}
 	take := func(id, delivery string) bool {
 		t.Helper()
-		_, ok, err := s.TakePrompt(ctx, g.Epoch, id, delivery)
-		is.NoErr(err)
-		return ok
+		_, err := s.TakePrompt(ctx, g.Epoch, id, delivery)
+		is.True(err == nil || errors.Is(err, ledger.ErrAnswered) || errors.Is(err, ledger.ErrNoPrompt))
+		return err == nil
 	}
 	put("p", s.Now().Add(time.Hour))
 	put("p", s.Now().Add(time.Hour))

@@ -17,12 +17,12 @@ import (
 )
 
 // attempt asks the agent, keeps its answer and sends it. as is what the journal is told.
-func (w *Worker) attempt(s *session, it *item, as ledger.State) error {
+func (w *Worker) attempt(r running, as ledger.State) error {
+	it := r.item
 	if !it.whole() && w.mayStart() {
-		release, err := w.attach(s, it)
-		if errors.Is(err, errStopped) {
-			w.cfg.Log.Info("turn stopped", "delivery", it.key, "session", it.session)
-			return nil
+		release, err := w.attach(r)
+		if r.ctx.Err() != nil {
+			return w.cut(r)
 		}
 		if err != nil {
 			return err
@@ -34,11 +34,22 @@ func (w *Worker) attempt(s *session, it *item, as ledger.State) error {
 		defer func() { <-w.slots }()
 	case <-w.closing:
 		return errLeft
-	case <-w.ctx.Done():
-		return errLeft
+	case <-r.ctx.Done():
+		return w.cut(r)
 	}
+	err := w.try(r, as)
+	if r.ctx.Err() != nil && (err != nil || r.stopped()) {
+		return w.cut(r)
+	}
+	return err
+}
+
+// try is an attempt that has its slot.
+func (w *Worker) try(r running, as ledger.State) error {
+	it := r.item
 	if it.whole() {
-		return w.send(it, func() bool { return false })
+		r.started()
+		return w.send(r)
 	}
 	if !w.mayStart() {
 		return errLeft
@@ -54,26 +65,14 @@ func (w *Worker) attempt(s *session, it *item, as ledger.State) error {
 	if consumed || err != nil {
 		return err
 	}
-	ctx, stop := context.WithCancelCause(w.ctx)
-	defer stop(nil)
-	w.setStop(s, stop)
-	defer w.setStop(s, nil)
-	stopped := func() bool { return context.Cause(ctx) == errStopped }
-
-	err = w.turn(ctx, it, prompt, stopped)
-	switch {
-	case stopped():
-		w.cfg.Log.Info("turn stopped", "delivery", it.key, "session", it.session)
-		return nil
-	case err != nil && w.ctx.Err() != nil:
-		return errLeft // our end is not the agent's fault
-	}
-	return err
+	r.started()
+	return w.turn(r, prompt)
 }
 
 // turn is one turn of the agent's, with the chat showing typing meanwhile.
-func (w *Worker) turn(running context.Context, it *item, prompt *agent.Prompt, stopped func() bool) error {
-	ctx, cancel := context.WithTimeoutCause(running, w.cfg.AgentTimeout, errTimeout)
+func (w *Worker) turn(r running, prompt *agent.Prompt) error {
+	it := r.item
+	ctx, cancel := context.WithTimeoutCause(r.ctx, w.cfg.AgentTimeout, errTimeout)
 	defer cancel()
 	w.mu.Lock()
 	w.counts.Turns++
@@ -81,7 +80,6 @@ func (w *Worker) turn(running context.Context, it *item, prompt *agent.Prompt, s
 	w.cfg.Log.Info("turn", "delivery", it.key, "session", it.session, "attempt", it.attempts+1)
 	var typing sync.WaitGroup
 	typing.Go(func() { w.keepTyping(ctx, it) })
-	defer w.typingOver(it)
 	defer typing.Wait()
 	defer cancel()
 
@@ -95,7 +93,7 @@ func (w *Worker) turn(running context.Context, it *item, prompt *agent.Prompt, s
 		if err != nil {
 			return err
 		}
-		return last.settle(running) // the agent is done in time
+		return last.settle(r.ctx) // the agent is done in time
 	}
 	shaped, err := s.whole(answer.Actions)
 	if err != nil {
@@ -107,7 +105,7 @@ func (w *Worker) turn(running context.Context, it *item, prompt *agent.Prompt, s
 	cancel()
 	typing.Wait()
 	actions, err := encode(shaped)
-	if err != nil || len(actions) == 0 || stopped() {
+	if err != nil || len(actions) == 0 || r.stopped() {
 		return err
 	}
 	if !it.unkept {
@@ -121,7 +119,7 @@ func (w *Worker) turn(running context.Context, it *item, prompt *agent.Prompt, s
 		}
 	}
 	it.actions, it.done = actions, make([]string, len(actions))
-	return w.send(it, stopped)
+	return w.send(r)
 }
 
 // ask runs the agent. A panic of its is a failed attempt.
@@ -157,8 +155,10 @@ func (w *Worker) shaper(it *item) shaper {
 	}
 }
 
-// send sends the kept actions that have no outcome yet. It returns nil or errLeft: what was sent is never sent again.
-func (w *Worker) send(it *item, stopped func() bool) error {
+// send sends the kept actions that have no outcome yet, until its context ends, which is its error then. Any other is
+// errLeft: what was sent is never sent again.
+func (w *Worker) send(r running) error {
+	it := r.item
 	for i, raw := range it.actions {
 		if it.done[i] != "" {
 			continue
@@ -167,11 +167,11 @@ func (w *Worker) send(it *item, stopped func() bool) error {
 		if err := json.Unmarshal(raw, &action); err != nil {
 			return fmt.Errorf("turn: a kept action cannot be read: %w", err)
 		}
-		if action.Op() == "edit" && !w.pace(w.ctx, action) {
-			return errLeft
+		if action.Op() == "edit" {
+			w.pace(r.ctx, action)
 		}
-		if stopped() {
-			return nil
+		if r.ctx.Err() != nil {
+			return context.Cause(r.ctx)
 		}
 		outcome, sent := w.deliver(it, requestID(it.key, i), action)
 		if !sent {
@@ -382,11 +382,15 @@ func (w *Worker) tell(it *item, text string) {
 		body: it.body, key: it.key + "/apology", session: it.session, unkept: true, actions: parts,
 		done: make([]string, len(parts)), declined: it.declined,
 	}
-	w.send(note, func() bool { return false })
+	w.send(running{item: note, ctx: w.ctx})
 }
 
-// keepTyping shows typing again and again until ctx ends. The first time was when it was journalled.
+// keepTyping shows typing again and again until ctx ends, at once unless it has just been shown: a message that was left
+// by an earlier run, or that had to wait, has not.
 func (w *Worker) keepTyping(ctx context.Context, it *item) {
+	if time.Since(it.typed) >= time.Second {
+		w.typing(it)
+	}
 	tick := time.NewTicker(typingEvery)
 	defer tick.Stop()
 	for {
@@ -399,11 +403,16 @@ func (w *Worker) keepTyping(ctx context.Context, it *item) {
 	}
 }
 
-func (w *Worker) typing(it *item) { w.postTyping(it, relay.Action{"op": "typing"}) }
+// typing shows it, but not for an answer to somebody else's prompt, of which nothing is to be seen.
+func (w *Worker) typing(it *item) {
+	if it.typed = time.Now(); !w.foreign(it.Event) {
+		w.postTyping(it, relay.Action{"op": "typing"})
+	}
+}
 
 // typingOver takes the mark away where it stays until then (section 11).
 func (w *Worker) typingOver(it *item) {
-	if it.Event.Source.Platform == "slack" {
+	if it.Event.Source.Platform == "slack" && !w.foreign(it.Event) {
 		w.postTyping(it, relay.Action{"op": "typing", "content": ""})
 	}
 }

@@ -512,6 +512,155 @@ func TestSlacksTypingIsCleared(t *testing.T) {
 	})
 }
 
+func TestTypingIsShownFromTheTurnsStartToItsEnd(t *testing.T) {
+	typings := func(b *bench) (contents []any) {
+		for _, out := range b.wire.posts {
+			contents = append(contents, out.Action["content"])
+		}
+		return contents
+	}
+	slack := func(id, text string) relay.Delivery {
+		m := message("c1", id, text)
+		m.Event.Source.Platform, m.Event.Source.ThreadID = "slack", "t1"
+		return m
+	}
+	tests := map[string]func(is *is.I, b *bench){
+		"a turn that had to wait": func(is *is.I, b *bench) {
+			b.agent = agentFunc(func(context.Context, agent.Turn) (agent.Answer, error) {
+				time.Sleep(4 * time.Second)
+				return agent.Answer{}, nil
+			})
+			w := b.start()
+			defer w.Close()
+			is.NoErr(w.Take(slack("m1", "x")))
+			is.NoErr(w.Take(slack("m2", "y")))
+			idle(w)
+			is.Equal(typings(b), []any{nil, nil, "", nil, ""}) // when each comes; again when the second starts
+		},
+		"a turn of an earlier run": func(is *is.I, b *bench) {
+			b.agent = agentFunc(func(ctx context.Context, tn agent.Turn) (agent.Answer, error) {
+				if tn.Event.Text == "x" {
+					<-ctx.Done()
+				}
+				return agent.Answer{}, context.Cause(ctx)
+			})
+			b.change = func(c *turn.Config) { c.AgentTimeout = 24 * time.Hour }
+			w := b.start()
+			is.NoErr(w.Take(slack("m1", "x")))
+			synctest.Wait()
+			w.Close()
+			b.agent, b.wire.posts = agent.Echo{}, nil
+			w = b.start()
+			defer w.Close()
+			idle(w)
+			is.Equal(typings(b), []any{nil, ""})
+		},
+		"a kept answer of an earlier run": func(is *is.I, b *bench) {
+			b.wire.do = func(ctx context.Context, _ relay.Outbound) (relay.Result, error) { // no socket
+				<-ctx.Done()
+				return relay.Result{}, context.Cause(ctx)
+			}
+			w := b.start()
+			is.NoErr(w.Take(slack("m1", "x")))
+			synctest.Wait()
+			b.crash()
+			b.wire.do, b.wire.posts = nil, nil
+			w = b.start()
+			defer w.Close()
+			idle(w)
+			is.Equal(typings(b), []any{""})
+		},
+		"an attempt that failed": func(is *is.I, b *bench) {
+			failures := 1
+			b.agent = agentFunc(func(context.Context, agent.Turn) (agent.Answer, error) {
+				if failures--; failures >= 0 {
+					return agent.Answer{}, errors.New("agent: answered HTTP 500")
+				}
+				return agent.Answer{}, nil
+			})
+			w := b.start()
+			defer w.Close()
+			is.NoErr(w.Take(slack("m1", "x")))
+			idle(w)
+			is.Equal(typings(b), []any{nil, nil, ""}) // it stays until the second
+		},
+		"a dead message": func(is *is.I, b *bench) {
+			b.agent = agentFunc(func(context.Context, agent.Turn) (agent.Answer, error) {
+				return agent.Answer{}, agent.ErrRefused
+			})
+			w := b.start()
+			defer w.Close()
+			is.NoErr(w.Take(slack("m1", "x")))
+			idle(w)
+			is.Equal(typings(b), []any{nil, ""})
+		},
+		"a button of somebody else's": func(is *is.I, b *bench) {
+			w := b.start()
+			defer w.Close()
+			m := slack("m1", "/once")
+			m.Event.PromptResponse = &relay.PromptResponse{PromptID: "abcdef.12345678", OptionID: "once"}
+			is.NoErr(w.Take(m))
+			idle(w)
+			is.Equal(len(b.wire.all()), 0)
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, b *bench) { test(is.New(t), b) })
+		})
+	}
+}
+
+func TestATurnCanBeStoppedWhateverItWaitsFor(t *testing.T) {
+	tests := map[string]func(is *is.I, b *bench) *turn.Worker{
+		"for its next attempt": func(is *is.I, b *bench) *turn.Worker {
+			b.agent = agentFunc(func(context.Context, agent.Turn) (agent.Answer, error) {
+				return agent.Answer{}, errors.New("agent: answered HTTP 500")
+			})
+			w := b.start()
+			is.NoErr(w.Take(message("c1", "m1", "x")))
+			return w
+		},
+		"for the time of an edit": func(is *is.I, b *bench) *turn.Worker {
+			b.agent = says(edit("no message yet"), edit("nor now"))
+			w := b.start()
+			is.NoErr(w.Take(message("c1", "m1", "x")))
+			return w
+		},
+		"for a kept answer to be sent": func(is *is.I, b *bench) *turn.Worker {
+			b.agent = says(send("a"), edit("b"), edit("c"))
+			b.wire.do = func(ctx context.Context, _ relay.Outbound) (relay.Result, error) { // no socket
+				<-ctx.Done()
+				return relay.Result{}, context.Cause(ctx)
+			}
+			w := b.start()
+			is.NoErr(w.Take(message("c1", "m1", "x")))
+			synctest.Wait()
+			b.crash()
+			b.wire = &wire{ops: allOps}
+			return b.start()
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, b *bench) {
+				is := is.New(t)
+				w := test(is, b)
+				defer w.Close()
+				synctest.Wait()
+				is.True(w.Busy())
+				before := len(b.wire.outs)
+				w.Interrupt(stopKey("c1"))
+				idle(w)
+				is.Equal(len(b.wire.outs), before) // nothing that was pending is sent
+				is.Equal(w.Counts().Finished, 1)
+				is.Equal(w.Counts().Dead, 0)
+				is.True(w.Counts().Turns <= 1)
+			})
+		})
+	}
+}
+
 func TestTheTurnHasItsContextAsLines(t *testing.T) {
 	bubble(t, func(t *testing.T, b *bench) {
 		is := is.New(t)

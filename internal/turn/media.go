@@ -50,7 +50,8 @@ func attachments(e *relay.Event) (list []agent.Media) {
 // attach fetches what the connector has re-hosted of its attachments, as far as it fits into a turn; what cannot be had
 // is told as what is known of it. It is done before the turn has its slot, so that a slow download holds up nobody but its
 // session and, where as many as there are slots have files, others with files. release is for the end of the turn.
-func (w *Worker) attach(s *session, it *item) (release func(), err error) {
+func (w *Worker) attach(r running) (release func(), err error) {
+	it := r.item
 	it.files = attachments(it.Event)
 	if w.cfg.Media == nil || !slices.ContainsFunc(it.files, func(f agent.Media) bool { return w.cfg.Media.Own(f.URL) }) {
 		return func() { it.files = nil }, nil
@@ -59,25 +60,20 @@ func (w *Worker) attach(s *session, it *item) (release func(), err error) {
 	case w.filled <- struct{}{}:
 	case <-w.closing:
 		return nil, errLeft
-	case <-w.ctx.Done():
-		return nil, errLeft
+	case <-r.ctx.Done():
+		return nil, context.Cause(r.ctx)
 	}
 	release = func() {
 		it.files = nil
 		<-w.filled
 	}
-	ctx, stop := context.WithCancelCause(w.ctx)
+	r.started()
+	ctx, stop := context.WithCancelCause(r.ctx)
 	defer stop(nil)
-	w.setStop(s, stop)
-	defer w.setStop(s, nil)
 	w.fetch(ctx, stop, it)
-	switch {
-	case context.Cause(ctx) == errStopped:
+	if ctx.Err() != nil {
 		release()
-		return nil, errStopped
-	case ctx.Err() != nil:
-		release()
-		return nil, errLeft
+		return nil, context.Cause(ctx)
 	}
 	return release, nil
 }

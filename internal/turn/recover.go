@@ -57,7 +57,7 @@ func (w *Worker) Recover() error {
 // suspect gives it one turn with nothing beside it; if that fails, the rest is its session's business.
 func (w *Worker) suspect(it *item) {
 	if w.overtakes(it) {
-		w.leave(it)
+		w.conclude(it, errLeft)
 		return
 	}
 	if it.state == ledger.Alone {
@@ -70,7 +70,9 @@ func (w *Worker) suspect(it *item) {
 	w.mu.Lock()
 	s := w.sessions[it.session]
 	w.mu.Unlock()
-	err := w.attempt(s, it, ledger.Alone)
+	r, over := w.begin(s, it)
+	err := w.attempt(r, ledger.Alone)
+	over()
 	if err != nil && !errors.Is(err, errLeft) {
 		over, why := w.failed(it, err)
 		if !over {

@@ -33,10 +33,39 @@ func (w *Worker) run(s *session, key string) {
 // serve runs it until it is answered, dead or left.
 func (w *Worker) serve(s *session, it *item) {
 	if w.overtakes(it) {
-		w.leave(it)
+		w.conclude(it, errLeft)
 		return
 	}
-	w.conclude(it, w.attempts(s, it))
+	r, over := w.begin(s, it)
+	err := w.attempts(r)
+	over()
+	w.conclude(it, err)
+}
+
+// running is an item whose turn runs, or will run again: from its first attempt on it can be stopped, whatever it waits for.
+type running struct {
+	*item
+	ctx     context.Context // ends with errStopped as its cause, or with the run
+	started func()          // makes it the one that is stopped with its session
+}
+
+func (w *Worker) begin(s *session, it *item) (r running, over func()) {
+	ctx, stop := context.WithCancelCause(w.ctx)
+	return running{it, ctx, func() { w.setStop(s, stop) }}, func() {
+		w.setStop(s, nil)
+		stop(nil)
+	}
+}
+
+func (r running) stopped() bool { return context.Cause(r.ctx) == errStopped }
+
+// cut is what an attempt ends with when its context has ended.
+func (w *Worker) cut(r running) error {
+	if !r.stopped() {
+		return errLeft // our end is not the agent's fault
+	}
+	w.cfg.Log.Info("turn stopped", "delivery", r.key, "session", r.session)
+	return nil
 }
 
 // overtakes says whether an earlier delivery of its session was left for the next run.
@@ -48,38 +77,41 @@ func (w *Worker) overtakes(it *item) bool {
 
 // conclude ends it: err is nil if it was answered, errLeft if it is for the next run, else why it is dead.
 func (w *Worker) conclude(it *item, err error) {
-	if err == nil {
+	dead := err != nil && !errors.Is(err, errLeft)
+	if dead {
+		w.cfg.Log.Error("message is dead: kept with its error", "delivery", it.key, "attempts", it.attempts, "error", err)
+		w.apologise(it)
+	}
+	w.typingOver(it)
+	switch {
+	case err == nil:
 		w.finish(it)
-		return
-	}
-	if errors.Is(err, errLeft) {
+	case dead:
+		w.mu.Lock()
+		w.counts.Dead++
+		w.endLocked(it, due)
+		w.mu.Unlock()
+	default:
 		w.leave(it)
-		return
 	}
-	w.cfg.Log.Error("message is dead: kept with its error", "delivery", it.key, "attempts", it.attempts, "error", err)
-	w.apologise(it)
-	w.mu.Lock()
-	w.counts.Dead++
-	w.endLocked(it, due)
-	w.mu.Unlock()
 }
 
-// attempts returns nil once it is answered, errLeft if it is for the next run, else why it is dead.
-func (w *Worker) attempts(s *session, it *item) error {
+// attempts returns nil once it is answered or stopped, errLeft if it is for the next run, else why it is dead.
+func (w *Worker) attempts(r running) error {
 	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
-		err := w.attempt(s, it, ledger.Running)
+		err := w.attempt(r, ledger.Running)
 		if err == nil || errors.Is(err, errLeft) {
 			return err
 		}
-		if over, err := w.failed(it, err); over {
+		if over, err := w.failed(r.item, err); over {
 			return err
 		}
 		select {
 		case <-time.After(wait):
 		case <-w.closing:
 			return errLeft
-		case <-w.ctx.Done():
-			return errLeft
+		case <-r.ctx.Done():
+			return w.cut(r)
 		}
 	}
 }

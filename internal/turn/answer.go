@@ -151,7 +151,9 @@ func (w *Worker) ask(ctx context.Context, it *item, prompt *agent.Prompt, d rela
 
 func (w *Worker) shaper(it *item) shaper {
 	return shaper{
-		event: it.Event, session: it.session, marker: w.marker, descriptor: w.cfg.Link.Descriptor(it.Event.Source.Platform),
+		event: it.Event, session: it.session, marker: w.marker, source: w.routes.note(it.Event.Source),
+		descriptor: w.cfg.Link.Descriptor(it.Event.Source.Platform),
+		find:       w.routes.find, describe: w.cfg.Link.Descriptor,
 	}
 }
 
@@ -228,7 +230,9 @@ func (w *Worker) deliver(it *item, requestID string, action relay.Action) (outco
 		return "", false
 	}
 	delete(action, "ref")
-	result, err := w.cfg.Link.Do(w.ctx, relay.Outbound{RequestID: requestID, Platform: tag(it.Event.Source, action), Action: action})
+	platform := tag(it.Event.Source, action)
+	delete(action, platformKey)
+	result, err := w.cfg.Link.Do(w.ctx, relay.Outbound{RequestID: requestID, Platform: platform, Action: action})
 	refusal, refused := errors.AsType[*relay.OpError](err)
 	if refused && op == "prompt" {
 		w.dropPrompt(it, action)
@@ -266,7 +270,13 @@ func (w *Worker) deliver(it *item, requestID string, action relay.Action) (outco
 // tag is the platform that an action's frame names: the chat's, that of a follow-up's kind, and none for a question
 // about a chat (section 11).
 func tag(source relay.Source, a relay.Action) string {
-	platform, _ := source.Routing()
+	platform := source.Platform
+	if other, ok := a[platformKey].(string); ok {
+		platform = other
+	}
+	if platform == "relay" {
+		platform = ""
+	}
 	switch a.Op() {
 	case "get_chat_info":
 		return ""

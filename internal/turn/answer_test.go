@@ -132,6 +132,87 @@ func TestActionsAsTheyGoOnTheWire(t *testing.T) {
 	}
 }
 
+func TestEachChatGetsItsOwnFacts(t *testing.T) {
+	elsewhere := func(op relay.Action) relay.Action {
+		op["chat_id"] = "s1"
+		return op
+	}
+	sms := message("s1", "m0", "hi")
+	sms.Event.Source = relay.Source{Platform: "sms", ChatID: "s1", ChatType: "dm", UserID: "u7", ScopeID: "number-1", Profile: "work"}
+	bubble(t, func(t *testing.T, b *bench) {
+		is := is.New(t)
+		var logged strings.Builder
+		b.change = func(c *turn.Config) { c.Log, c.MaxAttempts = slog.New(slog.NewTextHandler(&logged, nil)), 1 }
+		b.agent = agentFunc(func(_ context.Context, tn agent.Turn) (agent.Answer, error) {
+			switch tn.Event.Text {
+			case "tell them":
+				return agent.Answer{Actions: []relay.Action{send("told"), elsewhere(send(strings.Repeat("word ", 50)))}}, nil
+			case "react":
+				return agent.Answer{Actions: []relay.Action{elsewhere(relay.Action{"op": "react", "emoji": "+1"})}}, nil
+			case "again":
+				return agent.Answer{Actions: []relay.Action{send("again")}}, nil
+			}
+			return agent.Answer{}, nil
+		})
+		w := b.start()
+		is.NoErr(w.Take(sms))
+		idle(w)
+		is.NoErr(w.Take(message("c1", "m1", "tell them")))
+		idle(w)
+		is.Equal(len(b.wire.outs), 3) // the second in two parts: 160 characters are sms's limit
+		is.Equal(b.wire.outs[0].Platform, "discord")
+		is.Equal(b.wire.outs[0].Action["metadata"], map[string]any{"scope_id": "g1", "user_id": "u1"})
+		for _, out := range b.wire.outs[1:] {
+			is.Equal(out.Platform, "sms")
+			is.Equal(out.Action["metadata"], map[string]any{"scope_id": "number-1", "user_id": "u7", "profile": "work"})
+			is.Equal(out.Action["_platform"], nil)
+		}
+		is.NoErr(w.Take(message("c1", "m2", "react")))
+		idle(w)
+		is.Equal(w.Counts().Dead, 1)
+		is.True(strings.Contains(logged.String(), "does not offer")) // sms has no reactions, discord has
+
+		bare := message("c1", "m3", "again")
+		bare.Event.Source.ScopeID = ""
+		is.NoErr(w.Take(bare))
+		idle(w)
+		is.Equal(b.wire.outs[3].Action["metadata"], map[string]any{"scope_id": "g1", "user_id": "u1"}) // as it was known
+		w.Close()
+	})
+}
+
+func TestAKeptActionKnowsItsChatsPlatform(t *testing.T) {
+	bubble(t, func(t *testing.T, b *bench) {
+		is := is.New(t)
+		b.agent = agentFunc(func(_ context.Context, tn agent.Turn) (agent.Answer, error) {
+			if tn.Event.Source.ChatID == "s1" {
+				return agent.Answer{}, nil
+			}
+			return agent.Answer{Actions: []relay.Action{{"op": "send", "chat_id": "s1", "content": "hi"}}}, nil
+		})
+		b.wire.do = func(ctx context.Context, _ relay.Outbound) (relay.Result, error) { // no socket
+			<-ctx.Done()
+			return relay.Result{}, context.Cause(ctx)
+		}
+		w := b.start()
+		sms := message("s1", "m0", "hi")
+		sms.Event.Source = relay.Source{Platform: "sms", ChatID: "s1", ChatType: "dm", UserID: "u7"}
+		is.NoErr(w.Take(sms))
+		idle(w)
+		is.NoErr(w.Take(message("c1", "m1", "x")))
+		synctest.Wait()
+		b.crash()
+		b.wire = &wire{}
+		w = b.start() // in which s1 has said nothing
+		defer w.Close()
+		idle(w)
+		is.Equal(b.wire.outs[0].Platform, "sms")
+		is.Equal(b.wire.outs[0].Action, relay.Action{
+			"op": "send", "chat_id": "s1", "content": "hi", "reply_to": nil, "metadata": map[string]any{"user_id": "u7"},
+		})
+	})
+}
+
 func TestAThreadIsRenamedThroughItsParent(t *testing.T) {
 	bubble(t, func(t *testing.T, b *bench) {
 		is := is.New(t)

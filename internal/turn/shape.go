@@ -29,9 +29,17 @@ const (
 type shaper struct {
 	event      *relay.Event
 	session    string
-	marker     string // of this instance's prompts
-	descriptor relay.Descriptor
+	marker     string           // of this instance's prompts
+	source     relay.Source     // of the turn's chat, with what is known of it from elsewhere
+	descriptor relay.Descriptor // of the chat's platform
+
+	find     func(chat string) (relay.Source, bool)
+	describe func(platform string) relay.Descriptor
 }
+
+// platformKey is where a shaped action has its chat's platform, if that is not the turn's, until it leaves: a successor
+// that sends it would not know it.
+const platformKey = "_platform"
 
 // checks has the ops that an agent may use and what each needs besides its chat.
 var checks = map[string]func(shaper, relay.Action) error{
@@ -77,6 +85,8 @@ func encode(actions []relay.Action) ([]json.RawMessage, error) {
 // one shapes the answer's action number i.
 func (s shaper) one(i int, a relay.Action) ([]relay.Action, error) {
 	op := a.Op()
+	chat, _ := a["chat_id"].(string)
+	s = s.at(chat)
 	check, known := checks[op]
 	switch {
 	case !s.descriptor.Supports(op):
@@ -106,6 +116,28 @@ func (s shaper) one(i int, a relay.Action) ([]relay.Action, error) {
 	return []relay.Action{a}, nil
 }
 
+// at is the shaper for actions in a chat of that id. A chat that is not known is taken for one of the turn's platform.
+func (s shaper) at(chat string) shaper {
+	if chat == "" || s.own(chat) {
+		return s
+	}
+	other, ok := s.find(chat)
+	if !ok {
+		other = relay.Source{Platform: s.source.Platform, ChatID: chat}
+	}
+	if other.Platform != s.source.Platform {
+		s.descriptor = s.describe(other.Platform)
+	}
+	s.source = other
+	return s
+}
+
+// own says whether it is the turn's chat, the chat's parent or its thread: all have the turn's routing facts.
+func (s shaper) own(chat string) bool {
+	e := s.event.Source
+	return chat == e.ChatID || chat == e.ParentChatID || chat == e.ThreadID
+}
+
 // generic is a as JSON has it, whatever Go types an agent made it of, and shares nothing with it.
 func generic(a relay.Action) (relay.Action, error) {
 	raw, err := json.Marshal(a)
@@ -117,9 +149,9 @@ func generic(a relay.Action) (relay.Action, error) {
 	return clone, err
 }
 
-// address fills in chat_id and, for the turn's chat, its parent and its thread, the metadata that an action there needs.
+// address fills in chat_id and the metadata that an action there needs.
 func (s shaper) address(a relay.Action) error {
-	source := s.event.Source
+	own := s.event.Source
 	given, ok := a["metadata"].(map[string]any)
 	if a["metadata"] != nil && !ok {
 		return errors.New("metadata: want an object")
@@ -131,34 +163,35 @@ func (s shaper) address(a relay.Action) error {
 		}
 	}
 	a["metadata"] = metadata
+	delete(a, platformKey)
 	if a.Op() == "follow_up" {
 		return nil // goes by its session (section 10)
 	}
 	if a["chat_id"] == nil {
-		a["chat_id"] = source.ChatID
-		if a.Op() == "thread_rename" && source.ParentChatID != "" {
-			a["chat_id"] = source.ParentChatID // whose scope is known
+		a["chat_id"] = own.ChatID
+		if a.Op() == "thread_rename" && own.ParentChatID != "" {
+			a["chat_id"] = own.ParentChatID // whose scope is known
 		}
 	}
 	chat, ok := a["chat_id"].(string)
 	if !ok || chat == "" {
 		return errors.New("chat_id: want a string that is not empty")
 	}
-	if chat != source.ChatID && chat != source.ParentChatID && chat != source.ThreadID {
-		return nil
-	}
 	put := func(name, value string) {
 		if _, ok := metadata[name]; !ok && value != "" {
 			metadata[name] = value
 		}
 	}
-	_, facts := source.Routing()
+	_, facts := s.source.Routing()
 	for name, value := range facts {
 		put(name, value)
 	}
+	if s.source.Platform != own.Platform {
+		a[platformKey] = s.source.Platform
+	}
 	// A thread inside its parent's chat is reached by its own id; where the thread is the chat, chat_id says it all.
-	if chat == source.ChatID && source.ThreadID != source.ChatID {
-		put("thread_id", source.ThreadID)
+	if chat == own.ChatID && own.ThreadID != own.ChatID {
+		put("thread_id", own.ThreadID)
 	}
 	return nil
 }
@@ -284,9 +317,9 @@ func (s shaper) prompt(a relay.Action) error {
 	return cmp.Or(needed(a, "content"), oneOf(a, "prompt_kind", "approval", "clarify", "choice"), nullable(a, "reply_to"))
 }
 
-// react may leave out message_id: then it is the message that the turn is about.
+// react may leave out message_id in the turn's chat: then it is the message that the turn is about.
 func (s shaper) react(a relay.Action) error {
-	if a["message_id"] == nil {
+	if a["message_id"] == nil && a["chat_id"] == s.event.Source.ChatID {
 		a["message_id"] = s.event.MessageID
 	}
 	return cmp.Or(needed(a, "message_id"), needed(a, "emoji"), boolean(a, "remove"))

@@ -92,6 +92,7 @@ type Worker struct {
 	closing chan struct{} // closed by StopStarting
 	changed chan struct{}
 	marker  string // of this instance's prompts
+	routes  routes
 	seq     int64
 
 	mu       sync.Mutex
@@ -179,6 +180,7 @@ func New(ctx context.Context, cfg Config) *Worker {
 		closing:  make(chan struct{}),
 		changed:  make(chan struct{}, 1),
 		marker:   marker(cfg.Instance),
+		routes:   routes{chats: map[string]relay.Source{}},
 		edited:   map[string]time.Time{},
 		sessions: map[string]*session{},
 		behind:   map[string]bool{},

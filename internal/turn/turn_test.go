@@ -62,7 +62,11 @@ func (w *wire) Post(out relay.Outbound) {
 func (w *wire) Ack(id string) { w.note("ack %s", id) }
 
 func (w *wire) Descriptor(platform string) relay.Descriptor {
-	return relay.Descriptor{Platform: platform, MaxMessageLength: 2000, LenUnit: "chars", MarkdownDialect: "discord", SupportedOps: w.ops}
+	d := relay.Descriptor{Platform: platform, MaxMessageLength: 2000, LenUnit: "chars", MarkdownDialect: "discord", SupportedOps: w.ops}
+	if platform == "sms" { // can next to nothing
+		d.MaxMessageLength, d.MarkdownDialect, d.SupportedOps = 160, "plain", []string{"send"}
+	}
+	return d
 }
 
 func (w *wire) all() []string {

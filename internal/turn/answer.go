@@ -209,9 +209,17 @@ const (
 	outcomeSkipped  = "skipped"
 )
 
-// deliver sends one action and books what became of it; sent is false if it never left.
+// deliver sends one action and books what became of it; sent is false if it never left. For a file that the connector
+// cannot send there is a text.
 func (w *Worker) deliver(it *item, requestID string, action relay.Action) (outcome string, sent bool) {
-	action = maps.Clone(action)
+	outcome, sent = w.put(it, requestID, maps.Clone(action))
+	if outcome == outcomeRefused && action.Op() == "send_media" {
+		return w.insteadOf(it, requestID, action)
+	}
+	return outcome, sent
+}
+
+func (w *Worker) put(it *item, requestID string, action relay.Action) (outcome string, sent bool) {
 	op := action.Op()
 	chat, _ := action["chat_id"].(string)
 	log := w.cfg.Log.With("delivery", it.key, "session", it.session, "op", op)

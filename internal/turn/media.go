@@ -136,7 +136,7 @@ func (w *Worker) upload(ctx context.Context, it *item, s shaper, actions []relay
 		if err != nil {
 			w.cfg.Log.Warn("a file could not be uploaded: a text is sent in its place",
 				"delivery", it.key, "session", it.session, "bytes", len(data), "error", err)
-			out = append(out, s.instead(a)...)
+			out = append(out, s.instead(a, "")...)
 			continue
 		}
 		delete(a, "data")
@@ -156,11 +156,15 @@ func (w *Worker) give(ctx context.Context, a relay.Action, data []byte) (link st
 	return w.cfg.Media.Upload(ctx, data, mediaType, filename)
 }
 
-// instead is the text for a send_media whose file could not be uploaded, nothing where no text can be sent.
-func (s shaper) instead(a relay.Action) []relay.Action {
-	kind, _ := a["media_kind"].(string)
-	filename, _ := a["filename"].(string)
-	text := fmt.Sprintf("[%s could not be sent]", cmp.Or(filename, kind))
+// instead is the text for a send_media that could not be sent, with a link for those who can follow it; nothing where no
+// text can be sent.
+func (s shaper) instead(a relay.Action, link string) []relay.Action {
+	text := link
+	if text == "" {
+		kind, _ := a["media_kind"].(string)
+		filename, _ := a["filename"].(string)
+		text = fmt.Sprintf("[%s could not be sent]", cmp.Or(filename, kind))
+	}
 	if caption, _ := a["content"].(string); caption != "" {
 		text = caption + "\n" + text
 	}
@@ -171,4 +175,22 @@ func (s shaper) instead(a relay.Action) []relay.Action {
 		return nil
 	}
 	return parts
+}
+
+// insteadOf sends the text for a send_media that the connector has refused, under ids that a successor makes as well.
+func (w *Worker) insteadOf(it *item, requestID string, media relay.Action) (outcome string, sent bool) {
+	outcome = outcomeRefused
+	link, _ := media["source_url"].(string)
+	if w.cfg.Media != nil && w.cfg.Media.Own(link) {
+		link = ""
+	}
+	for i, text := range w.shaper(it).instead(media, link) {
+		if platform := media[platformKey]; platform != nil {
+			text[platformKey] = platform
+		}
+		if outcome, sent = w.deliver(it, hash(requestID, fmt.Sprint(i)), text); !sent {
+			return "", false
+		}
+	}
+	return outcome, true
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
@@ -311,6 +312,59 @@ func TestAFileThatCannotBeUploadedBecomesAText(t *testing.T) {
 				is.Equal(strings.Contains(logged.String(), "could not be uploaded"), name != "bytes from Go")
 			})
 		})
+	}
+}
+
+func TestAFileThatTheConnectorCannotSendBecomesAText(t *testing.T) {
+	public := relay.Action{"data": nil, "source_url": "https://x.example/a.png", "content": "look"}
+	tests := map[string]struct {
+		err  error
+		say  relay.Action
+		want []string
+	}{
+		"an uploaded one": {&relay.OpError{Message: "too large for discord"}, sendMedia(relay.Action{"content": "look"}), []string{
+			"send_media c1 look", "send c1 look\n[a.png could not be sent]", "send c1 after",
+		}},
+		"a public link": {&relay.OpError{Message: "fetch failed"}, sendMedia(public), []string{
+			"send_media c1 look", "send c1 look\nhttps://x.example/a.png", "send c1 after",
+		}},
+		"a declined chat": {&relay.OpError{Code: "egress_declined"}, sendMedia(public), []string{"send_media c1 look"}},
+		"nobody knows":    {relay.ErrOutcomeUnknown, sendMedia(public), []string{"send_media c1 look", "send c1 after"}},
+	}
+	for name, tt := range tests {
+		for _, streamed := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, " streamed ", streamed), func(t *testing.T) {
+				bubble(t, func(t *testing.T, b *bench) {
+					is := is.New(t)
+					b.wire.do = func(_ context.Context, out relay.Outbound) (relay.Result, error) {
+						if out.Action.Op() == "send_media" {
+							return relay.Result{}, tt.err
+						}
+						return relay.Result{Success: true, MessageID: "m7"}, nil
+					}
+					b.change = func(c *turn.Config) { c.Media = &shelf{} }
+					b.agent = says(tt.say, send("after"))
+					if streamed {
+						b.agent = streams(func(_ context.Context, _ agent.Turn, say func(relay.Action) bool) error {
+							_ = say(tt.say) && say(send("after"))
+							return nil
+						})
+					}
+					w := b.start()
+					defer w.Close()
+					is.NoErr(w.Take(message("c1", "m1", "x")))
+					idle(w)
+					is.Equal(b.wire.seen(), tt.want)
+					is.Equal(w.Counts().Finished, 1)
+					ids := map[string]bool{}
+					for _, out := range b.wire.outs {
+						is.Equal(len(out.RequestID), 32)
+						is.True(!ids[out.RequestID])
+						ids[out.RequestID] = true
+					}
+				})
+			})
+		}
 	}
 }
 

@@ -264,7 +264,7 @@ func (w *Worker) put(it *item, requestID string, action relay.Action) (outcome s
 	case refused:
 		w.counts.Outbound++
 		log.Warn("the connector refused an action", "code", refusal.Code, "error", refusal.Message)
-		if (relay.Result{Code: refusal.Code, Error: refusal.Message}).Declined() && !harmless(op) {
+		if (relay.Result{Code: refusal.Code, Error: refusal.Message}).Declined() && op != "react" && op != "typing" {
 			it.note(op, chat, outcomeDeclined)
 			return outcomeDeclined, true
 		}

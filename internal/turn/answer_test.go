@@ -537,6 +537,28 @@ func TestADeclinedChatGetsNothingElse(t *testing.T) {
 	})
 }
 
+func TestADeclinedEditIsNotFollowedByWhatDidNotFitIntoIt(t *testing.T) {
+	bubble(t, func(t *testing.T, b *bench) {
+		is := is.New(t)
+		b.wire.do = func(_ context.Context, out relay.Outbound) (relay.Result, error) {
+			if op := out.Action.Op(); op == "edit" || op == "react" {
+				return relay.Result{}, &relay.OpError{Code: "egress_declined"}
+			}
+			return relay.Result{Success: true, MessageID: "m9"}, nil
+		}
+		b.agent = says(relay.Action{"op": "react", "emoji": "+1"}, send("..."), edit(strings.Repeat("word ", 900)))
+		w := b.start()
+		defer w.Close()
+		is.NoErr(w.Take(message("c1", "m1", "x")))
+		idle(w)
+		var ops []string
+		for _, out := range b.wire.outs {
+			ops = append(ops, out.Action.Op())
+		}
+		is.Equal(ops, []string{"react", "send", "edit"}) // a reaction is for show, its decline hinders nothing
+	})
+}
+
 func TestAnEditFindsItsMessageAfterADeath(t *testing.T) {
 	bubble(t, func(t *testing.T, b *bench) {
 		is := is.New(t)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
@@ -147,7 +148,8 @@ func (Echo) Answer(_ context.Context, t Turn) (Answer, error) {
 
 func say(text string) relay.Action { return relay.Action{"op": "send", "content": text} }
 
-// Decode reads an answer: {"actions":[{"op":...},...]}, {"text":"..."}, or nothing, which is an empty body, {} or null.
+// Decode reads an answer: {"actions":[{"op":...},...]}, {"text":"..."}, or nothing, which is an empty body, {} or null. An
+// object of something else is no answer, whatever its author had in mind.
 func Decode(body []byte) (Answer, error) {
 	if len(bytes.TrimSpace(body)) == 0 {
 		return Answer{}, nil
@@ -155,12 +157,16 @@ func Decode(body []byte) (Answer, error) {
 	var in struct {
 		Actions []relay.Action `json:"actions"`
 		Text    *string        `json:"text"`
+		More    jsontext.Value `json:",embed"`
 	}
 	if err := jsonv2.Unmarshal(body, &in); err != nil {
 		return Answer{}, fmt.Errorf(`agent: answer is not {"actions":[...]}, {"text":"..."} or empty: %w`, shape(err))
 	}
 	if in.Actions != nil && in.Text != nil {
 		return Answer{}, errors.New("agent: answer has both actions and text, want one of them")
+	}
+	if in.Actions == nil && in.Text == nil && len(in.More) > 0 {
+		return Answer{}, errors.New("agent: answer has neither actions nor text, want one of them, or {} to say nothing")
 	}
 	if in.Text != nil && *in.Text != "" {
 		return Answer{Actions: []relay.Action{say(*in.Text)}}, nil

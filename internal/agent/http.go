@@ -128,6 +128,8 @@ func judge(status int) (again bool, err error) {
 		return true, fmt.Errorf("agent: answered HTTP %d", status)
 	case status >= 400:
 		return false, fmt.Errorf("agent: answered HTTP %d: %w", status, ErrRefused)
+	case status >= 300:
+		return false, fmt.Errorf("agent: answered HTTP %d; no redirect is followed, want DORMOUSE_AGENT to be where it leads", status)
 	}
 	return false, fmt.Errorf("agent: answered HTTP %d, want 200 or 204", status)
 }

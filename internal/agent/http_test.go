@@ -220,7 +220,7 @@ func TestStreamsThatGoWrong(t *testing.T) {
 		"no action":         {"\n" + `{"txt":"canary"}`, "", "line 2 of the answer has neither op nor text", 0},
 		"an empty text":     {`{"text":""}`, "", "line 1 of the answer has an empty text", 0},
 		"a whole answer":    {`{"actions":[{"op":"send","content":"canary"}]}`, "", "has neither op nor text", 0},
-		"an array":          {`[]`, "", "does not fit", 0},
+		"an array":          {`[]`, "", "want an object, got a list", 0},
 		"a line too long":   {`{"text":"` + strings.Repeat("x", 1<<20) + `"}`, "", "a line of the answer is over", 0},
 		"cut within a line": {`{"text":"a"}` + "\n" + `{"text":"can`, "100", "reading the answer", 1},
 	}

@@ -105,7 +105,7 @@ func TestLambdaFaultsAreToldApart(t *testing.T) {
 			functionError(`{"errorMessage":"2026-11-23T18:00:00Z 1 Task timed out after 3.00 seconds"}`), "ran into its own timeout", 1, false, false,
 		},
 		"returned too much": {functionError(`{"errorType":"Function.ResponseSizeTooLarge"}`), "returned is over", 1, false, false},
-		"returned junk":     {func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `"canary"`) }, "does not fit", 1, false, false},
+		"returned junk":     {func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `"canary"`) }, "want an object, got a string", 1, false, false},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

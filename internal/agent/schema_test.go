@@ -125,6 +125,7 @@ func TestAnswersAreAsTheirSchemaSays(t *testing.T) {
 		`{}`: true, `null`: true, `{"text":""}`: true, `{"text":"a"}`: true, `{"actions":[]}`: true,
 		`{"actions":[{"op":"send","content":"a"},{"op":"react","emoji":"+1"}]}`: true,
 		`{"text":"a","debug":1}`:                 true,
+		`{"message":"a"}`:                        false,
 		`[]`:                                     false,
 		`{"text":7}`:                             false,
 		`{"text":"a","actions":[]}`:              false,

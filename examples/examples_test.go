@@ -272,6 +272,9 @@ func TestOpenAIAgentStreamsEdits(t *testing.T) {
 			if n == 1 && i == 2 {
 				<-edited
 			}
+			if n == 3 && i == 3 {
+				panic(http.ErrAbortHandler) // the model's connection breaks
+			}
 		}
 		io.WriteString(w, "data: {\"choices\":[]}\n\ndata: [DONE]\n\n")
 	}))
@@ -298,6 +301,16 @@ func TestOpenAIAgentStreamsEdits(t *testing.T) {
 
 	c.say("2", "sure?", nil)
 	is.Equal(asked[1], []string{"is it green?", "The build is green.", "sure?"}) // it remembers the session
+
+	broken := c.say("3", "and now?", nil) // the second attempt goes on in the message of the first
+	is.Equal(len(asked), 4)
+	is.Equal(broken[0].Op(), "send")
+	for _, a := range broken[1:] {
+		is.Equal(a.Op(), "edit")
+		is.Equal(a["message_id"], "m"+fmt.Sprint(len(c.outs)-len(broken)+1))
+	}
+	is.Equal(broken[len(broken)-1]["content"], "The build is green.")
+	is.Equal(asked[3][len(asked[3])-1], "and now?")
 }
 
 // await waits until a content is in the chat.

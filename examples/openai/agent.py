@@ -9,6 +9,7 @@ import os
 import urllib.request
 from collections import defaultdict, deque
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import chain
 
 URL = os.environ["OPENAI_BASE_URL"].rstrip("/") + "/chat/completions"
 MODEL = os.environ.get("OPENAI_MODEL", "gpt-4o-mini")
@@ -22,9 +23,12 @@ def complete(messages):
     with urllib.request.urlopen(urllib.request.Request(URL, body, HEADERS), timeout=120) as stream:
         for line in stream:
             data = line.decode().removeprefix("data:").strip()
-            if line.startswith(b"data:") and data != "[DONE]":
+            if data == "[DONE]":
+                return
+            if line.startswith(b"data:"):
                 for choice in json.loads(data).get("choices", [])[:1]:
                     yield choice["delta"].get("content") or ""
+    raise OSError("the reply broke off")
 
 
 def reply(turn):
@@ -47,6 +51,8 @@ def reply(turn):
 
 
 class Agent(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"  # connections are kept, and a reply that breaks off does not look like a whole one
+
     def do_POST(self):
         turn = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         actions = reply(turn) if turn["event"]["text"] else iter(())
@@ -56,14 +62,14 @@ class Agent(BaseHTTPRequestHandler):
             return self.send_error(502)
         self.send_response(200)
         self.send_header("Content-Type", "application/x-ndjson")
+        self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        for action in [first] if first else []:
-            self.wfile.write(json.dumps(action).encode() + b"\n")
-        for action in actions:
-            self.wfile.write(json.dumps(action).encode() + b"\n")
+        for action in chain([first] if first else [], actions):
+            self.chunk(json.dumps(action).encode() + b"\n")
+        self.chunk(b"")
 
-    def log_message(self, *_):
-        pass
+    def chunk(self, data):
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
 
 
 server = ThreadingHTTPServer(("127.0.0.1", int(os.environ.get("PORT", "8080"))), Agent)

@@ -20,8 +20,7 @@ import (
 )
 
 const (
-	window = 100 // messages sent and not acked
-	chats  = 500
+	window = 100      // messages sent and not acked
 	gather = 32 << 10 // bytes after which a write does not wait for more
 )
 
@@ -31,6 +30,8 @@ const (
 type connector struct {
 	url      string
 	messages int          // for each socket
+	chats    int          // that they are spread over
+	answered func(n int)  // if set, told of each answer
 	ended    chan traffic // a socket each
 	server   *http.Server
 	sent     atomic.Int64
@@ -47,7 +48,7 @@ func newConnector(messages int) (*connector, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &connector{url: "http://" + ln.Addr().String(), messages: messages, ended: make(chan traffic, 8)}
+	c := &connector{url: "http://" + ln.Addr().String(), messages: messages, chats: 500, ended: make(chan traffic, 8)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /relay/provision", func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
@@ -60,7 +61,7 @@ func newConnector(messages int) (*connector, error) {
 			return
 		}
 		defer ws.Close()
-		s := &socket{ws: ws, base: int(c.sent.Add(int64(c.messages))) - c.messages, messages: c.messages}
+		s := &socket{connector: c, ws: ws, base: int(c.sent.Add(int64(c.messages))) - c.messages}
 		err = s.run()
 		s.traffic.err = errors.Join(err, s.missing())
 		c.ended <- s.traffic
@@ -76,12 +77,13 @@ func (c *connector) close() { c.server.Close() }
 // socket is one gateway's. Messages are numbered from base.
 type socket struct {
 	traffic
-	ws             *websocket.Conn
-	out            chan string
-	base, messages int
-	sent, acked    int
-	answered       []bool
-	answers        int
+	*connector
+	ws          *websocket.Conn
+	out         chan string
+	base        int
+	sent, acked int
+	done        []bool // by message, if it was answered
+	answers     int
 }
 
 // fromGateway is what matters of a gateway's frame.
@@ -97,7 +99,7 @@ type fromGateway struct {
 
 func (s *socket) run() error {
 	s.out = make(chan string, 4*window) // the window bounds what can be waiting
-	s.answered = make([]bool, s.messages)
+	s.done = make([]bool, s.messages)
 	var writing sync.WaitGroup
 	writing.Go(s.write)
 	defer writing.Wait()
@@ -159,12 +161,15 @@ func (s *socket) act(f fromGateway) error {
 	case "send":
 		digits, _, _ := strings.Cut(f.Action.Content, " ")
 		n, err := strconv.Atoi(digits)
-		if n -= s.base; err != nil || n < 0 || n >= s.messages || s.answered[n] {
+		if n -= s.base; err != nil || n < 0 || n >= s.messages || s.done[n] {
 			return fmt.Errorf("an answer to no message, or a second one: %q", f.Action.Content)
 		}
-		s.answered[n] = true
+		s.done[n] = true
 		s.answers++
 		s.last = time.Now()
+		if s.answered != nil {
+			s.answered(s.base + n)
+		}
 	}
 	return nil
 }
@@ -181,7 +186,7 @@ func (s *socket) missing() error {
 func (s *socket) send() {
 	n := s.base + s.sent
 	s.sent++
-	chat := 1_279_405_817_232_195_000 + n%chats
+	chat := 1_279_405_817_232_195_000 + n%s.chats
 	s.out <- fmt.Sprintf(`{"type":"inbound","event":{"text":"%07d %s","message_type":"text",`+
 		`"message_id":"%d","reply_to_message_id":null,"source":{"platform":"discord","chat_id":"%d","chat_type":"group",`+
 		`"chat_name":"general","user_id":"301111222233334444","user_name":"Ada","thread_id":null,"chat_topic":null,`+

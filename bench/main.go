@@ -41,12 +41,14 @@ var parts = []struct {
 	{"e", "memory", (*bench).memory},
 	{"f", "poke to typing", (*bench).pokes},
 	{"g", "turns on the DynamoDB ledger", (*bench).ledgers},
+	{"h", "an agent's first line", (*bench).firstLines},
+	{"i", "turns side by side", (*bench).agentTurns},
 }
 
 func main() {
 	log.SetFlags(0)
 	log.SetPrefix("bench: ")
-	only := flag.String("only", "a,b,c,d,e,f,g", "figures to measure, a comma list; a and b come together")
+	only := flag.String("only", "a,b,c,d,e,f,g,h,i", "figures to measure, a comma list; a and b come together")
 	client := flag.String("client", "", "for the process that bench starts: be the bare client of the connector at this URL")
 	messages := flag.Int("messages", drained, "that the bare client waits for; figure (e) is about the default")
 	flag.Parse()
@@ -66,8 +68,8 @@ func main() {
 
 func run(ctx context.Context, letters []string) error {
 	for _, letter := range letters {
-		if len(letter) != 1 || !strings.Contains("abcdefg", letter) {
-			return fmt.Errorf("no figure %q: -only takes letters from a to g, as in -only c,d", letter)
+		if len(letter) != 1 || !strings.Contains("abcdefghi", letter) {
+			return fmt.Errorf("no figure %q: -only takes letters from a to i, as in -only c,d", letter)
 		}
 	}
 	root, err := output(ctx, "", "go", "list", "-m", "-f", "{{.Dir}}")

@@ -113,7 +113,7 @@ func TestAnInterruptEndsOneOfTwoRunningTurns(t *testing.T) {
 			both := []started{<-running, <-running} // side by side
 			slices.SortFunc(both, func(a, b started) int { return strings.Compare(a.id, b.id) })
 			is.Equal(both, []started{{"m1", tt.one.key}, {"m2", tt.other.key}})
-			s.Deliver(gateway, tt.one.message("m3")) // queued behind the first
+			s.Deliver(gateway, tt.one.message("m3"))   // queued behind the first
 			s.await(func(st devconnector.State) bool { // it shows typing, as m1 has
 				n := 0
 				for _, o := range st.Outbounds {
@@ -232,12 +232,7 @@ func TestInteractionsBecomeTurns(t *testing.T) {
 		is.Equal(got[n].SessionKey(), "agent:main:discord:thread:t1:t1") // that of messages in the thread
 	}
 	is.Equal(got[2].Metadata, &relay.Modal{CustomID: "report", Fields: []relay.Field{{CustomID: "what", Value: "a\nb"}}})
-	var followUps []devconnector.Outbound
-	for _, o := range s.State().Outbounds {
-		if o.Op != "typing" {
-			followUps = append(followUps, o)
-		}
-	}
+	followUps := said(s.State())
 	is.Equal(len(followUps), 3) // and no notice
 	for _, o := range followUps {
 		is.Equal(o.Action["kind"], "discord.interaction_token") // without any token

@@ -986,12 +986,21 @@ func TestALongReplyArrivesAsWholeFencedParts(t *testing.T) {
 		is.NoErr(w.Take(message("c1", "m1", "x")))
 		idle(w)
 		is.True(len(b.wire.outs) > 5)
+		var joined strings.Builder
 		for i, out := range b.wire.outs {
 			part := out.Action["content"].(string)
 			is.True(len(part) <= 2000)
 			is.Equal(strings.Count(part, "```")%2, 0) // fences are closed where they are cut
-			is.True(strings.HasSuffix(part, fmt.Sprintf(" (%d/%d)", i+1, len(b.wire.outs))))
+			counter := fmt.Sprintf(" (%d/%d)", i+1, len(b.wire.outs))
+			is.True(strings.HasSuffix(part, counter))
+			joined.WriteString(strings.TrimSuffix(part, counter) + "\n")
 		}
+		lines := func(text string) []string { // without the fences, some of which are the splitter's
+			return slices.DeleteFunc(strings.Split(text, "\n"), func(line string) bool {
+				return line == "" || strings.HasPrefix(line, "```")
+			})
+		}
+		is.Equal(lines(joined.String()), lines(text.String())) // all of it, in order
 	})
 }
 

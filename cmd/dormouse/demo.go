@@ -43,7 +43,7 @@ func demo(ctx context.Context, functions string, screen screen) error {
 	defer cancel()
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
-	s, err := openStage(ctx, functions, newRecord(fail))
+	s, err := openStage(ctx, functions, nil, newRecord(fail))
 	if err != nil {
 		return because(ctx, err)
 	}

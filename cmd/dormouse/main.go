@@ -39,7 +39,7 @@ func newCommand(in io.Reader, out, errs io.Writer) *cli.Command {
 		Version: version(),
 		Description: "The gateway itself is two Lambda functions, wake and drain. This program runs them on this machine\n" +
 			"for a demonstration, stands in for the connector that they talk to, and looks after a deployed one.",
-		Commands:        []*cli.Command{demoCommand(), connectorCommand(), enrollCommand(), rotateCommand(), armCommand(), statusCommand(), enableCommand(), deadCommand()},
+		Commands:        []*cli.Command{demoCommand(), chatCommand(), connectorCommand(), enrollCommand(), rotateCommand(), armCommand(), statusCommand(), enableCommand(), deadCommand()},
 		HideHelpCommand: true,
 		Suggest:         true,
 		Reader:          in,

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -67,6 +68,7 @@ func (s *scene) report() *drain.Report {
 // ends it.
 type record struct {
 	fail context.CancelCauseFunc
+	warn func(text string) // if set, is told of warnings in a function's log, which end nothing then
 
 	mu      sync.Mutex
 	scene   scene
@@ -95,7 +97,7 @@ func (r *record) observe(line []byte) {
 	r.add(func(s *scene) { s.observations = append(s.observations, o) })
 }
 
-// log takes a line of a function's output. Warnings are failures here, and so is what is not of the log.
+// log takes a line of a function's output. What is not of the log is a failure, and so is a warning unless it is told.
 func (r *record) log(function, text string) {
 	line := logLine{Function: function}
 	if err := json.Unmarshal([]byte(text), &line); err != nil {
@@ -103,7 +105,12 @@ func (r *record) log(function, text string) {
 		return
 	}
 	if line.Level >= slog.LevelWarn {
-		r.fail(fmt.Errorf("%s: %s", function, strings.Join(nonEmpty([]string{line.Msg, line.Error, line.Err}), ": ")))
+		text := function + ": " + strings.Join(nonEmpty([]string{line.Msg, line.Error, line.Err}), ": ")
+		if r.warn != nil {
+			r.warn(text)
+		} else {
+			r.fail(errors.New(text))
+		}
 	}
 	r.add(func(s *scene) { s.logs = append(s.logs, line) })
 }
@@ -114,6 +121,13 @@ func (r *record) done(function string, result locallambda.Result) {
 		r.fail(fmt.Errorf("%s failed: %s", function, result.Payload))
 	}
 	r.add(func(s *scene) { s.results = append(s.results, result) })
+}
+
+// change is closed at the next thing that happens.
+func (r *record) change() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.changed
 }
 
 // await returns once ok holds for what has happened, or ctx has ended.

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -52,9 +53,9 @@ type stage struct {
 	pids      []int // of every process that was seen
 }
 
-// openStage starts everything. What fails later is told to rec. The identity token is made here and goes to the two that
-// need it by their environments alone.
-func openStage(ctx context.Context, functions string, rec *record) (_ *stage, err error) {
+// openStage starts everything. env is laid over drain's. What fails later is told to rec. The identity token is made here
+// and goes to the two that need it by their environments alone.
+func openStage(ctx context.Context, functions string, env map[string]string, rec *record) (_ *stage, err error) {
 	bootstraps := map[string]string{}
 	for _, name := range []string{wakeFunction, drainFunction} {
 		bootstraps[name] = filepath.Join(functions, name, "bootstrap")
@@ -80,6 +81,8 @@ func openStage(ctx context.Context, functions string, rec *record) (_ *stage, er
 		return nil, fmt.Errorf("listening for pokes: %w", err)
 	}
 	path := "/w/" + rand.Text()
+	drainEnv := drainSettings(s.connector.at.Relay, "http://"+listener.Addr().String()+path, identity)
+	maps.Copy(drainEnv, env)
 	s.Host, err = locallambda.Start(locallambda.Config{
 		Functions: []locallambda.Function{
 			{
@@ -89,7 +92,7 @@ func openStage(ctx context.Context, functions string, rec *record) (_ *stage, er
 			{
 				Name: drainFunction, Command: []string{bootstraps[drainFunction]}, Memory: 256, Timeout: 15 * time.Minute,
 				Concurrency: 1, // without a table the lease is in the process
-				Env:         drainSettings(s.connector.at.Relay, "http://"+listener.Addr().String()+path, identity),
+				Env:         drainEnv,
 			},
 		},
 		Retries: -1,

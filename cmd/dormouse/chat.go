@@ -1,0 +1,195 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v3"
+
+	"github.com/dormouse-relay/dormouse/internal/devconnector"
+	"github.com/dormouse-relay/dormouse/pkg/relay"
+)
+
+const (
+	agentSecretVariable = "DORMOUSE_AGENT_SECRET"
+
+	chatPatience = 3 * time.Second // with a message that waits while the gateway sleeps and nothing happens
+)
+
+func chatCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "chat",
+		Usage: "talk to an agent on this machine, through the whole loop",
+		Description: `Each line is a message in a Discord channel, "/name ..." is a command, and a number presses that button of
+the last question. What the agent does is printed as it reaches the connector. The gateway runs as in
+the demonstration: it sleeps a second after the last word, and a message wakes it. With a signing secret
+in ` + agentSecretVariable + ` turns are signed.`,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "agent", Value: "echo", Usage: "`URL` of the agent, http on this machine or https, or echo"},
+			&cli.StringFlag{Name: "functions", Value: "build/functions",
+				Usage: "`DIR` with wake/bootstrap and drain/bootstrap, as make host builds them"},
+		},
+		Action: func(ctx context.Context, cmd *cli.Command) error {
+			if err := noArguments(cmd); err != nil {
+				return err
+			}
+			env := map[string]string{"DORMOUSE_AGENT": cmd.String("agent")}
+			if secret := os.Getenv(agentSecretVariable); secret != "" {
+				env[agentSecretVariable] = secret
+			}
+			if err := chat(ctx, cmd.String("functions"), env, cmd.Root().Reader, cmd.Root().Writer); err != nil {
+				return fmt.Errorf("chat: %w", err)
+			}
+			return nil
+		},
+	}
+}
+
+// chat carries lines to the agent until they end and all is answered.
+func chat(ctx context.Context, functions string, env map[string]string, in io.Reader, out io.Writer) (err error) {
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	rec := newRecord(fail)
+	rec.warn = func(text string) { fmt.Fprintln(out, "  !", text) }
+	s, err := openStage(ctx, functions, env, rec)
+	if err != nil {
+		return because(ctx, err)
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	if armed, err := s.Invoke(ctx, drainFunction, []byte(`{"reason":"arm"}`)); err != nil {
+		return because(ctx, err)
+	} else if armed.FunctionError != "" {
+		return errors.New("drain does not start with these settings")
+	}
+	lines := make(chan string)
+	go func() { // it may read on until the process ends: nothing ends a read of a terminal
+		defer close(lines)
+		for text := bufio.NewScanner(in); text.Scan(); {
+			select {
+			case lines <- strings.TrimSpace(text.Text()):
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	fmt.Fprintln(out, "Write a line. Ctrl-D ends.")
+	t := &talk{stage: s, out: out}
+	return because(ctx, t.carry(ctx, lines))
+}
+
+// talk is a chat as it goes on.
+type talk struct {
+	*stage
+	out      io.Writer
+	messages int                   // so far
+	shown    int                   // of the connector's outbounds
+	question devconnector.Outbound // the last
+}
+
+func (t *talk) carry(ctx context.Context, lines <-chan string) error {
+	for {
+		changed := t.change()
+		state, err := t.state(ctx)
+		if err != nil {
+			return err
+		}
+		for _, o := range state.Outbounds[t.shown:] {
+			t.show(o)
+		}
+		t.shown = len(state.Outbounds)
+		gateway := state.Instance(gatewayID)
+		var over <-chan time.Time
+		if lines == nil && !gateway.Connected {
+			if gateway.Buffered == 0 {
+				return nil
+			}
+			over = time.After(chatPatience)
+		}
+		select {
+		case line, ok := <-lines:
+			if !ok {
+				lines = nil
+			} else if line != "" {
+				err = t.say(ctx, line)
+			}
+			if err != nil {
+				return err
+			}
+		case <-changed:
+		case <-over:
+			return fmt.Errorf("messages left without an answer: %d", gateway.Buffered)
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// say delivers a line, or presses a button.
+func (t *talk) say(ctx context.Context, line string) error {
+	t.messages++
+	options, _ := t.question.Action["options"].([]any)
+	if n, err := strconv.Atoi(line); err == nil && n > 0 && n <= len(options) {
+		option, _ := options[n-1].(map[string]any)
+		return t.press(ctx, fmt.Sprint(option["id"]))
+	}
+	event := relay.Event{Text: line, MessageType: "text", MessageID: strconv.Itoa(t.messages), Source: relay.Source{
+		Platform: "discord", ChatID: "1180023456789012345", ChatType: "group", ChatName: "#agents", UserID: "175928847299117063",
+		UserName: "Ann", ScopeID: "1101100110011001100",
+	}}
+	if strings.HasPrefix(line, "/") {
+		event.MessageType = "command"
+	}
+	return t.control(ctx, http.MethodPost, "/deliver", map[string]any{"gateway": gatewayID, "event": event}, new(any))
+}
+
+// press is a button's interaction, as Discord sends it.
+func (t *talk) press(ctx context.Context, option string) error {
+	body, err := json.Marshal(map[string]any{
+		"id": strconv.Itoa(t.messages), "type": 3, "channel_id": "1180023456789012345", "guild_id": "1101100110011001100",
+		"member":  map[string]any{"nick": "Ann", "user": map[string]string{"id": "175928847299117063"}},
+		"message": map[string]string{"id": t.question.Result.MessageID},
+		"data": map[string]string{"custom_id": relay.PromptToken{
+			PromptID: fmt.Sprint(t.question.Action["prompt_id"]), OptionID: option,
+		}.String()},
+	})
+	if err != nil {
+		return err
+	}
+	return t.control(ctx, http.MethodPost, "/forward", map[string]any{
+		"gateway": gatewayID, "forward": map[string]any{"platform": "discord", "method": "POST", "path": "/", "bodyB64": body},
+	}, new(any))
+}
+
+// show prints an action.
+func (t *talk) show(o devconnector.Outbound) {
+	if o.Op == "typing" {
+		return
+	}
+	text := o.Content
+	for _, name := range []string{"emoji", "source_url", "thread_name"} {
+		if more, ok := o.Action[name].(string); ok {
+			text = strings.TrimSpace(text + " " + more)
+		}
+	}
+	if o.Op == "prompt" {
+		t.question = o
+		options, _ := o.Action["options"].([]any)
+		for n, option := range options {
+			option, _ := option.(map[string]any)
+			text += fmt.Sprintf("  [%d] %v", n+1, option["label"])
+		}
+	}
+	if !o.Result.Success {
+		text += " (refused: " + o.Result.Error + ")"
+	}
+	fmt.Fprintf(t.out, "  %s %s  (%s)\n", o.Op, text, o.At.Format(time.TimeOnly))
+}

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/matryer/is"
+
+	"github.com/dormouse-relay/dormouse/internal/agent"
+)
+
+func TestChatCarriesLinesAndButtons(t *testing.T) {
+	is := is.New(t)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var turn agent.Turn
+		if err := json.NewDecoder(r.Body).Decode(&turn); err != nil || r.Header.Get("webhook-signature") == "" {
+			t.Errorf("an unsigned turn: %v", err)
+		}
+		switch {
+		case turn.Prompt != nil:
+			io.WriteString(w, `{"text":"deployed `+turn.Prompt.Ref+`"}`)
+		case turn.Event.MessageType == "command":
+			io.WriteString(w, `{"actions":[{"op":"prompt","prompt_kind":"approval","content":"Deploy?","ref":"1.4",`+
+				`"options":[{"id":"yes","label":"Yes"},{"id":"no","label":"No"}]}]}`)
+		case turn.Delivery.Attempt == 1:
+			io.WriteString(w, `{"message":"hi"}`)
+		default:
+			io.WriteString(w, `{"text":"hi"}`)
+		}
+	}))
+	defer server.Close()
+	t.Setenv(agentSecretVariable, "whsec_c2VjcmV0LW9mLXRoZS1jaGF0")
+	in, say := io.Pipe()
+	script := []struct{ after, line string }{
+		{"Write a line", "hello"}, {"send hi", "/deploy"}, {"[2] No", "1"}, {"deployed 1.4", ""}, // and no more
+	}
+	lines := make(chan string, len(script))
+	out := &buffer{grown: func(all string) {
+		for len(script) > 0 && strings.Contains(all, script[0].after) {
+			lines <- script[0].line
+			script = script[1:]
+		}
+	}}
+	go func() {
+		for line := <-lines; line != ""; line = <-lines {
+			io.WriteString(say, line+"\n")
+		}
+		say.Close()
+	}()
+	var errs bytes.Buffer
+	code := run(t.Context(), []string{"dormouse", "chat", "--functions", functions, "--agent", server.URL}, in, out, &errs)
+	t.Log(out)
+	is.Equal(errs.String(), "")
+	is.Equal(code, 0)
+	is.True(strings.Contains(out.String(), "  ! drain: attempt failed: agent: answer has neither actions nor text"))
+}
+
+func TestChatSaysWhatKeepsAnAgentFromAnswering(t *testing.T) {
+	tests := map[string]struct{ agent, told, want string }{
+		"nobody is there": {"http://127.0.0.1:1/", "connection refused", "chat: messages left without an answer: 1"},
+		"no such setting": {"http://agent.example/", "loopback only", "chat: drain does not start with these settings"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			is := is.New(t)
+			var out, errs buffer
+			args := []string{"dormouse", "chat", "--functions", functions, "--agent", tt.agent}
+			is.Equal(run(t.Context(), args, strings.NewReader("hello\n"), &out, &errs), 1)
+			t.Log(out.String(), errs.String())
+			is.True(strings.Contains(out.String(), tt.told))
+			is.True(strings.Contains(errs.String(), tt.want))
+		})
+	}
+}

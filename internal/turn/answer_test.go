@@ -181,6 +181,24 @@ func TestEachChatGetsItsOwnFacts(t *testing.T) {
 	})
 }
 
+func TestWhereNothingIsListedEditsGoByTheDescriptor(t *testing.T) {
+	bubble(t, func(t *testing.T, b *bench) {
+		is := is.New(t)
+		b.change = func(c *turn.Config) { c.MaxAttempts = 1 }
+		b.wire.ops = nil
+		b.agent = says(send("a"), edit("b"))
+		w := b.start()
+		defer w.Close()
+		is.NoErr(w.Take(message("c1", "m1", "x")))
+		irc := message("c2", "m2", "x")
+		irc.Event.Source.Platform = "irc"
+		is.NoErr(w.Take(irc))
+		idle(w)
+		is.Equal(b.wire.seen(), []string{"send c1 a", "edit c1 b"})
+		is.Equal(w.Counts().Dead, 1)
+	})
+}
+
 func TestAKeptActionKnowsItsChatsPlatform(t *testing.T) {
 	bubble(t, func(t *testing.T, b *bench) {
 		is := is.New(t)

@@ -88,8 +88,8 @@ func (s shaper) one(i int, a relay.Action) ([]relay.Action, error) {
 	chat, _ := a["chat_id"].(string)
 	s = s.at(chat)
 	check, known := checks[op]
-	switch {
-	case !s.descriptor.Supports(op):
+	switch d := s.descriptor; {
+	case !d.Supports(op), op == "edit" && len(d.SupportedOps) == 0 && !d.SupportsEdit: // no list says otherwise
 		return nil, fmt.Errorf("agent: actions[%d].op: the connector does not offer %q for %s", i, op, s.descriptor.Platform)
 	case !known:
 		return nil, fmt.Errorf("agent: actions[%d].op: %.40q cannot be used by agents; want one of %s",

@@ -62,7 +62,13 @@ func (w *wire) Post(out relay.Outbound) {
 func (w *wire) Ack(id string) { w.note("ack %s", id) }
 
 func (w *wire) Descriptor(platform string) relay.Descriptor {
-	d := relay.Descriptor{Platform: platform, MaxMessageLength: 2000, LenUnit: "chars", MarkdownDialect: "discord", SupportedOps: w.ops}
+	d := relay.Descriptor{
+		Platform: platform, MaxMessageLength: 2000, LenUnit: "chars", MarkdownDialect: "discord", SupportsEdit: true,
+		SupportedOps: w.ops,
+	}
+	if platform == "irc" { // lists nothing
+		d.SupportsEdit, d.SupportedOps = false, nil
+	}
 	if platform == "sms" { // can next to nothing
 		d.MaxMessageLength, d.MarkdownDialect, d.SupportedOps = 160, "plain", []string{"send"}
 	}

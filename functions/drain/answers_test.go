@@ -21,10 +21,56 @@ import (
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
+const signingSecret = "whsec_Y2FuYXJ5LW9mLXRoZS1zaWduYXR1cmU="
+
+func TestTheSigningSecretIsReadFromItsStore(t *testing.T) {
+	stores := map[string]struct{ arn, endpoint, answer string }{
+		"parameter": {
+			"arn:aws:ssm:us-east-1:123456789012:parameter/agent", "AWS_ENDPOINT_URL_SSM",
+			`{"Parameter":{"Name":"/agent","Type":"SecureString","Value":"` + signingSecret + `"}}`,
+		},
+		"secret": {
+			"arn:aws:secretsmanager:us-east-1:123456789012:secret:agent-AbCdEf", "AWS_ENDPOINT_URL_SECRETS_MANAGER",
+			`{"Name":"agent","SecretString":"` + signingSecret + `"}`,
+		},
+	}
+	for name, tt := range stores {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			is := is.New(t)
+			verifier, err := standardwebhooks.NewWebhook(signingSecret)
+			is.NoErr(err)
+			reads := make(chan string, 9)
+			store := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				reads <- r.Header.Get("X-Amz-Target")
+				w.Header().Set("Content-Type", "application/x-amz-json-1.1")
+				io.WriteString(w, tt.answer)
+			}))
+			t.Cleanup(store.Close)
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				body, _ := io.ReadAll(r.Body)
+				if err := verifier.Verify(body, r.Header); err != nil {
+					t.Error(err)
+				}
+				io.WriteString(w, `{"text":"verified"}`)
+			}))
+			t.Cleanup(server.Close)
+			s := deploy(t, setup{canaries: []string{signingSecret}, env: map[string]string{
+				"DORMOUSE_AGENT": server.URL, "DORMOUSE_AGENT_SECRET_ARN": tt.arn, tt.endpoint: store.URL,
+			}})
+			s.Deliver(gateway, event(0, "m1"))
+			s.Deliver(gateway, event(1, "m2"))
+			s.run("wake")
+			is.Equal(replies(s.State()), []string{"verified", "verified"})
+			is.Equal(len(reads), 1) // and kept
+		})
+	}
+}
+
 func TestASignedStreamReachesTheChatAsItComes(t *testing.T) {
 	t.Parallel()
 	is := is.New(t)
-	const secret = "whsec_Y2FuYXJ5LW9mLXRoZS1zaWduYXR1cmU="
+	const secret = signingSecret
 	verifier, err := standardwebhooks.NewWebhook(secret)
 	is.NoErr(err)
 	seen := make(chan struct{})

@@ -24,9 +24,8 @@ func TestAnApprovalOutlivesColdStarts(t *testing.T) {
 	}
 	is.NoErr(err)
 	env, _ := onTable(t)
-	const secret = "whsec_Y2FuYXJ5LW9mLXRoZS1zaWduYXR1cmU="
 	cmd := exec.Command(node, "../../examples/http-node/agent.mjs")
-	cmd.Env = append(os.Environ(), "PORT=0", "AGENT_SECRET="+secret)
+	cmd.Env = append(os.Environ(), "PORT=0", "AGENT_SECRET="+signingSecret)
 	cmd.Stderr = t.Output()
 	out, err := cmd.StdoutPipe()
 	is.NoErr(err)
@@ -40,8 +39,8 @@ func TestAnApprovalOutlivesColdStarts(t *testing.T) {
 	var port int
 	_, err = fmt.Sscanf(line, "listening on %d", &port)
 	is.NoErr(err)
-	env["DORMOUSE_AGENT"], env["DORMOUSE_AGENT_SECRET"] = fmt.Sprintf("http://127.0.0.1:%d/", port), secret
-	s := deploy(t, setup{canaries: []string{secret}, env: env})
+	env["DORMOUSE_AGENT"], env["DORMOUSE_AGENT_SECRET"] = fmt.Sprintf("http://127.0.0.1:%d/", port), signingSecret
+	s := deploy(t, setup{canaries: []string{signingSecret}, env: env})
 
 	ask := event(0, "m1")
 	ask.Text = "/deploy 1.4"

@@ -132,6 +132,8 @@ func (c *chat) Do(_ context.Context, out relay.Outbound) (relay.Result, error) {
 func (*chat) Post(relay.Outbound) {}
 func (*chat) Ack(string)          {}
 
+func (*chat) Settle(context.Context) {}
+
 func (*chat) Descriptor(platform string) relay.Descriptor {
 	return relay.Descriptor{
 		Platform: platform, MaxMessageLength: 2000, LenUnit: "chars", MarkdownDialect: "discord", SupportsEdit: true,

@@ -109,6 +109,14 @@ func (l *link) Descriptor(platform string) relay.Descriptor {
 	return conn.Descriptor(platform)
 }
 
+// Settle waits for the newest socket's other descriptors.
+func (l *link) Settle(ctx context.Context) {
+	l.mu.Lock()
+	conn := l.last
+	l.mu.Unlock()
+	conn.Settle(ctx)
+}
+
 // answered says whether an action left: refused, or with an unknown outcome.
 func answered(err error) bool {
 	_, refused := errors.AsType[*relay.OpError](err)

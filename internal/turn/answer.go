@@ -83,6 +83,7 @@ func (w *Worker) turn(r running, prompt *agent.Prompt) error {
 	defer typing.Wait()
 	defer cancel()
 
+	w.cfg.Link.Settle(ctx)
 	s := w.shaper(it)
 	answer, err := w.ask(ctx, it, prompt, s.descriptor)
 	if err != nil {

@@ -31,6 +31,8 @@ type Link interface {
 	Ack(bufferID string)
 	// Descriptor is the one of the chat's platform.
 	Descriptor(platform string) relay.Descriptor
+	// Settle waits, for a moment at most, until it is that of every platform.
+	Settle(ctx context.Context)
 }
 
 // Config is what New needs; everything but Media, Stop, Apology, Passthrough and Deadline is required.

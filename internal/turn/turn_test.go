@@ -32,6 +32,7 @@ type wire struct {
 	posts []relay.Outbound
 	do    func(ctx context.Context, out relay.Outbound) (relay.Result, error) // nil succeeds
 	ops   []string
+	late  []string // ops once it has settled
 }
 
 func (w *wire) note(format string, args ...any) {
@@ -60,6 +61,13 @@ func (w *wire) Post(out relay.Outbound) {
 }
 
 func (w *wire) Ack(id string) { w.note("ack %s", id) }
+
+// Settle has a connector list its ops late, if it has others to list.
+func (w *wire) Settle(context.Context) {
+	if w.late != nil {
+		w.ops = w.late
+	}
+}
 
 func (w *wire) Descriptor(platform string) relay.Descriptor {
 	d := relay.Descriptor{

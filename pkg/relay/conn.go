@@ -134,6 +134,7 @@ type Conn struct {
 	writing sync.Mutex // serialises messages; never held while waiting for the peer
 
 	ready   chan struct{} // the first descriptor is in
+	settled chan struct{} // as many as hellos are in
 	arrived chan struct{} // holds a token if the queue has been added to
 	done    chan struct{} // the reader and the socket are gone; err is set
 	err     error
@@ -150,6 +151,8 @@ type Conn struct {
 	queue       queue
 	waiting     map[string]chan<- answer // by request id
 	session     Descriptor
+	described   int                   // descriptors so far
+	readyAt     time.Time             // when the first came
 	descriptors map[string]Descriptor // by platform
 	askedIdle   bool                  // going_idle has been sent
 	idle        bool                  // it has been acked and GoIdle has not yet said so
@@ -172,6 +175,7 @@ func Dial(ctx context.Context, cfg Config) (*Conn, error) {
 		cfg:         cfg,
 		bots:        make(map[string]string),
 		ready:       make(chan struct{}),
+		settled:     make(chan struct{}),
 		arrived:     make(chan struct{}, 1),
 		done:        make(chan struct{}),
 		logged:      make(map[string]bool),
@@ -406,8 +410,11 @@ func (c *Conn) describe(d Descriptor) {
 	select {
 	case <-c.ready:
 	default:
-		c.session = d
+		c.session, c.readyAt = d, time.Now()
 		close(c.ready)
+	}
+	if c.described++; c.described == len(c.cfg.Identities) {
+		close(c.settled)
 	}
 	if d.Platform != "" {
 		c.descriptors[d.Platform] = d
@@ -693,6 +700,24 @@ func (c *Conn) sayClose() {
 
 // Done is closed once the Conn has ended and Receive has nothing but what is left in the queue.
 func (c *Conn) Done() <-chan struct{} { return c.done }
+
+// settling is how long after the first descriptor the others are waited for: they come together, if at all.
+const settling = time.Second
+
+// Settle waits until every hello has its descriptor, but not for long. Before that Descriptor may say the session default
+// for a platform that is about to have its own.
+func (c *Conn) Settle(ctx context.Context) {
+	c.mu.Lock()
+	late := time.NewTimer(time.Until(c.readyAt.Add(settling)))
+	c.mu.Unlock()
+	defer late.Stop()
+	select {
+	case <-c.settled:
+	case <-late.C:
+	case <-c.done:
+	case <-ctx.Done():
+	}
+}
 
 // Descriptor is the platform's, or the session default, the first that came (section 4).
 func (c *Conn) Descriptor(platform string) Descriptor {

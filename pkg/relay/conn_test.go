@@ -350,6 +350,9 @@ func TestSeveralIdentities(t *testing.T) {
 		conn := <-dialled
 		t.Cleanup(func() { hangUp(conn, peer) })
 		is.Equal(conn.Descriptor("discord").LenUnit, "utf16") // the first is the session's default
+		start := time.Now()
+		conn.Settle(t.Context())
+		is.Equal(time.Since(start), time.Second) // the others do not come
 		peer.send(t, `{"type":"descriptor","descriptor":{"platform":"discord","max_message_length":2000}}`)
 		is.Equal(receive(t, conn, 1)[0].BufferID, "b")
 		synctest.Wait()
@@ -372,6 +375,36 @@ func TestSeveralIdentities(t *testing.T) {
 			is.True(strings.HasSuffix(line, tail)) // platform and botId
 			is.Equal(len(requestID(line)), 32)
 		}
+	})
+}
+
+func TestSettledIsWhereEveryHelloHasItsDescriptor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		c := newConnector(t)
+		cfg := c.config()
+		cfg.Identities = []relay.Identity{{"discord", "bot-d"}, {"telegram", "bot-t"}}
+		met := make(chan *peer, 1)
+		go func() {
+			p := <-c.peers
+			p.listen()
+			p.send(t, `{"type":"descriptor","descriptor":{"platform":"discord","max_message_length":2000}}`)
+			met <- p
+		}()
+		conn, err := relay.Dial(t.Context(), cfg)
+		is.NoErr(err)
+		peer := <-met
+		t.Cleanup(func() { hangUp(conn, peer) })
+		go func() {
+			time.Sleep(100 * time.Millisecond)
+			peer.send(t, `{"type":"descriptor","descriptor":{"platform":"telegram","max_message_length":4096}}`)
+		}()
+		start := time.Now()
+		conn.Settle(t.Context())
+		is.Equal(time.Since(start), 100*time.Millisecond)
+		is.Equal(conn.Descriptor("telegram").MaxMessageLength, 4096)
+		conn.Settle(t.Context()) // at once from now on
+		is.Equal(time.Since(start), 100*time.Millisecond)
 	})
 }
 

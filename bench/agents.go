@@ -130,13 +130,7 @@ func bareStreams(connector, agent string) error {
 		return err
 	}
 	defer ws.Close()
-	write := func(frame any) error {
-		raw, err := json.Marshal(frame)
-		if err != nil {
-			return err
-		}
-		return ws.WriteMessage(websocket.TextMessage, append(raw, '\n'))
-	}
+	write := writer(ws)
 	if err := write(relay.Hello{Type: relay.TypeHello, Platform: "discord", BotID: "1"}); err != nil {
 		return err
 	}

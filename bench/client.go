@@ -53,13 +53,7 @@ func bareClient(connector string, provision bool, messages int) error {
 	if err != nil {
 		return err
 	}
-	write := func(frame any) error {
-		raw, err := json.Marshal(frame)
-		if err != nil {
-			return err
-		}
-		return ws.WriteMessage(websocket.TextMessage, append(raw, '\n'))
-	}
+	write := writer(ws)
 	if err := write(relay.Hello{Type: relay.TypeHello, Platform: "discord", BotID: "1"}); err != nil {
 		return err
 	}
@@ -90,6 +84,17 @@ func bareClient(connector string, provision bool, messages int) error {
 				return err
 			}
 		}
+	}
+}
+
+// writer sends each frame as a message of its own.
+func writer(ws *websocket.Conn) func(frame any) error {
+	return func(frame any) error {
+		raw, err := json.Marshal(frame)
+		if err != nil {
+			return err
+		}
+		return ws.WriteMessage(websocket.TextMessage, append(raw, '\n'))
 	}
 }
 

@@ -75,6 +75,13 @@ func TestActionsAsTheyGoOnTheWire(t *testing.T) {
 				"content": "done", "metadata": map[string]any{},
 			},
 		},
+		"follow_up of another profile": {
+			relay.Action{"op": "follow_up", "content": "done", "session_key": "agent:coder:discord:dm:d1"},
+			relay.Action{
+				"op": "follow_up", "session_key": "agent:coder:discord:dm:d1", "kind": "discord.interaction_token",
+				"content": "done", "metadata": map[string]any{"profile": "coder"},
+			},
+		},
 		"get_chat_info": {
 			relay.Action{"op": "get_chat_info"},
 			relay.Action{"op": "get_chat_info", "chat_id": "c1"},

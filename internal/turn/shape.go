@@ -224,6 +224,11 @@ func (s shaper) followUp(a relay.Action) error {
 	if a["kind"] == nil && s.event.Source.Platform == "discord" {
 		a["kind"] = "discord.interaction_token"
 	}
+	key, _ := a["session_key"].(string)
+	metadata := a["metadata"].(map[string]any)
+	if profile := relay.KeyProfile(key); profile != "" && metadata["profile"] == nil {
+		metadata["profile"] = profile // the one fact that a follow_up goes by (section 10)
+	}
 	return cmp.Or(needed(a, "content"), needed(a, "session_key"), needed(a, "kind"))
 }
 

@@ -79,6 +79,19 @@ func namespace(profile string) string {
 	return "agent:" + profile
 }
 
+// KeyProfile is the profile that a session key is of (section 8), "" for the default one and for what is no key.
+func KeyProfile(key string) string {
+	rest, ok := strings.CutPrefix(key, "agent:")
+	name, _, _ := strings.Cut(rest, ":")
+	switch {
+	case !ok, name == "main":
+		return ""
+	case name == "main~":
+		return "main"
+	}
+	return name
+}
+
 // whatsappNumber reduces a JID to what comes before its device and server, so that every form of a number is one chat.
 func whatsappNumber(id string) string {
 	id = strings.Replace(strings.TrimFunc(id, isSpace), "+", "", 1)

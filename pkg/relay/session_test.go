@@ -75,6 +75,16 @@ func TestThreadedSourceStartsAThreadOnSlackOnly(t *testing.T) {
 	}
 }
 
+func TestKeyProfileIsWhatTheKeyWasMadeFor(t *testing.T) {
+	is := is.New(t)
+	for given, want := range map[string]string{"": "", "default": "", "main": "main", "coder": "coder"} {
+		key := relay.SessionKey(relay.Source{Platform: "discord", ChatID: "c1", ChatType: "dm"}, relay.SessionOptions{Profile: given})
+		is.Equal(relay.KeyProfile(key), want)
+	}
+	is.Equal(relay.KeyProfile("a:b"), "")
+	is.Equal(relay.KeyProfile("agent"), "")
+}
+
 func FuzzSessionKey(f *testing.F) { // it never fails, and an event's own key does not depend on its text
 	for _, c := range vectors[struct{ Source json.RawMessage }](f, "session_keys") {
 		f.Add([]byte(c.Source), "m1", "coder")

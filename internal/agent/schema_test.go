@@ -150,8 +150,12 @@ func TestAnswersAreAsTheirSchemaSays(t *testing.T) {
 
 func TestTheDocumentedExamplesFit(t *testing.T) {
 	is := is.New(t)
-	page, err := os.ReadFile(filepath.Join(docs, "README.md"))
-	is.NoErr(err)
+	var page []byte
+	for _, file := range []string{"README.md", "../../README.md"} {
+		raw, err := os.ReadFile(filepath.Join(docs, file))
+		is.NoErr(err)
+		page = append(page, raw...)
+	}
 	checked := map[string]int{}
 	for _, block := range regexp.MustCompile("(?s)```json\n(.*?)```").FindAllSubmatch(page, -1) {
 		decoder := json.NewDecoder(bytes.NewReader(block[1]))

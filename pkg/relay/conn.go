@@ -707,6 +707,11 @@ const settling = time.Second
 // Settle waits until every hello has its descriptor, but not for long. Before that Descriptor may say the session default
 // for a platform that is about to have its own.
 func (c *Conn) Settle(ctx context.Context) {
+	select {
+	case <-c.settled:
+		return
+	default:
+	}
 	c.mu.Lock()
 	late := time.NewTimer(time.Until(c.readyAt.Add(settling)))
 	c.mu.Unlock()

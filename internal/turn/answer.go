@@ -21,10 +21,10 @@ func (w *Worker) attempt(r running, as ledger.State) error {
 	it := r.item
 	if !it.whole() && w.mayStart() {
 		release, err := w.attach(r)
-		if r.ctx.Err() != nil {
+		switch {
+		case err != nil && r.ctx.Err() != nil:
 			return w.cut(r)
-		}
-		if err != nil {
+		case err != nil:
 			return err
 		}
 		defer release()

@@ -319,8 +319,16 @@ func (it *item) note(op, chat, outcome string) {
 	}
 }
 
+// unseen says whether nothing of it is to be seen in its chat: it presses a button, and it is not known yet whose, or that
+// nobody has done so before.
+func (it *item) unseen() bool {
+	response := it.Event.PromptResponse
+	return response != nil && response.PromptID != "" && !it.accepted
+}
+
 // recall notes what the journal knows of its actions.
 func (it *item) recall() {
+	it.accepted = len(it.actions) > 0 // there would be none otherwise
 	for i, raw := range it.actions {
 		var a struct {
 			Op   string `json:"op"`
@@ -422,16 +430,17 @@ func (w *Worker) keepTyping(ctx context.Context, it *item) {
 	}
 }
 
-// typing shows it, but not for an answer to somebody else's prompt, of which nothing is to be seen.
+// typing shows it.
 func (w *Worker) typing(it *item) {
-	if it.typed = time.Now(); !w.foreign(it.Event) {
+	if !it.unseen() {
+		it.typed = time.Now()
 		w.postTyping(it, relay.Action{"op": "typing"})
 	}
 }
 
 // typingOver takes the mark away where it stays until then (section 11).
 func (w *Worker) typingOver(it *item) {
-	if it.Event.Source.Platform == "slack" && !w.foreign(it.Event) {
+	if it.Event.Source.Platform == "slack" && !it.unseen() {
 		w.postTyping(it, relay.Action{"op": "typing", "content": ""})
 	}
 }

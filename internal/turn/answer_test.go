@@ -737,6 +737,25 @@ func TestTypingIsShownFromTheTurnsStartToItsEnd(t *testing.T) {
 			idle(w)
 			is.Equal(typings(b), []any{nil, ""})
 		},
+		"a button that is pressed twice": func(is *is.I, b *bench) {
+			b.agent = agentFunc(func(_ context.Context, tn agent.Turn) (agent.Answer, error) {
+				if tn.Prompt != nil {
+					return agent.Answer{}, nil
+				}
+				return agent.Answer{Actions: []relay.Action{ask("r")}}, nil
+			})
+			w := b.start()
+			defer w.Close()
+			is.NoErr(w.Take(slack("m1", "x")))
+			idle(w)
+			for _, id := range []string{"m2", "m3"} {
+				m := slack(id, "/once")
+				m.Event.PromptResponse = &relay.PromptResponse{PromptID: b.wire.outs[0].Action["prompt_id"].(string), OptionID: "once"}
+				is.NoErr(w.Take(m))
+				idle(w)
+			}
+			is.Equal(typings(b), []any{nil, "", nil, ""}) // nothing of the second
+		},
 		"a button of somebody else's": func(is *is.I, b *bench) {
 			w := b.start()
 			defer w.Close()

@@ -38,12 +38,9 @@ func (w *Worker) dropPrompt(it *item, a relay.Action) {
 	}
 }
 
-// foreign says whether it answers a prompt of another gateway: the connector shows such answers to all (section 9).
-func (w *Worker) foreign(e *relay.Event) bool {
-	if e.PromptResponse == nil {
-		return false
-	}
-	theirs, _, dotted := strings.Cut(e.PromptResponse.PromptID, ".")
+// foreign says whether a prompt is another gateway's: the connector shows its answers to all (section 9).
+func (w *Worker) foreign(promptID string) bool {
+	theirs, _, dotted := strings.Cut(promptID, ".")
 	return dotted && theirs != w.marker
 }
 
@@ -55,13 +52,14 @@ func (w *Worker) answered(it *item) (prompt *agent.Prompt, consumed bool, err er
 		return nil, false, nil
 	}
 	log := w.cfg.Log.With("delivery", it.key, "session", it.session, "prompt", response.PromptID)
-	if w.foreign(it.Event) {
+	if w.foreign(response.PromptID) {
 		log.Info("an answer to another gateway's prompt: dropped")
 		return nil, true, nil
 	}
 	p, err := w.cfg.Prompts.TakePrompt(w.ctx, w.cfg.Epoch, response.PromptID, it.key)
 	switch {
 	case err == nil:
+		it.accepted = true
 		return &agent.Prompt{PromptID: p.ID, OptionID: response.OptionID, Ref: p.Ref}, false, nil
 	case errors.Is(err, ledger.ErrAnswered):
 		log.Info("a prompt answered before: dropped")

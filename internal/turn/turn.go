@@ -127,6 +127,7 @@ type item struct {
 	actions  []json.RawMessage
 	done     []string
 	files    []agent.Media     // while it is tried
+	accepted bool              // it answers a prompt that was open
 	typed    time.Time         // when the chat was last shown typing for it
 	open     bool              // the answer is a stream, and the actions are those so far
 	newest   map[string]string // the newest message that this turn has put into a chat

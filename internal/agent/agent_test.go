@@ -87,6 +87,10 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"actions":[{"op":"send","content":"a","metadata":{"x":[1,2]}}]}`))
 	f.Add([]byte(`{"text":"\ud83d\ude00"}`))
 	f.Add([]byte(`{"actions":null,"text":null}`))
+	f.Add([]byte(`{"statusCode":200,"body":"{\"text\":\"a\"}"}`)) // what a function behind an HTTP API returns
+	f.Add([]byte(`{"text":"a","text":"b"}`))
+	f.Add([]byte(`{"actions":[{"op":"prompt","options":[{"id":"a","label":"A"}],"timeout_s":1e999}]}`))
+	f.Add([]byte(`{"actions":[{"op":"send","metadata":` + strings.Repeat(`{"a":`, 100) + `1` + strings.Repeat(`}`, 100) + `}]}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		got, err := agent.Decode(body)
 		for _, a := range got.Actions {

@@ -199,8 +199,9 @@ func (l *ackLink) sends() int {
 	return l.sent
 }
 
-func (l *ackLink) Post(relay.Outbound) {}
-func (l *ackLink) Ack(string)          { <-l.window }
+func (l *ackLink) Settle(context.Context) {}
+func (l *ackLink) Post(relay.Outbound)    {}
+func (l *ackLink) Ack(string)             { <-l.window }
 func (l *ackLink) Descriptor(platform string) relay.Descriptor {
 	return relay.Descriptor{Platform: platform, MaxMessageLength: 2000, LenUnit: "chars"}
 }

@@ -149,10 +149,14 @@ func TestSteadyTrafficIsLeftInTime(t *testing.T) {
 	close(over)
 	traffic.Wait()
 	is.Equal(out.FunctionError, "") // it was not cut off
-	is.Equal(out.Status, drain.Drained)
 	is.True(out.Duration < timeout)
 	is.True(out.Received > 4)
 	is.Equal(out.Unknown+out.Unflipped, 0)
+	if out.Status == drain.HandedOff { // a message came between the last turn's start and the flip
+		s.await(func(state devconnector.State) bool { return len(replies(state)) == sent })
+		return
+	}
+	is.Equal(out.Status, drain.Drained)
 	state := s.State()
 	is.Equal(len(state.Idles), 1)
 	is.Equal(len(state.Sockets), 1)

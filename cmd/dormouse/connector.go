@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"strings"
 	"sync"
 	"time"
@@ -23,6 +22,7 @@ import (
 const (
 	// Variables for what a command line would show to everybody on the machine.
 	identityVariable = variablePrefix + "IDENTITY_TOKEN"
+	redeemVariable   = variablePrefix + "ENROLLMENT_TOKEN"
 	secretVariable   = variablePrefix + "SECRET"
 	wakeURLVariable  = variablePrefix + "WAKE_URL"
 	variablePrefix   = "DORMOUSE_CONNECTOR_"
@@ -39,7 +39,8 @@ func connectorCommand() *cli.Command {
 identity token and is buffered for and poked from then on, as by the real ones. Everything is in memory.
 
 A command line shows in ps: give secrets in a file or in the variables named below. Who can reach
-this can try the identity token "dev", so behind a tunnel choose your own. From a container (sam local
+this can try the identity token "dev", so behind a tunnel choose your own, or have the tokens of an
+issuer verified, for instance those of dormouse issuer. From a container (sam local
 invoke) it is http://host.docker.internal:8787; on Linux that takes --listen 0.0.0.0:8787 here, and
 --add-host host.docker.internal:host-gateway there.`,
 		Flags: []cli.Flag{
@@ -51,6 +52,8 @@ invoke) it is http://host.docker.internal:8787; on Linux that takes --listen 0.0
 			&cli.StringSliceFlag{Name: "identity-token", Value: []string{defaultIdentity},
 				Sources: cli.EnvVars(identityVariable),
 				Usage:   "accept `TOKEN` or TOKEN=TENANT at provisioning; may be repeated"},
+			&cli.StringSliceFlag{Name: "enrollment-token", Sources: cli.EnvVars(redeemVariable),
+				Usage: "let `TOKEN` or TOKEN=TENANT be redeemed, once, by dormouse enroll or rotate; may be repeated"},
 			&cli.StringFlag{Name: "oidc-issuer", Usage: "accept the identity tokens of the issuer at `URL`, AWS's for an account included"},
 			&cli.StringFlag{Name: "oidc-audience", Usage: "if they are for `AUDIENCE`: what the gateway has as GATEWAY_RELAY_IDENTITY_AUDIENCE"},
 			&cli.StringFlag{Name: "oidc-subject", Usage: "and of `SUBJECT`, such as the ARN of drain's role", DefaultText: "anybody's"},
@@ -109,16 +112,24 @@ func connectorConfig(cmd *cli.Command) (devconnector.Config, error) {
 		fault("--control is %s: want a loopback address, such as 127.0.0.1:8788", cmd.String("control"))
 	}
 
-	cfg := devconnector.Config{Preset: preset, Identities: map[string]string{}, Anonymous: cmd.String("anonymous")}
-	for _, identity := range cmd.StringSlice("identity-token") {
-		token, tenant := identity, "dev"
-		if at := strings.LastIndex(identity, "="); at >= 0 {
-			token, tenant = identity[:at], identity[at+1:]
+	cfg := devconnector.Config{Preset: preset, Anonymous: cmd.String("anonymous")}
+	tenants := func(flag, variable string) map[string]string {
+		tokens := map[string]string{}
+		for _, given := range cmd.StringSlice(flag) {
+			token, tenant := given, "dev"
+			if at := strings.LastIndex(given, "="); at >= 0 {
+				token, tenant = given[:at], given[at+1:]
+			}
+			if token == "" || tenant == "" {
+				fault("--%s or $%s: want TOKEN or TOKEN=TENANT, neither of them empty", flag, variable)
+			}
+			tokens[token] = tenant
 		}
-		if token == "" || tenant == "" {
-			fault("--identity-token or $%s: want TOKEN or TOKEN=TENANT, neither of them empty", identityVariable)
-		}
-		cfg.Identities[token] = tenant
+		return tokens
+	}
+	cfg.Enrollments = tenants("enrollment-token", redeemVariable)
+	if cmd.String("oidc-issuer") == "" || cmd.IsSet("identity-token") { // whoever has tokens verified does not mean dev
+		cfg.Identities = tenants("identity-token", identityVariable)
 	}
 
 	switch issuer, audience := cmd.String("oidc-issuer"), cmd.String("oidc-audience"); {
@@ -128,7 +139,7 @@ func connectorConfig(cmd *cli.Command) (devconnector.Config, error) {
 		fault("--oidc-issuer and --oidc-audience belong together: give both")
 	}
 
-	secret, err := pinnedSecret(cmd.String("secret-file"))
+	secret, err := secretFrom("--secret-file", cmd.String("secret-file"), secretVariable)
 	wakeURL := cmd.String("wake-url")
 	switch id := cmd.String("gateway"); {
 	case err != nil:
@@ -153,21 +164,6 @@ func connectorConfig(cmd *cli.Command) (devconnector.Config, error) {
 		fault("the preset %s does not provision, so nobody could dial: add --gateway or --anonymous", preset.Name)
 	}
 	return cfg, errors.Join(faults...)
-}
-
-func pinnedSecret(file string) (relay.Secret, error) {
-	if file == "" {
-		return relay.NewSecret(strings.TrimSpace(os.Getenv(secretVariable))), nil
-	}
-	content, err := os.ReadFile(file)
-	if err != nil {
-		return relay.Secret{}, fmt.Errorf("--secret-file: %w", err)
-	}
-	secret := relay.NewSecret(strings.TrimSpace(string(content)))
-	if !secret.Usable() {
-		return relay.Secret{}, fmt.Errorf("--secret-file: %s is blank: want the secret in it", file)
-	}
-	return secret, nil
 }
 
 // connector is the running command.
@@ -202,28 +198,39 @@ func (c *connector) run(ctx context.Context, listen, control string) error {
 
 	c.cfg.Observe = c.tell
 	connector := devconnector.New(c.cfg)
+	farewell := func() error {
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewellTime)
+		defer cancel()
+		return connector.Close(closing)
+	}
+	return serve(ctx, farewell, endpoint{relayListener, connector}, endpoint{controlListener, connector.Control()})
+}
+
+// endpoint is a handler and where it is reached.
+type endpoint struct {
+	net.Listener
+	http.Handler
+}
+
+// serve serves until ctx ends, which is no error, and then says farewell before it closes what is still open.
+func serve(ctx context.Context, farewell func() error, endpoints ...endpoint) (err error) {
 	var serving sync.WaitGroup
-	failed := make(chan error, 2)
+	failed := make(chan error, len(endpoints))
 	var servers []*http.Server
-	serve := func(listener net.Listener, handler http.Handler) {
-		server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
+	for _, at := range endpoints {
+		server := &http.Server{Handler: at.Handler, ReadHeaderTimeout: 10 * time.Second}
 		servers = append(servers, server)
 		serving.Go(func() {
-			if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			if err := server.Serve(at.Listener); !errors.Is(err, http.ErrServerClosed) {
 				failed <- err
 			}
 		})
 	}
-	serve(relayListener, connector)
-	serve(controlListener, connector.Control())
-
 	select {
 	case <-ctx.Done():
 	case err = <-failed:
 	}
-	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewellTime)
-	defer cancel()
-	err = errors.Join(err, connector.Close(closing))
+	err = errors.Join(err, farewell())
 	for _, server := range servers {
 		server.Close()
 	}
@@ -273,6 +280,9 @@ func (c *connector) announce(at listening) {
 func (c *connector) credentials() []string {
 	const allow = "DORMOUSE_ALLOW_ENV_SECRETS=1"
 	if len(c.cfg.Gateways) == 0 {
+		if len(c.cfg.Identities) == 0 {
+			return []string{"GATEWAY_RELAY_IDENTITY=aws (or oidc: an issuer's tokens are verified here)"}
+		}
 		token := "(one of yours)"
 		if c.cfg.Identities[defaultIdentity] != "" {
 			token = defaultIdentity

@@ -37,9 +37,12 @@ func newCommand(in io.Reader, out, errs io.Writer) *cli.Command {
 		Name:    "dormouse",
 		Usage:   "a sleeping gateway for a relay connector: try it and develop against it",
 		Version: version(),
-		Description: "The gateway itself is two Lambda functions, wake and drain. This program runs them on this machine\n" +
-			"for a demonstration, stands in for the connector that they talk to, and looks after a deployed one.",
-		Commands:        []*cli.Command{demoCommand(), chatCommand(), connectorCommand(), enrollCommand(), rotateCommand(), armCommand(), statusCommand(), enableCommand(), deadCommand()},
+		Description: "The gateway itself is two Lambda functions, wake and drain. This program runs them on this machine,\n" +
+			"stands in for the connector and the issuer that they talk to, and looks after a deployed one.",
+		Commands: []*cli.Command{
+			demoCommand(), chatCommand(), connectorCommand(), issuerCommand(), hostCommand(),
+			enrollCommand(), rotateCommand(), armCommand(), statusCommand(), enableCommand(), deadCommand(),
+		},
 		HideHelpCommand: true,
 		Suggest:         true,
 		Reader:          in,

@@ -100,7 +100,7 @@ func TestMistakesAreToldWithWhereToLook(t *testing.T) {
 		"unknown flag":       {"demo --fast", "-fast: see dormouse demo --help"},
 		"needless argument":  {"demo build", `takes flags only, not "build": see dormouse demo --help`},
 		"no duration":        {"connector --poke-cooldown soon", "see dormouse connector --help"},
-		"functions missing":  {"demo --functions testdata/none", "run make run, which builds it, or pass --functions"},
+		"functions missing":  {"demo --functions testdata/none", "run make host, which builds it, or pass --functions"},
 		"unknown preset":     {"connector --preset mine", "hosted, whatrouter, agentsync, rustcell"},
 		"control for all":    {"connector --control :0", "want a loopback address"},
 		"control nowhere":    {"connector --control nowhere", "want an address such as"},

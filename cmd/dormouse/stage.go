@@ -14,7 +14,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -56,12 +55,9 @@ type stage struct {
 // openStage starts everything. env is laid over drain's. What fails later is told to rec. The identity token is made here
 // and goes to the two that need it by their environments alone.
 func openStage(ctx context.Context, functions string, env map[string]string, rec *record) (_ *stage, err error) {
-	bootstraps := map[string]string{}
-	for _, name := range []string{wakeFunction, drainFunction} {
-		bootstraps[name] = filepath.Join(functions, name, "bootstrap")
-		if _, err := os.Stat(bootstraps[name]); err != nil {
-			return nil, fmt.Errorf("no function %s: %w: run make run, which builds it, or pass --functions", name, err)
-		}
+	bootstraps, err := findBootstraps(functions)
+	if err != nil {
+		return nil, err
 	}
 	s := &stage{record: rec}
 	defer func() {

@@ -29,7 +29,7 @@ const life = 300 * time.Second
 type Issuer struct {
 	URL          string // its name: the iss of its tokens, without a slash at the end
 	Subject      string // the sub of its tokens
-	Audience     string // the aud of the tokens that are not GetWebIdentityToken's, which names one itself
+	Audience     string // the aud of the tokens that are not GetWebIdentityToken's, which names its own
 	ClientID     string // of the client-credentials grant
 	ClientSecret string
 	Refused      string    // an algorithm that GetWebIdentityToken refuses, for tests; empty: none
@@ -97,20 +97,26 @@ func (i *Issuer) grant(w http.ResponseWriter, r *http.Request) {
 
 // sts answers GetWebIdentityToken as AWS does. Signatures of the request are not looked at.
 func (i *Issuer) sts(w http.ResponseWriter, r *http.Request) {
-	algorithm := r.PostFormValue("SigningAlgorithm")
+	algorithm, audience := r.PostFormValue("SigningAlgorithm"), r.PostFormValue("Audience.member.1")
+	asked := life
+	if seconds := r.PostFormValue("DurationSeconds"); seconds != "" {
+		n, _ := strconv.Atoi(seconds)
+		asked = time.Duration(n) * time.Second
+	}
 	w.Header().Set("Content-Type", "text/xml")
 	switch {
 	case r.PostFormValue("Action") != "GetWebIdentityToken":
 		stsFault(w, http.StatusBadRequest, "InvalidAction")
 	case i.Disabled:
-		stsFault(w, http.StatusBadRequest, "OutboundWebIdentityFederationDisabledException")
-	case algorithm == i.Refused || algorithm != "ES384" && algorithm != "RS256":
+		stsFault(w, http.StatusForbidden, "OutboundWebIdentityFederationDisabledException")
+	case algorithm == i.Refused || algorithm != "ES384" && algorithm != "RS256", audience == "",
+		asked < time.Minute, asked > time.Hour:
 		stsFault(w, http.StatusBadRequest, "ValidationError")
 	default:
 		fmt.Fprintf(w, `<GetWebIdentityTokenResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">`+
 			`<GetWebIdentityTokenResult><WebIdentityToken>%s</WebIdentityToken><Expiration>%s</Expiration>`+
 			`</GetWebIdentityTokenResult></GetWebIdentityTokenResponse>`,
-			i.Token(algorithm, r.PostFormValue("Audience.member.1")), i.now().Add(life).UTC().Format(time.RFC3339))
+			i.token(algorithm, audience, asked), i.now().Add(asked).UTC().Format(time.RFC3339))
 	}
 }
 
@@ -129,7 +135,9 @@ func (i *Issuer) now() time.Time {
 }
 
 // Token signs a token for an audience by ES384 or, with any other algorithm, by RS256.
-func (i *Issuer) Token(algorithm, audience string) string {
+func (i *Issuer) Token(algorithm, audience string) string { return i.token(algorithm, audience, life) }
+
+func (i *Issuer) token(algorithm, audience string, life time.Duration) string {
 	now := i.now()
 	head := encode(map[string]string{"typ": "JWT", "alg": algorithm, "kid": algorithm})
 	claims := encode(map[string]any{

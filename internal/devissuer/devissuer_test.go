@@ -2,6 +2,7 @@ package devissuer_test
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/aws-sdk-go-v2/service/sts/types"
 	"github.com/matryer/is"
 
 	"github.com/dormouse-relay/dormouse/internal/devissuer"
@@ -37,18 +39,23 @@ func client(url string) *sts.Client {
 func TestItStandsInForSTS(t *testing.T) {
 	is := is.New(t)
 	issuer := start(t)
-	ask := func(algorithm string) (*sts.GetWebIdentityTokenOutput, error) {
+	ask := func(algorithm string, seconds int32) (*sts.GetWebIdentityTokenOutput, error) {
 		return client(issuer.URL).GetWebIdentityToken(context.Background(), &sts.GetWebIdentityTokenInput{
-			Audience: []string{"aud"}, SigningAlgorithm: &algorithm,
+			Audience: []string{"aud"}, SigningAlgorithm: &algorithm, DurationSeconds: &seconds,
 		})
 	}
-	out, err := ask("ES384")
+	out, err := ask("ES384", 3600)
 	is.NoErr(err)
 	is.Equal(strings.Count(*out.WebIdentityToken, "."), 2)
-	is.True(time.Until(*out.Expiration) > 4*time.Minute)
-	_, err = ask("HS256")
-	is.True(strings.Contains(err.Error(), "ValidationError"))
+	is.True(time.Until(*out.Expiration) > 59*time.Minute)
+	for algorithm, seconds := range map[string]int32{"HS256": 300, "ES384": 59, "RS256": 3601} { // as AWS documents them
+		_, err = ask(algorithm, seconds)
+		is.True(strings.Contains(err.Error(), "StatusCode: 400"))
+		is.True(strings.Contains(err.Error(), "ValidationError"))
+	}
 	issuer.Disabled = true
-	_, err = ask("RS256")
-	is.True(strings.Contains(err.Error(), "OutboundWebIdentityFederationDisabledException"))
+	_, err = ask("RS256", 300)
+	is.True(strings.Contains(err.Error(), "StatusCode: 403"))
+	_, off := errors.AsType[*types.OutboundWebIdentityFederationDisabledException](err)
+	is.True(off)
 }

@@ -10,10 +10,11 @@ import (
 
 const maxEventPayload = 1 << 20 // bytes, of an asynchronous invocation
 
-// lambdaAPI is the Invoke call of the Lambda API, version 2015-03-31.
+// lambdaAPI is what is answered of the Lambda API, version 2015-03-31.
 func (h *Host) lambdaAPI() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /2015-03-31/functions/{name}/invocations", h.serveInvoke)
+	mux.HandleFunc("GET /2015-03-31/functions/{name}/configuration", h.serveConfiguration)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		apiError(w, http.StatusNotFound, "UnknownOperationException", fmt.Sprintf("no %s %s here", r.Method, r.URL.Path))
 	})
@@ -70,6 +71,19 @@ func (h *Host) serveInvoke(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(status)
 		w.Write(result.Payload)
 	}
+}
+
+func (h *Host) serveConfiguration(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("X-Amzn-Requestid", requestID())
+	fn, err := h.function(r.PathValue("name"))
+	if err != nil {
+		apiError(w, http.StatusNotFound, "ResourceNotFoundException", "Function not found: "+r.PathValue("name"))
+		return
+	}
+	writeJSON(w, http.StatusOK, map[string]any{
+		"FunctionName": fn.Name, "FunctionArn": fn.arn, "Runtime": "provided.al2023", "MemorySize": fn.Memory,
+		"Timeout": int(fn.Timeout.Seconds()), "State": "Active", "Environment": map[string]any{"Variables": fn.Env},
+	})
 }
 
 // apiError answers as Lambda does, whose errors carry their text as message or as Message, by their kind.

@@ -51,6 +51,20 @@ func TestSDKInvokesByNameAndARN(t *testing.T) {
 	}
 }
 
+func TestSDKReadsTheConfiguration(t *testing.T) {
+	is := is.New(t)
+	fn := function("plain")
+	fn.Env = map[string]string{"GATEWAY_RELAY_ID": "gw-1"}
+	h := startFunctions(t, fn)
+	out, err := sdk(t, h).GetFunctionConfiguration(t.Context(), &lambda.GetFunctionConfigurationInput{FunctionName: aws.String("plain")})
+	is.NoErr(err)
+	is.Equal(*out.FunctionArn, "arn:aws:lambda:us-east-1:000000000000:function:plain")
+	is.Equal(out.Environment.Variables, fn.Env)
+	_, err = sdk(t, h).GetFunctionConfiguration(t.Context(), &lambda.GetFunctionConfigurationInput{FunctionName: aws.String("other")})
+	_, missing := errors.AsType[*types.ResourceNotFoundException](err)
+	is.True(missing)
+}
+
 func TestSDKInvokesWithoutPayload(t *testing.T) {
 	is := is.New(t)
 	h := startFunctions(t, function("plain"))

@@ -1,6 +1,6 @@
 // Package locallambda is a small AWS Lambda for development and tests: it runs built bootstrap binaries
-// (provided.al2023) under the real Runtime API, and answers the Invoke call of the Lambda API, so that functions reach
-// each other through the SDK's endpoint variables.
+// (provided.al2023) under the real Runtime API, and answers Invoke and GetFunctionConfiguration of the Lambda API, so
+// that functions reach each other, and tools reach them, through the SDK's endpoint variables.
 //
 // A sandbox is one process, started for an invocation that finds none idle, kept warm for the next one, and frozen in
 // between as Lambda does it. Sandboxes see Lambda's environment and nothing of the host's.
@@ -10,6 +10,7 @@
 package locallambda
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -56,6 +57,7 @@ type Function struct {
 // Config is what Start needs.
 type Config struct {
 	Functions   []Function
+	Listen      string        // loopback address of the Lambda API; default a free port
 	Region      string        // default us-east-1
 	Retries     int           // of a failed Event invocation; default 1, negative: none
 	RetryDelay  time.Duration // before each of them; default 1 minute
@@ -130,7 +132,7 @@ func Start(cfg Config) (*Host, error) {
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := net.Listen("tcp", cmp.Or(cfg.Listen, "127.0.0.1:0"))
 	if err != nil {
 		return nil, fmt.Errorf("locallambda: listen for the Lambda API: %w", err)
 	}

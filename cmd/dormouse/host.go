@@ -1,0 +1,166 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/urfave/cli/v3"
+
+	"github.com/dormouse-relay/dormouse/internal/config"
+	"github.com/dormouse-relay/dormouse/internal/locallambda"
+)
+
+const localStack = "local" // what arm and status call the functions that host runs
+
+func hostCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "host",
+		Usage: "run both functions on this machine, as Lambda would run them",
+		Description: `Wake gets a URL and drain the settings of this shell (docs/settings.md): GATEWAY_..., DORMOUSE_..., AWS_...,
+..._ALLOW_BOTS. The schedule fires, too, and dormouse arm and status find them as the stack "` + localStack + `". Nothing is
+deployed; AWS is asked only for what the settings name, such as a table or a stored secret.`,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "functions", Value: "build/functions", Usage: "`DIR` with wake/bootstrap and drain/bootstrap, as make host builds them"},
+			&cli.StringFlag{Name: "listen", Value: "127.0.0.1:8790", Usage: "`ADDRESS` of the wake URL"},
+			&cli.StringFlag{Name: "lambda", Value: "127.0.0.1:8791", Usage: "`ADDRESS` of the Lambda API, on loopback, as it asks for no credential"},
+			&cli.DurationFlag{Name: "schedule", Value: 5 * time.Minute, Usage: "`TIME` between two firings of the schedule"},
+		},
+		Action: func(ctx context.Context, cmd *cli.Command) error {
+			if err := noArguments(cmd); err != nil {
+				return err
+			}
+			if cmd.Duration("schedule") <= 0 {
+				return fmt.Errorf("--schedule is %v: want more than 0", cmd.Duration("schedule"))
+			}
+			listener, err := net.Listen("tcp", cmd.String("listen"))
+			if err != nil {
+				return fmt.Errorf("listening for pokes: %w: choose another address with --listen", err)
+			}
+			defer listener.Close()
+			path := "/w/" + rand.Text()
+			env := hostSettings(config.Environ(), local(listener)+path)
+			host, err := hostFunctions(cmd.String("functions"), cmd.String("lambda"), env, cmd.Root().Writer)
+			if err != nil {
+				return err
+			}
+			out := cmd.Root().Writer
+			fmt.Fprint(out, "Both functions on this machine, as Lambda would run them. Ctrl-C ends it.\n\n")
+			fmt.Fprintf(out, "The wake URL, which drain names when it provisions:\n  %s\n\n", env["GATEWAY_RELAY_WAKE_URL"])
+			fmt.Fprintf(out, "To arm, and to look (status needs a table), in another shell:\n  export AWS_ENDPOINT_URL_LAMBDA=%s%s\n"+
+				"  build/dormouse arm --stack %[3]s\n  build/dormouse status --stack %[3]s\n\n", host.URL(), anyKeys(env), localStack)
+
+			mux := http.NewServeMux()
+			mux.Handle(path, host.Front(localStack+"-"+wakeFunction))
+			ctx, stop := context.WithCancel(ctx)
+			var firing sync.WaitGroup
+			firing.Go(func() { fire(ctx, host, cmd.Duration("schedule")) })
+			return serve(ctx, func() error {
+				stop()
+				firing.Wait()
+				closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewellTime)
+				defer cancel()
+				return host.Close(closing)
+			}, endpoint{listener, mux})
+		},
+	}
+}
+
+// anyKeys are for a shell that has no AWS keys: the SDK would look for some on the network, and here any will do.
+func anyKeys(env map[string]string) string {
+	if env["AWS_ACCESS_KEY_ID"] != "" || env["AWS_PROFILE"] != "" {
+		return ""
+	}
+	return " AWS_REGION=us-east-1 AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any"
+}
+
+// hostSettings are what of this shell's variables is drain's.
+func hostSettings(environ map[string]string, wakeURL string) map[string]string {
+	env := map[string]string{}
+	for name, value := range environ {
+		foreign := strings.HasPrefix(name, variablePrefix) || name == clientSecretVariable || name == enrollVariable
+		if !foreign && (strings.HasPrefix(name, "GATEWAY_") || strings.HasPrefix(name, "DORMOUSE_") || strings.HasPrefix(name, "AWS_") ||
+			strings.HasSuffix(name, "_ALLOW_BOTS")) {
+			env[name] = value
+		}
+	}
+	delete(env, "AWS_LAMBDA_FUNCTION_NAME") // the host names them, and is where they find each other
+	delete(env, "AWS_ENDPOINT_URL_LAMBDA")
+	if env["AWS_ACCESS_KEY_ID"] != "" && env["AWS_SESSION_TOKEN"] == "" {
+		env["AWS_SESSION_TOKEN"] = "" // the host's own does not go with these keys
+	}
+	env["GATEWAY_RELAY_WAKE_URL"] = cmp.Or(env["GATEWAY_RELAY_WAKE_URL"], wakeURL)
+	return env
+}
+
+func hostFunctions(dir, address string, drainEnv map[string]string, out io.Writer) (*locallambda.Host, error) {
+	if addr, err := net.ResolveTCPAddr("tcp", address); err != nil || !addr.IP.IsLoopback() {
+		return nil, fmt.Errorf("--lambda is %s: want a loopback address, such as 127.0.0.1:8791", address)
+	}
+	bootstraps, err := findBootstraps(dir)
+	if err != nil {
+		return nil, err
+	}
+	wakeEnv := map[string]string{"DORMOUSE_DRAIN_FUNCTION": localStack + "-" + drainFunction}
+	if level := drainEnv["DORMOUSE_LOG_LEVEL"]; level != "" {
+		wakeEnv["DORMOUSE_LOG_LEVEL"] = level
+	}
+	concurrency := 0
+	if drainEnv["DORMOUSE_TABLE"] == "" {
+		concurrency = 1 // without a table the lease is in the process
+	}
+	return locallambda.Start(locallambda.Config{
+		Listen: address,
+		Functions: []locallambda.Function{
+			{
+				Name: localStack + "-" + wakeFunction, Command: []string{bootstraps[wakeFunction]}, Env: wakeEnv,
+				Memory: 512, Timeout: 15 * time.Second,
+			},
+			{
+				Name: localStack + "-" + drainFunction, Command: []string{bootstraps[drainFunction]}, Env: drainEnv,
+				Memory: 256, Timeout: 15 * time.Minute, Concurrency: concurrency,
+			},
+		},
+		Region: cmp.Or(drainEnv["AWS_REGION"], drainEnv["AWS_DEFAULT_REGION"]),
+		Log: func(function, line string) {
+			fmt.Fprintf(out, "%-6s%s\n", strings.TrimPrefix(function, localStack+"-"), line)
+		},
+	})
+}
+
+func findBootstraps(dir string) (map[string]string, error) {
+	bootstraps := map[string]string{}
+	for _, name := range []string{wakeFunction, drainFunction} {
+		bootstraps[name] = filepath.Join(dir, name, "bootstrap")
+		if _, err := os.Stat(bootstraps[name]); err != nil {
+			return nil, fmt.Errorf("no function %s: %w: run make host, which builds it, or pass --functions", name, err)
+		}
+	}
+	return bootstraps, nil
+}
+
+// fire is the schedule.
+func fire(ctx context.Context, host *locallambda.Host, every time.Duration) {
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			if err := host.InvokeEvent(localStack+"-"+drainFunction, []byte(`{"reason":"schedule"}`)); errors.Is(err, locallambda.ErrClosed) {
+				return
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}

@@ -89,6 +89,9 @@ type setup struct {
 	timeout  time.Duration                   // of drain; default a minute
 	wake     bool                            // the wake URL leads to the wake function; else pokes are taken and forgotten
 	canaries []string                        // further words that must not be seen
+	identify devconnector.IdentifyFunc       // of further identity tokens; nil: there are none
+	pinned   string                          // the gateway's secret, known to the connector; empty: it has to provision
+	both     bool                            // two drains may run at once, as with a table
 }
 
 // stack is a connector on loopback, and both functions deployed on a local Lambda.
@@ -99,7 +102,8 @@ type stack struct {
 	handler http.Handler
 	servers []*httptest.Server
 	temp    string
-	done    chan outcome // asynchronous invocations of drain
+	env     map[string]string // of drain
+	done    chan outcome      // asynchronous invocations of drain
 	stopped sync.Once
 
 	mu       sync.Mutex
@@ -128,10 +132,16 @@ func deploy(t *testing.T, s setup) *stack {
 	for _, word := range append(s.canaries, identityToken, wakePath, eventText) {
 		st.canaries[word] = true
 	}
+	known := devconnector.Gateway{ID: gateway, Tenant: "tenant-1", Asleep: true}
+	if s.pinned != "" {
+		known.Secrets = []relay.Secret{relay.NewSecret(s.pinned)}
+		st.canaries[s.pinned] = true
+	}
 	st.Connector = devconnector.New(devconnector.Config{
 		Preset:     preset,
-		Gateways:   []devconnector.Gateway{{ID: gateway, Tenant: "tenant-1", Asleep: true}},
+		Gateways:   []devconnector.Gateway{known},
 		Identities: map[string]string{identityToken: "tenant-1"},
+		Identify:   s.identify,
 	})
 	st.handler = st.Connector
 	if s.before != nil {
@@ -164,15 +174,20 @@ func deploy(t *testing.T, s setup) *stack {
 		"HOME":                       st.temp,
 	}
 	maps.Copy(env, s.env)
+	st.env = env
 	if s.timeout == 0 {
 		s.timeout = time.Minute
+	}
+	concurrency := 1 // as deployed without a table
+	if s.both {
+		concurrency = 2
 	}
 	var err error
 	st.host, err = locallambda.Start(locallambda.Config{
 		Functions: []locallambda.Function{
 			{
 				Name: drainFunction, Command: []string{bootstraps["drain"]}, Env: env, Memory: 256, Timeout: s.timeout,
-				Concurrency: 1, // as deployed without a table
+				Concurrency: concurrency,
 			},
 			{
 				Name: wakeFunction, Command: []string{bootstraps["wake"]}, Memory: 512, Timeout: 30 * time.Second,
@@ -222,7 +237,7 @@ func (s *stack) wire(w http.ResponseWriter, r *http.Request) {
 // stop ends everything, after which the output is complete, and looks through it for canaries.
 func (s *stack) stop() {
 	s.stopped.Do(func() {
-		arguments := s.arguments()
+		arguments, environ := s.process("cmdline"), s.process("environ")
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		if err := s.host.Close(ctx); err != nil {
@@ -239,7 +254,9 @@ func (s *stack) stop() {
 		}
 		s.search("the output", s.lines()...)
 		s.search("a result", s.results...)
-		s.search("the arguments", arguments...) // the environment of a process shows what it was started with
+		s.search("the arguments", arguments...)
+		s.search("the environment", slices.DeleteFunc(environ, s.configured)...)
+		s.searchTable()
 		s.searchFiles()
 		if s.t.Failed() {
 			s.t.Log(strings.Join(s.lines(), "\n"))
@@ -247,13 +264,24 @@ func (s *stack) stop() {
 	})
 }
 
-// arguments are those of the processes, where there is a /proc.
-func (s *stack) arguments() (list []string) {
+// process is what a file of /proc says of the processes, where there is one, string by string.
+func (s *stack) process(file string) (list []string) {
 	for _, pid := range append(s.host.PIDs(drainFunction), s.host.PIDs(wakeFunction)...) {
-		raw, _ := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cmdline"))
-		list = append(list, string(raw))
+		raw, _ := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), file))
+		list = append(list, strings.Split(string(raw), "\x00")...)
 	}
 	return list
+}
+
+// configured says whether a variable is one that the deployment itself gives a canary in: the wake URL, and, for
+// development, a secret.
+func (s *stack) configured(variable string) bool {
+	name, value, _ := strings.Cut(variable, "=")
+	inside := []string{
+		"GATEWAY_RELAY_WAKE_URL", "GATEWAY_RELAY_IDENTITY_TOKEN", "GATEWAY_RELAY_SECRET", "GATEWAY_RELAY_IDP_CLIENT_SECRET",
+		"DORMOUSE_AGENT_SECRET",
+	}
+	return slices.Contains(inside, name) && value == s.env[name]
 }
 
 func (s *stack) search(where string, texts ...string) {

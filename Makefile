@@ -86,8 +86,9 @@ cfn-lint: $(TOOLS)
 	"$(VENV)/bin/cfn-lint" template.yaml
 
 .PHONY: lint-template
-lint-template: cfn-lint ## template.yaml under cfn-lint and sam validate --lint
+lint-template: cfn-lint ## template.yaml under cfn-lint and sam validate --lint; and what the roles of its translation may do
 	"$(VENV)/bin/sam" validate --lint --template template.yaml
+	DORMOUSE_TEST_SAM="$(VENV)/bin/python" go test -count=1 -run Translated ./internal/treecheck
 
 .PHONY: sam-build
 sam-build: $(TOOLS) ## .aws-sam/build/: what sam deploy uploads

@@ -1,0 +1,282 @@
+package treecheck
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/matryer/is"
+)
+
+// translated is what the SAM translator makes of template.yaml. Numbers do not matter here.
+type translated struct {
+	Parameters map[string]struct{ Default any }
+	Conditions map[string]any
+	Resources  map[string]struct {
+		Type       string
+		Condition  string
+		Properties map[string]any
+	}
+}
+
+func translate(t *testing.T) translated {
+	t.Helper()
+	python := os.Getenv("DORMOUSE_TEST_SAM")
+	if python == "" {
+		t.Skip("DORMOUSE_TEST_SAM is not set: make lint-template sets it to the SAM CLI's Python")
+	}
+	is := is.New(t)
+	cmd := exec.CommandContext(t.Context(), python, filepath.Join(root, "scripts", "translate.py"), filepath.Join(root, "template.yaml"))
+	cmd.Env = append(os.Environ(), "AWS_DEFAULT_REGION=eu-central-1", "AWS_EC2_METADATA_DISABLED=true")
+	var errs strings.Builder
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err, errs.String())
+	}
+	var tpl translated
+	is.NoErr(json.Unmarshal(out, &tpl))
+	return tpl
+}
+
+// deployment is a translated template with its parameters filled in: it does what CloudFormation does with intrinsic
+// functions.
+type deployment struct {
+	translated
+	parameters map[string]string
+}
+
+func (tpl translated) deploy(parameters map[string]string) deployment {
+	d := deployment{tpl, map[string]string{
+		"AWS::StackName": "dory", "AWS::AccountId": "123456789012", "AWS::Region": "eu-central-1", "AWS::Partition": "aws",
+		"AWS::URLSuffix": "amazonaws.com",
+		"AWS::StackId":   "arn:aws:cloudformation:eu-central-1:123456789012:stack/dory/0a1b2c3d-1111-2222-3333-444444444444",
+	}}
+	for name, p := range tpl.Parameters {
+		if p.Default != nil {
+			d.parameters[name] = fmt.Sprint(p.Default)
+		}
+	}
+	maps.Copy(d.parameters, parameters)
+	return d
+}
+
+type noValue struct{}
+
+func (d deployment) value(v any) any {
+	switch v := v.(type) {
+	case []any:
+		var list []any
+		for _, element := range v {
+			if e := d.value(element); e != (noValue{}) {
+				list = append(list, e)
+			}
+		}
+		return list
+	case map[string]any:
+		if len(v) == 1 {
+			for function, argument := range v {
+				if strings.HasPrefix(function, "Fn::") || function == "Ref" || function == "Condition" {
+					return d.call(function, argument)
+				}
+			}
+		}
+		object := map[string]any{}
+		for name, field := range v {
+			if f := d.value(field); f != (noValue{}) {
+				object[name] = f
+			}
+		}
+		return object
+	}
+	return v
+}
+
+func (d deployment) call(function string, argument any) any {
+	list, _ := argument.([]any)
+	switch function {
+	case "Ref":
+		name := argument.(string)
+		if name == "AWS::NoValue" {
+			return noValue{}
+		}
+		return d.lookUp(name)
+	case "Fn::GetAtt":
+		return fmt.Sprint(list[0], ".", list[1])
+	case "Fn::If":
+		if d.condition(list[0].(string)) {
+			return d.value(list[1])
+		}
+		return d.value(list[2])
+	case "Fn::Sub":
+		text, own := argument, map[string]any{}
+		if list != nil {
+			text, own = list[0], d.value(list[1]).(map[string]any)
+		}
+		return regexp.MustCompile(`\$\{[^}]+\}`).ReplaceAllStringFunc(text.(string), func(variable string) string {
+			name := variable[2 : len(variable)-1]
+			if value, ok := own[name]; ok {
+				return value.(string)
+			}
+			return d.lookUp(name)
+		})
+	case "Fn::Split":
+		var parts []any
+		for _, part := range strings.Split(d.value(list[1]).(string), list[0].(string)) {
+			parts = append(parts, part)
+		}
+		return parts
+	case "Fn::Select":
+		return d.value(list[1]).([]any)[int(list[0].(float64))]
+	case "Condition":
+		return d.condition(argument.(string))
+	case "Fn::Equals":
+		return d.value(list[0]) == d.value(list[1])
+	case "Fn::Not":
+		return !d.value(list[0]).(bool)
+	case "Fn::And":
+		return !slices.Contains(d.value(list).([]any), any(false))
+	case "Fn::Or":
+		return slices.Contains(d.value(list).([]any), any(true))
+	}
+	panic("treecheck: no " + function + " here: teach it")
+}
+
+// lookUp is a parameter's value, or the name of something that is only known once it is deployed.
+func (d deployment) lookUp(name string) string {
+	if value, ok := d.parameters[name]; ok {
+		return value
+	}
+	return name
+}
+
+func (d deployment) condition(name string) bool { return d.value(d.Conditions[name]).(bool) }
+
+// grants are the statements of a role's policies, each as "actions on resources if conditions".
+func (d deployment) grants(t *testing.T, role string) (list []string) {
+	t.Helper()
+	is := is.New(t)
+	add := func(document any) {
+		for _, s := range d.value(document).(map[string]any)["Statement"].([]any) {
+			statement := s.(map[string]any)
+			is.Equal(statement["Effect"], "Allow")
+			for name := range statement {
+				is.True(slices.Contains([]string{"Effect", "Action", "Resource", "Condition"}, name))
+			}
+			grant := fmt.Sprint(statement["Action"], " on ", statement["Resource"])
+			if statement["Condition"] != nil {
+				condition, err := json.Marshal(statement["Condition"])
+				is.NoErr(err)
+				grant += " if " + string(condition)
+			}
+			list = append(list, grant)
+		}
+	}
+	properties := d.Resources[role].Properties
+	is.Equal(properties["ManagedPolicyArns"], nil)
+	for _, policy := range properties["Policies"].([]any) {
+		add(policy.(map[string]any)["PolicyDocument"])
+	}
+	for _, name := range slices.Sorted(maps.Keys(d.Resources)) {
+		res := d.Resources[name]
+		if res.Type != "AWS::IAM::RolePolicy" || d.value(res.Properties["RoleName"]) != role {
+			continue
+		}
+		if res.Condition == "" || d.condition(res.Condition) {
+			add(res.Properties["PolicyDocument"])
+		}
+	}
+	return list
+}
+
+// What CloudFormation is given, once the transform is done and the parameters are filled in: all that each role may do.
+func TestTranslatedRolesMayDoWhatTheirConfigurationNeeds(t *testing.T) {
+	tpl := translate(t)
+	const (
+		drain    = "arn:aws:lambda:eu-central-1:123456789012:function:dory-drain"
+		invoke   = "lambda:InvokeFunction on " + drain
+		ledger   = "[dynamodb:GetItem dynamodb:BatchGetItem dynamodb:ConditionCheckItem dynamodb:PutItem dynamodb:UpdateItem dynamodb:Query] on [LedgerTable.Arn LedgerTable.Arn/index/open]"
+		keys     = ` if {"ForAllValues:StringEquals":{"dynamodb:LeadingKeys":"%s"}}`
+		token    = `sts:GetWebIdentityToken on * if {"ForAllValues:StringEquals":{"sts:IdentityTokenAudience":"%s"},"Null":{"sts:IdentityTokenAudience":"false"},"NumericLessThanEquals":{"sts:DurationSeconds":"300"}}`
+		secrets  = "[ssm:GetParameter secretsmanager:GetSecretValue] on [%s]"
+		ssm      = "arn:aws:ssm:eu-central-1:123456789012:parameter/dormouse/gw-1"
+		manager  = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:gw-1-AbCdEf"
+		key      = "arn:aws:kms:eu-central-1:123456789012:key/1"
+		byStack  = "gw-dory-0a1b2c3d"
+		resource = "arn:aws:lambda:eu-central-1:123456789012:function:"
+	)
+	with := func(instance string, more ...string) []string {
+		return append([]string{
+			"[logs:CreateLogStream logs:PutLogEvents] on DrainLog.Arn", invoke, ledger + fmt.Sprintf(keys, instance),
+		}, more...)
+	}
+	tests := map[string]struct {
+		parameters map[string]string
+		want       []string // of drain's role
+	}{
+		"nothing but what is required": {nil, with(byStack)},
+		"identity aws":                 {map[string]string{"Identity": "aws"}, with(byStack, fmt.Sprintf(token, "https://connector.example:8443"))},
+		"identity aws, over wss": {map[string]string{"Identity": "aws", "RelayUrl": "wss://connector.example/relay"},
+			with(byStack, fmt.Sprintf(token, "https://connector.example"))},
+		"an audience": {map[string]string{"IdentityAudience": "aud"}, with(byStack, fmt.Sprintf(token, "aud"))},
+		"an audience that is not used, for oidc": {map[string]string{"IdentityAudience": "aud", "IdpTokenUrl": "https://idp.example/token"},
+			with(byStack)},
+		"an audience that is not used, for a token": {map[string]string{"IdentityAudience": "aud", "IdentityTokenArn": ssm},
+			with(byStack, fmt.Sprintf(secrets, ssm))},
+		"identity env":     {map[string]string{"Identity": "env", "IdentityAudience": "aud"}, with(byStack)},
+		"pinned, not aws":  {map[string]string{"Identity": "aws", "CredentialsArn": ssm}, with(byStack, fmt.Sprintf(secrets, ssm))},
+		"pinned variable":  {map[string]string{"Identity": "aws", "RelaySecret": "x"}, with(byStack)},
+		"a client secret":  {map[string]string{"IdpClientSecretArn": manager}, with(byStack, fmt.Sprintf(secrets, manager))},
+		"secrets of all":   {map[string]string{"IdpClientSecretArn": manager, "AgentSecretArn": ssm}, with(byStack, fmt.Sprintf(secrets, manager+" "+ssm))},
+		"a key of nothing": {map[string]string{"SecretsKeyArn": key}, with(byStack)},
+		"a key of one's own": {map[string]string{"CredentialsArn": ssm, "SecretsKeyArn": key}, with(byStack,
+			`kms:Decrypt on `+key+` if {"StringLike":{"kms:ViaService":["ssm.*.amazonaws.com","secretsmanager.*.amazonaws.com"]}}`,
+			fmt.Sprintf(secrets, ssm))},
+		"an agent's function": {map[string]string{"Agent": "lambda:answers"}, with(byStack, "lambda:InvokeFunction on "+resource+"answers")},
+		"an alias of it":      {map[string]string{"Agent": "lambda:answers:live"}, with(byStack, "lambda:InvokeFunction on "+resource+"answers:live")},
+		"an agent's URL":      {map[string]string{"Agent": "https://agent.example/lambda:x"}, with(byStack)},
+		"an id of one's own":  {map[string]string{"RelayId": "gw-1"}, with("gw-1")},
+		"an instance":         {map[string]string{"RelayId": "gw-1", "InstanceId": "inst-1"}, with("inst-1")},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			is := is.New(t)
+			parameters := map[string]string{"RelayUrl": "https://connector.example:8443/base", "WakePath": "0123456789abcdef"}
+			maps.Copy(parameters, tt.parameters)
+			d := tpl.deploy(parameters)
+			got := d.grants(t, "DrainRole")
+			slices.Sort(got)
+			slices.Sort(tt.want)
+			is.Equal(got, tt.want)
+			is.Equal(d.grants(t, "WakeRole"), []string{"[logs:CreateLogStream logs:PutLogEvents] on WakeLog.Arn", invoke})
+			is.Equal(d.grants(t, "ScheduleRole"), []string{invoke})
+		})
+	}
+
+	is := is.New(t)
+	var roles []string
+	for name, res := range tpl.Resources {
+		switch res.Type {
+		case "AWS::IAM::Role":
+			roles = append(roles, name)
+		case "AWS::IAM::RolePolicy": // seen above
+		case "AWS::Lambda::Function":
+			role := map[string]any{"Fn::GetAtt": []any{strings.TrimSuffix(name, "Function") + "Role", "Arn"}}
+			is.Equal(res.Properties["Role"], role)
+		case "AWS::Lambda::Permission":
+			is.Equal(name, "WakePermission") // nobody but the API may invoke anything
+			is.Equal(res.Properties["Principal"], "apigateway.amazonaws.com")
+		default:
+			is.True(!strings.HasPrefix(res.Type, "AWS::IAM::")) // no other way to a permission
+		}
+	}
+	slices.Sort(roles)
+	is.Equal(roles, []string{"DrainRole", "ScheduleRole", "WakeRole"}) // SAM adds none of its own
+}

@@ -1,0 +1,18 @@
+"""Prints template.yaml as CloudFormation gets it, in JSON: translated by the SAM translator, which ships with the SAM CLI."""
+
+import json
+import sys
+
+from samcli.yamlhelper import yaml_parse
+from samtranslator.translator.transform import transform
+
+
+class NoManagedPolicies:
+    def load(self):
+        return {}
+
+
+with open(sys.argv[1]) as source:
+    template = yaml_parse(source.read())
+template["Globals"]["Function"]["CodeUri"] = "s3://bucket/key"  # sam package puts the code's place there
+json.dump(transform(template, {}, NoManagedPolicies()), sys.stdout)

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -27,9 +28,6 @@ type access struct {
 	mu   sync.Mutex
 	held provision.Credentials
 }
-
-// errNoFreshID says what a gateway without credentials, whose secret is withheld, can do.
-var errNoFreshID = errors.New("the connector knows this gateway id and keeps its secret: enroll and pin the credentials instead")
 
 // prefetch reads the pinned credentials, or fetches the identity token if a provisioning is to come, so that they are
 // there when the lease is. A failure is met again, and told, by whoever needs them.
@@ -128,7 +126,7 @@ func (a *access) provisionFresh(ctx context.Context, fresh func(context.Context)
 		return provision.Credentials{}, err
 	}
 	if !ok {
-		return provision.Credentials{}, errors.Join(withheld, errNoFreshID)
+		return provision.Credentials{}, fmt.Errorf("%w (fresh gateway ids are taken once an hour and ten times a day, and this is over it)", withheld)
 	}
 	var suffix [4]byte
 	rand.Read(suffix[:])

@@ -350,7 +350,8 @@ func TestAConnectorThatDoesNotProvision(t *testing.T) {
 		defer r.Connector.Close(context.Background())
 		rep, took, err := r.run(ledger.Wake, quarter)
 		is.Equal(rep.Status, drain.Failed)
-		is.True(strings.Contains(err.Error(), "this connector does not provision: enroll or pin the credentials"))
+		is.Equal(err.Error(), "provision: the connector answered HTTP 404: this connector does not provision: enroll or pin the "+
+			"credentials (it says: not found)")
 		is.True(took < time.Second) // asking again changes nothing
 	})
 }
@@ -363,9 +364,15 @@ func TestWithheldSecrets(t *testing.T) {
 			is.NoErr(err)
 			r.WithholdSecret(true)
 			cold := r.coldStart(t)
-			rep, _, err := cold.run(ledger.Wake, quarter)
+			rep, took, err := cold.run(ledger.Wake, quarter)
 			is.Equal(rep.Status, drain.Failed)
-			is.True(strings.Contains(err.Error(), "enroll and pin"))
+			is.Equal(err.Error(), withheld)
+			is.True(took < time.Second) // asking again changes nothing
+			is.True(!r.disabled(t))
+
+			rep, _, err = r.run(ledger.Wake, quarter) // the process that has it in hand goes on
+			is.NoErr(err)
+			is.Equal(rep.Status, drain.Empty)
 		})
 	})
 	t.Run("with an instance id it takes a fresh gateway id, once an hour", func(t *testing.T) {
@@ -383,9 +390,11 @@ func TestWithheldSecrets(t *testing.T) {
 			hellos := r.State().Hellos
 			is.True(freshID.MatchString(hellos[len(hellos)-1].Gateway))
 
+			is.Equal(strings.Count(r.log.String(), "provisioning under a fresh one; enroll and pin instead"), 1)
+
 			rep, _, err = r.coldStart(t).run(ledger.Wake, quarter)
 			is.Equal(rep.Status, drain.Failed)
-			is.True(strings.Contains(err.Error(), "enroll and pin"))
+			is.Equal(err.Error(), withheld+" (fresh gateway ids are taken once an hour and ten times a day, and this is over it)")
 			time.Sleep(time.Hour)
 			rep, _, err = r.coldStart(t).run(ledger.Wake, quarter)
 			is.NoErr(err)
@@ -393,6 +402,9 @@ func TestWithheldSecrets(t *testing.T) {
 		})
 	})
 }
+
+const withheld = "provision: the connector knows this gateway id and withholds its secret: credentials in hand stay good; " +
+	"with none, enroll and pin the credentials"
 
 var freshID = regexp.MustCompile(`^gw-1-[0-9a-f]{8}$`)
 

@@ -22,6 +22,7 @@ type Secrets interface {
 type Clients struct {
 	STS     provision.STS
 	Secrets Secrets
+	NetDial relay.DialFunc // for a token endpoint; nil: the network
 }
 
 // Source returns where the identity token comes from, or nil for pinned credentials and for none at all.
@@ -35,10 +36,10 @@ func Source(s config.DrainSettings, c Clients) provision.TokenSource {
 		return provision.StaticToken(s.IdentityToken)
 	case config.IdentityOIDC:
 		if s.IDPClientID == "" {
-			return &provision.Ambient{TokenURL: s.IDPTokenURL}
+			return &provision.Ambient{TokenURL: s.IDPTokenURL, NetDial: c.NetDial}
 		}
 		source := &provision.ClientCredentials{
-			TokenURL: s.IDPTokenURL, ClientID: s.IDPClientID, ClientSecret: s.IDPClientSecret, Scope: s.IDPScope,
+			TokenURL: s.IDPTokenURL, ClientID: s.IDPClientID, ClientSecret: s.IDPClientSecret, Scope: s.IDPScope, NetDial: c.NetDial,
 		}
 		if s.IDPClientSecretARN != "" {
 			source.ReadSecret = func(ctx context.Context) (relay.Secret, error) { return c.Secrets.Get(ctx, s.IDPClientSecretARN) }

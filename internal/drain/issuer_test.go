@@ -1,0 +1,206 @@
+package drain_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/matryer/is"
+
+	"github.com/dormouse-relay/dormouse/internal/drain"
+	"github.com/dormouse-relay/dormouse/internal/identity"
+	"github.com/dormouse-relay/dormouse/internal/ledger"
+)
+
+const issuerURL = "http://127.0.0.1:9"
+
+// serveIssuer serves a token endpoint within the bubble, and returns the way there.
+func serveIssuer(t *testing.T, handler http.HandlerFunc) identity.Clients {
+	ln := newPipeListener()
+	srv := &httptest.Server{Listener: ln, Config: &http.Server{Handler: handler, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}}
+	srv.Start()
+	t.Cleanup(srv.Close)
+	return identity.Clients{NetDial: func(ctx context.Context, _, addr string) (net.Conn, error) {
+		if addr != "127.0.0.1:9" {
+			t.Error("somebody else is dialled:", addr)
+			return nil, errors.New("not there")
+		}
+		return ln.Dial(ctx)
+	}}
+}
+
+// never answers.
+func never(_ http.ResponseWriter, req *http.Request) {
+	io.Copy(io.Discard, req.Body) // unless it is read, the server does not notice that the client is gone
+	<-req.Context().Done()
+}
+
+func giveToken(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", "application/json")
+	fmt.Fprintf(w, `{"access_token":%q,"expires_in":300}`, identityToken)
+}
+
+// Who gives the identity token may be away, slow, or elsewhere. That is no opt-out, however well known the gateway is:
+// it is tried for a while, then the function fails, and says what was wrong.
+func TestAnIssuerThatGivesNoToken(t *testing.T) {
+	const patient = "drain: gave up after 1m40s: provision: "
+	unreachable := func(*testing.T) identity.Clients {
+		return identity.Clients{NetDial: func(context.Context, string, string) (net.Conn, error) {
+			return nil, errors.New("dial tcp 127.0.0.1:9: connect: connection refused")
+		}}
+	}
+	slow := func(t *testing.T) identity.Clients {
+		return serveIssuer(t, never)
+	}
+	redirecting := func(t *testing.T) identity.Clients {
+		return serveIssuer(t, func(w http.ResponseWriter, req *http.Request) {
+			http.Redirect(w, req, "http://elsewhere.example/token?client_secret=x", http.StatusTemporaryRedirect)
+		})
+	}
+	failing := func(t *testing.T) identity.Clients {
+		return serveIssuer(t, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, identityToken, http.StatusBadGateway) })
+	}
+	grant := map[string]string{"GATEWAY_RELAY_IDP_TOKEN_URL": issuerURL + "/token", "GATEWAY_RELAY_IDP_CLIENT_ID": "client",
+		"GATEWAY_RELAY_IDP_CLIENT_SECRET": pinnedSecret}
+	plain := map[string]string{"GATEWAY_RELAY_IDP_TOKEN_URL": issuerURL + "/token"}
+	aws := map[string]string{"GATEWAY_RELAY_IDENTITY_AUDIENCE": "https://connector.example"}
+	tests := map[string]struct {
+		env     map[string]string
+		clients func(*testing.T) identity.Clients
+		want    string
+	}{
+		"oidc, unreachable": {grant, unreachable, patient + "identity provider " + issuerURL + ": dial tcp 127.0.0.1:9: connect: connection refused"},
+		"oidc, slow": {grant, slow, patient + "identity provider " + issuerURL +
+			": no whole answer within 15s: try again, or check that it can be reached: context deadline exceeded"},
+		"oidc, redirecting": {grant, redirecting, patient + "identity provider " + issuerURL + ": redirect to http://elsewhere.example:80 " +
+			"refused: a credential stays with the origin that it is for; if the service has moved there, set its new URL"},
+		"oidc, failing": {grant, failing, patient + "identity provider " + issuerURL + ": HTTP 502: no token given: check the client id, secret and scope"},
+		"plain, unreachable": {plain, unreachable, patient + "token endpoint " + issuerURL +
+			": dial tcp 127.0.0.1:9: connect: connection refused"},
+		"plain, slow": {plain, slow, patient + "token endpoint " + issuerURL +
+			": no whole answer within 15s: try again, or check that it can be reached: context deadline exceeded"},
+		"plain, redirecting": {plain, redirecting, patient + "token endpoint " + issuerURL + ": redirect to http://elsewhere.example:80 " +
+			"refused: a credential stays with the origin that it is for; if the service has moved there, set its new URL"},
+		"aws, slow": {aws, func(*testing.T) identity.Clients { return identity.Clients{STS: slowSTS{}} }, patient +
+			"AWS STS gives no web identity token: no answer within 15s: try again: context deadline exceeded"},
+		"aws, unreachable": {aws, func(*testing.T) identity.Clients {
+			return identity.Clients{STS: &fakeSTS{err: errors.New("operation error STS: GetWebIdentityToken, connection refused")}}
+		}, patient + "AWS STS gives no web identity token: operation error STS: GetWebIdentityToken, connection refused"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			env := map[string]string{"GATEWAY_RELAY_IDENTITY_TOKEN": ""}
+			maps.Copy(env, tt.env)
+			for _, known := range []bool{false, true} {
+				bubble(t, setup{env: env}, func(t *testing.T, r *rig) {
+					is := is.New(t)
+					if known {
+						g, err := r.ledger.Acquire(t.Context(), ledger.Ask{Reason: ledger.Arm, Owner: "earlier", Life: time.Minute})
+						is.NoErr(err)
+						is.NoErr(r.ledger.SetHandshaken(t.Context(), g.Epoch, gateway))
+						_, err = r.ledger.HandOff(t.Context(), g.Epoch, g.Plan, false)
+						is.NoErr(err)
+					}
+					r.parts.Clients = tt.clients(t)
+					rep, took, err := r.coldStart(t).run(ledger.Schedule, quarter) // which asks for nothing ahead: that would wait at a mutex
+					is.Equal(rep.Status, drain.Failed)
+					is.Equal(err.Error(), tt.want)
+					is.True(took >= 100*time.Second && took < 150*time.Second)
+					is.True(!r.disabled(t))
+					is.Equal(len(r.State().Observations), 0) // the connector was not bothered
+				})
+			}
+		})
+	}
+}
+
+type slowSTS struct{}
+
+func (slowSTS) GetWebIdentityToken(ctx context.Context, _ *sts.GetWebIdentityTokenInput, _ ...func(*sts.Options)) (
+	*sts.GetWebIdentityTokenOutput, error,
+) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// The connector's own answers to provisioning, when it is away, slow or elsewhere.
+func TestAConnectorThatGivesNoSecret(t *testing.T) {
+	const origin = "provision: http://connector:80: "
+	tests := map[string]struct {
+		answer http.HandlerFunc
+		want   string
+		atOnce bool // asking again would change nothing
+	}{
+		"slow": {never, "drain: gave up after 1m40s: " + origin +
+			"no whole answer within 15s: try again, or check that it can be reached: context deadline exceeded", false},
+		"redirecting": {func(w http.ResponseWriter, req *http.Request) {
+			http.Redirect(w, req, "http://elsewhere.example/relay/provision", http.StatusPermanentRedirect)
+		}, "drain: gave up after 1m40s: " + origin + "redirect to http://elsewhere.example:80 refused: a credential stays with the " +
+			"origin that it is for; if the service has moved there, set its new URL", false},
+		"down": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) },
+			"drain: gave up after 1m40s: provision: the connector answered HTTP 503: try again later", false},
+		"without provisioning": {http.NotFound,
+			"provision: the connector answered HTTP 404: this connector does not provision: enroll or pin the credentials", true},
+		"withholding": {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"secretIssued":false}`) },
+			"provision: the connector knows this gateway id and withholds its secret: credentials in hand stay good; with none, " +
+				"enroll and pin the credentials", true},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, setup{}, func(t *testing.T, r *rig) {
+				is := is.New(t)
+				r.proxy(at("/relay/provision", tt.answer))
+				rep, took, err := r.run(ledger.Schedule, quarter)
+				is.Equal(rep.Status, drain.Failed)
+				is.Equal(err.Error(), tt.want)
+				is.Equal(took < time.Second, tt.atOnce)
+				is.True(!r.disabled(t))
+			})
+		})
+	}
+}
+
+// waitingLease is a ledger whose lease comes only once somebody has asked for the identity token.
+type waitingLease struct {
+	*ledger.Memory
+	asked chan struct{}
+}
+
+func (l waitingLease) Acquire(ctx context.Context, ask ledger.Ask) (ledger.Grant, error) {
+	select {
+	case <-l.asked:
+	case <-time.After(time.Minute):
+		return ledger.Grant{}, errors.New("nobody has asked for a token")
+	}
+	return l.Memory.Acquire(ctx, ask)
+}
+
+func TestTheTokenIsFetchedWhileTheLeaseIsAskedFor(t *testing.T) {
+	l := waitingLease{ledger.NewMemory(), make(chan struct{})}
+	env := map[string]string{"GATEWAY_RELAY_IDENTITY_TOKEN": "", "GATEWAY_RELAY_IDP_TOKEN_URL": issuerURL,
+		"GATEWAY_RELAY_IDP_CLIENT_ID": "client", "GATEWAY_RELAY_IDP_CLIENT_SECRET": pinnedSecret}
+	bubble(t, setup{ledger: l, env: env}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		asks := 0
+		r.parts.Clients = serveIssuer(t, func(w http.ResponseWriter, _ *http.Request) {
+			if asks++; asks == 1 {
+				close(l.asked)
+			}
+			giveToken(w)
+		})
+		rep, took, err := r.coldStart(t).run(ledger.Wake, quarter)
+		is.NoErr(err)
+		is.Equal(rep.Status, drain.Empty)
+		is.True(took < 11*time.Second)
+		is.Equal(asks, 1) // what was fetched ahead is what is used
+	})
+}

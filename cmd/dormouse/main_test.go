@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -16,9 +17,10 @@ import (
 // functions has wake/bootstrap and drain/bootstrap as they are deployed, for this machine.
 var functions string
 
-// TestMain builds the functions. The test binary is also the program that a demonstration starts as its connector.
+// TestMain builds the functions. The test binary is also the program that a demonstration starts as its connector, and
+// that tests start to look at its process.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "connector" {
+	if len(os.Args) > 1 && slices.Contains([]string{"connector", "enroll", "rotate"}, os.Args[1]) {
 		main()
 	}
 	os.Setenv("GORACE", "atexit_sleep_ms=0") // that connector would take a second to exit

@@ -115,7 +115,7 @@ func (a *access) provision(ctx context.Context, gatewayID string) (provision.Cre
 		if !refused || status.Status != http.StatusUnauthorized || !ok || !other.Refused() {
 			return c, err
 		}
-		a.log.Warn("the identity token was not accepted: trying another kind of token", "error", err)
+		a.log.Warn("the identity token was not accepted: trying another one", "error", err)
 	}
 }
 

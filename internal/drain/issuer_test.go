@@ -2,6 +2,7 @@ package drain_test
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,6 +21,7 @@ import (
 	"github.com/dormouse-relay/dormouse/internal/drain"
 	"github.com/dormouse-relay/dormouse/internal/identity"
 	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
 const issuerURL = "http://127.0.0.1:9"
@@ -202,5 +205,58 @@ func TestTheTokenIsFetchedWhileTheLeaseIsAskedFor(t *testing.T) {
 		is.Equal(rep.Status, drain.Empty)
 		is.True(took < 11*time.Second)
 		is.Equal(asks, 1) // what was fetched ahead is what is used
+	})
+}
+
+// A kept identity token that is refused says nothing about the gateway: a new one is fetched, and then it is believed.
+func TestAKeptTokenThatIsRefusedIsNoOptOut(t *testing.T) {
+	env := map[string]string{"GATEWAY_RELAY_IDENTITY_TOKEN": "", "GATEWAY_RELAY_IDP_TOKEN_URL": issuerURL}
+	for name, refused := range map[string]int32{"once": 1, "twice": 2} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, setup{env: env}, func(t *testing.T, r *rig) {
+				is := is.New(t)
+				var asks, provisions atomic.Int32
+				r.parts.Clients = serveIssuer(t, func(w http.ResponseWriter, _ *http.Request) {
+					asks.Add(1)
+					giveToken(w)
+				})
+				cold := r.coldStart(t)
+				_, _, err := cold.run(ledger.Wake, quarter)
+				is.NoErr(err)
+				is.Equal(asks.Load(), int32(1))
+				is.NoErr(r.Forget(gateway)) // so that it has to provision again
+				r.proxy(func(w http.ResponseWriter, req *http.Request) bool {
+					if req.URL.Path != "/relay/provision" || provisions.Add(1) > refused {
+						return false
+					}
+					w.WriteHeader(http.StatusUnauthorized)
+					return true
+				})
+				rep, _, err := cold.run(ledger.Wake, quarter)
+				is.NoErr(err)
+				is.Equal(asks.Load(), int32(2))
+				is.Equal(rep.Status, map[int32]drain.Status{1: drain.Empty, 2: drain.Revoked}[refused])
+			})
+		})
+	}
+}
+
+func TestAStoredTokenThatHasEndedIsNoOptOut(t *testing.T) {
+	const arn = "arn:aws:ssm:eu-central-1:1:parameter/token"
+	// The bubble's clock starts in 2000.
+	ended := "e30." + base64.RawURLEncoding.EncodeToString([]byte(`{"exp":946684740}`)) + ".c2ln"
+	v := &vault{secret: relay.NewSecret(identityToken)}
+	env := map[string]string{"GATEWAY_RELAY_IDENTITY_TOKEN": "", "GATEWAY_RELAY_IDENTITY_TOKEN_ARN": arn}
+	bubble(t, setup{env: env, clients: identity.Clients{Secrets: v}}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		_, _, err := r.run(ledger.Wake, quarter)
+		is.NoErr(err)
+		v.secret = relay.NewSecret(ended)
+		rep, took, err := r.coldStart(t).run(ledger.Wake, quarter)
+		is.Equal(rep.Status, drain.Failed)
+		is.Equal(err.Error(), "provision: the identity cannot be used as it is set up: the identity token ended at "+
+			"1999-12-31T23:59:00Z: put a new one in its place")
+		is.True(took < time.Second)
+		is.True(!r.disabled(t))
 	})
 }

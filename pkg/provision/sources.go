@@ -15,7 +15,6 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
-	"github.com/aws/aws-sdk-go-v2/service/sts/types"
 	"github.com/aws/smithy-go"
 
 	"github.com/dormouse-relay/dormouse/pkg/relay"
@@ -31,10 +30,11 @@ const (
 // ErrUnusable means that no identity token will come until somebody changes something: trying again is of no use.
 var ErrUnusable = errors.New("provision: the identity cannot be used as it is set up")
 
-// Alternative is a TokenSource that may have another kind of token for a connector that does not accept the one it got.
+// Alternative is a TokenSource that may have another token for a connector that does not accept the one it got.
 type Alternative interface {
 	TokenSource
-	// Refused says that the last token was not accepted (HTTP 401). It returns whether the next one is of another kind.
+	// Refused says that the last token was not accepted (HTTP 401). It returns whether the next one is another: of another
+	// kind, or a new one in place of one that was kept.
 	Refused() bool
 }
 
@@ -43,6 +43,7 @@ type keeper struct {
 	mu    sync.Mutex
 	token relay.Secret
 	until time.Time // by the wall clock: the monotonic one stands still while a function is frozen
+	again bool      // it has been handed out again
 }
 
 // get returns the token that is kept, or else fetches one. ends is when that ends, zero if it does not say.
@@ -51,23 +52,27 @@ func (k *keeper) get(ctx context.Context, fetch func(context.Context) (token rel
 	defer k.mu.Unlock()
 	now := time.Now().Round(0)
 	if k.token.Usable() && now.Before(k.until) {
+		k.again = true
 		return k.token, nil
 	}
 	token, ends, err := fetch(ctx)
 	if err != nil {
 		return relay.Secret{}, err
 	}
-	k.token, k.until = token, now.Add(endless)
+	k.token, k.until, k.again = token, now.Add(endless), false
 	if !ends.IsZero() {
 		k.until = ends.Round(0).Add(-early)
 	}
 	return token, nil
 }
 
-func (k *keeper) forget() {
+// refused lets go of the token, and says whether the last one that was handed out had been kept.
+func (k *keeper) refused() (kept bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	kept, k.again = k.again, false
 	k.token = relay.Secret{}
+	return kept
 }
 
 // STS is the one method of the STS client that WebIdentity needs. The client has to be a regional one: the global
@@ -104,8 +109,7 @@ func (w *WebIdentity) Refused() bool {
 	changed := !w.weaker
 	w.weaker = true
 	w.mu.Unlock()
-	w.kept.forget()
-	return changed
+	return w.kept.refused() || changed
 }
 
 func (w *WebIdentity) algorithm() string {
@@ -165,7 +169,8 @@ func denied(code string) bool { return code == "AccessDenied" || code == "Access
 // fault explains what STS said. The SDK's text has the request id and no token.
 func (w *WebIdentity) fault(ctx context.Context, err error) error {
 	const act = "provision: AWS STS gives no web identity token: "
-	if _, off := errors.AsType[*types.OutboundWebIdentityFederationDisabledException](err); off {
+	// Its API reference leaves Exception off, its SDKs do not.
+	if strings.TrimSuffix(errorCode(err), "Exception") == "OutboundWebIdentityFederationDisabled" {
 		return fmt.Errorf("%w: %soutbound web identity federation is off in this AWS account. Switch it on with: "+
 			"aws iam enable-outbound-web-identity-federation (once per account, not per stack; its answer names the issuer "+
 			"that the connector has to trust)", ErrUnusable, act)
@@ -189,6 +194,11 @@ type Ambient struct {
 
 	kept keeper
 }
+
+var _ Alternative = (*Ambient)(nil)
+
+// Refused lets go of a token that was kept.
+func (a *Ambient) Refused() bool { return a.kept.refused() }
 
 // Token returns the kept token, or asks for a new one.
 func (a *Ambient) Token(ctx context.Context) (relay.Secret, error) { return a.kept.get(ctx, a.ask) }
@@ -285,6 +295,8 @@ type stored struct {
 	kept keeper
 }
 
+func (s *stored) Refused() bool { return s.kept.refused() }
+
 func (s *stored) Token(ctx context.Context) (relay.Secret, error) {
 	return s.kept.get(ctx, func(ctx context.Context) (relay.Secret, time.Time, error) {
 		secret, err := s.read(ctx)
@@ -295,6 +307,10 @@ func (s *stored) Token(ctx context.Context) (relay.Secret, error) {
 		if token == "" || strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
 			return relay.Secret{}, time.Time{}, fmt.Errorf("%w: what is stored is no identity token: want the bare token", ErrUnusable)
 		}
-		return relay.NewSecret(token), tokenEnd(token), nil
+		ends := tokenEnd(token)
+		if err := ended(ends); err != nil {
+			return relay.Secret{}, time.Time{}, err
+		}
+		return relay.NewSecret(token), ends, nil
 	})
 }

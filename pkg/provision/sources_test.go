@@ -123,7 +123,11 @@ func TestWebIdentityFaultsSayWhatToDo(t *testing.T) {
 		want     string
 	}{
 		"switched off": {
-			400, stsFault("OutboundWebIdentityFederationDisabledException", "Outbound web identity federation is disabled"), true,
+			403, stsFault("OutboundWebIdentityFederationDisabledException", "Outbound web identity federation is disabled"), true,
+			"aws iam enable-outbound-web-identity-federation (once per account, not per stack;",
+		},
+		"switched off, by the name in AWS's API reference": {
+			403, stsFault("OutboundWebIdentityFederationDisabled", "Outbound web identity federation is disabled"), true,
 			"aws iam enable-outbound-web-identity-federation (once per account, not per stack;",
 		},
 		"denied": {
@@ -254,6 +258,72 @@ func TestStoredTokenIsReadAnewOnceItEnds(t *testing.T) {
 	is.True(!strings.Contains(err.Error(), "canary"))
 }
 
+// A token that was kept may be refused where a new one is not: the issuer has changed its keys. So a first refusal is met
+// with a new one, and no more than one.
+func TestARefusedTokenIsFetchedAnewOnce(t *testing.T) {
+	var asks int
+	jwt := jwtEnding(time.Now().Add(time.Hour))
+	srv := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		asks++
+		if r.Method == http.MethodGet {
+			io.WriteString(w, jwt)
+			return
+		}
+		tokenAnswer(200, `{"access_token":"t","expires_in":3600}`)(w, r)
+	})
+	sources := map[string]provision.TokenSource{
+		"plain": &provision.Ambient{TokenURL: srv.URL},
+		"oidc":  client(srv.URL),
+		"stored": provision.Stored(func(context.Context) (relay.Secret, error) {
+			asks++
+			return relay.NewSecret(jwt), nil
+		}),
+		"aws": provision.NewWebIdentity(stsClient(func(map[string]string) (int, string) {
+			asks++
+			return 200, stsToken("t", time.Now().Add(time.Hour))
+		}, func(*http.Request) {}), "https://connector.example"),
+	}
+	for name, source := range sources {
+		t.Run(name, func(t *testing.T) {
+			is := is.New(t)
+			asks = 0
+			other := source.(provision.Alternative)
+			if name == "aws" {
+				_, err := source.Token(t.Context())
+				is.NoErr(err)
+				is.True(other.Refused()) // there is another algorithm
+				asks = 0
+			}
+			for range 2 {
+				_, err := source.Token(t.Context())
+				is.NoErr(err)
+			}
+			is.Equal(asks, 1)
+			is.True(other.Refused()) // it was a kept one
+			_, err := source.Token(t.Context())
+			is.NoErr(err)
+			is.Equal(asks, 2)
+			is.True(!other.Refused()) // it was as new as can be
+		})
+	}
+}
+
+func TestATokenThatHasEndedIsNotShown(t *testing.T) { // the connector would take it for somebody who may not
+	old := jwtEnding(time.Now().Add(-time.Hour))
+	for name, source := range map[string]provision.TokenSource{
+		"stored": provision.Stored(func(context.Context) (relay.Secret, error) { return relay.NewSecret(old), nil }),
+		"static": provision.StaticToken(relay.NewSecret(old)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			is := is.New(t)
+			_, err := source.Token(t.Context())
+			is.True(errors.Is(err, provision.ErrUnusable))
+			is.True(strings.Contains(err.Error(), "the identity token ended at "))
+			is.True(strings.HasSuffix(err.Error(), "Z: put a new one in its place"))
+		})
+	}
+}
+
 func TestClientSecretIsReadForEachRequest(t *testing.T) {
 	is := is.New(t)
 	secrets := []string{"old", "new"}
@@ -263,7 +333,7 @@ func TestClientSecretIsReadForEachRequest(t *testing.T) {
 			t.Error(err)
 		}
 		sent = append(sent, r.PostForm.Get("client_secret"))
-		tokenAnswer(200, `{"access_token":"t"}`)(w, r)
+		tokenAnswer(200, `{"access_token":"t","expires_in":5}`)(w, r)
 	})
 	source := &provision.ClientCredentials{TokenURL: srv.URL, ClientID: "id",
 		ReadSecret: func(context.Context) (relay.Secret, error) { return relay.NewSecret(secrets[len(sent)]), nil }}

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -30,12 +29,23 @@ func (s static) Token(context.Context) (relay.Secret, error) {
 	if !s.token.Usable() {
 		return relay.Secret{}, errors.New("provision: the identity token is empty or blank: set one")
 	}
+	if err := ended(tokenEnd(s.token.Reveal())); err != nil {
+		return relay.Secret{}, err
+	}
 	return s.token, nil
 }
 
+// ended refuses a token that is over by our own clock. A connector would, too, and that would count as its word on us.
+func ended(at time.Time) error {
+	if at.IsZero() || time.Now().Before(at) {
+		return nil
+	}
+	return fmt.Errorf("%w: the identity token ended at %s: put a new one in its place", ErrUnusable, at.UTC().Format(time.RFC3339))
+}
+
 // ClientCredentials is a TokenSource that asks an identity provider by the OAuth 2.0 client-credentials grant, the
-// credentials in the form body (section 14). A token that says when it ends is kept until shortly before. Not to be
-// copied or changed once used.
+// credentials in the form body (section 14). A token is kept until shortly before its end, or for a minute if it does not
+// say when that is. Not to be copied or changed once used.
 type ClientCredentials struct {
 	TokenURL     string       // https, or http for loopback
 	ClientID     string       // required, like ClientSecret or ReadSecret
@@ -48,9 +58,10 @@ type ClientCredentials struct {
 	// no restart.
 	ReadSecret func(context.Context) (relay.Secret, error)
 
-	mu   sync.Mutex
-	kept *oauth2.Token
+	kept keeper
 }
+
+var _ Alternative = (*ClientCredentials)(nil)
 
 // Token returns the kept token, or asks for a new one. A refusal of the identity provider is not a *StatusError: that
 // says what the connector thinks.
@@ -59,25 +70,27 @@ func (c *ClientCredentials) Token(ctx context.Context) (relay.Secret, error) {
 	if err != nil {
 		return relay.Secret{}, err
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.kept.Valid() && !c.kept.Expiry.IsZero() {
-		return relay.NewSecret(c.kept.AccessToken), nil
-	}
-	secret := c.ClientSecret
-	if c.ReadSecret != nil {
-		if secret, err = c.ReadSecret(ctx); err != nil {
-			return relay.Secret{}, err
+	return c.kept.get(ctx, func(ctx context.Context) (relay.Secret, time.Time, error) {
+		secret := c.ClientSecret
+		if c.ReadSecret != nil {
+			if secret, err = c.ReadSecret(ctx); err != nil {
+				return relay.Secret{}, time.Time{}, err
+			}
 		}
-	}
-	token, err := c.ask(ctx, endpoint, secret)
-	if err != nil {
-		return relay.Secret{}, err
-	}
-	token.Expiry = token.Expiry.Round(0) // by the wall clock: the monotonic one stands still while a function is frozen
-	c.kept = token
-	return relay.NewSecret(token.AccessToken), nil
+		token, err := c.ask(ctx, endpoint, secret)
+		if err != nil {
+			return relay.Secret{}, time.Time{}, err
+		}
+		ends := token.Expiry
+		if ends.IsZero() {
+			ends = tokenEnd(token.AccessToken)
+		}
+		return relay.NewSecret(token.AccessToken), ends, nil
+	})
 }
+
+// Refused lets go of a token that was kept.
+func (c *ClientCredentials) Refused() bool { return c.kept.refused() }
 
 func (c *ClientCredentials) check() (*url.URL, error) {
 	hasSecret := c.ClientSecret.Usable() || c.ReadSecret != nil

@@ -5,7 +5,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -48,13 +47,7 @@ func deployment(t *testing.T, answer, functionError string, wakeStatus int, vari
 	}))
 	t.Cleanup(srv.Close)
 	wakeURL = srv.URL + armPath
-	none := filepath.Join(t.TempDir(), "none")
-	for name, value := range map[string]string{
-		"AWS_ACCESS_KEY_ID": "AKID", "AWS_SECRET_ACCESS_KEY": "sk", "AWS_REGION": "eu-central-1", "AWS_EC2_METADATA_DISABLED": "true",
-		"AWS_CONFIG_FILE": none, "AWS_SHARED_CREDENTIALS_FILE": none, "AWS_ENDPOINT_URL": srv.URL, "AWS_PROFILE": "",
-	} {
-		t.Setenv(name, value)
-	}
+	noAccount(t, map[string]string{"AWS_ENDPOINT_URL": srv.URL})
 }
 
 func TestArmSaysArmedOrWhatIsMissing(t *testing.T) {

@@ -90,39 +90,17 @@ func TestConnectorSaysHowToUseIt(t *testing.T) {
 	secret := filepath.Join(t.TempDir(), "secret")
 	is.NoErr(os.WriteFile(secret, []byte("secret-canary\n"), 0o600))
 
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	grown := make(chan string, 100)
-	out := &buffer{grown: func(all string) { grown <- all }}
-	ended := make(chan int, 1)
-	args := append([]string{"dormouse"}, append(loopback, "--gateway", "gw-pinned", "--secret-file", secret,
+	connector := start(t, append(loopback, "--gateway", "gw-pinned", "--secret-file", secret,
 		"--anonymous", "gw-open", "--wake-url", wake.URL+"/w/path-canary")...)
-	go func() { ended <- run(ctx, args, strings.NewReader(""), out, io.Discard) }()
-
-	// until returns what has been printed once it matches.
-	until := func(pattern string) []string {
-		want := regexp.MustCompile(pattern)
-		for {
-			select {
-			case all := <-grown:
-				if match := want.FindStringSubmatch(all); match != nil {
-					return match
-				}
-			case <-ctx.Done():
-				t.Fatalf("no %s in: %s", pattern, out)
-			}
-		}
-	}
-	curl := until(`(?s)curl (\S+) -d '(.*)'\n`)
+	curl := connector.until(`(?s)curl (\S+) -d '(.*)'\n`)
 	status, answer := request(t, http.MethodPost, curl[1], "", curl[2])
 	is.Equal(status, http.StatusOK)
 	is.Equal(answer, `{"buffer_ids":["buf-1"]}`+"\n") // kept, as the gateway has not dialled yet
 	is.Equal(<-pokes, http.MethodGet)
-	until(`(?m)^\d\d:\d\d:\d\d\.\d{3}  poked .* 200$`)
-	cancel()
-	is.Equal(<-ended, 0)
+	connector.until(`(?m)^\d\d:\d\d:\d\d\.\d{3}  poked .* 200$`)
+	connector.stop()
 
-	shown := out.String()
+	shown := connector.out.String()
 	is.True(regexp.MustCompile(`(?m)^\S+  buffered +chat 42  message 1  buffer buf-1$`).MatchString(shown))
 	for _, setting := range []string{
 		"GATEWAY_RELAY_URL=http://127.0.0.1:", "GATEWAY_RELAY_ID=gw-pinned\n", "GATEWAY_RELAY_SECRET=",

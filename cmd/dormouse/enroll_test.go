@@ -66,15 +66,10 @@ func operator(t *testing.T) (*devconnector.Connector, *parameters) {
 			t.Error(err)
 		}
 	})
-	none := filepath.Join(t.TempDir(), "none")
-	for name, value := range map[string]string{
-		"AWS_ACCESS_KEY_ID": "AKID", "AWS_SECRET_ACCESS_KEY": "sk", "AWS_REGION": "eu-central-1", "AWS_EC2_METADATA_DISABLED": "true",
-		"AWS_CONFIG_FILE": none, "AWS_SHARED_CREDENTIALS_FILE": none, "AWS_ENDPOINT_URL": storing.URL, "AWS_PROFILE": "",
-		"GATEWAY_RELAY_URL": relaying.URL, "GATEWAY_RELAY_ID": "gw-1", "GATEWAY_RELAY_IDENTITY_TOKEN": identityCanary,
-		enrollVariable: enrollCanary,
-	} {
-		t.Setenv(name, value)
-	}
+	noAccount(t, map[string]string{
+		"AWS_ENDPOINT_URL": storing.URL, "GATEWAY_RELAY_URL": relaying.URL, "GATEWAY_RELAY_ID": "gw-1",
+		"GATEWAY_RELAY_IDENTITY_TOKEN": identityCanary, enrollVariable: enrollCanary,
+	})
 	return connector, store
 }
 

@@ -3,7 +3,6 @@ package main
 import (
 	"crypto/rand"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -50,13 +49,7 @@ func TestStatusAndEnableOnATable(t *testing.T) {
 		t.Skip("DORMOUSE_TEST_MOTO is not set: make test sets it where there is Python")
 	}
 	is := is.New(t)
-	none := filepath.Join(t.TempDir(), "none")
-	for name, value := range map[string]string{
-		"AWS_ACCESS_KEY_ID": "AKID", "AWS_SECRET_ACCESS_KEY": "sk", "AWS_REGION": "eu-central-1", "AWS_EC2_METADATA_DISABLED": "true",
-		"AWS_CONFIG_FILE": none, "AWS_SHARED_CREDENTIALS_FILE": none, "AWS_ENDPOINT_URL": endpoint, "AWS_PROFILE": "",
-	} {
-		t.Setenv(name, value)
-	}
+	noAccount(t, map[string]string{"AWS_ENDPOINT_URL": endpoint})
 	client := dynamo.NewClient(aws.Config{
 		Region: "eu-central-1", BaseEndpoint: &endpoint, Credentials: credentials.NewStaticCredentialsProvider("AKID", "sk", ""),
 	})

@@ -12,6 +12,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 	"github.com/urfave/cli/v3"
 
 	"github.com/dormouse-relay/dormouse/internal/drain"
@@ -59,13 +60,9 @@ Without this, the schedule's first firing arms. AWS is reached as the AWS comman
 func arm(ctx context.Context, client *lambda.Client, function string, out io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, armingTime)
 	defer cancel()
-	deployed, err := client.GetFunctionConfiguration(ctx, &lambda.GetFunctionConfigurationInput{FunctionName: &function})
+	variables, err := variablesOf(ctx, client, function)
 	if err != nil {
-		return fmt.Errorf("looking up the function %s: %w", function, err)
-	}
-	var variables map[string]string
-	if deployed.Environment != nil {
-		variables = deployed.Environment.Variables
+		return err
 	}
 	var faults []error
 	for _, step := range []func() (string, error){
@@ -87,6 +84,22 @@ func arm(ctx context.Context, client *lambda.Client, function string, out io.Wri
 	}
 	fmt.Fprintln(out, "armed")
 	return nil
+}
+
+// variablesOf are those of a deployed function.
+func variablesOf(ctx context.Context, client *lambda.Client, function string) (map[string]string, error) {
+	deployed, err := client.GetFunctionConfiguration(ctx, &lambda.GetFunctionConfigurationInput{FunctionName: &function})
+	if _, missing := errors.AsType[*types.ResourceNotFoundException](err); missing {
+		return nil, fmt.Errorf("there is no function %s in %s: check the name, and that AWS_REGION and the AWS profile are the stack's",
+			function, client.Options().Region)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("looking up the function %s: %w", function, err)
+	}
+	if deployed.Environment == nil {
+		return nil, nil
+	}
+	return deployed.Environment.Variables, nil
 }
 
 // runDrain invokes drain and says how it ended.
@@ -158,6 +171,9 @@ func tryWakeURL(ctx context.Context, raw string) (string, error) {
 		return "wake URL at " + u.Host + ": answers", nil
 	case http.StatusNotFound, http.StatusForbidden:
 		return "", fmt.Errorf("the wake URL at %s leads nowhere (HTTP %d): is it the path of this stack?", u.Host, resp.StatusCode)
+	case http.StatusTooManyRequests:
+		return "", fmt.Errorf("the wake URL at %s is throttled (HTTP 429): others poke it; try again, and if it stays so, "+
+			"deploy another WakePath", u.Host)
 	}
 	return "", fmt.Errorf("the wake URL at %s answers HTTP %d, want 204: see the wake function's log", u.Host, resp.StatusCode)
 }

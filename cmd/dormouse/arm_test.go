@@ -70,7 +70,8 @@ func TestArmSaysArmedOrWhatIsMissing(t *testing.T) {
 		"no route":  {"--stack gw", empty, "", 404, nil, "drain: empty", "leads nowhere (HTTP 404)"},
 		"no start":  {"--stack gw", empty, "", 500, nil, "", "answers HTTP 500, want 204"},
 		"no URL":    {"--stack gw", empty, "", 204, map[string]string{"GATEWAY_RELAY_WAKE_URL": ""}, "", "nobody can poke it"},
-		"nothing":   {"--stack other", empty, "", 204, nil, "", "looking up the function other-drain"},
+		"nothing":   {"--stack other", empty, "", 204, nil, "", "there is no function other-drain in eu-central-1: check the name"},
+		"throttled": {"--stack gw", empty, "", 429, nil, "", "is throttled (HTTP 429)"},
 		"which one": {"", empty, "", 204, nil, "", "give --stack or --function"},
 	}
 	for name, tt := range tests {

@@ -52,15 +52,13 @@ func atLedger(cmd *cli.Command, do func(context.Context, ledger.Ledger, string, 
 		}
 		if table == "" || instance == "" {
 			function := stack + "-drain"
-			deployed, err := lambda.NewFromConfig(cloud).GetFunctionConfiguration(ctx,
-				&lambda.GetFunctionConfigurationInput{FunctionName: &function})
+			variables, err := variablesOf(ctx, lambda.NewFromConfig(cloud), function)
 			if err != nil {
-				return fmt.Errorf("looking up the function %s: %w", function, err)
+				return err
 			}
-			if deployed.Environment == nil || deployed.Environment.Variables["DORMOUSE_TABLE"] == "" {
+			if variables["DORMOUSE_TABLE"] == "" {
 				return fmt.Errorf("%s has no table: what it knows dies with its process, and cannot be looked up", function)
 			}
-			variables := deployed.Environment.Variables
 			table = cmp.Or(table, variables["DORMOUSE_TABLE"])
 			instance = cmp.Or(instance, variables["GATEWAY_RELAY_INSTANCE_ID"], variables["GATEWAY_RELAY_ID"], "gw-"+function)
 		}

@@ -197,6 +197,24 @@ func TestAgainstMoto(t *testing.T) {
 	is.True(errors.Is(err, secretstore.ErrUnusable))
 }
 
+func TestNoSecretFollowsARedirect(t *testing.T) {
+	for status := 301; status <= 308; status++ {
+		is := is.New(t)
+		elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the redirect was followed") }))
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Location", elsewhere.URL)
+			w.WriteHeader(status)
+		}))
+		store := secretstore.New(awsConfig(srv.URL))
+		_, err := store.PutParameter(t.Context(), "/x", relay.NewSecret(canary))
+		is.True(err != nil)
+		_, err = store.PutSecret(t.Context(), "x", relay.NewSecret(canary))
+		is.True(err != nil)
+		srv.Close()
+		elsewhere.Close()
+	}
+}
+
 func TestSecretsAreNotPrinted(t *testing.T) {
 	is := is.New(t)
 	store, _ := service(t, `{"SecretString":"`+canary+`"}`)

@@ -41,6 +41,7 @@ func TestRevokedAfterAHandshakeStaysOff(t *testing.T) {
 	}
 	is.Equal(s.requestCount(), requests) // neither provisions nor dials
 	is.Equal(s.host.PIDs(drainFunction), pids)
+	is.Equal(s.logged(`"level":"ERROR","msg":"revoked"`, `"gateway":"gw-1"`, `4401`), 1) // the template's metric counts it
 }
 
 func TestExpiredGoesOn(t *testing.T) {

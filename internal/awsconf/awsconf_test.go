@@ -104,6 +104,21 @@ func TestSameAsTheConfigModule(t *testing.T) {
 	}
 }
 
+// The global endpoint of STS does not know GetWebIdentityToken.
+func TestSTSIsAskedRegionally(t *testing.T) {
+	for region, want := range map[string]string{
+		"us-east-1": "sts.us-east-1.amazonaws.com", "eu-central-1": "sts.eu-central-1.amazonaws.com", "cn-north-1": "sts.cn-north-1.amazonaws.com.cn",
+	} {
+		is := is.New(t)
+		var wire recorder
+		client := sts.NewFromConfig(awsconf.New(with(map[string]string{"AWS_REGION": region})), func(o *sts.Options) {
+			o.HTTPClient, o.Retryer = &wire, aws.NopRetryer{}
+		})
+		client.GetWebIdentityToken(t.Context(), &sts.GetWebIdentityTokenInput{Audience: []string{"a"}, SigningAlgorithm: aws.String("ES384")})
+		is.Equal(wire.last.URL.Host, want)
+	}
+}
+
 // sent is a request's address and the parts of its headers that do not change from call to call.
 func sent(t *testing.T, cfg aws.Config) map[string]string {
 	t.Helper()

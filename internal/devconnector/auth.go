@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"net"
 	"net/http"
 	"slices"
@@ -138,20 +139,24 @@ func (c *Connector) authenticate(r *http.Request) (*gateway, string) {
 	return gw, ""
 }
 
-// identify finds the tenant behind an identity token; "" means it is not accepted.
-func (c *Connector) identify(ctx context.Context, r *http.Request) string {
+// identify finds the tenant behind an identity token, or says with which status and words it is not accepted.
+func (c *Connector) identify(ctx context.Context, r *http.Request) (tenant string, status int, fault string) {
+	const unverified = "identity not verified"
 	token := bearer(r)
 	if tenant := c.cfg.Identities[token]; token != "" && tenant != "" {
-		return tenant
+		return tenant, 0, ""
 	}
 	if c.cfg.Identify == nil || token == "" {
-		return ""
+		return "", http.StatusUnauthorized, unverified
 	}
 	tenant, err := c.cfg.Identify(ctx, token)
-	if err != nil {
-		return ""
+	switch {
+	case errors.Is(err, ErrCannotAsk):
+		return "", http.StatusServiceUnavailable, "the issuer cannot be asked"
+	case err != nil || tenant == "":
+		return "", http.StatusUnauthorized, unverified
 	}
-	return tenant
+	return tenant, 0, ""
 }
 
 // failed counts a bad credential against the request's address. Call with c.mu held.

@@ -31,7 +31,8 @@ import (
 // PokeFunc requests a wake URL and returns the HTTP status of the answer. ctx ends after 10 s.
 type PokeFunc func(ctx context.Context, url string) (status int, err error)
 
-// IdentifyFunc returns the tenant that an identity token stands for, or an error or "" if it is not accepted.
+// IdentifyFunc returns the tenant that an identity token stands for, or an error or "" if it is not accepted. An error
+// that wraps ErrCannotAsk says nothing about the token.
 type IdentifyFunc func(ctx context.Context, token string) (tenant string, err error)
 
 // Config is what New needs; every field may be left out.

@@ -10,6 +10,9 @@ import (
 	"github.com/coreos/go-oidc/v3/oidc"
 )
 
+// ErrCannotAsk means that an identity token can neither be accepted nor refused now: it is answered with HTTP 503.
+var ErrCannotAsk = errors.New("devconnector: the issuer cannot be asked")
+
 // OIDC says whose identity tokens are accepted.
 type OIDC struct {
 	Issuer   string       // its URL, as in the tokens' iss; discovery is below it
@@ -39,7 +42,7 @@ func (o OIDC) Identify() IdentifyFunc {
 		}
 		provider, err := oidc.NewProvider(oidc.ClientContext(ctx, client), o.Issuer)
 		if err != nil {
-			return nil, fmt.Errorf("devconnector: the issuer cannot be asked: %w", err)
+			return nil, fmt.Errorf("%w: %w", ErrCannotAsk, err)
 		}
 		verifier = provider.VerifierContext(oidc.ClientContext(context.Background(), client), &oidc.Config{
 			ClientID: o.Audience, SupportedSigningAlgs: []string{oidc.ES384, oidc.RS256, oidc.ES256},

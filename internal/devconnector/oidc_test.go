@@ -59,6 +59,17 @@ func TestIdentityTokensAreVerified(t *testing.T) {
 			}
 		})
 	}
-	_, err = devconnector.OIDC{Issuer: "http://127.0.0.1:1", Audience: audience}.Identify()(t.Context(), "x")
-	is.New(t).True(strings.Contains(err.Error(), "the issuer cannot be asked"))
+
+	// Who cannot ask the issuer knows nothing of the gateway, and does not say that he does.
+	is := is.New(t)
+	blind := devconnector.New(devconnector.Config{Identify: devconnector.OIDC{Issuer: "http://127.0.0.1:1", Audience: audience}.Identify()})
+	defer blind.Close(t.Context())
+	for _, path := range []string{"/relay/provision", "/relay/enroll"} {
+		req := httptest.NewRequest(http.MethodPost, path, strings.NewReader(`{"gatewayId":"gw-1","platform":"discord","enrollmentToken":"x"}`))
+		req.Header.Set("Authorization", "Bearer "+issuer.Token("ES384", audience))
+		answer := httptest.NewRecorder()
+		blind.ServeHTTP(answer, req)
+		is.Equal(answer.Code, http.StatusServiceUnavailable)
+		is.Equal(strings.TrimSpace(answer.Body.String()), `{"error":"the issuer cannot be asked"}`)
+	}
 }

@@ -28,9 +28,9 @@ type issued struct {
 }
 
 func (c *Connector) serveProvision(w http.ResponseWriter, r *http.Request) {
-	tenant := c.identify(r.Context(), r)
-	if tenant == "" {
-		c.refuseProvision(w, Provision{}, http.StatusUnauthorized, "identity not verified")
+	tenant, status, fault := c.identify(r.Context(), r)
+	if fault != "" {
+		c.refuseProvision(w, Provision{}, status, fault)
 		return
 	}
 	var body struct {
@@ -122,9 +122,9 @@ func (c *Connector) provision(tenant, wakeURL string, record Provision) (out iss
 }
 
 func (c *Connector) serveEnroll(w http.ResponseWriter, r *http.Request) {
-	tenant := c.identify(r.Context(), r)
-	if tenant == "" {
-		fail(w, http.StatusUnauthorized, "identity not verified")
+	tenant, status, fault := c.identify(r.Context(), r)
+	if fault != "" {
+		fail(w, status, fault)
 		return
 	}
 	var body struct {

@@ -2,6 +2,7 @@ package drain_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -293,28 +294,69 @@ func TestPolicyIsDeclaredOnce(t *testing.T) {
 	})
 }
 
-func TestAPolicyThatIsNotTakenHindersNothing(t *testing.T) {
-	env := map[string]string{"GATEWAY_RELAY_REQUIRE_MENTION": "false"}
-	bubble(t, setup{env: env}, func(t *testing.T, r *rig) {
+func TestAChangedPolicyReplacesTheOther(t *testing.T) {
+	bubble(t, setup{pinned: true, env: map[string]string{"GATEWAY_RELAY_PLATFORMS": "discord,relay", "GATEWAY_RELAY_REQUIRE_MENTION": "true",
+		"GATEWAY_RELAY_FREE_RESPONSE_SCOPES": "c1"}}, func(t *testing.T, r *rig) {
 		is := is.New(t)
-		r.proxy(func(w http.ResponseWriter, req *http.Request) bool {
-			if req.URL.Path != "/relay/policy" {
-				return false
-			}
-			w.WriteHeader(http.StatusInternalServerError)
-			return true
-		})
-		r.Deliver(gateway, event("discord", "c1", "m1", "hello"))
-		rep, _, err := r.run(ledger.Wake, quarter)
-		is.NoErr(err)
-		is.Equal(rep.Status, drain.Drained)
-		is.True(strings.Contains(r.log.String(), "the policy was not taken"))
-		standing, err := r.ledger.Standing(t.Context())
-		is.NoErr(err)
-		is.Equal(standing.Declared, "") // the next drain tries again
-		r.proxy(nil)
-		_, _, err = r.run(ledger.Wake, quarter)
-		is.NoErr(err)
-		is.Equal(len(r.State().Policies), 4)
+		mention := r.settings.Policies
+		silence := []relay.Policy{{Platform: "discord", FreeResponseScopes: []string{}}} // all false, and said so
+		for _, policies := range [][]relay.Policy{mention, mention, silence, silence, nil, mention} {
+			r.settings.Policies = policies
+			_, _, err := r.coldStart(t).run(ledger.Wake, quarter)
+			is.NoErr(err)
+		}
+		var got []string
+		for _, p := range r.State().Policies {
+			got = append(got, fmt.Sprint(p.Platform, p.RequireAddress, p.FreeResponseScopes, p.AllowOtherBots))
+		}
+		is.Equal(got, []string{"discordtrue [c1] false", "discordfalse [] false", "discordtrue [c1] false"})
 	})
+}
+
+func TestAPolicyThatIsNotTakenHindersNothing(t *testing.T) {
+	tests := map[string]struct {
+		answer http.HandlerFunc
+		told   string
+		takes  time.Duration // as long as a request may take
+	}{
+		"failing": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) },
+			"provision: policy of slack: the connector answered HTTP 500", 0},
+		"one platform": {func(w http.ResponseWriter, req *http.Request) {
+			var p relay.Policy
+			json.NewDecoder(req.Body).Decode(&p)
+			if p.Platform == "slack" {
+				w.WriteHeader(403)
+			}
+		}, "provision: policy of slack: the connector answered HTTP 403", 0},
+		"accepted, not taken": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(202) },
+			"provision: policy of slack: the connector answered HTTP 202", 0}, // only 200 counts
+		"slow": {never, "policy of slack: provision: http://connector:80: no whole answer within 15s", 15 * time.Second},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, setup{env: map[string]string{"GATEWAY_RELAY_REQUIRE_MENTION": "false"}}, func(t *testing.T, r *rig) {
+				is := is.New(t)
+				r.proxy(at("/relay/policy", tt.answer))
+				r.Deliver(gateway, event("discord", "c1", "m1", "hello"))
+				rep, _, err := r.run(ledger.Schedule, quarter) // a wake would wait at a mutex
+				is.NoErr(err)
+				is.Equal(rep.Status, drain.Drained)
+				is.Equal(r.replies(), []string{"c1 hello"})
+				is.True(*rep.MS.Dial >= tt.takes.Milliseconds() && *rep.MS.Dial < tt.takes.Milliseconds()+100)
+				is.True(strings.Contains(r.log.String(), "the policy was not taken"))
+				is.True(strings.Contains(r.log.String(), tt.told))
+				standing, err := r.ledger.Standing(t.Context())
+				is.NoErr(err)
+				is.Equal(standing.Declared, "") // the next drain tries again, with all of it
+				r.proxy(nil)
+				_, _, err = r.run(ledger.Wake, quarter)
+				is.NoErr(err)
+				policies := r.State().Policies
+				is.Equal(len(policies), 4)
+				for _, p := range policies {
+					is.True(!p.RequireAddress)
+				}
+			})
+		})
+	}
 }

@@ -107,11 +107,7 @@ func TestAnIssuerThatGivesNoToken(t *testing.T) {
 				bubble(t, setup{env: env}, func(t *testing.T, r *rig) {
 					is := is.New(t)
 					if known {
-						g, err := r.ledger.Acquire(t.Context(), ledger.Ask{Reason: ledger.Arm, Owner: "earlier", Life: time.Minute})
-						is.NoErr(err)
-						is.NoErr(r.ledger.SetHandshaken(t.Context(), g.Epoch, gateway))
-						_, err = r.ledger.HandOff(t.Context(), g.Epoch, g.Plan, false)
-						is.NoErr(err)
+						r.known(t)
 					}
 					r.parts.Clients = tt.clients(t)
 					rep, took, err := r.coldStart(t).run(ledger.Schedule, quarter) // which asks for nothing ahead: that would wait at a mutex
@@ -124,6 +120,16 @@ func TestAnIssuerThatGivesNoToken(t *testing.T) {
 			}
 		})
 	}
+}
+
+// known makes the gateway one that the connector has let in before.
+func (r *rig) known(t *testing.T) {
+	is := is.New(t)
+	g, err := r.ledger.Acquire(t.Context(), ledger.Ask{Reason: ledger.Arm, Owner: "earlier", Life: time.Minute})
+	is.NoErr(err)
+	is.NoErr(r.ledger.SetHandshaken(t.Context(), g.Epoch, gateway))
+	_, err = r.ledger.HandOff(t.Context(), g.Epoch, g.Plan, false)
+	is.NoErr(err)
 }
 
 type slowSTS struct{}
@@ -159,15 +165,20 @@ func TestAConnectorThatGivesNoSecret(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, setup{}, func(t *testing.T, r *rig) {
-				is := is.New(t)
-				r.proxy(at("/relay/provision", tt.answer))
-				rep, took, err := r.run(ledger.Schedule, quarter)
-				is.Equal(rep.Status, drain.Failed)
-				is.Equal(err.Error(), tt.want)
-				is.Equal(took < time.Second, tt.atOnce)
-				is.True(!r.disabled(t))
-			})
+			for _, known := range []bool{false, true} {
+				bubble(t, setup{}, func(t *testing.T, r *rig) {
+					is := is.New(t)
+					if known {
+						r.known(t)
+					}
+					r.proxy(at("/relay/provision", tt.answer))
+					rep, took, err := r.run(ledger.Schedule, quarter)
+					is.Equal(rep.Status, drain.Failed)
+					is.Equal(err.Error(), tt.want)
+					is.Equal(took < time.Second, tt.atOnce)
+					is.True(!r.disabled(t)) // none of it is an opt-out
+				})
+			}
 		})
 	}
 }

@@ -273,13 +273,13 @@ func (s *stack) process(file string) (list []string) {
 	return list
 }
 
-// configured says whether a variable is one that the deployment itself gives a canary in: the wake URL, and, for
-// development, a secret.
+// configured says whether a variable is one that the deployment itself gives a canary in: the wake URL, an agent's, and,
+// for development, a secret.
 func (s *stack) configured(variable string) bool {
 	name, value, _ := strings.Cut(variable, "=")
 	inside := []string{
 		"GATEWAY_RELAY_WAKE_URL", "GATEWAY_RELAY_IDENTITY_TOKEN", "GATEWAY_RELAY_SECRET", "GATEWAY_RELAY_IDP_CLIENT_SECRET",
-		"DORMOUSE_AGENT_SECRET",
+		"DORMOUSE_AGENT_SECRET", "DORMOUSE_AGENT",
 	}
 	return slices.Contains(inside, name) && value == s.env[name]
 }

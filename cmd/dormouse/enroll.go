@@ -53,6 +53,7 @@ func enrolling(replace bool, cmd *cli.Command) *cli.Command {
 		&cli.StringFlag{Name: "token-file", Usage: "`FILE` with the enrollment token, - for standard input; else $" + enrollVariable + " holds it"},
 		&cli.StringFlag{Name: "parameter", DefaultText: "/dormouse/ID", Usage: "`NAME` of the SSM parameter that is to hold the credentials"},
 		&cli.StringFlag{Name: "secret", Usage: "`NAME` of a secret in Secrets Manager that is to hold them, instead"},
+		&cli.StringFlag{Name: "key", DefaultText: "AWS's own", Usage: "`KEY` of KMS that encrypts them; an SSM parameter under one wants it at each rotation"},
 	}
 	cmd.Action = func(ctx context.Context, cmd *cli.Command) error {
 		if err := noArguments(cmd); err != nil {
@@ -86,6 +87,7 @@ func enroll(ctx context.Context, cmd *cli.Command, replace bool) error {
 		return err
 	}
 	store := secretstore.New(cloud)
+	store.Key = cmd.String("key")
 	to, err := chooseVault(cmd, store, settings.GatewayID)
 	if err != nil {
 		return err

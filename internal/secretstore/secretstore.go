@@ -48,6 +48,8 @@ type SecretsManager interface {
 
 // Store is both services. A client is made when it is first needed: most functions need one or none.
 type Store struct {
+	Key string // of KMS, for what is written; empty: AWS's own, but a secret that is there keeps the one that it has
+
 	ssm     func() SSM
 	secrets func() SecretsManager
 }
@@ -159,8 +161,8 @@ func (s *Store) HasSecret(ctx context.Context, name string) (bool, error) {
 	return true, nil
 }
 
-// PutParameter writes a SecureString under AWS's own key, of the standard tier, which is free, and returns its ARN. An
-// earlier value is replaced.
+// PutParameter writes a SecureString of the standard tier, which is free, and returns its ARN. An earlier value is
+// replaced.
 func (s *Store) PutParameter(ctx context.Context, name string, secret relay.Secret) (arn string, err error) {
 	if len(secret.Reveal()) > maxParameter {
 		return "", fmt.Errorf("secretstore: the secret is over %d bytes, the most of a parameter: use Secrets Manager", maxParameter)
@@ -169,6 +171,7 @@ func (s *Store) PutParameter(ctx context.Context, name string, secret relay.Secr
 	defer cancel()
 	_, err = s.ssm().PutParameter(ctx, &ssm.PutParameterInput{
 		Name:        &name,
+		KeyId:       s.key(),
 		Value:       aws.String(secret.Reveal()),
 		Type:        ssmtypes.ParameterTypeSecureString,
 		Overwrite:   aws.Bool(true),
@@ -199,11 +202,19 @@ func (s *Store) PutSecret(ctx context.Context, name string, secret relay.Secret)
 	}
 	made, err := s.secrets().CreateSecret(ctx, &secretsmanager.CreateSecretInput{
 		Name: &name, SecretString: aws.String(secret.Reveal()), Description: aws.String("Credentials of a Dormouse gateway"),
+		KmsKeyId: s.key(),
 	})
 	if err != nil {
 		return "", fault("make", name, err)
 	}
 	return aws.ToString(made.ARN), nil
+}
+
+func (s *Store) key() *string {
+	if s.Key == "" {
+		return nil
+	}
+	return &s.Key
 }
 
 // fault explains an error of a service. The SDK's own text has the operation, the code and the request's id.

@@ -126,6 +126,13 @@ func TestPutParameterReplaces(t *testing.T) {
 	is.True(strings.Contains((*calls)[0], `"Overwrite":true`))
 	is.True(strings.Contains((*calls)[0], `"Type":"SecureString"`))
 	is.Equal((*calls)[1], `GetParameter eu-central-1 {"Name":"/dormouse/gw-1"}`) // undecrypted
+	is.True(!strings.Contains((*calls)[0], "KeyId"))                             // AWS's own
+
+	store, calls = service(t, `{"Version":2}`, `{"Parameter":{"ARN":"`+parameterARN+`"}}`)
+	store.Key = "alias/mine"
+	_, err = store.PutParameter(t.Context(), "/dormouse/gw-1", relay.NewSecret(canary))
+	is.NoErr(err)
+	is.True(strings.Contains((*calls)[0], `"KeyId":"alias/mine"`))
 
 	_, err = store.PutParameter(t.Context(), "/x", relay.NewSecret(strings.Repeat("x", 4097)))
 	is.True(strings.Contains(err.Error(), "use Secrets Manager"))
@@ -138,6 +145,7 @@ func TestPutParameterReplaces(t *testing.T) {
 func TestPutSecretMakesOneIfNeedBe(t *testing.T) {
 	is := is.New(t)
 	store, calls := service(t, `{"__type":"ResourceNotFoundException"}`, `{"ARN":"`+secretARN+`"}`, `{"ARN":"`+secretARN+`"}`)
+	store.Key = "alias/mine"
 	for range 2 {
 		arn, err := store.PutSecret(t.Context(), "dormouse/gw-1", relay.NewSecret(canary))
 		is.NoErr(err)
@@ -149,6 +157,7 @@ func TestPutSecretMakesOneIfNeedBe(t *testing.T) {
 		names = append(names, name)
 	}
 	is.Equal(names, []string{"PutSecretValue", "CreateSecret", "PutSecretValue"})
+	is.True(strings.Contains((*calls)[1], `"KmsKeyId":"alias/mine"`))
 }
 
 // Against moto's server, an independent reading of the two services: make test starts it.

@@ -108,6 +108,9 @@ func enroll(ctx context.Context, cmd *cli.Command, replace bool) error {
 		return fmt.Errorf("%w; nothing was redeemed", err)
 	}
 	creds, err := provision.New(provision.Config{URL: settings.URL}).Enroll(ctx, who, token, settings.GatewayID)
+	if _, answered := errors.AsType[*provision.EnrollError](err); err != nil && !answered {
+		return fmt.Errorf("%w; the enrollment token may have been redeemed: if it is refused the next time, ask for a new one", err)
+	}
 	if err != nil {
 		return err
 	}

@@ -115,6 +115,13 @@ func TestEnrollStoresWhatItGetsAndSaysWhatToDeploy(t *testing.T) {
 	}
 }
 
+// instead is where something else answers than a connector.
+func instead(t *testing.T, answer http.HandlerFunc) string {
+	srv := httptest.NewServer(answer)
+	t.Cleanup(srv.Close)
+	return srv.URL
+}
+
 func TestEnrollSaysWhatIsWrong(t *testing.T) {
 	tests := map[string]struct {
 		args   []string
@@ -134,6 +141,22 @@ func TestEnrollSaysWhatIsWrong(t *testing.T) {
 		"unknown identity": {nil, func(t *testing.T, _ *parameters) { t.Setenv("GATEWAY_RELAY_IDENTITY_TOKEN", "x-"+identityCanary) }, "HTTP 401: the identity was not verified"},
 		"used token": {nil, func(t *testing.T, _ *parameters) { t.Setenv(enrollVariable, "x-"+enrollCanary) },
 			"HTTP 403: the enrollment token is invalid, expired, used"},
+		"no identity to be had": {nil, func(t *testing.T, _ *parameters) {
+			t.Setenv("GATEWAY_RELAY_IDENTITY_TOKEN", "")
+			t.Setenv("GATEWAY_RELAY_IDP_TOKEN_URL", instead(t, func(w http.ResponseWriter, r *http.Request) { http.Error(w, enrollCanary, 500) }))
+		}, "HTTP 500: no token given: an endpoint that wants a client id and secret gets them if both are set; nothing was redeemed\n"},
+		"no answer": {nil, func(t *testing.T, _ *parameters) {
+			t.Setenv("GATEWAY_RELAY_URL", instead(t, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
+		}, ": EOF; the enrollment token may have been redeemed: if it is refused the next time, ask for a new one\n"},
+		"elsewhere": {nil, func(t *testing.T, _ *parameters) {
+			t.Setenv("GATEWAY_RELAY_URL", instead(t, func(w http.ResponseWriter, r *http.Request) {
+				http.Redirect(w, r, "http://elsewhere.example/"+enrollCanary, http.StatusTemporaryRedirect)
+			}))
+		}, "redirect to http://elsewhere.example:80 refused: a credential stays with the origin that it is for"},
+		"no connector there": {nil, func(t *testing.T, _ *parameters) {
+			t.Setenv("GATEWAY_RELAY_URL", instead(t, func(w http.ResponseWriter, r *http.Request) { http.Error(w, enrollCanary, 404) }))
+		}, "dormouse: enroll: the connector answered HTTP 404: this connector does not enroll: have its operator give you the " +
+			"credentials, and store them yourself\n"},
 		"not stored": {nil, func(_ *testing.T, p *parameters) { p.refuse = true }, "are lost: secretstore: the secret cannot be used: write /dormouse/gw-1"},
 	}
 	for name, tt := range tests {

@@ -68,9 +68,10 @@ deployed; AWS is asked only for what the settings name, such as a table or a sto
 			return serve(ctx, func() error {
 				stop()
 				firing.Wait()
+				shut := host.Shutdown(localStack + "-" + drainFunction) // it says goodbye: the connector buffers from now on
 				closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewellTime)
 				defer cancel()
-				return host.Close(closing)
+				return errors.Join(shut, host.Close(closing))
 			}, endpoint{listener, mux})
 		},
 	}

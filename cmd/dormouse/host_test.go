@@ -144,6 +144,20 @@ func TestAnIdentityCanBeTriedByHand(t *testing.T) {
 	is.True(strings.Contains(issuer.out.String(), "  GET  /.well-known/openid-configuration  200\n"))
 }
 
+func TestHostEndsWithAGoodbye(t *testing.T) {
+	noAccount(t, map[string]string{
+		"GATEWAY_RELAY_ID": "gw-1", "GATEWAY_RELAY_PLATFORMS": "telegram", "GATEWAY_RELAY_BOT_IDS": `{"telegram":{"botId":"1"}}`,
+		"GATEWAY_RELAY_IDENTITY_TOKEN": defaultIdentity, "DORMOUSE_ALLOW_ENV_SECRETS": "1", "DORMOUSE_EMPTY_AFTER": "1h",
+	})
+	connector := start(t, loopback...)
+	t.Setenv("GATEWAY_RELAY_URL", connector.until(`GATEWAY_RELAY_URL=(\S+)`)[1])
+	host := start(t, "host", "--functions", functions, "--listen", "127.0.0.1:0", "--lambda", "127.0.0.1:0", "--schedule", "10ms")
+	connector.until(`(?m)^\S+  descriptor `) // the schedule has fired, and drain is at work
+	host.stop()
+	connector.until(`(?m)^\S+  going_idle_ack `)
+	connector.until(`(?m)^\S+  closed .*by gateway  1000$`)
+}
+
 func TestHostSettingsAreDrainsAlone(t *testing.T) {
 	is := is.New(t)
 	got := hostSettings(map[string]string{

@@ -9,7 +9,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -248,19 +247,28 @@ func TestTwoColdDrainsProvisionOnce(t *testing.T) {
 	t.Parallel()
 	is := is.New(t)
 	env, _ := onTable(t)
-	s := deploy(t, setup{env: env, both: true})
+	taken := make(chan struct{}) // the other drain has ended
+	s := deploy(t, setup{env: env, both: true, before: func(connector http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			select {
+			case <-taken: // not before: so they do race, however slow this machine
+			case <-r.Context().Done():
+			}
+			connector.ServeHTTP(w, r)
+		})
+	}})
 	s.Deliver(gateway, event(0, "m1"))
-	var outs [2]outcome
-	var wg sync.WaitGroup
-	for i := range outs {
+	ended := make(chan outcome, 2)
+	for range 2 {
 		wait := s.start("wake")
-		wg.Go(func() { outs[i] = wait() })
+		go func() { ended <- wait() }()
 	}
-	wg.Wait()
-	statuses := []drain.Status{outs[0].Status, outs[1].Status}
-	slices.Sort(statuses)
-	is.Equal(statuses, []drain.Status{drain.Drained, drain.Taken})
-	is.True(outs[0].Cold && outs[1].Cold)
+	first := <-ended
+	is.Equal(first.Status, drain.Taken)
+	close(taken)
+	second := <-ended
+	is.Equal(second.Status, drain.Drained)
+	is.True(first.Cold && second.Cold)
 	is.Equal(len(s.State().Provisions), 4) // one for each platform
 	is.Equal(replies(s.State()), []string{"m1"})
 }

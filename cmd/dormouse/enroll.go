@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go/logging"
 	"github.com/urfave/cli/v3"
 
 	"github.com/dormouse-relay/dormouse/internal/config"
@@ -206,7 +207,7 @@ func chooseVault(cmd *cli.Command, store *secretstore.Store, gatewayID string) (
 
 // operatorConfig is how the operator reaches AWS: as the AWS command line would.
 func operatorConfig(ctx context.Context) (aws.Config, error) {
-	cfg, err := awsconfig.LoadDefaultConfig(ctx)
+	cfg, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithLogger(logging.Nop{})) // it warns of connections on stderr
 	switch {
 	case err != nil:
 		return cfg, fmt.Errorf("reading the AWS configuration: %w", err)

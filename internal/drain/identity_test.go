@@ -181,6 +181,64 @@ func TestARotationThatWasNotStoredIsARefusalForGood(t *testing.T) {
 	})
 }
 
+// Every way in which a connector can say that a known gateway is not wanted any more ends in the same state, with the
+// status and the text of the refusal in the standing and in one line for an alarm.
+func TestAnOptOutIsRemembered(t *testing.T) {
+	tests := map[string]struct {
+		setup setup
+		awake bool // it happens while connected
+		cold  bool // the next drain is a new process
+		want  string
+	}{
+		"403 at provision": {setup{}, false, true, "drain: the connector refuses this gateway for good: provision: the connector " +
+			"answered HTTP 403: this identity may not have this gateway id: check whose it is, or choose another id " +
+			"(it says: this gateway is revoked)"},
+		"401 at the upgrade":                {setup{preset: "agentsync", pinned: true}, false, false, "connector answered the upgrade with HTTP status 401"},
+		"4401 after accept":                 {setup{pinned: true}, false, false, "4401"},
+		"4401 while connected":              {setup{pinned: true}, true, false, "refused again with a fresh token"},
+		"4403 while connected, then 401":    {setup{preset: "agentsync", pinned: true}, true, false, "connector answered the upgrade with HTTP status 401"},
+		"4401 while connected, provisioned": {setup{}, true, false, "refused again with a fresh token"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, tt.setup, func(t *testing.T, r *rig) {
+				is := is.New(t)
+				next := r
+				if tt.awake {
+					r.Deliver(gateway, event("discord", "c1", "m1", "hello"))
+					wait := r.during(answered, func() { r.Revoke(gateway) })
+					defer wait()
+				} else {
+					_, _, err := r.run(ledger.Wake, quarter)
+					is.NoErr(err)
+					is.NoErr(r.Revoke(gateway))
+					if tt.cold {
+						next = r.coldStart(t)
+					}
+				}
+				rep, _, err := next.run(ledger.Wake, quarter)
+				is.NoErr(err)
+				is.Equal(rep.Status, drain.Revoked)
+				standing, err := r.ledger.Standing(t.Context())
+				is.NoErr(err)
+				is.True(standing.Disabled)
+				if !strings.Contains(standing.DisabledBy, tt.want) {
+					t.Errorf("disabled by %q, want %q", standing.DisabledBy, tt.want)
+				}
+				is.Equal(strings.Count(r.log.String(), `"msg":"revoked"`), 1)
+
+				for _, reason := range []ledger.Reason{ledger.Wake, ledger.Schedule, ledger.Arm, ledger.Continue} {
+					before := len(r.State().Observations)
+					rep, _, err := r.coldStart(t).run(reason, quarter)
+					is.NoErr(err) // not an error, and not retried
+					is.Equal(rep.Status, drain.Disabled)
+					is.Equal(len(r.State().Observations), before) // nothing is provisioned and nothing dialled
+				}
+			})
+		})
+	}
+}
+
 func TestRacingColdStartsProvisionOnce(t *testing.T) {
 	bubble(t, setup{}, func(t *testing.T, r *rig) {
 		is := is.New(t)

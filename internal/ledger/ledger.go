@@ -64,6 +64,7 @@ type Grant struct {
 	Epoch    int64
 	Standing Standing
 	Plan     Plan
+	Heir     bool // the holder before did not give it back: what he received or left is in no plan
 }
 
 // Plan says when the next sweep is due.

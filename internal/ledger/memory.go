@@ -93,8 +93,9 @@ func (m *Memory) Acquire(_ context.Context, ask Ask) (Grant, error) {
 	}
 	m.epoch++
 	m.compact()
+	heir := m.owner != ""
 	m.owner, m.life, m.until = ask.Owner, ask.Life, now.Add(ask.Life)
-	return Grant{Epoch: m.epoch, Standing: m.copyStanding(), Plan: m.plan}, nil
+	return Grant{Epoch: m.epoch, Standing: m.copyStanding(), Plan: m.plan, Heir: heir}, nil
 }
 
 func (m *Memory) Heartbeat(_ context.Context, epoch int64) error {

@@ -11,9 +11,10 @@ import (
 	"github.com/dormouse-relay/dormouse/internal/ledger"
 )
 
-// The state item: epoch; owner while the lease is held, until when it is free (the margin included), life (the same as
-// a duration); asked; full (when the budget of empty looks is full again); at and every, the plan; off and offby, the
-// opt-out; shaken; declared; fresh; ended (when the lease was last given back). Times and durations are milliseconds.
+// The state item: epoch; owner while the lease is held, before (the owner that the lease was taken from, if he had not given
+// it back), until when it is free (the margin included), life (the same as a duration); asked; full (when the budget of
+// empty looks is full again); at and every, the plan; off and offby, the opt-out; shaken; declared; fresh; ended (when the
+// lease was last given back). Times and durations are milliseconds.
 const state = "state"
 
 const held = "#epoch = :epoch AND attribute_exists(#owner)"
@@ -33,7 +34,9 @@ func (l *Ledger) Acquire(ctx context.Context, ask ledger.Ask) (ledger.Grant, err
 			return ledger.Grant{}, err
 		}
 		if ok || found.text("owner") == owner {
-			return ledger.Grant{Epoch: found.number("epoch"), Standing: standing(found), Plan: plan(found)}, nil
+			return ledger.Grant{
+				Epoch: found.number("epoch"), Standing: standing(found), Plan: plan(found), Heir: found.text("before") != "",
+			}, nil
 		}
 		seen = found
 		why := refusal(found, ask.Reason, now)
@@ -60,11 +63,12 @@ func (l *Ledger) Acquire(ctx context.Context, ask ledger.Ask) (ledger.Grant, err
 func (l *Ledger) acquisition(ask ledger.Ask, owner string, now, full time.Time) change {
 	life := ask.Life + margin(ask.Life)
 	c := change{
-		sk:     state,
-		update: "SET #epoch = if_not_exists(#epoch, :zero) + :one, #owner = :owner, #until = :until, #life = :life",
-		when:   "attribute_not_exists(#off) AND (attribute_not_exists(#owner) OR #until <= :now)",
+		sk: state,
+		update: "SET #epoch = if_not_exists(#epoch, :zero) + :one, #before = if_not_exists(#owner, :nobody), #owner = :owner, " +
+			"#until = :until, #life = :life",
+		when: "attribute_not_exists(#off) AND (attribute_not_exists(#owner) OR #until <= :now)",
 		values: item{
-			":zero": number(0), ":one": number(1), ":now": moment(now),
+			":zero": number(0), ":one": number(1), ":nobody": text(""), ":now": moment(now),
 			":owner": text(owner), ":until": moment(now.Add(life)), ":life": number(life.Milliseconds()),
 		},
 	}

@@ -94,6 +94,7 @@ func oneHolder(t *testing.T, is *is.I, s Subject) {
 	is.NoErr(s.Release(t.Context(), g.Epoch, g.Plan, false))
 	next := mustAcquire(t, s, ledger.Arm)
 	is.True(next.Epoch > g.Epoch)
+	is.True(!g.Heir && !next.Heir) // nobody had it, and it was given back
 }
 
 func racing(t *testing.T, is *is.I, s Subject) {
@@ -122,7 +123,12 @@ func deadHolder(t *testing.T, is *is.I, s Subject) {
 	_, err := s.Acquire(t.Context(), ask(ledger.Arm))
 	is.True(errors.Is(err, ledger.ErrTaken))
 	s.Advance(life) // 1.5 lives after the last heartbeat: the design's bound
-	is.True(mustAcquire(t, s, ledger.Arm).Epoch > g.Epoch)
+	next := mustAcquire(t, s, ledger.Arm)
+	is.True(next.Epoch > g.Epoch)
+	is.True(next.Heir) // what the dead one knew, nobody has written down
+	_, err = s.HandOff(t.Context(), next.Epoch, next.Plan, false)
+	is.NoErr(err)
+	is.True(!mustAcquire(t, s, ledger.Arm).Heir)
 }
 
 func heartbeat(t *testing.T, is *is.I, s Subject) {

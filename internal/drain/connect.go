@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/dormouse-relay/dormouse/internal/ledger"
 	"github.com/dormouse-relay/dormouse/internal/secretstore"
 	"github.com/dormouse-relay/dormouse/internal/turn"
 	"github.com/dormouse-relay/dormouse/pkg/provision"
@@ -19,7 +18,7 @@ import (
 const tokenLife = 300 * time.Second
 
 // connect dials until there is a descriptor, as design section 6 says: whoever is unreachable, or has the seat taken,
-// gets patience; refusals are judged.
+// gets patience, and all the time that is left if he has not flipped since a handshake of this run; refusals are judged.
 func (r *run) connect(ctx context.Context) (*relay.Conn, error) {
 	began := time.Now()
 	var last error
@@ -39,7 +38,7 @@ func (r *run) connect(ctx context.Context) (*relay.Conn, error) {
 		if err := r.judge(ctx, err, 0); err != nil {
 			return nil, err
 		}
-		if time.Since(began) >= patience && !yields(err) {
+		if time.Since(began) >= patience && !yields(err) && !(r.shaken && !r.flipped) {
 			if kind, ok := relay.KindOf(err); ok && kind == relay.CloseDuplicate {
 				return nil, fmt.Errorf("%w for %s: %w", errSeatTaken, patience, err)
 			}
@@ -92,8 +91,12 @@ func (r *run) ended(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-// dial gets credentials and a socket with a descriptor.
+// dial gets credentials and a socket with a descriptor. It does neither with a lease that may be another's by now: it
+// would make that one's secret worthless, or take its seat.
 func (r *run) dial(ctx context.Context) (*relay.Conn, error) {
+	if err := r.heart.fresh(); err != nil {
+		return nil, err
+	}
 	began := time.Now()
 	fresh := func(ctx context.Context) (bool, error) { return r.Ledger.TakeFreshID(ctx, r.grant.Epoch) }
 	creds, issued, err := r.access.get(ctx, fresh)
@@ -114,6 +117,9 @@ func (r *run) dial(ctx context.Context) (*relay.Conn, error) {
 		r.declare(ctx, creds)
 		cfg.Token = upgradeToken(creds)
 	}
+	if err := r.heart.fresh(); err != nil {
+		return nil, err
+	}
 	r.mark(&r.report.MS.Dial)
 	r.log.Info("dial")
 	began = time.Now()
@@ -133,11 +139,21 @@ func (r *run) dial(ctx context.Context) (*relay.Conn, error) {
 	}
 	if r.worker == nil {
 		if err := r.startWorker(ctx, conn); err != nil {
-			conn.Close(ctx)
+			r.turnBack(ctx, conn)
 			return nil, err
 		}
 	}
 	return conn, nil
+}
+
+// turnBack leaves a connector from which nothing can be taken.
+func (r *run) turnBack(ctx context.Context, conn *relay.Conn) {
+	idling, cancel := context.WithTimeout(ctx, ackPatience)
+	defer cancel()
+	err := conn.GoIdle(idling)
+	r.flipped = err == nil
+	r.log.Warn("going idle: what earlier runs left cannot be read", "flipped", r.flipped)
+	conn.Close(ctx)
 }
 
 func (r *run) startWorker(ctx context.Context, conn *relay.Conn) error {
@@ -182,7 +198,7 @@ func (r *run) judge(ctx context.Context, cause error, lived time.Duration) error
 	}
 	kind, told := relay.KindOf(cause)
 	switch {
-	case errors.Is(cause, provision.ErrWithheld), errors.Is(cause, ledger.ErrLost), unusable(cause):
+	case errors.Is(cause, provision.ErrWithheld), isLost(cause), unusable(cause):
 		return cause
 	case !told:
 		return nil

@@ -320,6 +320,25 @@ func TestAnUnreachableConnectorIsGivenUp(t *testing.T) {
 	})
 }
 
+func TestAfterAHandshakeItDoesNotGiveUpUnflipped(t *testing.T) {
+	bubble(t, setup{pinned: true}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		r.Deliver(gateway, event("discord", "c1", "m1", "hello"))
+		wait := r.during(answered, func() {
+			r.reach(false)
+			r.Drop(gateway)
+			time.Sleep(5 * time.Minute) // three times its patience with a stranger
+			r.reach(true)
+		})
+		rep, took, err := r.run(ledger.Wake, quarter)
+		wait()
+		is.NoErr(err)
+		is.Equal(rep.Status, drain.Drained)
+		is.True(took > 5*time.Minute && took < 7*time.Minute)
+		is.True(r.State().Instance(gateway).Flipped)
+	})
+}
+
 func TestUnreachableUntilTheDeadlineIsAFailure(t *testing.T) {
 	bubble(t, setup{pinned: true}, func(t *testing.T, r *rig) {
 		is := is.New(t)
@@ -440,6 +459,44 @@ func TestAPokeWhileGoingIdleIsLookedAfter(t *testing.T) {
 	})
 }
 
+// A poke during a drain is heard: what came before it goes idle it sees anyway, and after what comes later it looks again.
+func TestSixtyFourPokesDuringADrain(t *testing.T) {
+	bubble(t, setup{}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		poke := func() {
+			var wg sync.WaitGroup
+			defer wg.Wait()
+			for range 64 {
+				wg.Go(func() {
+					rep, _, err := r.coldStart(t).run(ledger.Wake, quarter)
+					if err != nil || rep.Status != drain.Taken {
+						t.Errorf("a poke during a drain: %s, %v", rep.Status, err)
+					}
+				})
+			}
+		}
+		r.DelayIdleAck(time.Second)
+		r.Deliver(gateway, event("discord", "c1", "m1", "one"))
+		serving := r.during(answered, poke)
+		leaving := r.during(func(s devconnector.State) bool { return len(s.Idles) == 1 && s.Instance(gateway).Flipped }, func() {
+			r.Deliver(gateway, event("discord", "c1", "m2", "two"))
+			poke()
+		})
+		rep, _, err := r.run(ledger.Wake, quarter)
+		serving()
+		leaving()
+		is.NoErr(err)
+		is.Equal(rep.Status, drain.Drained)
+		is.Equal(r.replies(), []string{"c1 one", "c1 two"})
+		is.Equal(r.Buffered(gateway), 0)
+		is.Equal(len(r.State().Sockets), 2) // one after the other
+		is.Equal(r.State().Sockets[0].By, "gateway")
+		o, err := r.ledger.Overview(t.Context())
+		is.NoErr(err)
+		is.True(!o.Held && !o.Asked)
+	})
+}
+
 func TestALostLeaseStopsAtOnce(t *testing.T) {
 	stolen := &thief{Memory: ledger.NewMemory()}
 	bubble(t, setup{ledger: stolen, env: map[string]string{"DORMOUSE_EMPTY_AFTER": "60s"}}, func(t *testing.T, r *rig) {
@@ -450,7 +507,8 @@ func TestALostLeaseStopsAtOnce(t *testing.T) {
 		is.NoErr(err)
 		is.Equal(rep.Status, drain.Taken)
 		is.True(took <= 11*time.Second)   // the next heartbeat tells
-		is.Equal(len(r.State().Idles), 0) // without going_idle: another drain owns the instance
+		synctest.Wait()                   // the connector has read the last words
+		is.Equal(len(r.State().Idles), 1) // it buffers until the next dial, whoever's that is
 		is.True(!r.State().Sockets[0].Open)
 	})
 }
@@ -492,6 +550,55 @@ func TestFailingHeartbeatsAreALostLease(t *testing.T) {
 		is.Equal(rep.Status, drain.Taken)
 		is.Equal(took, 20*time.Second) // two thirds of a lease
 	})
+}
+
+func TestWhoSleptThroughTheLeaseDoesNotDial(t *testing.T) {
+	for name, delay := range map[string]time.Duration{"in time": 19 * time.Second, "too late": 21 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, setup{pinned: true, ledger: &slowLease{ledger.NewMemory(), delay}}, func(t *testing.T, r *rig) {
+				is := is.New(t)
+				rep, _, err := r.run(ledger.Wake, quarter)
+				is.NoErr(err)
+				if delay < 20*time.Second { // two thirds of a lease
+					is.Equal(rep.Status, drain.Empty)
+					return
+				}
+				is.Equal(rep.Status, drain.Taken) // as far as it knows
+				is.Equal(len(r.State().Sockets), 0)
+			})
+		})
+	}
+}
+
+// slowLease gives the lease, and tells late.
+type slowLease struct {
+	*ledger.Memory
+	delay time.Duration
+}
+
+func (l *slowLease) Acquire(ctx context.Context, ask ledger.Ask) (ledger.Grant, error) {
+	g, err := l.Memory.Acquire(ctx, ask)
+	time.Sleep(l.delay)
+	return g, err
+}
+
+func TestAJournalThatCannotBeReadIsNoReasonToLeaveUnflipped(t *testing.T) {
+	bubble(t, setup{ledger: &unreadable{ledger.NewMemory()}}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		r.Deliver(gateway, event("discord", "c1", "m1", "hello"))
+		rep, took, err := r.run(ledger.Wake, quarter)
+		is.True(err != nil)
+		is.Equal(rep.Status, drain.Failed)
+		is.True(took >= 100*time.Second && took < 140*time.Second)
+		is.True(r.State().Instance(gateway).Flipped)
+		is.Equal(r.Buffered(gateway), 1)
+	})
+}
+
+type unreadable struct{ *ledger.Memory }
+
+func (*unreadable) Recover(context.Context, int64) ([]ledger.Entry, error) {
+	return nil, errors.New("ledger: throttled")
 }
 
 func TestAJournalThatFailsSendsItToSleep(t *testing.T) {

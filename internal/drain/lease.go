@@ -13,6 +13,9 @@ import (
 
 var errLeaseLost = errors.New("drain: the lease is lost: another drain owns the instance")
 
+// isLost says whether an error is the loss of the lease.
+func isLost(err error) bool { return errors.Is(err, errLeaseLost) || errors.Is(err, ledger.ErrLost) }
+
 // heart keeps the lease alive. It counts as lost once two thirds of a life have passed since the last good heartbeat
 // was started, however late that one's answer came: nobody else can have it before a whole life.
 type heart struct {

@@ -61,6 +61,9 @@ func (r *run) serve(ctx context.Context, conn *relay.Conn, empty time.Duration) 
 	var pumping sync.WaitGroup
 	pumping.Go(func() { pumped <- r.pump(ctx, conn, t) })
 	defer func() {
+		if isLost(s.err) {
+			r.farewell(conn)
+		}
 		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
 		conn.Close(closing) // a second time does nothing
@@ -249,7 +252,8 @@ func (d *Drainer) use(conn *relay.Conn) bool {
 	return !d.terminated
 }
 
-// farewell says goodbye on a socket that Terminate came too early for.
+// farewell says goodbye in a hurry: on a socket that Terminate came too early for, and without the lease. Whoever has that
+// now has yet to dial, or has the seat already, and then this reaches nobody.
 func (r *run) farewell(conn *relay.Conn) {
 	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
 	defer cancel()

@@ -185,7 +185,7 @@ func (r *run) drain(ctx context.Context) error {
 			look, second = max(r.settings.SecondLook, time.Millisecond), true
 			continue
 		}
-		err = r.Ledger.Release(ctx, r.grant.Epoch, r.plan(), r.received() > 0)
+		err = r.Ledger.Release(ctx, r.grant.Epoch, r.plan(nil), r.counts().Received > 0)
 		if !errors.Is(err, ledger.ErrAsked) {
 			if err == nil {
 				r.log.Info("released")
@@ -211,7 +211,7 @@ func (r *run) emptyAfter(reason ledger.Reason) time.Duration {
 
 // giveBack returns the lease of a run that ended with err, and hands over what is left.
 func (r *run) giveBack(err error) error {
-	if r.grant.Epoch == 0 || errors.Is(err, errLeaseLost) || errors.Is(err, ledger.ErrLost) || errors.Is(err, errTerminated) {
+	if r.grant.Epoch == 0 || isLost(err) || errors.Is(err, errTerminated) {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), lastWords)
@@ -222,7 +222,8 @@ func (r *run) giveBack(err error) error {
 			r.log.Error("the opt-out could not be written down: the next wake will try again", "error", err)
 		}
 	}
-	asked, freed := r.Ledger.HandOff(ctx, r.grant.Epoch, r.plan(), r.received() > 0)
+	c := r.counts()
+	asked, freed := r.Ledger.HandOff(ctx, r.grant.Epoch, r.plan(err), c.Received > 0)
 	if freed != nil {
 		r.log.Error("the lease could not be given back: it runs out by itself", "error", freed)
 	} else {
@@ -234,10 +235,6 @@ func (r *run) giveBack(err error) error {
 	if r.shaken && !r.flipped {
 		r.report.Unflipped++
 		r.log.Warn("left without going_idle_ack: live messages may be lost until the next dial")
-	}
-	var c turn.Counts
-	if r.worker != nil {
-		c = r.worker.Counts()
 	}
 	if r.flipped && c.Left == 0 && !asked {
 		return nil
@@ -257,28 +254,31 @@ func (r *run) giveBack(err error) error {
 	return errDeadline
 }
 
-// plan says when the next sweep is due: soon after a run that received something, then ever later.
-func (r *run) plan() ledger.Plan {
+// plan says when the next sweep is due, after a run that ended with err.
+func (r *run) plan(err error) ledger.Plan {
 	plan := r.grant.Plan
+	scheduled := r.req.Reason == ledger.Schedule
+	c := r.counts()
 	switch {
-	case r.received() > 0, plan.Every == 0:
+	// After the first interval where something was received or is left, or may have been by a holder who died and told
+	// nobody, or where the connector may be sending to nobody. Whoever took the seat away is somebody.
+	case c.Received > 0, c.Left > 0, plan.Every == 0, r.grant.Heir,
+		!r.flipped && !(scheduled && errors.Is(err, errReplaced)):
 		plan.Every = r.settings.Sweep
-	case r.req.Reason == ledger.Schedule:
+	case scheduled && !plan.At.After(time.Now().Add(ledger.SweepEarly)):
 		plan.Every = min(2*plan.Every, r.settings.SweepMax)
-	case !r.flipped: // whatever woke us is still waiting
-		plan.Every = r.settings.Sweep
 	default:
-		return plan // a look that nobody planned moves no plan
+		return plan // a look that nobody planned, for a poke or the mark, moves no plan
 	}
 	plan.At = time.Now().Add(plan.Every)
 	return plan
 }
 
-func (r *run) received() int {
+func (r *run) counts() turn.Counts {
 	if r.worker == nil {
-		return 0
+		return turn.Counts{}
 	}
-	return r.worker.Counts().Received
+	return r.worker.Counts()
 }
 
 // result puts the report together.
@@ -287,17 +287,15 @@ func (r *run) result(err error) Report {
 	r.reporting.Lock()
 	defer r.reporting.Unlock()
 	rep := r.report
-	if r.worker != nil {
-		c := r.worker.Counts()
-		rep.Received, rep.Duplicates, rep.Recovered, rep.Turns = c.Received, c.Duplicates, c.Recovered, c.Turns
-		rep.Outbound, rep.Unknown, rep.Dead, rep.Unkept = c.Outbound, c.Unknown, c.Dead, c.Unkept
-	}
+	c := r.counts()
+	rep.Received, rep.Duplicates, rep.Recovered, rep.Turns = c.Received, c.Duplicates, c.Recovered, c.Turns
+	rep.Outbound, rep.Unknown, rep.Dead, rep.Unkept = c.Outbound, c.Unknown, c.Dead, c.Unkept
 	switch {
 	case err == nil && rep.Received+rep.Recovered == 0:
 		rep.Status = Empty
 	case err == nil:
 		rep.Status = Drained
-	case errors.Is(err, ledger.ErrTaken), errors.Is(err, errLeaseLost), errors.Is(err, ledger.ErrLost):
+	case errors.Is(err, ledger.ErrTaken), isLost(err):
 		rep.Status = Taken
 	case errors.Is(err, ledger.ErrNotDue):
 		rep.Status = NotDue

@@ -107,6 +107,10 @@ chaos: host $(LOCAL_JARS)/complete ## RUNS (500) runs of drain under random faul
 	go build -o build/chaos ./chaos
 	sh scripts/dynamodb.sh local "$(LOCAL_JARS)" build/chaos -runs $(RUNS) $(addprefix -seed ,$(SEED)) -v
 
+.PHONY: model
+model: ## the model of the protocol, searched exhaustively by spin (FAULTS=2 ENDS=1: further)
+	sh scripts/model.sh
+
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (30s)
 	sh scripts/fuzz.sh $(FUZZTIME)

@@ -1,0 +1,104 @@
+#!/bin/sh
+# model.sh searches docs/model/dormouse.pml exhaustively, once for each rule by which connectors poke: the whole protocol, which
+# must keep every property, and the protocol without one of its lines, which must break the property named here. It prints a
+# line for each run and fails if one does not end as it must. FAULTS and ENDS set another bound for the safety of the
+# whole; JOBS is how many runs are under way at a time. DIR is where to work.
+set -eu
+
+model=$(cd "$(dirname "$0")/.." && pwd)/docs/model/dormouse.pml
+
+# kind, FAULTS, ENDS, the property that must be broken or "-", and the flag that takes a line away.
+runs() {
+	if [ -n "${FAULTS:-}${ENDS:-}" ]; then
+		echo "safety ${FAULTS:-1} ${ENDS:-1} -"
+	else
+		echo "safety 2 0 -
+		safety 1 1 -"
+	fi
+	echo "looked 1 1 -
+	safety 1 1 wake_heeded CLEAR_AFTER_CLOSE
+	safety 1 1 wake_heeded RELEASE_UNCONDITIONALLY
+	safety 1 1 wake_heeded LOSER_DOES_NOT_MARK
+	safety 1 1 lease_free HANDOFF_RESPECTS_MARK
+	looked 0 1 looked NO_SCHEDULE
+	safety 1 1 nothing_lost ACK_BEFORE_JOURNAL
+	safety 1 1 one_writer UNFENCED
+	safety 1 1 stays_until_flipped LEAVE_WITHOUT_ACK
+	safety 2 0 stays_until_flipped GIVE_UP_UNFLIPPED
+	safety 1 1 cooldown_sat_out NO_HOLD
+	safety 1 1 backlog_taken LEAVE_BACKLOG
+	safety 1 1 sleeps_flipped LOSE_SILENTLY
+	safety 2 0 sleeps_flipped DIAL_WITHOUT_LEASE
+	safety 1 1 sleeps_flipped UNFLIPPED_SWEEP_DOUBLES
+	safety 1 1 sweep_soon HEIR_PLANS_NOTHING
+	safety 1 1 sweep_soon WORK_PLANS_NOTHING
+	safety 1 1 sweep_soon EARLY_LOOK_DOUBLES"
+}
+
+# one makes a run and says how it ended.
+one() {
+	rule=$1 kind=$2 faults=$3 ends=$4 want=$5 flag=${6:-}
+	name="$rule$kind$faults$ends$flag"
+	work=$DIR/$name
+	mkdir "$work"
+	cd "$work"
+
+	set -- "-DFAULTS=$faults" "-DENDS=$ends"
+	if [ "$rule" = flipped ]; then set -- "$@" -DHOSTED; fi
+	if [ -n "$flag" ]; then
+		set -- "$@" "-D$flag"
+		grep '^#' "$model" | grep -qw "$flag" || { echo "model: there is no flag $flag" >&2; return 1; }
+	fi
+	optimise=-O2
+	[ "$want" = - ] || optimise=-O0 # it ends in no time
+	case $kind in
+	safety)
+		spin -a -DSAFETY "$@" "$model" >log 2>&1 && cc "$optimise" -w -DSAFETY -DMEMLIM=8192 -o pan pan.c >>log 2>&1 ||
+			{ cat log >&2; return 1; }
+		./pan -m100000 -w25 >out 2>&1 || true ;;
+	looked) # under weak fairness: what can always run runs in the end
+		spin -a "$@" "$model" >log 2>&1 && cc "$optimise" -w -DNFAIR=3 -DMEMLIM=8192 -o pan pan.c >>log 2>&1 ||
+			{ cat log >&2; return 1; }
+		./pan -a -f -m100000 -w25 >out 2>&1 || true ;;
+	esac
+
+	got=$(sed -n 's/^pan:[0-9]*: assertion violated \([a-z_]*\).*/\1/p; s/^pan:[0-9]*: acceptance cycle.*/looked/p' out)
+	if [ -z "$got" ] && grep -q 'errors: 0$' out && ! grep -Eq 'search not completed|max search depth|out of memory' out; then got=-; fi
+	verdict="keeps all"
+	[ "$kind" = safety ] || verdict="keeps looked"
+	[ "$got" = - ] || verdict="breaks ${got:-?}"
+	awk -v rule="$rule" -v what="${flag:-the protocol}" -v kind="$kind" -v bound="FAULTS=$faults ENDS=$ends" -v verdict="$verdict" '
+		/states, stored/ { states = $1 }
+		/elapsed time/ { seconds = $4 }
+		/memory usage \(Mbyte\)|total actual memory usage/ { memory = $1 }
+		END {
+			printf "%-8s %-24s %-8s %-16s %-27s %9d states %6.1f s %5d MB\n", rule, what, kind, bound, verdict, states, seconds, memory
+		}' out
+	cd "$DIR"
+	if [ "$got" != "$want" ]; then
+		[ "$want" = - ] && want="nothing"
+		echo "model: $rule ${flag:-the protocol}: must break $want; docs/model/README.md says how to read a counterexample" >&2
+		tail -20 "$work/out" >&2
+		return 1
+	fi
+	rm -r "$work"
+}
+
+if [ "${1:-}" = one ]; then
+	shift
+	one "$@"
+	exit
+fi
+
+for tool in spin cc; do
+	command -v "$tool" >/dev/null || { echo "make model: $tool is missing (Debian: apt-get install spin gcc libc6-dev)" >&2; exit 1; }
+done
+DIR=$(mktemp -d)
+export DIR
+trap 'rm -rf "$DIR"' EXIT
+trap 'exit 130' INT TERM
+echo "The connector pokes while flipped; or, empty, while nobody is connected and if its buffer was empty."
+runs | while read -r run; do
+	echo "flipped $run"
+	echo "empty $run"
+done | xargs -P "${JOBS:-2}" -L 1 sh "$0" one

@@ -75,6 +75,7 @@ func (c *Connector) serveSocket(w http.ResponseWriter, r *http.Request) {
 	}
 	s := &socket{c: c, ws: ws, wake: make(chan struct{}, 1), ended: make(chan struct{}), bots: make(map[string]string)}
 	s.keepAlive()
+	ws.SetCloseHandler(s.answerClose)
 
 	c.mu.Lock()
 	c.open[s] = struct{}{}
@@ -142,6 +143,15 @@ func (s *socket) kick(code int, reason string) {
 		s.detach(code, reason, byConnector)
 		s.enqueue(outgoing{code: code, reason: reason})
 	}
+}
+
+// answerClose gives the seat up before the peer can know that its close has arrived: it may dial again at once.
+func (s *socket) answerClose(code int, reason string) error {
+	s.c.mu.Lock()
+	s.detach(endOf(&websocket.CloseError{Code: code, Text: reason}))
+	s.c.mu.Unlock()
+	s.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, ""), time.Now().Add(closeWait))
+	return nil
 }
 
 // cut ends the connection without a close frame.

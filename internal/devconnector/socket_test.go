@@ -363,6 +363,20 @@ func TestHowASocketEndedIsKept(t *testing.T) {
 	})
 }
 
+func TestTheSeatIsFreeOnceACloseIsAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		r := start(t, devconnector.Config{Preset: preset(t, "whatrouter")})
+		for n := range 200 { // answered first, it would be taken now and then
+			p := r.connect("whatsapp")
+			bye := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")
+			is.NoErr(p.ws.WriteControl(websocket.CloseMessage, bye, time.Now().Add(time.Second)))
+			<-p.ended
+			is.True(!r.c.Sockets()[n].Open)
+		}
+	})
+}
+
 func TestCloseEndsEverySocketWith1001(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		is := is.New(t)

@@ -27,7 +27,7 @@ runs() {
 	safety 2 0 stays_until_flipped GIVE_UP_UNFLIPPED
 	safety 1 1 cooldown_sat_out NO_HOLD
 	safety 1 1 backlog_taken LEAVE_BACKLOG
-	safety 1 1 sleeps_flipped LOSE_SILENTLY
+	safety 1 1 nothing_lost LOSE_SILENTLY
 	safety 2 0 sleeps_flipped DIAL_WITHOUT_LEASE
 	safety 1 1 sleeps_flipped UNFLIPPED_SWEEP_DOUBLES
 	safety 1 1 sweep_soon HEIR_PLANS_NOTHING
@@ -57,7 +57,7 @@ one() {
 			{ cat log >&2; return 1; }
 		./pan -m100000 -w25 >out 2>&1 || true ;;
 	looked) # under weak fairness: what can always run runs in the end
-		spin -a "$@" "$model" >log 2>&1 && cc "$optimise" -w -DNFAIR=3 -DMEMLIM=8192 -o pan pan.c >>log 2>&1 ||
+		spin -a "$@" "$model" >log 2>&1 && cc "$optimise" -w -DNFAIR=3 -DNOREDUCE -DMEMLIM=8192 -o pan pan.c >>log 2>&1 ||
 			{ cat log >&2; return 1; }
 		./pan -a -f -m100000 -w25 >out 2>&1 || true ;;
 	esac
@@ -100,5 +100,8 @@ trap 'exit 130' INT TERM
 echo "The connector pokes while flipped; or, empty, while nobody is connected and if its buffer was empty."
 runs | while read -r run; do
 	echo "flipped $run"
-	echo "empty $run"
+	case $run in
+	*LOSE_SILENTLY) ;; # such a connector buffers while nobody is connected, and loses nothing
+	*) echo "empty $run" ;;
+	esac
 done | xargs -P "${JOBS:-2}" -L 1 sh "$0" one

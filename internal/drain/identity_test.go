@@ -234,6 +234,12 @@ func TestAnOptOutIsRemembered(t *testing.T) {
 					is.Equal(rep.Status, drain.Disabled)
 					is.Equal(len(r.State().Observations), before) // nothing is provisioned and nothing dialled
 				}
+
+				is.NoErr(r.Restore(gateway))
+				is.NoErr(r.ledger.Enable(t.Context())) // as `dormouse enable` does
+				rep, _, err = r.coldStart(t).run(ledger.Wake, quarter)
+				is.NoErr(err)
+				is.True(rep.Status == drain.Empty || rep.Status == drain.Drained)
 			})
 		})
 	}

@@ -31,6 +31,9 @@ func (r *run) connect(ctx context.Context) (*relay.Conn, error) {
 			return conn, nil
 		}
 		last = err
+		if errors.Is(err, relay.ErrNoDescriptor) {
+			r.flipped = false // by the upgrade that this connector took
+		}
 		if ctx.Err() != nil {
 			return nil, r.unreached(r.ended(ctx), last)
 		}

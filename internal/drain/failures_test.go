@@ -339,6 +339,23 @@ func TestAfterAHandshakeItDoesNotGiveUpUnflipped(t *testing.T) {
 	})
 }
 
+func TestADialWithoutADescriptorMayHaveUndoneTheFlip(t *testing.T) {
+	bubble(t, setup{pinned: true}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		r.DelayIdleAck(time.Second)
+		wait := r.during(func(s devconnector.State) bool { return len(s.Idles) == 1 }, func() {
+			r.run(ledger.Wake, quarter)
+			r.WithholdDescriptor(5 * 4) // of as many platforms
+		})
+		rep, took, err := r.run(ledger.Wake, quarter)
+		wait()
+		is.NoErr(err)
+		is.Equal(rep.Status, drain.Empty)
+		is.True(took > 150*time.Second) // five times 30 s: more than its patience with a connector that has flipped
+		is.True(r.State().Instance(gateway).Flipped)
+	})
+}
+
 func TestUnreachableUntilTheDeadlineIsAFailure(t *testing.T) {
 	bubble(t, setup{pinned: true}, func(t *testing.T, r *rig) {
 		is := is.New(t)

@@ -101,7 +101,7 @@ echo "The connector pokes while flipped; or, empty, while nobody is connected an
 runs | while read -r run; do
 	echo "flipped $run"
 	case $run in
-	*LOSE_SILENTLY) ;; # such a connector buffers while nobody is connected, and loses nothing
+	*LOSE_SILENTLY) ;; # the empty one buffers while nobody is connected, and loses nothing
 	*) echo "empty $run" ;;
 	esac
 done | xargs -P "${JOBS:-2}" -L 1 sh "$0" one

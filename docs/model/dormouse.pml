@@ -81,7 +81,7 @@ byte ends = ENDS;
 #endif
 byte newest;   /* 1 + the drain that was granted the lease last, if it still runs */
 bool owed;     /* a poke was accepted, and no descriptor came since */
-bool gap;      /* a loss that design section 2 admits may happen: a drain died or stalled, no dial since */
+bool gap;      /* a loss that README.md admits may happen: a drain died or stalled, no dial since */
 bool fresh;    /* something was received since the last sweep fell due */
 bool seen[2];  /* so far all is well, and it was in the buffer at a descriptor, or came into it on an open socket */
 

@@ -31,11 +31,13 @@ type write struct {
 	refused item // what was found then; nil if that holds the write's own mark
 }
 
-// group is writes of one epoch that are made in one transaction, or not at all.
+// group is writes of one epoch that are made in one transaction, those that their own condition refuses left out, or not
+// at all.
 type group struct {
 	epoch  int64
 	writes []*write
 	size   int
+	gone   bool // nobody waits for it any more; guarded by Ledger.mu
 
 	done chan struct{} // closed once err, and refused of each write, are set
 	err  error
@@ -93,12 +95,15 @@ func (l *Ledger) commit(ctx context.Context, g *group) error {
 func (l *Ledger) withdraw(g *group) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	g.gone = true
 	l.queue = slices.DeleteFunc(l.queue, func(other *group) bool { return other == g })
 }
 
+// requeue puts groups back in front. One whose caller has gone would be made behind what he did next.
 func (l *Ledger) requeue(batch []*group) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	batch = slices.DeleteFunc(batch, func(g *group) bool { return g.gone })
 	l.queue = append(batch, l.queue...)
 }
 
@@ -156,8 +161,12 @@ func (l *Ledger) transact(ctx context.Context, own *group, batch []*group) {
 			settle(batch, nil)
 			return
 		case ctx.Err() != nil:
-			settle([]*group{own}, ctx.Err())
-			l.requeue(slices.DeleteFunc(batch, func(g *group) bool { return g == own }))
+			l.requeue(slices.DeleteFunc(batch, func(g *group) bool {
+				if g == own { // unless it has failed already
+					settle([]*group{own}, ctx.Err())
+				}
+				return g == own
+			}))
 			return
 		case !is || len(canceled.CancellationReasons) != len(writes)+1:
 			settle(batch, failed("writing the journal", err))

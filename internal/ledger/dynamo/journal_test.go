@@ -293,6 +293,94 @@ func (c *crossed) TransactWriteItems(
 	return nil, &types.TransactionCanceledException{CancellationReasons: reasons}
 }
 
+// scripted answers transactions as its functions say, one after the other, and agrees to all that follow.
+type scripted struct {
+	dynamo.Client
+	answers []func(ctx context.Context, in *dynamodb.TransactWriteItemsInput) error
+	written []string // the sort keys of each transaction that was agreed to
+}
+
+func (s *scripted) TransactWriteItems(
+	ctx context.Context, in *dynamodb.TransactWriteItemsInput, _ ...option,
+) (*dynamodb.TransactWriteItemsOutput, error) {
+	if len(s.answers) > 0 {
+		answer := s.answers[0]
+		s.answers = s.answers[1:]
+		if err := answer(ctx, in); err != nil {
+			return nil, err
+		}
+	}
+	var keys []string
+	for _, w := range in.TransactItems[1:] {
+		keys = append(keys, w.Update.Key["sk"].(*types.AttributeValueMemberS).Value)
+	}
+	s.written = append(s.written, strings.Join(keys, " "))
+	return &dynamodb.TransactWriteItemsOutput{}, nil
+}
+
+// together starts writes of which the first is under way until the others wait; it returns their errors.
+func together(ctx context.Context, l *dynamo.Ledger, s *scripted, answers ...func(context.Context, *dynamodb.TransactWriteItemsInput) error) []error {
+	waiting := make(chan struct{})
+	s.answers = append([]func(context.Context, *dynamodb.TransactWriteItemsInput) error{
+		func(context.Context, *dynamodb.TransactWriteItemsInput) error { <-waiting; return nil },
+	}, answers...)
+	errs := make([]error, 3)
+	var wg sync.WaitGroup
+	for i, key := range []string{"a", "b", "c"} {
+		wg.Go(func() { errs[i] = l.Finish(ctx, 1, key) })
+		synctest.Wait()
+	}
+	close(waiting)
+	wg.Wait()
+	return errs
+}
+
+func TestAWriteThatFailsForGoodHoldsUpNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		ctx, end := context.WithCancel(t.Context())
+		s := &scripted{}
+		l := dynamo.New(s, "table", "inst")
+		errs := together(ctx, l, s,
+			func(_ context.Context, in *dynamodb.TransactWriteItemsInput) error {
+				reasons := make([]types.CancellationReason, len(in.TransactItems))
+				for i := range reasons {
+					reasons[i].Code = aws.String("None")
+				}
+				reasons[1].Code, reasons[1].Message = aws.String("ValidationError"), aws.String("no such thing")
+				return &types.TransactionCanceledException{CancellationReasons: reasons}
+			},
+			func(ctx context.Context, _ *dynamodb.TransactWriteItemsInput) error {
+				end() // the run is over meanwhile
+				return ctx.Err()
+			})
+		is.NoErr(errs[0])
+		is.True(strings.Contains(errs[1].Error(), "no such thing"))
+		is.True(errors.Is(errs[2], context.Canceled))
+		is.Equal(l.Waiting(), 0)
+	})
+}
+
+func TestAWriteWhoseCallerHasGoneIsNotMadeLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		ctx, end := context.WithCancel(t.Context())
+		s := &scripted{}
+		l := dynamo.New(s, "table", "inst")
+		errs := together(ctx, l, s, func(ctx context.Context, _ *dynamodb.TransactWriteItemsInput) error {
+			end()
+			time.Sleep(time.Second) // until the connection is torn down
+			return ctx.Err()
+		})
+		is.NoErr(errs[0])
+		is.True(errors.Is(errs[1], context.Canceled))
+		is.True(errors.Is(errs[2], context.Canceled))
+		synctest.Wait()
+		is.NoErr(l.Finish(t.Context(), 1, "d"))
+		is.Equal(s.written, []string{"d#a", "d#d"}) // it would be made behind what its caller did next
+	})
+}
+
 func TestTransactionsThatMeetAreTriedAgain(t *testing.T) {
 	is := is.New(t)
 	tbl := newTable(t, nil)

@@ -33,6 +33,10 @@ func (w *Worker) Recover() error {
 		w.counts.Recovered++
 		w.open[it.key] = it
 		w.room <- struct{}{}
+		if w.isStop(it.Event) { // what it was to stop has been cut short already
+			w.wg.Go(func() { w.finish(it) })
+			continue
+		}
 		if !it.whole() && it.state != ledger.New {
 			suspects = append(suspects, it)
 		} else {

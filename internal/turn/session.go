@@ -189,6 +189,22 @@ func (w *Worker) mayStart() bool {
 	}
 }
 
+// graced is the context of a write that may go on for a moment when the run ends.
+func (w *Worker) graced() (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(w.ctx))
+	stop := context.AfterFunc(w.ctx, func() {
+		select {
+		case <-time.After(2 * time.Second):
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	return ctx, func() {
+		stop()
+		cancel()
+	}
+}
+
 // lasting is the context of writes about what has already happened: they are made even as the run ends.
 func (w *Worker) lasting() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(w.ctx), 5*time.Second)

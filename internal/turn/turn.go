@@ -224,9 +224,7 @@ func (w *Worker) Take(d relay.Delivery) error {
 	switch {
 	case why != "":
 		entry.State = ledger.Dead
-	case w.isStop(it.Event):
-		w.stopLocked(it.session)
-	default:
+	case !w.isStop(it.Event):
 		if w.pushLocked(it) && !w.behind[it.session] && len(w.slots) < cap(w.slots) && w.mayStart() {
 			entry.State = ledger.Running
 		}
@@ -248,7 +246,8 @@ func (w *Worker) Take(d relay.Delivery) error {
 }
 
 // writeDown journals what has arrived. Several leave together, but one write follows the other: a death, or a write that
-// fails, must not leave a delivery in the journal and an earlier one of its session with the connector.
+// fails, must not leave a delivery in the journal and an earlier one of its session with the connector. Only live ones are
+// still taken after a write that failed, as nobody sends them again.
 func (w *Worker) writeDown() {
 	for {
 		w.mu.Lock()
@@ -305,14 +304,16 @@ func raw(f *relay.Forward) (*relay.Event, error) {
 	return relay.DecodeEvent(event)
 }
 
-// journal writes deliveries down and lets them go on.
+// journal writes deliveries down and lets them go on. A write that is under way as the run ends is still made: of a live
+// message there is no other trace.
 func (w *Worker) journal(arrivals []arrival) {
 	if err := w.Broken(); err != nil { // what came before a buffered one may not be there
 		arrivals = slices.DeleteFunc(arrivals, func(a arrival) bool {
-			if a.BufferID != "" {
+			hopeless := a.BufferID != "" || w.ctx.Err() != nil
+			if hopeless {
 				w.unwritten(a, err)
 			}
-			return a.BufferID != ""
+			return hopeless
 		})
 	}
 	if len(arrivals) == 0 {
@@ -325,7 +326,9 @@ func (w *Worker) journal(arrivals []arrival) {
 		}
 		entries[i] = a.entry
 	}
-	states, err := w.cfg.Journal.Receive(w.ctx, w.cfg.Epoch, entries...)
+	ctx, cancel := w.graced()
+	defer cancel()
+	states, err := w.cfg.Journal.Receive(ctx, w.cfg.Epoch, entries...)
 	for i, a := range arrivals {
 		if i < len(states) {
 			w.written(a, states[i], len(entries[i].Body))
@@ -383,9 +386,19 @@ func (w *Worker) unwritten(a arrival, err error) {
 	if w.broken == nil {
 		w.broken = fmt.Errorf("%w: %w", ErrJournal, err)
 	}
-	if it.BufferID != "" || a.entry.State == ledger.Dead || errors.Is(err, ledger.ErrLost) {
+	switch {
+	case it.BufferID != "":
 		log.Error("not journalled and not acked: the connector keeps it")
 		w.endLocked(it, void)
+		return
+	case a.entry.State == ledger.Dead || errors.Is(err, ledger.ErrLost) || w.ctx.Err() != nil:
+		log.Error("a live message is lost: it could not be journalled")
+		w.endLocked(it, void)
+		return
+	case w.open[it.key] != nil:
+		w.counts.Duplicates++
+		log.Info("seen before, not started again", "state", "unkept")
+		w.joinLocked(it)
 		return
 	}
 	log.Error("a live message is answered without being journalled: a crash now would lose it")
@@ -397,7 +410,8 @@ func (w *Worker) unwritten(a arrival, err error) {
 // acceptLocked lets a delivery's turn come.
 func (w *Worker) acceptLocked(it *item) {
 	w.open[it.key] = it
-	if w.isStop(it.Event) {
+	if w.isStop(it.Event) { // not before: one that comes again would stop a later turn
+		w.stopLocked(it.session)
 		w.wg.Go(func() { w.finish(it) })
 		return
 	}

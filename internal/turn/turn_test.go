@@ -895,3 +895,136 @@ func sent(b *bench) (list []string) {
 	}
 	return list
 }
+
+// slowReceipt is a durable ledger whose receipts take a moment, as a table's do.
+type slowReceipt struct{ durable }
+
+func (s slowReceipt) Receive(ctx context.Context, epoch int64, entries ...ledger.Entry) ([]ledger.State, error) {
+	select {
+	case <-time.After(10 * time.Millisecond):
+		return s.durable.Receive(ctx, epoch, entries...)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func TestALiveMessageTakenJustBeforeTheEndIsAnsweredByTheNextRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		b := newBench(t, slowReceipt{durable{ledger.NewMemory()}})
+		w := b.start()
+		is.NoErr(w.Take(message("c1", "m1", "one"))) // its write is under way
+		is.NoErr(w.Take(message("c1", "m2", "two"))) // waits for that
+		w.Close()
+		is.Equal(sent(b), nil)
+		is.Equal(w.Counts().Left, 2)
+		w = b.start()
+		synctest.Wait()
+		w.Close()
+		is.Equal(sent(b), []string{"one", "two"})
+	})
+}
+
+func TestAWriteThatHangsHoldsUpTheEndForAMomentOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		b := newBench(t, hanging{durable{ledger.NewMemory()}})
+		w := b.start()
+		for i := range 200 {
+			is.NoErr(w.Take(message("c1", fmt.Sprint("m", i), "x")))
+		}
+		synctest.Wait()
+		start := time.Now()
+		w.Close()
+		is.True(time.Since(start) <= 2*time.Second)
+	})
+}
+
+// hanging is a durable ledger that does not answer to receipts.
+type hanging struct{ durable }
+
+func (hanging) Receive(ctx context.Context, _ int64, _ ...ledger.Entry) ([]ledger.State, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func command(chat, id, text string) relay.Delivery {
+	d := message(chat, id, text)
+	d.Event.MessageType = "command"
+	return d
+}
+
+func TestAStopThatComesAgainStopsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		b := newBench(t, durable{ledger.NewMemory()})
+		b.agent = agentFunc(func(ctx context.Context, turn agent.Turn) (agent.Answer, error) {
+			select {
+			case <-time.After(5 * time.Second):
+				return agent.Echo{}.Answer(ctx, turn)
+			case <-ctx.Done():
+				return agent.Answer{}, ctx.Err()
+			}
+		})
+		w := b.start()
+		defer w.Close()
+		stop := buffered("b1", command("c1", "m1", "/stop"))
+		is.NoErr(w.Take(stop)) // done with, but its ack is lost with the socket
+		synctest.Wait()
+		is.NoErr(w.Take(buffered("b2", message("c1", "m2", "later"))))
+		time.Sleep(time.Second)
+		is.NoErr(w.Take(stop))
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		is.Equal(sent(b), []string{"later"})
+	})
+}
+
+// unfinishing is a durable ledger whose process dies before it can finish anything.
+type unfinishing struct{ durable }
+
+func (unfinishing) Finish(context.Context, int64, string) error { return context.DeadlineExceeded }
+
+func TestAStopThatIsLeftBehindIsNoTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		memory := ledger.NewMemory()
+		b := newBench(t, unfinishing{durable{memory}})
+		w := b.start()
+		is.NoErr(w.Take(buffered("b1", command("c1", "m1", "/stop"))))
+		synctest.Wait()
+		w.Close()
+
+		b.ledger = durable{memory}
+		w = b.start()
+		defer w.Close()
+		synctest.Wait()
+		is.Equal(w.Counts().Recovered, 1)
+		is.Equal(w.Counts().Turns, 0)
+		is.Equal(sent(b), nil)
+		entries, err := memory.Recover(t.Context(), b.epoch)
+		is.NoErr(err)
+		is.Equal(len(entries), 0)
+	})
+}
+
+func TestALiveMessageThatComesTwiceIsAnsweredOnceWithoutAJournal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		b := newBench(t, &failing{Ledger: durable{ledger.NewMemory()}, down: true})
+		answer := make(chan struct{})
+		b.agent = agentFunc(func(ctx context.Context, turn agent.Turn) (agent.Answer, error) {
+			<-answer
+			return agent.Echo{}.Answer(ctx, turn)
+		})
+		w := b.start()
+		defer w.Close()
+		is.NoErr(w.Take(message("c1", "m1", "one")))
+		is.NoErr(w.Take(message("c1", "m1", "one")))
+		synctest.Wait()
+		close(answer)
+		synctest.Wait()
+		is.Equal(sent(b), []string{"one"})
+		is.Equal(w.Counts().Duplicates, 1)
+	})
+}

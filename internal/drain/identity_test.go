@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -261,10 +263,11 @@ func TestRacingColdStartsProvisionOnce(t *testing.T) {
 	})
 }
 
-// fakeSTS gives tokens that are named after their algorithm, or an error.
+// fakeSTS gives tokens, or an error.
 type fakeSTS struct {
-	err  error
-	asks []string
+	known string // the algorithm that the connector can verify
+	err   error
+	asks  []string
 }
 
 func (f *fakeSTS) GetWebIdentityToken(_ context.Context, in *sts.GetWebIdentityTokenInput, _ ...func(*sts.Options)) (
@@ -276,14 +279,16 @@ func (f *fakeSTS) GetWebIdentityToken(_ context.Context, in *sts.GetWebIdentityT
 	f.asks = append(f.asks, *in.SigningAlgorithm+" for "+in.Audience[0])
 	ends := time.Now().Add(5 * time.Minute)
 	token := identityToken
-	if *in.SigningAlgorithm != "RS256" {
+	if *in.SigningAlgorithm != f.known {
 		token = "another-canary"
 	}
 	return &sts.GetWebIdentityTokenOutput{WebIdentityToken: aws.String(token), Expiration: &ends}, nil
 }
 
+const es384, rs256 = "ES384 for http://localhost:80", "RS256 for http://localhost:80"
+
 func TestAConnectorThatKnowsOnlyRS256(t *testing.T) {
-	fake := &fakeSTS{}
+	fake := &fakeSTS{known: "RS256"}
 	env := map[string]string{
 		"GATEWAY_RELAY_IDENTITY_TOKEN": "", "GATEWAY_RELAY_IDENTITY": "aws", "GATEWAY_RELAY_URL": "http://localhost:80",
 	}
@@ -292,12 +297,50 @@ func TestAConnectorThatKnowsOnlyRS256(t *testing.T) {
 		rep, _, err := r.run(ledger.Wake, quarter)
 		is.NoErr(err)
 		is.Equal(rep.Status, drain.Empty)
-		is.Equal(fake.asks, []string{"ES384 for http://localhost:80", "RS256 for http://localhost:80"})
-		rep, _, err = r.coldStart(t).run(ledger.Wake, quarter) // a known gateway: the first 401 is no opt-out
+		is.Equal(slices.Compact(fake.asks), []string{es384, rs256}) // either twice if the first was fetched ahead, and so kept
+		rep, _, err = r.coldStart(t).run(ledger.Wake, quarter)      // a known gateway: the first 401 is no opt-out
 		is.NoErr(err)
 		is.Equal(rep.Status, drain.Empty)
 		is.True(!r.disabled(t))
 	})
+}
+
+func TestAStaleTokenIsFetchedAnewBeforeItsRefusalCounts(t *testing.T) {
+	env := map[string]string{
+		"GATEWAY_RELAY_IDENTITY_TOKEN": "", "GATEWAY_RELAY_IDENTITY": "aws", "GATEWAY_RELAY_URL": "http://localhost:80",
+	}
+	for known, tt := range map[string]struct {
+		asks []string
+		want drain.Status
+	}{
+		"ES384": {[]string{es384, es384}, drain.Empty},
+		"RS256": {[]string{es384, es384, rs256}, drain.Empty},
+		"none":  {[]string{es384, es384, rs256}, drain.Revoked}, // no fourth
+	} {
+		t.Run(known, func(t *testing.T) {
+			fake := &fakeSTS{known: "ES384"}
+			bubble(t, setup{env: env, clients: identity.Clients{STS: fake}}, func(t *testing.T, r *rig) {
+				is := is.New(t)
+				_, _, err := r.run(ledger.Wake, quarter)
+				is.NoErr(err)
+				is.Equal(fake.asks, []string{es384})
+				fake.known = known
+				var dials atomic.Int32
+				r.proxy(func(w http.ResponseWriter, req *http.Request) bool {
+					no := req.URL.Path == "/relay" && dials.Add(1) == 1 || req.URL.Path == "/relay/provision" && len(fake.asks) == 1
+					if no {
+						w.WriteHeader(http.StatusUnauthorized)
+					}
+					return no
+				})
+				rep, _, err := r.run(ledger.Wake, quarter)
+				is.NoErr(err)
+				is.Equal(rep.Status, tt.want)
+				is.Equal(fake.asks, tt.asks)
+				is.Equal(r.disabled(t), tt.want == drain.Revoked)
+			})
+		})
+	}
 }
 
 func TestAnIdentityThatCannotBeHad(t *testing.T) {

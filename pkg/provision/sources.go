@@ -82,7 +82,7 @@ type STS interface {
 }
 
 // WebIdentity is a TokenSource that lets AWS itself say which role this is: a JWT of the account's own issuer, with no
-// stored secret at all. It asks for ES384 and, once STS or the connector refuses that, for RS256.
+// stored secret at all. It asks for ES384 and, once STS refuses that or the connector a new one, for RS256.
 type WebIdentity struct {
 	client   STS
 	audience string
@@ -103,13 +103,16 @@ var _ Alternative = (*WebIdentity)(nil)
 // Token returns the kept token, or asks STS for one that is good for 300 s.
 func (w *WebIdentity) Token(ctx context.Context) (relay.Secret, error) { return w.kept.get(ctx, w.ask) }
 
-// Refused goes over to RS256, which more connectors can verify.
+// Refused lets go of a token that was kept. If that was a new one, it goes over to RS256, which more connectors can verify.
 func (w *WebIdentity) Refused() bool {
+	if w.kept.refused() {
+		return true
+	}
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	changed := !w.weaker
 	w.weaker = true
-	w.mu.Unlock()
-	return w.kept.refused() || changed
+	return changed
 }
 
 func (w *WebIdentity) algorithm() string {

@@ -288,12 +288,6 @@ func TestARefusedTokenIsFetchedAnewOnce(t *testing.T) {
 			is := is.New(t)
 			asks = 0
 			other := source.(provision.Alternative)
-			if name == "aws" {
-				_, err := source.Token(t.Context())
-				is.NoErr(err)
-				is.True(other.Refused()) // there is another algorithm
-				asks = 0
-			}
 			for range 2 {
 				_, err := source.Token(t.Context())
 				is.NoErr(err)
@@ -303,9 +297,42 @@ func TestARefusedTokenIsFetchedAnewOnce(t *testing.T) {
 			_, err := source.Token(t.Context())
 			is.NoErr(err)
 			is.Equal(asks, 2)
-			is.True(!other.Refused()) // it was as new as can be
+			if name == "aws" { // it was as new as can be, but there is another algorithm
+				is.True(other.Refused())
+				_, err := source.Token(t.Context())
+				is.NoErr(err)
+				is.Equal(asks, 3)
+			}
+			is.True(!other.Refused())
 		})
 	}
+}
+
+// A connector that verifies ES384 alone would take one of RS256 in place of a stale token for an opt-out.
+func TestTheAlgorithmIsLeftForARefusedNewTokenOnly(t *testing.T) {
+	is := is.New(t)
+	var asks []string
+	source := provision.NewWebIdentity(stsClient(func(form map[string]string) (int, string) {
+		asks = append(asks, form["SigningAlgorithm"])
+		return 200, stsToken(fmt.Sprint("t-", len(asks)), time.Now().Add(5*time.Minute))
+	}, func(*http.Request) {}), "https://connector.example")
+	token := func() string {
+		t.Helper()
+		token, err := source.Token(t.Context())
+		is.NoErr(err)
+		return token.Reveal()
+	}
+	for range 2 { // however often: each time it is the kept one that is stale
+		token()
+		token()
+		is.True(source.Refused())
+	}
+	is.Equal(token(), "t-3")
+	is.Equal(asks, []string{"ES384", "ES384", "ES384"})
+	is.True(source.Refused()) // a new one
+	is.Equal(token(), "t-4")
+	is.True(!source.Refused())
+	is.Equal(asks, []string{"ES384", "ES384", "ES384", "RS256"})
 }
 
 func TestATokenThatHasEndedIsNotShown(t *testing.T) { // the connector would take it for somebody who may not

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -86,7 +88,14 @@ func arm(ctx context.Context, client *lambda.Client, function string, out io.Wri
 	return nil
 }
 
-// variablesOf are those of a deployed function.
+// operatorVariables are what of drain's variables the operator's commands read. None is a credential: on this machine, where
+// the Lambda API asks for none, it answers these.
+var operatorVariables = []string{
+	"GATEWAY_RELAY_WAKE_URL", "GATEWAY_RELAY_CREDENTIALS_ARN", "GATEWAY_RELAY_ID", "GATEWAY_RELAY_INSTANCE_ID", "DORMOUSE_TABLE",
+}
+
+// variablesOf are operatorVariables of a deployed function, as far as they are set, and no others: what is not to be had
+// from dormouse host is not to be had from AWS.
 func variablesOf(ctx context.Context, client *lambda.Client, function string) (map[string]string, error) {
 	deployed, err := client.GetFunctionConfiguration(ctx, &lambda.GetFunctionConfigurationInput{FunctionName: &function})
 	if _, missing := errors.AsType[*types.ResourceNotFoundException](err); missing {
@@ -99,6 +108,7 @@ func variablesOf(ctx context.Context, client *lambda.Client, function string) (m
 	if deployed.Environment == nil {
 		return nil, nil
 	}
+	maps.DeleteFunc(deployed.Environment.Variables, func(name, _ string) bool { return !slices.Contains(operatorVariables, name) })
 	return deployed.Environment.Variables, nil
 }
 

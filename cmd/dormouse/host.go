@@ -33,7 +33,7 @@ deployed; AWS is asked only for what the settings name, such as a table or a sto
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "functions", Value: "build/functions", Usage: "`DIR` with wake/bootstrap and drain/bootstrap, as make host builds them"},
 			&cli.StringFlag{Name: "listen", Value: "127.0.0.1:8790", Usage: "`ADDRESS` of the wake URL"},
-			&cli.StringFlag{Name: "lambda", Value: "127.0.0.1:8791", Usage: "`ADDRESS` of the Lambda API, on loopback, as it asks for no credential"},
+			&cli.StringFlag{Name: "lambda", Value: "127.0.0.1:8791", Usage: "`ADDRESS` of the Lambda API, on loopback, as it asks for no credential (it shows none either)"},
 			&cli.DurationFlag{Name: "schedule", Value: 5 * time.Minute, Usage: "`TIME` between two firings of the schedule"},
 		},
 		Action: func(ctx context.Context, cmd *cli.Command) error {
@@ -129,7 +129,7 @@ func hostFunctions(dir, address string, drainEnv map[string]string, out io.Write
 			},
 			{
 				Name: localStack + "-" + drainFunction, Command: []string{bootstraps[drainFunction]}, Env: drainEnv,
-				Memory: 256, Timeout: 15 * time.Minute, Concurrency: concurrency,
+				Shown: operatorVariables, Memory: 256, Timeout: 15 * time.Minute, Concurrency: concurrency,
 			},
 		},
 		Region: cmp.Or(drainEnv["AWS_REGION"], drainEnv["AWS_DEFAULT_REGION"]),

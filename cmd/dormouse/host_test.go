@@ -3,12 +3,14 @@ package main
 import (
 	"context"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/matryer/is"
 )
 
@@ -156,6 +158,38 @@ func TestHostEndsWithAGoodbye(t *testing.T) {
 	host.stop()
 	connector.until(`(?m)^\S+  going_idle_ack `)
 	connector.until(`(?m)^\S+  closed .*by gateway  1000$`)
+}
+
+// The Lambda API asks for no credential: any user of this machine may see what it answers.
+func TestTheHostsLambdaAPIShowsNoSecret(t *testing.T) {
+	noAccount(t, nil)
+	is := is.New(t)
+	shown := map[string]string{
+		"GATEWAY_RELAY_WAKE_URL": "http://127.0.0.1:1/w/x", "GATEWAY_RELAY_CREDENTIALS_ARN": "arn:x", "GATEWAY_RELAY_ID": "gw-1",
+		"GATEWAY_RELAY_INSTANCE_ID": "i-1", "DORMOUSE_TABLE": "t",
+	}
+	env := maps.Clone(shown)
+	for _, name := range []string{
+		"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "GATEWAY_RELAY_SECRET", "GATEWAY_RELAY_IDENTITY_TOKEN",
+		"GATEWAY_RELAY_IDP_CLIENT_SECRET", "DORMOUSE_AGENT_SECRET", "DORMOUSE_WHATEVER_COMES",
+	} {
+		env[name] = "canary"
+	}
+	host, err := hostFunctions(functions, "127.0.0.1:0", env, io.Discard)
+	is.NoErr(err)
+	defer func() { is.NoErr(host.Close(context.Background())) }()
+	for _, function := range []string{localStack + "-" + wakeFunction, localStack + "-" + drainFunction} {
+		status, body := request(t, "GET", host.URL()+"/2015-03-31/functions/"+function+"/configuration", "", "")
+		is.Equal(status, 200)
+		is.True(!strings.Contains(body, "canary"))
+	}
+
+	t.Setenv("AWS_ENDPOINT_URL_LAMBDA", host.URL())
+	cloud, err := operatorConfig(t.Context())
+	is.NoErr(err)
+	got, err := variablesOf(t.Context(), lambda.NewFromConfig(cloud), localStack+"-"+drainFunction)
+	is.NoErr(err)
+	is.Equal(got, shown) // all that arm and status read
 }
 
 func TestHostSettingsAreDrainsAlone(t *testing.T) {

@@ -80,9 +80,15 @@ func (h *Host) serveConfiguration(w http.ResponseWriter, r *http.Request) {
 		apiError(w, http.StatusNotFound, "ResourceNotFoundException", "Function not found: "+r.PathValue("name"))
 		return
 	}
+	shown := map[string]string{}
+	for _, name := range fn.Shown {
+		if value, ok := fn.Env[name]; ok {
+			shown[name] = value
+		}
+	}
 	writeJSON(w, http.StatusOK, map[string]any{
 		"FunctionName": fn.Name, "FunctionArn": fn.arn, "Runtime": "provided.al2023", "MemorySize": fn.Memory,
-		"Timeout": int(fn.Timeout.Seconds()), "State": "Active", "Environment": map[string]any{"Variables": fn.Env},
+		"Timeout": int(fn.Timeout.Seconds()), "State": "Active", "Environment": map[string]any{"Variables": shown},
 	})
 }
 

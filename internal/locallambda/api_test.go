@@ -53,16 +53,36 @@ func TestSDKInvokesByNameAndARN(t *testing.T) {
 
 func TestSDKReadsTheConfiguration(t *testing.T) {
 	is := is.New(t)
-	fn := function("plain")
-	fn.Env = map[string]string{"GATEWAY_RELAY_ID": "gw-1"}
-	h := startFunctions(t, fn)
+	h := startFunctions(t, function("plain"))
 	out, err := sdk(t, h).GetFunctionConfiguration(t.Context(), &lambda.GetFunctionConfigurationInput{FunctionName: aws.String("plain")})
 	is.NoErr(err)
 	is.Equal(*out.FunctionArn, "arn:aws:lambda:us-east-1:000000000000:function:plain")
-	is.Equal(out.Environment.Variables, fn.Env)
 	_, err = sdk(t, h).GetFunctionConfiguration(t.Context(), &lambda.GetFunctionConfigurationInput{FunctionName: aws.String("other")})
 	_, missing := errors.AsType[*types.ResourceNotFoundException](err)
 	is.True(missing)
+}
+
+// Whoever is on this machine may ask, so a variable is a secret unless it is said to be none.
+func TestTheConfigurationShowsNoOtherVariables(t *testing.T) {
+	for name, tt := range map[string]struct {
+		shown []string
+		want  map[string]string
+	}{
+		"none is named": {nil, map[string]string{}},
+		"one is named":  {[]string{"GATEWAY_RELAY_ID", "NOT_SET"}, map[string]string{"GATEWAY_RELAY_ID": "gw-1"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			is := is.New(t)
+			fn := function("plain")
+			fn.Shown = tt.shown
+			fn.Env["GATEWAY_RELAY_ID"] = "gw-1"
+			fn.Env["GATEWAY_RELAY_SECRET"] = "canary"
+			h := startFunctions(t, fn)
+			out, err := sdk(t, h).GetFunctionConfiguration(t.Context(), &lambda.GetFunctionConfigurationInput{FunctionName: aws.String("plain")})
+			is.NoErr(err)
+			is.Equal(out.Environment.Variables, tt.want)
+		})
+	}
 }
 
 func TestSDKInvokesWithoutPayload(t *testing.T) {

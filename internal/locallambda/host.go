@@ -2,6 +2,9 @@
 // (provided.al2023) under the real Runtime API, and answers Invoke and GetFunctionConfiguration of the Lambda API, so
 // that functions reach each other, and tools reach them, through the SDK's endpoint variables.
 //
+// That API asks for no credentials and answers whoever is on this machine, so of a function's variables it shows only
+// those that Function.Shown names.
+//
 // A sandbox is one process, started for an invocation that finds none idle, kept warm for the next one, and frozen in
 // between as Lambda does it. Sandboxes see Lambda's environment and nothing of the host's.
 //
@@ -48,6 +51,7 @@ type Function struct {
 	Name        string            // letters, digits, "-" and "_", at most 64
 	Command     []string          // the bootstrap and its arguments; its folder is the working directory
 	Env         map[string]string // beyond the environment that Lambda gives, over which it wins
+	Shown       []string          // variables of Env that GetFunctionConfiguration answers; default none
 	Timeout     time.Duration     // of one invocation; default 3 s
 	Memory      int               // in MB, told to the function but not enforced; default 128
 	Concurrency int               // invocations at once; default 10, a new account's limit
@@ -166,7 +170,7 @@ func (h *Host) add(fn Function) error {
 		return fmt.Errorf("locallambda: function %s: %w: build it first", fn.Name, err)
 	}
 	fn.Command = append([]string{path}, fn.Command[1:]...)
-	fn.Env = maps.Clone(fn.Env)
+	fn.Env, fn.Shown = maps.Clone(fn.Env), slices.Clone(fn.Shown)
 	if fn.Timeout == 0 {
 		fn.Timeout = 3 * time.Second
 	}

@@ -35,8 +35,7 @@ the demonstration: it sleeps a second after the last word, and a message wakes i
 in ` + agentSecretVariable + ` turns are signed.`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "agent", Value: "echo", Usage: "`URL` of the agent, http on this machine or https, or echo"},
-			&cli.StringFlag{Name: "functions", Value: "build/functions",
-				Usage: "`DIR` with wake/bootstrap and drain/bootstrap, as make host builds them"},
+			functionsFlag(),
 		},
 		Action: func(ctx context.Context, cmd *cli.Command) error {
 			if err := noArguments(cmd); err != nil {

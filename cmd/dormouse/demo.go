@@ -22,8 +22,7 @@ func demoCommand() *cli.Command {
 gateway sleeps, and prints what happens. It needs no network, no account and no settings, and ends
 with an error if anything did not happen as it should.`,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "functions", Value: "build/functions",
-				Usage: "`DIR` with wake/bootstrap and drain/bootstrap, as make run builds them"},
+			functionsFlag(),
 		},
 		Action: func(ctx context.Context, cmd *cli.Command) error {
 			if err := noArguments(cmd); err != nil {

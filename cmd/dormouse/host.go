@@ -31,7 +31,7 @@ func hostCommand() *cli.Command {
 ..._ALLOW_BOTS. The schedule fires, too, and dormouse arm and status find them as the stack "` + localStack + `". Nothing is
 deployed; AWS is asked only for what the settings name, such as a table or a stored secret.`,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "functions", Value: "build/functions", Usage: "`DIR` with wake/bootstrap and drain/bootstrap, as make host builds them"},
+			functionsFlag(),
 			&cli.StringFlag{Name: "listen", Value: "127.0.0.1:8790", Usage: "`ADDRESS` of the wake URL"},
 			&cli.StringFlag{Name: "lambda", Value: "127.0.0.1:8791", Usage: "`ADDRESS` of the Lambda API, on loopback, as it asks for no credential (it shows none either)"},
 			&cli.DurationFlag{Name: "schedule", Value: 5 * time.Minute, Usage: "`TIME` between two firings of the schedule"},
@@ -137,6 +137,13 @@ func hostFunctions(dir, address string, drainEnv map[string]string, out io.Write
 			fmt.Fprintf(out, "%-6s%s\n", strings.TrimPrefix(function, localStack+"-"), line)
 		},
 	})
+}
+
+// functionsFlag is for the commands that run the built functions. make run builds them by make host.
+func functionsFlag() cli.Flag {
+	return &cli.StringFlag{
+		Name: "functions", Value: "build/functions", Usage: "`DIR` with wake/bootstrap and drain/bootstrap, as make host builds them",
+	}
 }
 
 func findBootstraps(dir string) (map[string]string, error) {

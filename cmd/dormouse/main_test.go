@@ -82,6 +82,7 @@ func TestHelpAndVersionAreNoErrors(t *testing.T) {
 		"help":          {"--help", "connector"},
 		"version":       {"--version", "dormouse version "},
 		"demo's help":   {"demo --help", "--functions DIR"},
+		"who builds":    {"demo --help", "as make host builds them"},
 		"what to do":    {"", "COMMANDS"},
 		"secrets in ps": {"connector --help", "$" + identityVariable},
 	}

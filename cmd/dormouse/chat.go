@@ -53,7 +53,7 @@ in ` + agentSecretVariable + ` turns are signed.`,
 	}
 }
 
-// chat carries lines to the agent until they end and all is answered.
+// chat carries lines to the agent until they end, or one cannot be read, and all is answered.
 func chat(ctx context.Context, functions string, env map[string]string, in io.Reader, out io.Writer) (err error) {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
@@ -69,20 +69,41 @@ func chat(ctx context.Context, functions string, env map[string]string, in io.Re
 	} else if armed.FunctionError != "" {
 		return errors.New("drain does not start with these settings")
 	}
-	lines := make(chan string)
+	lines, unread := make(chan string), make(chan error, 1)
 	go func() { // it may read on until the process ends: nothing ends a read of a terminal
 		defer close(lines)
-		for text := bufio.NewScanner(in); text.Scan(); {
-			select {
-			case lines <- strings.TrimSpace(text.Text()):
-			case <-ctx.Done():
-				return
-			}
-		}
+		unread <- readLines(ctx, in, lines)
 	}()
 	fmt.Fprintln(out, "Write a line. Ctrl-D ends.")
 	t := &talk{stage: s, out: out}
-	return because(ctx, t.carry(ctx, lines))
+	err = because(ctx, t.carry(ctx, lines))
+	select {
+	case end := <-unread:
+		return errors.Join(err, end)
+	default: // they go on
+		return err
+	}
+}
+
+// readLines passes lines on until their end. Its error says why the rest was not read.
+func readLines(ctx context.Context, in io.Reader, lines chan<- string) error {
+	text := bufio.NewScanner(in)
+	number := 1
+	for ; text.Scan(); number++ {
+		select {
+		case lines <- strings.TrimSpace(text.Text()):
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	switch err := text.Err(); {
+	case errors.Is(err, bufio.ErrTooLong):
+		return fmt.Errorf("line %d has %d KB or more: make it shorter; it and what follows it were not sent",
+			number, bufio.MaxScanTokenSize>>10)
+	case err != nil:
+		return fmt.Errorf("reading line %d: %w", number, err)
+	}
+	return nil
 }
 
 // talk is a chat as it goes on.

@@ -3,11 +3,13 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/matryer/is"
 
@@ -75,6 +77,30 @@ func TestChatSaysWhatKeepsAnAgentFromAnswering(t *testing.T) {
 			t.Log(out.String(), errs.String())
 			is.True(strings.Contains(out.String(), tt.told))
 			is.True(strings.Contains(errs.String(), tt.want))
+		})
+	}
+}
+
+// A line that cannot be read is no end of input: what came before it is answered, and then it is told.
+func TestChatSaysWhatItCannotRead(t *testing.T) {
+	tests := map[string]struct {
+		in   io.Reader
+		want string
+	}{
+		"too long a line": {strings.NewReader("hello\n\n" + strings.Repeat("x", 64<<10) + "\nbye\n"),
+			"dormouse: chat: line 3 has 64 KB or more: make it shorter; it and what follows it were not sent\n"},
+		"broken input": {io.MultiReader(strings.NewReader("hello\n"), iotest.ErrReader(errors.New("device gone"))),
+			"dormouse: chat: reading line 2: device gone\n"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			is := is.New(t)
+			var out, errs buffer
+			is.Equal(run(t.Context(), []string{"dormouse", "chat", "--functions", functions}, tt.in, &out, &errs), 1)
+			is.Equal(errs.String(), tt.want)
+			is.True(strings.Contains(out.String(), "  send hello  ("))
+			is.True(!strings.Contains(out.String(), "send bye"))
 		})
 	}
 }

@@ -173,14 +173,15 @@ func (r *run) drain(ctx context.Context) error {
 			look, second = r.emptyAfter(r.req.Reason), false
 			continue
 		}
+		busy, broken := r.worker.Busy(), r.worker.Broken()
 		switch {
 		case s.deadline:
 			return errDeadline
-		case r.worker.Broken() != nil:
-			return r.worker.Broken()
+		case broken != nil && !busy: // if it is busy, a message came late
+			return broken
 		// A message may have come without a poke while the connector was flipped and we were still connected.
 		// A second look that found nothing is not followed by a third, however slow the peer's close.
-		case r.worker.Busy(), r.settings.SecondLook > 0 && (s.cameLate || s.slow && !(second && s.received == 0)):
+		case busy, r.settings.SecondLook > 0 && (s.cameLate || s.slow && !(second && s.received == 0)):
 			r.log.Info("second look", "slow_close", s.slow, "came_late", s.cameLate)
 			look, second = max(r.settings.SecondLook, time.Millisecond), true
 			continue

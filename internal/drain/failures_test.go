@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"regexp"
 	"slices"
 	"strings"
@@ -635,6 +636,114 @@ type noJournal struct{ *ledger.Memory }
 
 func (*noJournal) Receive(context.Context, int64, ...ledger.Entry) ([]ledger.State, error) {
 	return nil, errors.New("ledger: throttled")
+}
+
+// slowly echoes after a while, if it gets to.
+func slowly(d time.Duration) agentFunc {
+	return func(ctx context.Context, tn agent.Turn) (agent.Answer, error) {
+		select {
+		case <-time.After(d):
+			return agent.Echo{}.Answer(ctx, tn)
+		case <-ctx.Done():
+			return agent.Answer{}, ctx.Err()
+		}
+	}
+}
+
+func TestWhatTheJournalRefusesOfLiveMessagesIsAnsweredBeforeItLeaves(t *testing.T) {
+	env := map[string]string{"DORMOUSE_CONCURRENCY": "1"} // the second is queued when it goes idle
+	refuses := durable{&noJournal{ledger.NewMemory()}}
+	bubble(t, setup{ledger: refuses, agent: slowly(5 * time.Second), env: env}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		wait := r.during(connected, func() {
+			time.Sleep(time.Second)
+			r.Deliver(gateway, event("discord", "c1", "m1", "one"))
+			r.Deliver(gateway, event("discord", "c2", "m2", "two"))
+		})
+		flipped := r.during(func(s devconnector.State) bool { return len(s.Idles) == 1 }, func() {
+			if n := len(r.replies()); n != 0 {
+				t.Errorf("%d replies before it went idle: it waited for its turns", n)
+			}
+		})
+		rep, took, err := r.run(ledger.Wake, quarter)
+		wait()
+		flipped()
+		is.True(err != nil)
+		is.Equal(rep.Status, drain.Failed)
+		is.Equal(rep.Unkept, 2)
+		is.Equal(sorted(r.replies()), []string{"c1 one", "c2 two"})
+		is.True(took >= 11*time.Second && took < 12*time.Second) // and then it leaves
+		is.True(r.State().Instance(gateway).Flipped)
+		is.Equal(len(r.State().Sockets), 1)
+	})
+}
+
+func TestWhatTheJournalRefusesOfLiveMessagesIsLeftAtTheDeadline(t *testing.T) {
+	env := map[string]string{"DORMOUSE_AGENT_TIMEOUT": "1h"}
+	refuses := durable{&noJournal{ledger.NewMemory()}}
+	bubble(t, setup{ledger: refuses, agent: slowly(time.Hour), env: env}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		wait := r.during(connected, func() {
+			time.Sleep(time.Second)
+			r.Deliver(gateway, event("discord", "c1", "m1", "one"))
+		})
+		rep, took, err := r.run(ledger.Wake, 5*time.Minute)
+		wait()
+		is.NoErr(err)
+		is.Equal(rep.Status, drain.HandedOff)
+		is.True(took < 5*time.Minute)
+	})
+}
+
+// A hub that only acks going_idle sends on until the close is in.
+func TestALiveMessageThatCameLateIsAnsweredInTheNextDial(t *testing.T) {
+	ledgers := map[string]ledger.Ledger{
+		"kept":                   durable{ledger.NewMemory()},
+		"refused by the journal": durable{&noJournal{ledger.NewMemory()}},
+	}
+	unflipping := func(p *devconnector.Preset) { p.FlipOnIdle = false }
+	for name, journal := range ledgers {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, setup{change: unflipping, ledger: journal}, func(t *testing.T, r *rig) {
+				is := is.New(t)
+				var once sync.Once
+				dial := r.parts.NetDial
+				r.parts.NetDial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+					conn, err := dial(ctx, network, addr)
+					return &closeWatch{conn, func() {
+						once.Do(func() {
+							r.Deliver(gateway, event("discord", "c1", "m2", "two"))
+							time.Sleep(time.Millisecond) // it has come when the close frame leaves
+						})
+					}}, err
+				}
+				r.drainer = drain.New(r.settings, *r.parts)
+				wait := r.during(connected, func() {
+					time.Sleep(time.Second)
+					r.Deliver(gateway, event("discord", "c1", "m1", "one"))
+				})
+				rep, _, err := r.run(ledger.Wake, quarter)
+				wait()
+				is.Equal(err != nil, rep.Unkept > 0)
+				is.Equal(rep.Unknown, 0)
+				is.Equal(r.replies(), []string{"c1 one", "c1 two"})
+				is.Equal(len(r.State().Sockets), 2)
+			})
+		})
+	}
+}
+
+// closeWatch tells when a close frame is about to leave.
+type closeWatch struct {
+	net.Conn
+	closing func()
+}
+
+func (c *closeWatch) Write(b []byte) (int, error) {
+	if len(b) > 0 && b[0] == 0x88 { // FIN and opcode 8 (RFC 6455, section 5.2)
+		c.closing()
+	}
+	return c.Conn.Write(b)
 }
 
 func TestALedgerThatIsDownIsToldBeforeDialling(t *testing.T) {

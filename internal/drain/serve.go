@@ -88,7 +88,8 @@ func (r *run) serve(ctx context.Context, conn *relay.Conn, empty time.Duration) 
 		if busy {
 			busyUntil = time.Now()
 		}
-		if goodbye.acked && !(s.deadline && busy) { // running turns answer before a deadline's end
+		// Running turns answer before a deadline's end, and live messages that no journal has are answered now or never.
+		if goodbye.acked && !(busy && (s.deadline || r.worker.Broken() != nil)) {
 			r.log.Info("idle")
 			s.slow, s.cameLate = r.hangUp(ctx, conn, t, pumped)
 			return s
@@ -146,7 +147,7 @@ func (r *run) pump(ctx context.Context, conn *relay.Conn, t *traffic) error {
 	}
 }
 
-// leaveAt is when to go idle if nothing else comes; not ok while there is work.
+// leaveAt is when to go idle if nothing else comes; not ok while there is work, unless nothing more shall be taken.
 func (r *run) leaveAt(t *traffic, empty time.Duration, busy bool, busyUntil time.Time, deadline bool) (time.Time, bool) {
 	if deadline || r.worker.Broken() != nil {
 		return time.Now(), true
@@ -188,6 +189,7 @@ func (r *run) clear(ctx context.Context) error {
 // hangUp closes a socket whose connector has flipped, and tells whether a message may have slipped in.
 func (r *run) hangUp(ctx context.Context, conn *relay.Conn, t *traffic, pumped <-chan error) (slow, cameLate bool) {
 	before, _, _ := t.read()
+	r.link.disconnect() // what a turn sent behind the close frame would be read by nobody: it waits for the next dial
 	start := time.Now()
 	closing, cancel := context.WithTimeout(ctx, closeLimit)
 	defer cancel()

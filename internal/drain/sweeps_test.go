@@ -106,7 +106,7 @@ func TestALookForTheMarkMovesNoSweep(t *testing.T) {
 }
 
 // durable is a ledger in memory that is taken for one on a disk.
-type durable struct{ *ledger.Memory }
+type durable struct{ ledger.Ledger }
 
 func (durable) Durable() bool { return true }
 

@@ -385,6 +385,7 @@ func (w *Worker) unwritten(a arrival, err error) {
 	defer close(it.ready)
 	if w.broken == nil {
 		w.broken = fmt.Errorf("%w: %w", ErrJournal, err)
+		w.signal()
 	}
 	switch {
 	case it.BufferID != "":
@@ -512,7 +513,7 @@ func (w *Worker) setStop(s *session, stop context.CancelCauseFunc) {
 // Busy says whether a turn is running or queued, or an action unanswered.
 func (w *Worker) Busy() bool { return len(w.room) > 0 }
 
-// Changed receives after something has ended.
+// Changed receives after something has ended, and once Broken returns an error.
 func (w *Worker) Changed() <-chan struct{} { return w.changed }
 
 func (w *Worker) signal() {

@@ -161,7 +161,7 @@ func converse(t *testing.T, a agent.Agent) *conversation {
 		Instance: "inst", Concurrency: 8, MaxAttempts: 2, AgentTimeout: patience,
 	})
 	t.Cleanup(c.worker.Close)
-	is.NoErr(c.worker.Recover())
+	c.worker.Recover(nil)
 	return c
 }
 

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"sync"
 	"time"
 
+	"github.com/dormouse-relay/dormouse/internal/ledger"
 	"github.com/dormouse-relay/dormouse/internal/secretstore"
 	"github.com/dormouse-relay/dormouse/internal/turn"
 	"github.com/dormouse-relay/dormouse/pkg/provision"
@@ -100,6 +102,14 @@ func (r *run) dial(ctx context.Context) (*relay.Conn, error) {
 	if err := r.heart.fresh(); err != nil {
 		return nil, err
 	}
+	// A connector sends live messages once it has taken the dial, so what comes before them is read first.
+	var left []ledger.Entry
+	var unread error
+	var reading sync.WaitGroup
+	defer reading.Wait()
+	if r.worker == nil {
+		reading.Go(func() { left, unread = r.Ledger.Recover(ctx, r.grant.Epoch) })
+	}
 	began := time.Now()
 	fresh := func(ctx context.Context) (bool, error) { return r.Ledger.TakeFreshID(ctx, r.grant.Epoch) }
 	creds, issued, err := r.access.get(ctx, fresh)
@@ -119,6 +129,9 @@ func (r *run) dial(ctx context.Context) (*relay.Conn, error) {
 	if creds.Secret.Usable() {
 		r.declare(ctx, creds)
 		cfg.Token = upgradeToken(creds)
+	}
+	if reading.Wait(); unread != nil {
+		return nil, fmt.Errorf("drain: reading what earlier runs left: %w", unread)
 	}
 	if err := r.heart.fresh(); err != nil {
 		return nil, err
@@ -141,25 +154,12 @@ func (r *run) dial(ctx context.Context) (*relay.Conn, error) {
 		r.grant.Standing.Handshaken = name
 	}
 	if r.worker == nil {
-		if err := r.startWorker(ctx, conn); err != nil {
-			r.turnBack(ctx, conn)
-			return nil, err
-		}
+		r.startWorker(ctx, conn, left)
 	}
 	return conn, nil
 }
 
-// turnBack leaves a connector from which nothing can be taken.
-func (r *run) turnBack(ctx context.Context, conn *relay.Conn) {
-	idling, cancel := context.WithTimeout(ctx, ackPatience)
-	defer cancel()
-	err := conn.GoIdle(idling)
-	r.flipped = err == nil
-	r.log.Warn("going idle: what earlier runs left cannot be read", "flipped", r.flipped)
-	conn.Close(ctx)
-}
-
-func (r *run) startWorker(ctx context.Context, conn *relay.Conn) error {
+func (r *run) startWorker(ctx context.Context, conn *relay.Conn, left []ledger.Entry) {
 	r.link.connect(conn) // turns that are recovered need its descriptors
 	r.worker = turn.New(ctx, turn.Config{
 		Journal:      r.Ledger,
@@ -178,12 +178,7 @@ func (r *run) startWorker(ctx context.Context, conn *relay.Conn) error {
 		Apology:      r.settings.Apology,
 		Passthrough:  r.settings.Passthrough,
 	})
-	err := r.worker.Recover()
-	if err != nil {
-		r.worker.Close()
-		r.worker = nil
-	}
-	return err
+	r.worker.Recover(left)
 }
 
 // judge looks at how a dial failed or a socket ended after it lived so long. It returns nil if there shall be another

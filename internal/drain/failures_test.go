@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"regexp"
 	"slices"
 	"strings"
@@ -600,23 +601,82 @@ func (l *slowLease) Acquire(ctx context.Context, ask ledger.Ask) (ledger.Grant, 
 	return g, err
 }
 
-func TestAJournalThatCannotBeReadIsNoReasonToLeaveUnflipped(t *testing.T) {
-	bubble(t, setup{ledger: &unreadable{ledger.NewMemory()}}, func(t *testing.T, r *rig) {
+func TestAJournalThatCannotBeReadIsToldBeforeDialling(t *testing.T) {
+	tests := map[string]struct {
+		err  error
+		want drain.Status
+		took time.Duration
+	}{
+		"for now":              {errors.New("ledger: throttled"), drain.Failed, 100 * time.Second}, // its patience
+		"the lease being lost": {ledger.ErrLost, drain.Taken, 0},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, setup{ledger: &unreadable{Memory: ledger.NewMemory(), err: tt.err, times: 100}}, func(t *testing.T, r *rig) {
+				is := is.New(t)
+				r.Deliver(gateway, event("discord", "c1", "m1", "hello"))
+				rep, took, _ := r.run(ledger.Wake, quarter)
+				is.Equal(rep.Status, tt.want)
+				is.True(took >= tt.took && took < tt.took+40*time.Second)
+				is.Equal(len(r.State().Sockets), 0) // so nothing was sent to it
+				is.True(r.State().Instance(gateway).Flipped)
+				is.Equal(r.Buffered(gateway), 1)
+			})
+		})
+	}
+}
+
+func TestWhileTheJournalCannotBeReadNoLiveMessageIsLost(t *testing.T) {
+	recovering := &unreadable{Memory: ledger.NewMemory(), err: errors.New("ledger: throttled"), times: 1}
+	bubble(t, setup{ledger: durable{recovering}}, func(t *testing.T, r *rig) {
 		is := is.New(t)
-		r.Deliver(gateway, event("discord", "c1", "m1", "hello"))
-		rep, took, err := r.run(ledger.Wake, quarter)
-		is.True(err != nil)
-		is.Equal(rep.Status, drain.Failed)
-		is.True(took >= 100*time.Second && took < 140*time.Second)
-		is.True(r.State().Instance(gateway).Flipped)
-		is.Equal(r.Buffered(gateway), 1)
+		r.DelayIdleAck(3 * time.Second)
+		wait := r.during(connected, func() {
+			time.Sleep(time.Second)
+			r.Deliver(gateway, event("discord", "c1", "m1", "live"))
+		})
+		rep, _, err := r.run(ledger.Wake, quarter)
+		wait()
+		is.NoErr(err)
+		is.Equal(rep.Status, drain.Drained)
+		is.Equal(r.replies(), []string{"c1 live"})
 	})
 }
 
-type unreadable struct{ *ledger.Memory }
+func TestTheJournalIsReadBesideProvisioning(t *testing.T) {
+	bubble(t, setup{}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		both := make(chan struct{})
+		r.parts.Ledger = &unreadable{Memory: ledger.NewMemory(), before: func() { both <- struct{}{} }}
+		r.drainer = drain.New(r.settings, *r.parts)
+		var once sync.Once
+		r.proxy(func(_ http.ResponseWriter, req *http.Request) bool {
+			once.Do(func() { <-both })
+			return false
+		})
+		rep, _, err := r.run(ledger.Wake, quarter)
+		is.NoErr(err)
+		is.Equal(rep.Status, drain.Empty)
+		is.Equal(len(r.State().Provisions), 4)
+	})
+}
 
-func (*unreadable) Recover(context.Context, int64) ([]ledger.Entry, error) {
-	return nil, errors.New("ledger: throttled")
+// unreadable is a ledger that so often fails to say what earlier runs left.
+type unreadable struct {
+	*ledger.Memory
+	err    error
+	times  int
+	before func() // is called first, if there is one
+}
+
+func (l *unreadable) Recover(ctx context.Context, epoch int64) ([]ledger.Entry, error) {
+	if l.before != nil {
+		l.before()
+	}
+	if l.times--; l.times >= 0 {
+		return nil, l.err
+	}
+	return l.Memory.Recover(ctx, epoch)
 }
 
 func TestAJournalThatFailsSendsItToSleep(t *testing.T) {

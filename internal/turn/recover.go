@@ -3,19 +3,14 @@ package turn
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 
 	"github.com/dormouse-relay/dormouse/internal/ledger"
 )
 
-// Recover queues what earlier runs left, in the order it arrived, before anything that Take brings. What was running when
-// a process died is a suspect: suspects run first, one at a time, each marked before it starts.
-func (w *Worker) Recover() error {
-	entries, err := w.cfg.Journal.Recover(w.ctx, w.cfg.Epoch)
-	if err != nil {
-		close(w.alone)
-		return fmt.Errorf("turn: reading what earlier runs left: %w", err)
-	}
+// Recover queues what earlier runs left, which is what Journal.Recover returns, in the order it arrived and before anything
+// that Take brings. What was running when a process died is a suspect: suspects run first, one at a time, each marked
+// before it starts.
+func (w *Worker) Recover(entries []ledger.Entry) {
 	var suspects []*item
 	w.mu.Lock()
 	w.room = make(chan struct{}, maxQueued+len(entries))
@@ -55,7 +50,6 @@ func (w *Worker) Recover() error {
 			close(it.ready)
 		}
 	})
-	return nil
 }
 
 // suspect gives it one turn with nothing beside it; if that fails, the rest is its session's business.

@@ -134,10 +134,12 @@ func (b *bench) start() *turn.Worker {
 	if b.change != nil {
 		b.change(&cfg)
 	}
-	w := turn.New(b.t.Context(), cfg)
-	if err := w.Recover(); err != nil {
+	left, err := b.ledger.Recover(b.t.Context(), g.Epoch)
+	if err != nil {
 		b.t.Fatal(err)
 	}
+	w := turn.New(b.t.Context(), cfg)
+	w.Recover(left)
 	b.current = w
 	return w
 }

@@ -33,8 +33,8 @@ func (r *run) connect(ctx context.Context) (*relay.Conn, error) {
 			return conn, nil
 		}
 		last = err
-		if errors.Is(err, relay.ErrNoDescriptor) {
-			r.flipped = false // by the upgrade that this connector took
+		if wasLetIn(err) {
+			r.flipped = false
 		}
 		if ctx.Err() != nil {
 			return nil, r.unreached(r.ended(ctx), last)
@@ -50,6 +50,25 @@ func (r *run) connect(ctx context.Context) (*relay.Conn, error) {
 			return nil, fmt.Errorf("drain: gave up after %s: %w", patience, err)
 		}
 	}
+}
+
+// wasLetIn says whether a dial that failed may have ended the flip. A new dial does that (sections 12 and 19), and nobody
+// says at which moment, so any upgrade that was taken counts unless the connector tells that it turned the dial away: whom
+// it refuses, or whose token it finds expired (section 13), is no instance of its yet, and a duplicate was not given the
+// seat. 1013 tells nothing: it also ends sockets that had the seat. An HTTP answer was no upgrade.
+func wasLetIn(err error) bool {
+	if errors.Is(err, relay.ErrNoDescriptor) || errors.Is(err, relay.ErrOverrun) {
+		return true
+	}
+	closed, ok := errors.AsType[*relay.CloseError](err)
+	if !ok {
+		return false
+	}
+	switch closed.Kind() {
+	case relay.CloseExpired, relay.CloseRefused, relay.CloseDuplicate:
+		return false
+	}
+	return true
 }
 
 // unreached makes a failure of a deadline that came before any handshake: there is nothing to hand off, and Lambda's retry

@@ -358,6 +358,47 @@ func TestADialWithoutADescriptorMayHaveUndoneTheFlip(t *testing.T) {
 	})
 }
 
+func TestASocketThatEndedBeforeADescriptorMayHaveUndoneTheFlip(t *testing.T) {
+	tests := map[string]struct {
+		end   func(r *rig) error
+		stays bool // until there is an ack
+	}{
+		"cut":            {func(r *rig) error { return r.Drop(gateway) }, true},
+		"internal error": {func(r *rig) error { return r.Kick(gateway, 1011, "internal error") }, true},
+		"duplicate":      {func(r *rig) error { return r.Kick(gateway, 1008, "duplicate session") }, false},
+		"token expired":  {func(r *rig) error { return r.Kick(gateway, 4401, "expired") }, false},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, setup{pinned: true}, func(t *testing.T, r *rig) {
+				is := is.New(t)
+				r.DelayIdleAck(time.Second)
+				wait := r.during(func(s devconnector.State) bool { return len(s.Idles) == 1 }, func() {
+					r.run(ledger.Wake, quarter) // marks the holder: it will look again
+					r.WithholdDescriptor(1000)
+					time.Sleep(1500 * time.Millisecond)
+					for range 200 { // twice its patience with a connector that has flipped
+						tt.end(r)
+						time.Sleep(time.Second)
+					}
+					r.WithholdDescriptor(0)
+				})
+				rep, took, err := r.run(ledger.Wake, quarter)
+				wait()
+				if !tt.stays {
+					is.True(rep.Status == drain.Failed || rep.Status == drain.SeatTaken)
+					is.True(took >= 100*time.Second && took < 160*time.Second)
+					return
+				}
+				is.NoErr(err)
+				is.Equal(rep.Status, drain.Empty)
+				is.True(took > 200*time.Second)
+				is.True(r.State().Instance(gateway).Flipped)
+			})
+		})
+	}
+}
+
 func TestUnreachableUntilTheDeadlineIsAFailure(t *testing.T) {
 	bubble(t, setup{pinned: true}, func(t *testing.T, r *rig) {
 		is := is.New(t)

@@ -2,6 +2,7 @@ package drain_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -777,6 +779,49 @@ func TestWhatTheJournalRefusesOfLiveMessagesIsAnsweredBeforeItLeaves(t *testing.
 		is.True(r.State().Instance(gateway).Flipped)
 		is.Equal(len(r.State().Sockets), 1)
 	})
+}
+
+func TestWhatTheJournalRefusesIsAnsweredThoughAnEarlierMessageIsLeft(t *testing.T) {
+	fails := &failing{Memory: ledger.NewMemory()}
+	bubble(t, setup{ledger: durable{fails}, agent: slowly(5 * time.Second)}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		wait := r.during(connected, func() {
+			time.Sleep(time.Second)
+			r.Deliver(gateway, event("discord", "c1", "m1", "one")) // in the journal, which then takes no answer
+			time.Sleep(time.Second)
+			fails.down.Store(true)
+			r.Deliver(gateway, event("discord", "c1", "m2", "two"))
+		})
+		rep, _, err := r.run(ledger.Wake, quarter)
+		wait()
+		is.True(err != nil)
+		is.Equal(rep.Unkept, 1)
+		is.Equal(r.replies(), []string{"c1 two"}) // or it would be lost
+		fails.down.Store(false)
+		_, _, err = r.run(ledger.Arm, quarter)
+		is.NoErr(err)
+		is.Equal(r.replies(), []string{"c1 two", "c1 one"})
+	})
+}
+
+// failing is a journal that refuses to take anything while it is down.
+type failing struct {
+	*ledger.Memory
+	down atomic.Bool
+}
+
+func (l *failing) Receive(ctx context.Context, epoch int64, entries ...ledger.Entry) ([]ledger.State, error) {
+	if l.down.Load() {
+		return nil, errors.New("ledger: throttled")
+	}
+	return l.Memory.Receive(ctx, epoch, entries...)
+}
+
+func (l *failing) Keep(ctx context.Context, epoch int64, key string, actions []json.RawMessage) error {
+	if l.down.Load() {
+		return errors.New("ledger: throttled")
+	}
+	return l.Memory.Keep(ctx, epoch, key, actions)
 }
 
 func TestWhatTheJournalRefusesOfLiveMessagesIsLeftAtTheDeadline(t *testing.T) {

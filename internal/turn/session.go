@@ -68,11 +68,12 @@ func (w *Worker) cut(r running) error {
 	return nil
 }
 
-// overtakes says whether an earlier delivery of its session was left for the next run.
+// overtakes says whether an earlier delivery of its session was left for the next run, and it can be left as well: a live
+// one that no journal has is answered now or never.
 func (w *Worker) overtakes(it *item) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.behind[it.session]
+	return w.behind[it.session] && (!it.unkept || it.BufferID != "")
 }
 
 // conclude ends it: err is nil if it was answered, errLeft if it is for the next run, else why it is dead.

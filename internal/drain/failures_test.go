@@ -738,6 +738,7 @@ func TestAJournalThatFailsSendsItToSleep(t *testing.T) {
 type noJournal struct{ *ledger.Memory }
 
 func (*noJournal) Receive(context.Context, int64, ...ledger.Entry) ([]ledger.State, error) {
+	time.Sleep(10 * time.Millisecond) // as a table takes its time
 	return nil, errors.New("ledger: throttled")
 }
 

@@ -3,6 +3,7 @@ package main_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -321,6 +322,45 @@ func TestAFrozenDrainWritesAndSendsNothingMore(t *testing.T) {
 			rig.checkRest(t)
 		})
 	}
+}
+
+// Nobody has taken its seat when it wakes up, so only its own look at the clock keeps it from sending what it has kept.
+func TestAFrozenDrainThatStillHasItsSeatSendsNothing(t *testing.T) {
+	t.Parallel()
+	is := is.New(t)
+	rig := newCrashRig(t, nil)
+	frozen, resume := make(chan struct{}), make(chan struct{})
+	var once atomic.Bool
+	rig.proxy.on(nil, func(write string) {
+		if strings.Contains(write, keeps) && once.CompareAndSwap(false, true) {
+			for _, pid := range rig.host.PIDs(drainFunction) {
+				syscall.Kill(pid, syscall.SIGSTOP)
+			}
+			close(frozen)
+			<-resume
+		}
+	})
+	rig.Deliver(gateway, event(0, "m0"))
+	wait := rig.start("wake")
+	<-frozen
+	ask := ledger.Ask{Reason: ledger.Arm, Owner: "test", Life: time.Minute}
+	g, err := rig.table.Acquire(t.Context(), ask)
+	for end := time.Now().Add(patience); errors.Is(err, ledger.ErrTaken) && time.Now().Before(end); {
+		time.Sleep(50 * time.Millisecond)
+		g, err = rig.table.Acquire(t.Context(), ask)
+	}
+	is.NoErr(err)
+	is.True(rig.State().Instance(gateway).Connected)
+	for _, pid := range rig.host.PIDs(drainFunction) {
+		is.NoErr(syscall.Kill(pid, syscall.SIGCONT))
+	}
+	close(resume)
+	is.Equal(wait().Status, drain.Taken)
+	is.Equal(len(sends(rig.State())), 0)
+	left, err := rig.table.Recover(t.Context(), g.Epoch)
+	is.NoErr(err)
+	is.Equal(len(left), 1)
+	is.Equal(len(left[0].Actions), 1) // for the next one to send
 }
 
 func TestAKillerAmongSixteenIsDeadAndTheRestAnswered(t *testing.T) {

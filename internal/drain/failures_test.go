@@ -147,10 +147,21 @@ func TestAtTheDeadlineItLeavesWithoutAnAckAndContinues(t *testing.T) {
 		is.Equal(r.handedOn(), []drain.Request{{Reason: ledger.Continue, Hop: 1}})
 		is.Equal(r.replies(), []string{"c1 hello"})
 
-		rep, _, err = r.request(drain.Request{Reason: ledger.Continue, Hop: 12}, 5*time.Minute)
+		rep, _, err = r.request(drain.Request{Reason: ledger.Continue, Hop: 1}, 5*time.Minute)
 		is.NoErr(err)
 		is.Equal(rep.Status, drain.HandedOff)
-		is.Equal(len(r.handedOn()), 1) // it received nothing, and was the last hop
+		is.Equal(len(r.handedOn()), 1) // it got nowhere: it received nothing and finished nothing
+
+		for hop, more := range map[int]int{11: 1, 12: 0} { // DORMOUSE_MAX_HANDOFFS is 12
+			wait := r.during(connected, func() { r.Deliver(gateway, event("discord", "c1", fmt.Sprint("m", hop), "hello")) })
+			before := len(r.handedOn())
+			rep, _, err = r.request(drain.Request{Reason: ledger.Continue, Hop: hop}, 5*time.Minute)
+			wait()
+			is.NoErr(err)
+			is.Equal(rep.Status, drain.HandedOff)
+			is.Equal(rep.Received, 1)
+			is.Equal(len(r.handedOn())-before, more)
+		}
 	})
 }
 

@@ -45,7 +45,7 @@ var refusals = []refusal{401, 403, 4401, 4403}
 
 // provisionRefusals are the answers of /relay/provision that refuse, with what is said of them.
 var provisionRefusals = map[int]string{
-	401: "provision: the connector answered HTTP 401: the identity token was not accepted: check its issuer, audience and age (it says: no)",
+	401: "provision: the connector answered HTTP 401: the identity token was not accepted: check its issuer, audience, subject and age (it says: no)",
 	403: "provision: the connector answered HTTP 403: this identity may not have this gateway id: check whose it is, or choose another id (it says: no)",
 	410: "provision: the connector answered HTTP 410: this gateway was removed there: have its operator enable it again, or choose another id (it says: no)",
 }

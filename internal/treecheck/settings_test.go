@@ -11,6 +11,7 @@ import (
 
 	"github.com/matryer/is"
 
+	"github.com/dormouse-relay/dormouse/internal/awsconf"
 	"github.com/dormouse-relay/dormouse/internal/config"
 )
 
@@ -60,9 +61,15 @@ func TestEveryVariableIsDocumentedAndDeployed(t *testing.T) {
 			}
 		}
 	}
+	others := slices.Concat(awsconf.Variables(), config.RootsVariables())
+	for _, name := range others {
+		if _, ok := table[name]; !ok {
+			t.Errorf("docs/settings.md lacks %s", name)
+		}
+	}
 	for name := range table {
-		if !slices.Contains(slices.Concat(read["WakeFunction"], read["DrainFunction"]), name) &&
-			name != "GOMEMLIMIT" && !allowBots(name) && !strings.HasPrefix(name, "AWS_") {
+		if !slices.Contains(slices.Concat(read["WakeFunction"], read["DrainFunction"], others), name) &&
+			name != "GOMEMLIMIT" && name != "AWS_LAMBDA_FUNCTION_NAME" && !allowBots(name) {
 			t.Errorf("docs/settings.md has %s, which nothing reads", name)
 		}
 	}

@@ -169,7 +169,7 @@ func (l *Ledger) transact(ctx context.Context, own *group, batch []*group) {
 			}))
 			return
 		case !is || len(canceled.CancellationReasons) != len(writes)+1:
-			settle(batch, failed("writing the journal", err))
+			settle(batch, l.failed("writing the journal", err))
 			return
 		}
 		fence, reasons := canceled.CancellationReasons[0], canceled.CancellationReasons[1:]
@@ -199,7 +199,7 @@ func (l *Ledger) transact(ctx context.Context, own *group, batch []*group) {
 			continue
 		}
 		if try >= patience {
-			settle(batch, failed("writing the journal", err))
+			settle(batch, l.failed("writing the journal", err))
 			return
 		}
 		if pause(ctx, try) != nil {

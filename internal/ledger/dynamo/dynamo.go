@@ -264,7 +264,7 @@ func (l *Ledger) apply(ctx context.Context, c change) (found item, ok bool, err 
 			return refused.Item, false, nil
 		}
 		if _, is := errors.AsType[*types.TransactionConflictException](err); !is {
-			return nil, false, failed("writing "+c.sk, err)
+			return nil, false, l.failed("writing "+c.sk, err)
 		}
 		if err := pause(ctx, try); err != nil {
 			return nil, false, err
@@ -277,7 +277,7 @@ func (l *Ledger) apply(ctx context.Context, c change) (found item, ok bool, err 
 func (l *Ledger) get(ctx context.Context, sk string) (item, error) {
 	out, err := l.client.GetItem(ctx, &dynamodb.GetItemInput{TableName: &l.table, Key: l.key(sk), ConsistentRead: aws.Bool(true)})
 	if err != nil {
-		return nil, failed("reading "+sk, err)
+		return nil, l.failed("reading "+sk, err)
 	}
 	return out.Item, nil
 }
@@ -297,4 +297,10 @@ func pause(ctx context.Context, try int) error {
 // jitter is the latter half of d, by chance.
 func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d/2) }
 
-func failed(act string, err error) error { return fmt.Errorf("ledger: %s: %w", act, err) }
+// failed names what was being done, and the table where there is none of that name.
+func (l *Ledger) failed(act string, err error) error {
+	if _, missing := errors.AsType[*types.ResourceNotFoundException](err); missing {
+		return fmt.Errorf("ledger: %s: there is no table %s: check DORMOUSE_TABLE, AWS_REGION and the account: %w", act, l.table, err)
+	}
+	return fmt.Errorf("ledger: %s: %w", act, err)
+}

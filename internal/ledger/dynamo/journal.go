@@ -252,7 +252,7 @@ func (l *Ledger) list(ctx context.Context, prefix string) (keys []string, err er
 	for {
 		out, err := l.client.Query(ctx, in)
 		if err != nil {
-			return nil, failed("reading the index", err)
+			return nil, l.failed("reading the index", err)
 		}
 		for _, it := range out.Items {
 			keys = append(keys, item(it).text("sk"))
@@ -282,7 +282,7 @@ func (l *Ledger) fetch(ctx context.Context, keys []string, only ...string) (map[
 				RequestItems: map[string]types.KeysAndAttributes{l.table: want},
 			})
 			if err != nil {
-				return nil, failed("reading entries", err)
+				return nil, l.failed("reading entries", err)
 			}
 			for _, it := range out.Responses[l.table] {
 				found[item(it).text("sk")] = it

@@ -443,6 +443,16 @@ func TestAFailureThatPassesHoldsUpNobodyForLong(t *testing.T) {
 	})
 }
 
+func TestATableThatIsNotThereIsNamed(t *testing.T) {
+	is := is.New(t)
+	l := dynamo.New(newTable(t, nil).client, "no-such-table", "inst")
+	_, acquired := l.Acquire(t.Context(), ask(ledger.Wake))
+	_, looked := l.Overview(t.Context())
+	for _, err := range []error{acquired, looked, l.Finish(t.Context(), 1, "a")} {
+		is.True(strings.Contains(err.Error(), "there is no table no-such-table: check DORMOUSE_TABLE, AWS_REGION"))
+	}
+}
+
 type down struct{}
 
 func (down) RoundTrip(*http.Request) (*http.Response, error) {

@@ -133,6 +133,9 @@ func runDrain(ctx context.Context, client *lambda.Client, function string) (stri
 	if err := json.Unmarshal(answer.Payload, &report); err != nil || report.Status == "" {
 		return "", fmt.Errorf("%s did not answer as a drain function does: is it the right one?", function)
 	}
+	if report.Unflipped > 0 {
+		return "", fmt.Errorf("drain: %s, but the connector did not answer going_idle: it goes on sending to nobody; arm again", report.Status)
+	}
 	switch report.Status {
 	case drain.Drained, drain.Empty, drain.HandedOff:
 		return fmt.Sprintf("drain: %s, %d received, %d turns", report.Status, report.Received, report.Turns), nil
@@ -142,7 +145,8 @@ func runDrain(ctx context.Context, client *lambda.Client, function string) (stri
 		return "", errors.New("drain: disabled: the connector has refused this gateway for good; enroll again or have it " +
 			"accepted there, then: dormouse enable")
 	case drain.Revoked:
-		return "", errors.New("drain: revoked: the connector refuses this gateway for good; its log says why")
+		return "", errors.New("drain: revoked: the connector refuses this gateway for good; the line \"revoked\" of its log " +
+			"(/aws/lambda/ and its name) says how")
 	case drain.Replaced, drain.SeatTaken:
 		return "", fmt.Errorf("drain: %s: another socket has this gateway's seat at the connector; stop that one, or use another id", report.Status)
 	}

@@ -65,6 +65,7 @@ func TestArmSaysArmedOrWhatIsMissing(t *testing.T) {
 		"taken":     {"--stack gw", `{"status":"taken"}`, "", 204, nil, "", "when it is done, try again"},
 		"revoked":   {"--stack gw", `{"status":"revoked"}`, "", 204, nil, "", "drain: revoked"},
 		"seat":      {"--stack gw", `{"status":"seat_taken"}`, "", 204, nil, "", "another socket has this gateway's seat"},
+		"unflipped": {"--stack gw", `{"status":"handed_off","unflipped":1}`, "", 204, nil, "", "not armed: drain: handed_off, but the connector did not answer going_idle"},
 		"failed":    {"--stack gw", `{"errorMessage":"drain: gave up"}`, "Unhandled", 204, nil, "", "drain failed (Unhandled): drain: gave up"},
 		"other":     {"--stack gw", `"hello"`, "", 204, nil, "", "did not answer as a drain function does"},
 		"no route":  {"--stack gw", empty, "", 404, nil, "drain: empty", "leads nowhere (HTTP 404)"},

@@ -256,16 +256,16 @@ func (c *connector) announce(at listening) {
 	}
 	fmt.Fprintf(c.out, "Connector for development, with the ways of %q. Ctrl-C ends it.\n\n", c.cfg.Preset.Name)
 	fmt.Fprintf(c.out, "For a gateway on this machine (behind a tunnel, the tunnel's URL):\n")
-	fmt.Fprintf(c.out, "  GATEWAY_RELAY_URL=%s\n", at.Relay)
+	fmt.Fprintf(c.out, "  export GATEWAY_RELAY_URL=%s\n", at.Relay)
 	for _, setting := range c.credentials() {
-		fmt.Fprintf(c.out, "  %s\n", setting)
+		fmt.Fprintf(c.out, "  export %s\n", setting)
 	}
 	platform := "telegram"
 	if c.cfg.Preset.Platforms != nil {
 		platform = c.cfg.Preset.Platforms[0]
 	}
-	fmt.Fprintf(c.out, "  GATEWAY_RELAY_PLATFORMS=%s\n", platform)
-	fmt.Fprintf(c.out, "  GATEWAY_RELAY_BOT_IDS='{%q:{\"botId\":\"1\"}}'\n\n", platform)
+	fmt.Fprintf(c.out, "  export GATEWAY_RELAY_PLATFORMS=%s\n", platform)
+	fmt.Fprintf(c.out, "  export GATEWAY_RELAY_BOT_IDS='{%q:{\"botId\":\"1\"}}'\n\n", platform)
 	when := ""
 	if len(c.cfg.Gateways) == 0 {
 		when = ", once a gateway has provisioned"
@@ -281,9 +281,9 @@ func (c *connector) credentials() []string {
 	const allow = "DORMOUSE_ALLOW_ENV_SECRETS=1"
 	if len(c.cfg.Gateways) == 0 {
 		if len(c.cfg.Identities) == 0 {
-			return []string{"GATEWAY_RELAY_IDENTITY=aws (or oidc: an issuer's tokens are verified here)"}
+			return []string{"GATEWAY_RELAY_IDENTITY=aws # or oidc: an issuer's tokens are verified here"}
 		}
-		token := "(one of yours)"
+		token := "'(one of yours)'"
 		if c.cfg.Identities[defaultIdentity] != "" {
 			token = defaultIdentity
 		}
@@ -293,7 +293,7 @@ func (c *connector) credentials() []string {
 	if len(c.cfg.Gateways[0].Secrets) == 0 {
 		return []string{id}
 	}
-	return []string{id, "GATEWAY_RELAY_SECRET=(the pinned one)", allow}
+	return []string{id, "GATEWAY_RELAY_SECRET='(the pinned one)'", allow}
 }
 
 // addressee names the gateway where there are several.

@@ -105,7 +105,7 @@ func TestConnectorSaysHowToUseIt(t *testing.T) {
 	for _, setting := range []string{
 		"GATEWAY_RELAY_URL=http://127.0.0.1:", "GATEWAY_RELAY_ID=gw-pinned\n", "GATEWAY_RELAY_SECRET=",
 	} {
-		is.True(strings.Contains(shown, "\n  "+setting))
+		is.True(strings.Contains(shown, "\n  export "+setting))
 	}
 	is.True(!strings.Contains(shown, "canary"))
 }

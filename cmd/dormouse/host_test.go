@@ -95,7 +95,7 @@ func TestAnIdentityCanBeTriedByHand(t *testing.T) {
 	trust := issuer.until(`A connector that trusts it:\n  build/dormouse (.*)\n`)[1]
 	is.True(strings.HasSuffix(trust, " --oidc-audience https://connector.example --oidc-subject "+subject))
 	connector := start(t, append(append(strings.Fields(trust), "--poke-cooldown", "0s"), loopback[1:]...)...)
-	relayURL := connector.until(`GATEWAY_RELAY_URL=(\S+)\n  GATEWAY_RELAY_IDENTITY=aws `)[1]
+	relayURL := connector.until(`GATEWAY_RELAY_URL=(\S+)\n  export GATEWAY_RELAY_IDENTITY=aws `)[1]
 
 	status, _ := request(t, "POST", relayURL+"/relay/provision", defaultIdentity, `{"gatewayId":"gw-1","platform":"telegram"}`)
 	is.Equal(status, 401) // dev is no identity where tokens are verified

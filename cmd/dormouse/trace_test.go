@@ -246,7 +246,7 @@ func TestAnEnrollmentLeavesNoTrace(t *testing.T) {
 					code, _, errs = p.enroll(t, "canary-of-the-third", "rotate", flag, in)
 					is.Equal(code, 1)
 					is.Equal(errs, "dormouse: enroll: the connector answered HTTP 401: the identity was not verified: check the identity "+
-						"token's issuer, audience and age (it says: identity not verified)\n")
+						"token's issuer, audience, subject and age (it says: identity not verified)\n")
 				}
 				again, err := p.store.Get(t.Context(), arn[1])
 				is.NoErr(err)
@@ -303,7 +303,7 @@ func TestAnOperatorsWay(t *testing.T) {
 
 	is.NoErr(p.Revoke("gw-1"))
 	is.Equal(do(1, "arm", "--stack", "local"), "wake URL at "+host.until(`http://(127\.0\.0\.1:\d+)/w/`)[1]+": answers\n"+
-		"dormouse: not armed: drain: revoked: the connector refuses this gateway for good; its log says why\n")
+		"dormouse: not armed: drain: revoked: the connector refuses this gateway for good; the line \"revoked\" of its log (/aws/lambda/ and its name) says how\n")
 	out = do(0, "status", "--stack", "local") // a state of its own, and no error
 	is.True(regexp.MustCompile(`^gw-1: disabled
   since  20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ

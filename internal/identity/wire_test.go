@@ -62,7 +62,7 @@ func TestEveryIdentityIsAcceptedByAConnectorThatVerifies(t *testing.T) {
 	}{
 		"aws": {map[string]string{"GATEWAY_RELAY_IDENTITY": "aws", "GATEWAY_RELAY_IDENTITY_AUDIENCE": issuer.Audience}, ""},
 		"aws, for another": {map[string]string{"GATEWAY_RELAY_IDENTITY": "aws"},
-			"HTTP 401: the identity token was not accepted: check its issuer, audience and age (it says: identity not verified)"},
+			"HTTP 401: the identity token was not accepted: check its issuer, audience, subject and age (it says: identity not verified)"},
 		"secret":  {map[string]string{"GATEWAY_RELAY_IDENTITY_TOKEN_ARN": "arn:aws:ssm:r:1:parameter/token"}, ""},
 		"env":     {map[string]string{"GATEWAY_RELAY_IDENTITY_TOKEN": issuer.Token("ES384", issuer.Audience)}, ""},
 		"ambient": {map[string]string{"GATEWAY_RELAY_IDP_TOKEN_URL": issuer.URL + "/token"}, ""},

@@ -19,7 +19,7 @@ func (e *EnrollError) Error() string {
 	text := fmt.Sprintf("enroll: the connector answered HTTP %d: ", e.Status)
 	switch {
 	case e.Status == http.StatusUnauthorized:
-		text += "the identity was not verified: check the identity token's issuer, audience and age"
+		text += "the identity was not verified: check the identity token's issuer, audience, subject and age"
 	case e.Status == http.StatusForbidden:
 		text += "the enrollment token is invalid, expired, used, or another tenant's: ask the connector's operator for a new one"
 	case e.Status == http.StatusNotFound:

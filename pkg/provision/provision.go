@@ -55,7 +55,7 @@ func (e *StatusError) Error() string {
 func advice(status int) string {
 	switch {
 	case status == http.StatusUnauthorized:
-		return "the identity token was not accepted: check its issuer, audience and age"
+		return "the identity token was not accepted: check its issuer, audience, subject and age"
 	case status == http.StatusForbidden:
 		return "this identity may not have this gateway id: check whose it is, or choose another id"
 	case status == http.StatusNotFound:

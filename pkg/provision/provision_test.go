@@ -174,7 +174,7 @@ func TestConnectorMayRenameTheGateway(t *testing.T) {
 func TestEachRefusalSaysWhatToDo(t *testing.T) {
 	tests := map[int]string{
 		http.StatusBadRequest:         "check the gateway id",
-		http.StatusUnauthorized:       "check its issuer, audience and age",
+		http.StatusUnauthorized:       "check its issuer, audience, subject and age",
 		http.StatusForbidden:          "choose another id",
 		http.StatusNotFound:           "this connector does not provision: enroll or pin the credentials",
 		http.StatusGone:               "enable it again",

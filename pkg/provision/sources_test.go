@@ -406,7 +406,7 @@ func TestEnrollExplainsARefusal(t *testing.T) {
 		want   string
 	}{
 		"identity": {401, `{"error":"who"}`, "enroll: the connector answered HTTP 401: the identity was not verified: " +
-			"check the identity token's issuer, audience and age (it says: who)"},
+			"check the identity token's issuer, audience, subject and age (it says: who)"},
 		"token": {403, `{"error":"` + canarySecret + ` used"}`, "enroll: the connector answered HTTP 403: the enrollment token is " +
 			"invalid, expired, used, or another tenant's: ask the connector's operator for a new one (it says: [redacted] used)"},
 		"none": {404, ``, "enroll: the connector answered HTTP 404: this connector does not enroll: " +

@@ -298,7 +298,7 @@ func TestIdentitiesThatCannotBeHadAreExplained(t *testing.T) {
 			},
 			func(*world) string {
 				return "provision: the connector answered HTTP 401: the identity token was not accepted: check its issuer, " +
-					"audience and age (it says: identity not verified)"
+					"audience, subject and age (it says: identity not verified)"
 			},
 		},
 		"no such parameter": {

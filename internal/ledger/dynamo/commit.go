@@ -82,7 +82,12 @@ func (l *Ledger) commit(ctx context.Context, g *group) error {
 			return g.err
 		case <-ctx.Done():
 			l.withdraw(g)
-			return ctx.Err()
+			select {
+			case <-g.done: // at the same time
+				return g.err
+			default:
+				return ctx.Err()
+			}
 		case l.turn <- struct{}{}:
 		}
 		runtime.Gosched() // those whom the last transaction has let go on may join this one

@@ -15,7 +15,6 @@ package locallambda
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"maps"
@@ -55,7 +54,7 @@ type Function struct {
 	Timeout     time.Duration     // of one invocation; default 3 s
 	Memory      int               // in MB, told to the function but not enforced; default 128
 	Concurrency int               // invocations at once; default 10, a new account's limit
-	CPU         float64           // fraction of an invocation's time that it runs, stopped in between; 0 and 1: all
+	CPU         float64           // share of one core that an invocation may use, on Linux only; 0 and 1: no limit
 }
 
 // Config is what Start needs.
@@ -162,6 +161,9 @@ func (h *Host) add(fn Function) error {
 	if fn.CPU < 0 || fn.CPU > 1 {
 		return fmt.Errorf("locallambda: function %s: CPU is %g, want a fraction of 1", fn.Name, fn.CPU)
 	}
+	if fn.CPU > 0 && fn.CPU < 1 && !canThrottle {
+		return fmt.Errorf("locallambda: function %s: CPU is %g: only Linux shows how much a process uses, so leave it 0", fn.Name, fn.CPU)
+	}
 	path, err := exec.LookPath(fn.Command[0])
 	if err == nil {
 		path, err = filepath.Abs(path)
@@ -191,149 +193,6 @@ func (h *Host) add(fn Function) error {
 
 // URL is the base of the Lambda API, for AWS_ENDPOINT_URL_LAMBDA. Any credentials will do.
 func (h *Host) URL() string { return h.url }
-
-// Invoke runs the function, named as in the Lambda API, and waits for the result. Its error is ErrNotFound,
-// ErrThrottled, ErrClosed or ctx's; a function that fails, or does not even start, is a Result. When ctx ends, the
-// invocation goes on.
-func (h *Host) Invoke(ctx context.Context, name string, payload []byte) (Result, error) {
-	fn, err := h.function(name)
-	if err != nil {
-		return Result{}, err
-	}
-	type outcome struct {
-		result Result
-		err    error
-	}
-	done := make(chan outcome, 1)
-	err = h.spawn(func() error {
-		if !fn.slots.TryAcquire(1) {
-			return ErrThrottled
-		}
-		return nil
-	}, func() {
-		result, err := h.run(fn, payload)
-		fn.slots.Release(1) // before the caller knows, who may come again at once
-		done <- outcome{result, err}
-	})
-	if err != nil {
-		return Result{}, err
-	}
-	select {
-	case out := <-done:
-		return out.result, out.err
-	case <-ctx.Done():
-		return Result{}, context.Cause(ctx)
-	}
-}
-
-// InvokeEvent queues an asynchronous invocation: it runs once the concurrency limit lets it, in any order, and again
-// when it failed, as Config says. Results go to Config.Done. What is still queued at Close is dropped.
-func (h *Host) InvokeEvent(name string, payload []byte) error {
-	fn, err := h.function(name)
-	if err != nil {
-		return err
-	}
-	return h.spawn(func() error {
-		fn.events.Add(1)
-		return nil
-	}, func() {
-		defer fn.events.Add(-1)
-		for attempt := 1; ; attempt++ {
-			if fn.slots.Acquire(h.closing, 1) != nil {
-				return
-			}
-			result, err := h.run(fn, payload)
-			fn.slots.Release(1)
-			if err != nil {
-				return
-			}
-			result.Attempt = attempt
-			h.done(fn, result)
-			if result.FunctionError == "" || attempt > h.cfg.Retries {
-				return
-			}
-			select {
-			case <-h.closing.Done():
-				return
-			case <-time.After(h.cfg.RetryDelay):
-			}
-		}
-	})
-}
-
-// Events is how many asynchronous invocations of the function are queued, running or to be tried again, its own included;
-// 0 for an unknown function.
-func (h *Host) Events(name string) int {
-	fn, err := h.function(name)
-	if err != nil {
-		return 0
-	}
-	return int(fn.events.Load())
-}
-
-// spawn runs work in a goroutine that Close waits for, unless the host is closed or admit has an error.
-func (h *Host) spawn(admit func() error, work func()) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.closed {
-		return ErrClosed
-	}
-	if admit != nil {
-		if err := admit(); err != nil {
-			return err
-		}
-	}
-	h.wg.Go(work)
-	return nil
-}
-
-// run is one invocation, with a slot in hand. Its only error is ErrClosed.
-func (h *Host) run(fn *function, payload []byte) (Result, error) {
-	id := requestID()
-	s, err := h.acquire(fn)
-	if errors.Is(err, ErrClosed) {
-		return Result{}, err
-	}
-	if err != nil {
-		return failure(id, "Runtime.InvalidEntrypoint", err.Error()), nil
-	}
-	result := s.invoke(id, payload)
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if !s.gone {
-		fn.idle = append(fn.idle, s)
-	}
-	return result, nil
-}
-
-// acquire takes the warmest idle sandbox, or starts one.
-func (h *Host) acquire(fn *function) (*sandbox, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if n := len(fn.idle); n > 0 {
-		s := fn.idle[n-1]
-		fn.idle = fn.idle[:n-1]
-		return s, nil
-	}
-	if h.closed {
-		return nil, ErrClosed
-	}
-	s, err := h.startSandbox(fn)
-	if err != nil {
-		return nil, err
-	}
-	fn.sandboxes[s] = struct{}{}
-	return s, nil
-}
-
-// forget takes a sandbox whose process has ended out of use.
-func (h *Host) forget(s *sandbox) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	s.gone = true
-	delete(s.fn.sandboxes, s)
-	s.fn.idle = slices.DeleteFunc(s.fn.idle, func(other *sandbox) bool { return other == s })
-}
 
 // Shutdown ends the function's sandboxes, busy ones too, as Lambda discards them, and returns when they are gone:
 // SIGTERM and 500 ms later SIGKILL if the process has registered an extension, as aws-lambda-go's WithEnableSIGTERM
@@ -432,12 +291,4 @@ func (h *Host) done(fn *function, result Result) {
 	h.doneMu.Lock()
 	defer h.doneMu.Unlock()
 	h.cfg.Done(fn.Name, result)
-}
-
-// requestID is a version 4 UUID, which is what Lambda's are.
-func requestID() string {
-	var b [16]byte
-	rand.Read(b[:])
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }

@@ -539,7 +539,15 @@ func TestInvokeGivesUpWithItsContextAndTheInvocationGoesOn(t *testing.T) {
 	is.True(!wait(t, h.done).Cold) // in the sandbox of the first, which ended well
 }
 
+func needThrottle(t *testing.T) {
+	t.Helper()
+	if goruntime.GOOS != "linux" {
+		t.Skip("only Linux shows how much CPU a process uses")
+	}
+}
+
 func TestAShareOfTheCPU(t *testing.T) {
+	needThrottle(t)
 	is := is.New(t)
 	fn := function("plain")
 	fn.CPU = 0.2
@@ -548,7 +556,36 @@ func TestAShareOfTheCPU(t *testing.T) {
 	result := h.invoke(t, "plain", ask{Do: "burn", MS: 60}) // 300 ms at a fifth of one CPU
 	is.Equal(result.FunctionError, "")
 	is.True(result.Duration > 200*time.Millisecond) // with room for a last turn that is longer than its share
+	is.True(result.Duration < 5*time.Second)        // and on a busy machine
 	is.True(!result.Cold)
+}
+
+// A function that waits has its whole share when what it waits for comes: it is not stopped meanwhile.
+func TestAProcessThatWaitsIsNotStopped(t *testing.T) {
+	needThrottle(t)
+	is := is.New(t)
+	fn := function("plain")
+	fn.CPU = 0.2
+	h := startFunctions(t, fn)
+	g := newGate(t)
+	ended := make(chan locallambda.Result, 1)
+	go func() {
+		result, _ := h.Invoke(context.Background(), "plain", g.payload())
+		ended <- result
+	}()
+	conn := g.running(t)
+	pid := h.PIDs("plain")[0]
+	time.Sleep(100 * time.Millisecond) // what it has used beyond its share to get here is paid for
+	stopped := 0
+	for range 100 { // five periods; by the wall clock it would be stopped for four fifths of them
+		if state(pid) == "T" {
+			stopped++
+		}
+		time.Sleep(time.Millisecond)
+	}
+	is.Equal(stopped, 0)
+	open(t, conn)
+	is.Equal(wait(t, ended).FunctionError, "")
 }
 
 func TestUnknownFunction(t *testing.T) {

@@ -17,8 +17,7 @@ import (
 
 const (
 	shutdownGrace = 500 * time.Millisecond // from SIGTERM to SIGKILL, for a process with an internal extension
-	cpuPeriod     = 20 * time.Millisecond
-	maxLine       = 256 << 10 // bytes in a line of the log; what is longer is cut into several
+	maxLine       = 256 << 10              // bytes in a line of the log; what is longer is cut into several
 )
 
 // sandbox is one process and the Runtime API that it alone talks to. Whoever took it from its function's idle ones,
@@ -208,46 +207,6 @@ func failure(id, errorType, message string) Result {
 		"errorMessage": "RequestId: " + id + " Error: " + message,
 	})
 	return Result{RequestID: id, Payload: payload, FunctionError: "Unhandled", Attempt: 1}
-}
-
-// throttle stops the process for a part of each period until the function that it returns is called, which leaves it
-// running and may be called again.
-func (s *sandbox) throttle() (stop func()) {
-	share := s.fn.CPU
-	if share == 0 || share == 1 {
-		return func() {}
-	}
-	quit := make(chan struct{})
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		defer s.signal(syscall.SIGCONT)
-		start := time.Now()
-		var ran time.Duration
-		for {
-			from := time.Now()
-			s.signal(syscall.SIGCONT)
-			if !pause(quit, time.Duration(share*float64(cpuPeriod))) {
-				return
-			}
-			s.signal(syscall.SIGSTOP)
-			ran += time.Since(from) // timers fire late: what ran too long is stopped for longer
-			if !pause(quit, time.Until(start.Add(time.Duration(float64(ran)/share)))) {
-				return
-			}
-		}
-	}()
-	return sync.OnceFunc(func() { close(quit); <-done })
-}
-
-// pause says whether it lasted the whole time.
-func pause(quit <-chan struct{}, length time.Duration) bool {
-	select {
-	case <-quit:
-		return false
-	case <-time.After(length):
-		return true
-	}
 }
 
 // signal reaches the whole process group, and nobody once it is reaped.

@@ -23,8 +23,8 @@ const hello = `{"type":"hello","platform":"discord","botId":"1"}` + "\n"
 func connClient(url string) error {
 	ctx := context.Background()
 	conn, err := relay.Dial(ctx, relay.Config{
-		URL:        url,
-		Identities: []relay.Identity{{Platform: "discord", BotID: "1"}},
+		URL:    url,
+		Fronts: []relay.Front{{Platform: "discord", BotID: "1"}},
 	})
 	if err != nil {
 		return err

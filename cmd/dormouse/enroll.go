@@ -160,7 +160,7 @@ func enrollSettings(environ map[string]string, connector, gatewayID string) (con
 	if err != nil {
 		return settings, err
 	}
-	if settings.Identity == config.IdentityNone {
+	if settings.Auth == config.AuthNone {
 		return settings, errors.New("nothing says who enrolls: set GATEWAY_RELAY_IDENTITY to aws, oidc, secret or env, " +
 			"and what belongs to it (docs/settings.md)")
 	}

@@ -34,8 +34,8 @@ func TestDefaults(t *testing.T) {
 	is.Equal(got, config.DrainSettings{
 		URL:             "https://connector.example",
 		GatewayID:       "gw-drain",
-		Identities:      []relay.Identity{{Platform: "relay"}},
-		Identity:        config.IdentityNone,
+		Fronts:          []relay.Front{{Platform: "relay"}},
+		Auth:            config.AuthNone,
 		Agent:           "echo",
 		AgentTimeout:    5 * time.Minute,
 		Concurrency:     8,
@@ -87,8 +87,8 @@ func TestEverythingSet(t *testing.T) {
 	is.Equal(got, config.DrainSettings{
 		URL: "wss://connector.example/relay", GatewayID: "gw-1", InstanceID: "inst", WakeURL: "https://wake.example/w/x",
 		Endpoint: "https://in.example", RouteKeys: []string{"a", "b"}, DisplayName: "Dory",
-		Identities: []relay.Identity{{Platform: "discord", BotID: "1"}, {Platform: "slack", BotID: "2"}},
-		Identity:   config.IdentityOIDC, IDPTokenURL: "https://idp.example/token", IDPClientID: "client",
+		Fronts: []relay.Front{{Platform: "discord", BotID: "1"}, {Platform: "slack", BotID: "2"}},
+		Auth:   config.AuthOIDC, IDPTokenURL: "https://idp.example/token", IDPClientID: "client",
 		IDPClientSecret: relay.NewSecret(" s "), IDPScope: "relay provision",
 		Policies: []relay.Policy{
 			{Platform: "discord", FreeResponseScopes: []string{"c1", "c2"}},
@@ -111,7 +111,7 @@ func TestEverythingSet(t *testing.T) {
 
 func TestIdentityVectors(t *testing.T) {
 	// The reference no longer reads the older single variables; the design says that we do.
-	differs := map[string][]relay.Identity{
+	differs := map[string][]relay.Front{
 		"the older single variables are no longer read by the reference": {{Platform: "discord", BotID: "app-1"}},
 	}
 	raw, err := os.ReadFile("testdata/identities.json")
@@ -136,43 +136,43 @@ func TestIdentityVectors(t *testing.T) {
 			want := differs[tt.Note]
 			if want == nil {
 				for _, identity := range tt.Identities {
-					want = append(want, relay.Identity{Platform: identity.Platform, BotID: identity.BotID})
+					want = append(want, relay.Front{Platform: identity.Platform, BotID: identity.BotID})
 				}
 			}
-			is.Equal(got.Identities, want)
+			is.Equal(got.Fronts, want)
 		})
 	}
 }
 
-func TestIdentitiesThatLookLikeMistakes(t *testing.T) {
+func TestFrontsThatLookLikeMistakes(t *testing.T) {
 	tests := map[string]struct {
 		environ map[string]string
-		want    []relay.Identity
+		want    []relay.Front
 		warning string
 	}{
 		"map is no JSON": {
 			map[string]string{"GATEWAY_RELAY_PLATFORMS": "relay", "GATEWAY_RELAY_BOT_IDS": "{" + canary},
-			[]relay.Identity{{Platform: "relay"}}, "GATEWAY_RELAY_BOT_IDS is not a JSON object",
+			[]relay.Front{{Platform: "relay"}}, "GATEWAY_RELAY_BOT_IDS is not a JSON object",
 		},
 		"map is null": {
 			map[string]string{"GATEWAY_RELAY_BOT_IDS": "null"},
-			[]relay.Identity{{Platform: "relay"}}, "GATEWAY_RELAY_BOT_IDS is not a JSON object",
+			[]relay.Front{{Platform: "relay"}}, "GATEWAY_RELAY_BOT_IDS is not a JSON object",
 		},
 		"names differ": {
 			map[string]string{"GATEWAY_RELAY_PLATFORMS": "Discord", "GATEWAY_RELAY_BOT_IDS": `{"discord":{"botId":"1"}}`},
-			[]relay.Identity{{Platform: "Discord"}}, `no bot id for platform "Discord"`,
+			[]relay.Front{{Platform: "Discord"}}, `no bot id for platform "Discord"`,
 		},
 		"bot id is of no use": {
 			map[string]string{"GATEWAY_RELAY_PLATFORMS": "discord", "GATEWAY_RELAY_BOT_IDS": `{"discord":{"botId":true}}`},
-			[]relay.Identity{{Platform: "discord"}}, `no bot id for platform "discord"`,
+			[]relay.Front{{Platform: "discord"}}, `no bot id for platform "discord"`,
 		},
 		"one bot for two platforms": {
 			map[string]string{"GATEWAY_RELAY_PLATFORMS": "discord,slack", "GATEWAY_RELAY_BOT_ID": "1"},
-			[]relay.Identity{{Platform: "discord"}, {Platform: "slack"}}, "GATEWAY_RELAY_BOT_ID is not used",
+			[]relay.Front{{Platform: "discord"}, {Platform: "slack"}}, "GATEWAY_RELAY_BOT_ID is not used",
 		},
 		"one of each form": {
 			map[string]string{"GATEWAY_RELAY_PLATFORMS": "slack", "GATEWAY_RELAY_PLATFORM": "discord", "GATEWAY_RELAY_BOT_ID": "1"},
-			[]relay.Identity{{Platform: "slack", BotID: "1"}}, "",
+			[]relay.Front{{Platform: "slack", BotID: "1"}}, "",
 		},
 	}
 	for name, tt := range tests {
@@ -182,7 +182,7 @@ func TestIdentitiesThatLookLikeMistakes(t *testing.T) {
 			tt.environ["DORMOUSE_ALLOW_ENV_SECRETS"] = "1"
 			got, err := config.Drain(environ(tt.environ))
 			is.NoErr(err)
-			is.Equal(got.Identities, tt.want)
+			is.Equal(got.Fronts, tt.want)
 			warnings := strings.Join(got.Warnings, "\n")
 			is.True(strings.Contains(warnings, tt.warning))
 			is.Equal(warnings == "", tt.warning == "")
@@ -217,27 +217,27 @@ func TestIdentityIsChosenByWhatIsSet(t *testing.T) {
 	}
 	tests := map[string]struct {
 		environ  map[string]string
-		want     config.Identity
+		want     config.Auth
 		warnings int
 	}{
-		"stored":              {stored, config.IdentitySecret, 0},
-		"stored and token":    {merge(stored, token), config.IdentitySecret, 1},
-		"audience":            {audience, config.IdentityAWS, 0},
-		"aws asked":           {map[string]string{"GATEWAY_RELAY_IDENTITY": "aws"}, config.IdentityAWS, 0},
-		"plain endpoint":      {ambient, config.IdentityOIDC, 0},
-		"client by ARN":       {oidcARN, config.IdentityOIDC, 0},
-		"client by both":      {merge(oidcARN, oidc), config.IdentityOIDC, 1},
-		"pinned by ARN":       {pinnedARN, config.IdentityPinned, 0},
-		"pinned by both":      {merge(pinnedARN, pinned), config.IdentityPinned, 1},
-		"pinned ARN and more": {merge(pinnedARN, audience), config.IdentityPinned, 1},
-		"nothing":             {nil, config.IdentityNone, 1},
-		"blank":               {blank, config.IdentityNone, 1},
-		"token":               {token, config.IdentityEnv, 0},
-		"client":              {oidc, config.IdentityOIDC, 0},
-		"both":                {merge(oidc, token), config.IdentityOIDC, 1},
-		"both, env asked":     {merge(oidc, token, map[string]string{"GATEWAY_RELAY_IDENTITY": "env"}), config.IdentityEnv, 0},
-		"pinned":              {pinned, config.IdentityPinned, 0},
-		"pinned and more":     {merge(pinned, oidc), config.IdentityPinned, 1},
+		"stored":              {stored, config.AuthSecret, 0},
+		"stored and token":    {merge(stored, token), config.AuthSecret, 1},
+		"audience":            {audience, config.AuthAWS, 0},
+		"aws asked":           {map[string]string{"GATEWAY_RELAY_IDENTITY": "aws"}, config.AuthAWS, 0},
+		"plain endpoint":      {ambient, config.AuthOIDC, 0},
+		"client by ARN":       {oidcARN, config.AuthOIDC, 0},
+		"client by both":      {merge(oidcARN, oidc), config.AuthOIDC, 1},
+		"pinned by ARN":       {pinnedARN, config.AuthPinned, 0},
+		"pinned by both":      {merge(pinnedARN, pinned), config.AuthPinned, 1},
+		"pinned ARN and more": {merge(pinnedARN, audience), config.AuthPinned, 1},
+		"nothing":             {nil, config.AuthNone, 1},
+		"blank":               {blank, config.AuthNone, 1},
+		"token":               {token, config.AuthEnv, 0},
+		"client":              {oidc, config.AuthOIDC, 0},
+		"both":                {merge(oidc, token), config.AuthOIDC, 1},
+		"both, env asked":     {merge(oidc, token, map[string]string{"GATEWAY_RELAY_IDENTITY": "env"}), config.AuthEnv, 0},
+		"pinned":              {pinned, config.AuthPinned, 0},
+		"pinned and more":     {merge(pinned, oidc), config.AuthPinned, 1},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -246,9 +246,9 @@ func TestIdentityIsChosenByWhatIsSet(t *testing.T) {
 			all["DORMOUSE_ALLOW_ENV_SECRETS"] = "1"
 			got, err := config.Drain(all)
 			is.NoErr(err)
-			is.Equal(got.Identity, tt.want)
+			is.Equal(got.Auth, tt.want)
 			is.Equal(len(got.Warnings), tt.warnings)
-			if got.Identity == config.IdentityEnv {
+			if got.Auth == config.AuthEnv {
 				is.Equal(got.IdentityToken.Reveal(), "t") // no blanks around it
 			}
 		})
@@ -521,8 +521,8 @@ func FuzzDrain(f *testing.F) { // whatever is set, it is settings or an error, a
 			is.True(!strings.Contains(err.Error(), canary))
 			return
 		}
-		is.True(got.URL.Dial() != "" && got.URL.Provision() != "")
-		is.True(len(got.Identities) > 0 && got.Lease > 0 && got.Concurrency > 0)
+		is.True(got.URL.RelayURL() != "" && got.URL.Provision() != "")
+		is.True(len(got.Fronts) > 0 && got.Lease > 0 && got.Concurrency > 0)
 		is.True(!strings.Contains(strings.Join(got.Warnings, "\n"), canary))
 	})
 }

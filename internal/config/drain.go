@@ -17,16 +17,16 @@ import (
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
-// Identity says how this gateway shows who it is.
-type Identity string
+// Auth says how this gateway proves itself to the connector.
+type Auth string
 
 const (
-	IdentityPinned Identity = "pinned" // its credentials are at CredentialsARN, or else GatewayID and Secret; nothing is provisioned
-	IdentityAWS    Identity = "aws"    // AWS STS says who it is, for IdentityAudience
-	IdentityOIDC   Identity = "oidc"   // the identity token comes from IDPTokenURL
-	IdentitySecret Identity = "secret" // the identity token is at IdentityTokenARN
-	IdentityEnv    Identity = "env"    // the identity token is IdentityToken
-	IdentityNone   Identity = "none"   // it dials unauthenticated, for development (section 2)
+	AuthPinned Auth = "pinned" // its credentials are at CredentialsARN, or else GatewayID and Secret; nothing is provisioned
+	AuthAWS    Auth = "aws"    // AWS STS says who it is, for IdentityAudience
+	AuthOIDC   Auth = "oidc"   // the identity token comes from IDPTokenURL
+	AuthSecret Auth = "secret" // the identity token is at IdentityTokenARN
+	AuthEnv    Auth = "env"    // the identity token is IdentityToken
+	AuthNone   Auth = "none"   // it dials unauthenticated, for development (section 2)
 )
 
 // DrainSettings are the drain function's. Sections named in comments are the contract's.
@@ -39,16 +39,16 @@ type DrainSettings struct {
 	RouteKeys   []string      `env:"GATEWAY_RELAY_ROUTE_KEYS"`   // likewise
 	DisplayName string        `env:"GATEWAY_RELAY_DISPLAY_NAME"` // likewise
 
-	Identities []relay.Identity `env:"-"` // fronted platforms, at least one, the first is primary (section 4)
+	Fronts []relay.Front `env:"-"` // fronted platforms, at least one, the first is primary (section 4)
 
 	// Of the ARNs, each is of a SecureString in SSM Parameter Store or of a secret in Secrets Manager.
-	Identity           Identity     `env:"GATEWAY_RELAY_IDENTITY"`              // never empty
-	CredentialsARN     string       `env:"GATEWAY_RELAY_CREDENTIALS_ARN"`       // for IdentityPinned; empty: Secret
-	Secret             relay.Secret `env:"GATEWAY_RELAY_SECRET"`                // for IdentityPinned without CredentialsARN
-	IdentityToken      relay.Secret `env:"GATEWAY_RELAY_IDENTITY_TOKEN"`        // for IdentityEnv; without blanks around it
-	IdentityTokenARN   string       `env:"GATEWAY_RELAY_IDENTITY_TOKEN_ARN"`    // for IdentitySecret
-	IdentityAudience   string       `env:"GATEWAY_RELAY_IDENTITY_AUDIENCE"`     // for IdentityAWS; by default the connector's origin
-	IDPTokenURL        string       `env:"GATEWAY_RELAY_IDP_TOKEN_URL"`         // for IdentityOIDC, as the next four
+	Auth               Auth         `env:"GATEWAY_RELAY_IDENTITY"`              // never empty
+	CredentialsARN     string       `env:"GATEWAY_RELAY_CREDENTIALS_ARN"`       // for AuthPinned; empty: Secret
+	Secret             relay.Secret `env:"GATEWAY_RELAY_SECRET"`                // for AuthPinned without CredentialsARN
+	IdentityToken      relay.Secret `env:"GATEWAY_RELAY_IDENTITY_TOKEN"`        // for AuthEnv; without blanks around it
+	IdentityTokenARN   string       `env:"GATEWAY_RELAY_IDENTITY_TOKEN_ARN"`    // for AuthSecret
+	IdentityAudience   string       `env:"GATEWAY_RELAY_IDENTITY_AUDIENCE"`     // for AuthAWS; by default the connector's origin
+	IDPTokenURL        string       `env:"GATEWAY_RELAY_IDP_TOKEN_URL"`         // for AuthOIDC, as the next four
 	IDPClientID        string       `env:"GATEWAY_RELAY_IDP_CLIENT_ID"`         // empty: the endpoint hands a token to whoever asks
 	IDPClientSecret    relay.Secret `env:"GATEWAY_RELAY_IDP_CLIENT_SECRET"`     // as it came, untrimmed
 	IDPClientSecretARN string       `env:"GATEWAY_RELAY_IDP_CLIENT_SECRET_ARN"` // in its place
@@ -108,11 +108,11 @@ func Drain(environ map[string]string) (DrainSettings, error) {
 	faults := parse(&v, values)
 	s := &v.DrainSettings
 
-	s.Identities = v.identities()
+	s.Fronts = v.fronts()
 	v.refuseEnvSecrets(values, faults)
 	v.checkConnector(faults)
 	v.checkGatewayID(faults)
-	v.checkIdentity(faults)
+	v.checkAuth(faults)
 	v.checkARNs(faults)
 	s.Policies = v.policies(values, faults)
 	v.checkAgent(faults)
@@ -186,16 +186,16 @@ func (v *drainVariables) checkGatewayID(faults *faultList) {
 	}
 }
 
-func (v *drainVariables) checkIdentity(faults *faultList) {
+func (v *drainVariables) checkAuth(faults *faultList) {
 	const name = "GATEWAY_RELAY_IDENTITY"
 	oidc := v.IDPTokenURL != "" || v.IDPClientID != "" || v.IDPClientSecret.Usable() || v.IDPClientSecretARN != ""
-	chosen := v.Identity
+	chosen := v.Auth
 	switch {
-	case chosen != "" && !slices.Contains([]Identity{IdentityAWS, IdentityOIDC, IdentitySecret, IdentityEnv}, chosen):
+	case chosen != "" && !slices.Contains([]Auth{AuthAWS, AuthOIDC, AuthSecret, AuthEnv}, chosen):
 		faults.add(name, "is %.40q; want aws, oidc, secret or env", string(chosen))
 		return
 	case v.CredentialsARN != "" || v.Secret.Usable():
-		v.Identity = IdentityPinned
+		v.Auth = AuthPinned
 		if chosen != "" || oidc || v.IdentityToken.Usable() || v.IdentityTokenARN != "" || v.IdentityAudience != "" {
 			v.warn("the credentials are pinned: nothing is provisioned, so the identity settings are not used")
 		}
@@ -204,33 +204,33 @@ func (v *drainVariables) checkIdentity(faults *faultList) {
 		}
 	case chosen != "":
 	case oidc:
-		v.Identity = IdentityOIDC
+		v.Auth = AuthOIDC
 		if v.IdentityToken.Usable() {
 			v.warn("GATEWAY_RELAY_IDENTITY_TOKEN is not used: the identity provider is asked")
 		}
 	case v.IdentityTokenARN != "":
-		v.Identity = IdentitySecret
+		v.Auth = AuthSecret
 		if v.IdentityToken.Usable() {
 			v.warn("GATEWAY_RELAY_IDENTITY_TOKEN is not used: GATEWAY_RELAY_IDENTITY_TOKEN_ARN is set")
 		}
 	case v.IdentityToken.Usable():
-		v.Identity = IdentityEnv
+		v.Auth = AuthEnv
 	case v.IdentityAudience != "":
-		v.Identity = IdentityAWS
+		v.Auth = AuthAWS
 	default:
-		v.Identity = IdentityNone
+		v.Auth = AuthNone
 		v.warn("no identity and no secret is set: the connector is dialled unauthenticated, which is for development")
 	}
-	switch v.Identity {
-	case IdentityAWS:
+	switch v.Auth {
+	case AuthAWS:
 		v.checkAudience(faults)
-	case IdentityOIDC:
+	case AuthOIDC:
 		v.checkOIDC(faults)
-	case IdentitySecret:
+	case AuthSecret:
 		if v.IdentityTokenARN == "" {
 			faults.add("GATEWAY_RELAY_IDENTITY_TOKEN_ARN", "is not set although %s is secret; want the ARN of the identity token", name)
 		}
-	case IdentityEnv:
+	case AuthEnv:
 		v.checkIdentityToken(faults)
 	}
 }
@@ -314,8 +314,8 @@ func (v *drainVariables) policies(values map[string]string, faults *faultList) [
 	}
 	scopes := append([]string{}, list(v.FreeScopes)...)
 	var policies []relay.Policy
-	for _, identity := range v.Identities {
-		platform := identity.Platform
+	for _, front := range v.Fronts {
+		platform := front.Platform
 		if platform == "relay" || slices.ContainsFunc(policies, func(p relay.Policy) bool { return p.Platform == platform }) {
 			continue
 		}
@@ -451,9 +451,9 @@ func (v *drainVariables) checkRanges(values map[string]string, faults *faultList
 	}
 }
 
-// identities reads the fronted platforms and their bots (section 4). Unlike the reference it takes the older single
+// fronts reads the fronted platforms and their bots (section 4). Unlike the reference it takes the older single
 // variables, each while its plural is unset; like it, a map that cannot be read counts as empty, with a warning.
-func (v *drainVariables) identities() []relay.Identity {
+func (v *drainVariables) fronts() []relay.Front {
 	platforms := list(v.Platforms)
 	if v.Platforms == nil && v.Platform != "" {
 		platforms = []string{v.Platform}
@@ -469,15 +469,15 @@ func (v *drainVariables) identities() []relay.Identity {
 			v.warn("GATEWAY_RELAY_BOT_ID is not used: it is for a single platform; use GATEWAY_RELAY_BOT_IDS")
 		}
 	}
-	var identities []relay.Identity
+	var fronts []relay.Front
 	for _, platform := range platforms {
 		if bots[platform] == "" && platform != "relay" {
 			v.warn("no bot id for platform %q: the connector will refuse its actions; "+
 				"name it as GATEWAY_RELAY_PLATFORMS does in GATEWAY_RELAY_BOT_IDS", platform)
 		}
-		identities = append(identities, relay.Identity{Platform: platform, BotID: bots[platform]})
+		fronts = append(fronts, relay.Front{Platform: platform, BotID: bots[platform]})
 	}
-	return identities
+	return fronts
 }
 
 // bots is platform to bot id. A bot id may be a number.

@@ -98,7 +98,7 @@ func upgradeToken(c provision.Credentials) relay.Secret {
 	if !c.Secret.Usable() {
 		return relay.Secret{}
 	}
-	return relay.NewSecret(relay.UpgradeToken(c.GatewayID, c.Secret.Reveal(), time.Now(), tokenLife))
+	return relay.UpgradeToken(c.GatewayID, c.Secret, time.Now(), tokenLife)
 }
 
 func (a *access) provision(ctx context.Context, gatewayID string) (provision.Credentials, error) {

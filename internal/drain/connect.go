@@ -139,8 +139,8 @@ func (r *run) dial(ctx context.Context) (*relay.Conn, error) {
 		r.log.Info("provision", "gateway", creds.GatewayID, "ms", time.Since(began).Milliseconds())
 	}
 	cfg := relay.Config{
-		URL:             r.settings.URL.Dial(),
-		Identities:      r.settings.Identities,
+		URL:             r.settings.URL.RelayURL(),
+		Fronts:          r.settings.Fronts,
 		OutboundTimeout: r.settings.OutboundTimeout,
 		NetDial:         r.dialer.DialContext,
 		Log:             r.log,
@@ -280,7 +280,7 @@ func (r *run) noCredentials(err error) error {
 
 // unusable says whether credentials cannot be had before somebody changes something.
 func unusable(err error) bool {
-	return errors.Is(err, provision.ErrUnusable) || errors.Is(err, secretstore.ErrUnusable)
+	return errors.Is(err, provision.ErrAuthUnusable) || errors.Is(err, secretstore.ErrSecretUnusable)
 }
 
 // judgeProvision is for an answer of /relay/provision that is not 2xx.

@@ -26,7 +26,7 @@ type dialer struct {
 // the network.
 func newDialer(connector relay.BaseURL, dial relay.DialFunc) *dialer {
 	d := &dialer{dial: dial}
-	u, err := url.Parse(connector.Dial())
+	u, err := url.Parse(connector.RelayURL())
 	if err != nil {
 		return d // relay.Dial tells what is wrong with it
 	}

@@ -160,7 +160,7 @@ func TestCredentialsThatAreGoneFailAtOnce(t *testing.T) {
 	s, v := stored("hosted")
 	bubble(t, s, func(t *testing.T, r *rig) {
 		is := is.New(t)
-		v.fail(fmt.Errorf("%w: read %s: it is not there", secretstore.ErrUnusable, credentialsARN))
+		v.fail(fmt.Errorf("%w: read %s: it is not there", secretstore.ErrSecretUnusable, credentialsARN))
 		rep, took, err := r.run(ledger.Wake, quarter)
 		is.Equal(rep.Status, drain.Failed)
 		is.True(strings.Contains(err.Error(), credentialsARN+": it is not there"))
@@ -353,7 +353,7 @@ func TestAnIdentityThatCannotBeHad(t *testing.T) {
 		atMost  time.Duration
 	}{
 		"for now":  {errors.New("no route to host"), 100 * time.Second, 140 * time.Second},
-		"for good": {provision.ErrUnusable, 0, time.Second},
+		"for good": {provision.ErrAuthUnusable, 0, time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, setup{env: env, clients: identity.Clients{STS: &fakeSTS{err: tt.err}}}, func(t *testing.T, r *rig) {

@@ -114,7 +114,7 @@ func (l *link) Settle(ctx context.Context) {
 	l.mu.Lock()
 	conn := l.last
 	l.mu.Unlock()
-	conn.Settle(ctx)
+	conn.WaitDescriptors(ctx)
 }
 
 // answered says whether an action left: refused, or with an unknown outcome.

@@ -43,7 +43,7 @@ func newAccess(s config.DrainSettings, dialer *dialer, p Parts) *access {
 	}
 	a.client = provision.New(provision.Config{URL: s.URL, NetDial: dialer.DialContext, Log: p.Log})
 	a.request = provision.Request{
-		Identities:  s.Identities,
+		Fronts:      s.Fronts,
 		Endpoint:    s.Endpoint,
 		RouteKeys:   s.RouteKeys,
 		InstanceID:  s.InstanceID,

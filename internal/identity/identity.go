@@ -27,14 +27,14 @@ type Clients struct {
 
 // Source returns where the identity token comes from, or nil for pinned credentials and for none at all.
 func Source(s config.DrainSettings, c Clients) provision.TokenSource {
-	switch s.Identity {
-	case config.IdentityAWS:
+	switch s.Auth {
+	case config.AuthAWS:
 		return provision.NewWebIdentity(c.STS, s.IdentityAudience)
-	case config.IdentitySecret:
+	case config.AuthSecret:
 		return provision.Stored(func(ctx context.Context) (relay.Secret, error) { return c.Secrets.Get(ctx, s.IdentityTokenARN) })
-	case config.IdentityEnv:
+	case config.AuthEnv:
 		return provision.StaticToken(s.IdentityToken)
-	case config.IdentityOIDC:
+	case config.AuthOIDC:
 		if s.IDPClientID == "" {
 			return &provision.Ambient{TokenURL: s.IDPTokenURL, NetDial: c.NetDial}
 		}
@@ -51,7 +51,7 @@ func Source(s config.DrainSettings, c Clients) provision.TokenSource {
 
 // Pinned returns what reads the pinned credentials, anew at each call, or nil if none are.
 func Pinned(s config.DrainSettings, c Clients) func(context.Context) (provision.Credentials, error) {
-	if s.Identity != config.IdentityPinned {
+	if s.Auth != config.AuthPinned {
 		return nil
 	}
 	return func(ctx context.Context) (provision.Credentials, error) {
@@ -82,7 +82,7 @@ func Encode(c provision.Credentials) relay.Secret {
 	return relay.NewSecret(string(raw))
 }
 
-// Decode reads {"gatewayId","secret","deliveryKey"}. Its error wraps provision.ErrUnusable and quotes nothing.
+// Decode reads {"gatewayId","secret","deliveryKey"}. Its error wraps provision.ErrAuthUnusable and quotes nothing.
 func Decode(stored relay.Secret) (provision.Credentials, error) {
 	var d document
 	fault := ""
@@ -99,5 +99,5 @@ func Decode(stored relay.Secret) (provision.Credentials, error) {
 		}, nil
 	}
 	return provision.Credentials{}, fmt.Errorf("%w: the pinned credentials: %s: "+
-		`want {"gatewayId":"...","secret":"...","deliveryKey":"..."}, as dormouse enroll writes them`, provision.ErrUnusable, fault)
+		`want {"gatewayId":"...","secret":"...","deliveryKey":"..."}, as dormouse enroll writes them`, provision.ErrAuthUnusable, fault)
 }

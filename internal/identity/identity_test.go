@@ -56,15 +56,15 @@ func TestSourceIsAsTheSettingsSay(t *testing.T) {
 		settings config.DrainSettings
 		want     string
 	}{
-		"aws":     {config.DrainSettings{Identity: config.IdentityAWS, IdentityAudience: "aud"}, "sts for aud"},
-		"secret":  {config.DrainSettings{Identity: config.IdentitySecret, IdentityTokenARN: "arn:token"}, "stored"},
-		"env":     {config.DrainSettings{Identity: config.IdentityEnv, IdentityToken: relay.NewSecret("t")}, "t"},
-		"ambient": {config.DrainSettings{Identity: config.IdentityOIDC, IDPTokenURL: idp.URL}, "ambient-ambient-ambient-ambient-"},
+		"aws":     {config.DrainSettings{Auth: config.AuthAWS, IdentityAudience: "aud"}, "sts for aud"},
+		"secret":  {config.DrainSettings{Auth: config.AuthSecret, IdentityTokenARN: "arn:token"}, "stored"},
+		"env":     {config.DrainSettings{Auth: config.AuthEnv, IdentityToken: relay.NewSecret("t")}, "t"},
+		"ambient": {config.DrainSettings{Auth: config.AuthOIDC, IDPTokenURL: idp.URL}, "ambient-ambient-ambient-ambient-"},
 		"oidc": {config.DrainSettings{
-			Identity: config.IdentityOIDC, IDPTokenURL: idp.URL, IDPClientID: "id", IDPClientSecret: relay.NewSecret("s"),
+			Auth: config.AuthOIDC, IDPTokenURL: idp.URL, IDPClientID: "id", IDPClientSecret: relay.NewSecret("s"),
 		}, "for s"},
 		"oidc by ARN": {config.DrainSettings{
-			Identity: config.IdentityOIDC, IDPTokenURL: idp.URL, IDPClientID: "id", IDPClientSecretARN: "arn:client",
+			Auth: config.AuthOIDC, IDPTokenURL: idp.URL, IDPClientID: "id", IDPClientSecretARN: "arn:client",
 		}, "for client-secret"},
 	}
 	for name, tt := range tests {
@@ -76,15 +76,15 @@ func TestSourceIsAsTheSettingsSay(t *testing.T) {
 			is.Equal(token.Reveal(), tt.want)
 		})
 	}
-	for _, none := range []config.Identity{config.IdentityPinned, config.IdentityNone} {
-		is.New(t).True(identity.Source(config.DrainSettings{Identity: none}, clients) == nil)
+	for _, none := range []config.Auth{config.AuthPinned, config.AuthNone} {
+		is.New(t).True(identity.Source(config.DrainSettings{Auth: none}, clients) == nil)
 	}
 }
 
 func TestPinnedCredentialsAreReadAnew(t *testing.T) {
 	is := is.New(t)
 	store := vault{}
-	pinned := identity.Pinned(config.DrainSettings{Identity: config.IdentityPinned, CredentialsARN: "arn:x"}, identity.Clients{Secrets: store})
+	pinned := identity.Pinned(config.DrainSettings{Auth: config.AuthPinned, CredentialsARN: "arn:x"}, identity.Clients{Secrets: store})
 	_, err := pinned(t.Context())
 	is.Equal(err.Error(), "not there: arn:x")
 	for _, secret := range []string{"one", "two"} {
@@ -96,7 +96,7 @@ func TestPinnedCredentialsAreReadAnew(t *testing.T) {
 	}
 	is.Equal(store["arn:x"], `{"gatewayId":"gw-1","secret":"two","deliveryKey":"k"}`)
 
-	pinned = identity.Pinned(config.DrainSettings{Identity: config.IdentityPinned, GatewayID: "gw-2", Secret: relay.NewSecret("s")}, identity.Clients{})
+	pinned = identity.Pinned(config.DrainSettings{Auth: config.AuthPinned, GatewayID: "gw-2", Secret: relay.NewSecret("s")}, identity.Clients{})
 	got, err := pinned(t.Context())
 	is.NoErr(err)
 	is.Equal(got, provision.Credentials{GatewayID: "gw-2", Secret: relay.NewSecret("s")})
@@ -118,7 +118,7 @@ func FuzzDecode(f *testing.F) { // usable credentials, or an error that quotes n
 		got, err := identity.Decode(relay.NewSecret(raw))
 		is.Equal(err == nil, got.Secret.Usable() && got.GatewayID != "")
 		if err != nil {
-			is.True(known[err.Error()] && errors.Is(err, provision.ErrUnusable))
+			is.True(known[err.Error()] && errors.Is(err, provision.ErrAuthUnusable))
 			return
 		}
 		again, err := identity.Decode(identity.Encode(got))

@@ -86,7 +86,7 @@ func TestEveryIdentityIsAcceptedByAConnectorThatVerifies(t *testing.T) {
 			var creds provision.Credentials
 			if err == nil {
 				creds, err = provision.New(provision.Config{URL: settings.URL}).Provision(t.Context(), token, provision.Request{
-					GatewayID: settings.GatewayID, Identities: []relay.Identity{{Platform: "discord", BotID: "1"}},
+					GatewayID: settings.GatewayID, Fronts: []relay.Front{{Platform: "discord", BotID: "1"}},
 				})
 			}
 			if tt.want == "" {
@@ -108,6 +108,6 @@ func TestEveryIdentityIsAcceptedByAConnectorThatVerifies(t *testing.T) {
 	is.True(token.Usable())
 	issuer.Disabled = true
 	_, err = provision.NewWebIdentity(clients.STS, issuer.Audience).Token(t.Context())
-	is.True(errors.Is(err, provision.ErrUnusable))
+	is.True(errors.Is(err, provision.ErrAuthUnusable))
 	is.True(strings.Contains(err.Error(), "once per account, not per stack"))
 }

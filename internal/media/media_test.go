@@ -67,7 +67,7 @@ func connector(t *testing.T) (*devconnector.Connector, *seen, string) {
 
 func client(t *testing.T, url, gateway string) *media.Client {
 	c := media.New(media.Config{URL: relay.NewBaseURL(url), Token: func() relay.Secret {
-		return relay.NewSecret(relay.UpgradeToken(gateway, secret, time.Now(), time.Minute))
+		return relay.UpgradeToken(gateway, relay.NewSecret(secret), time.Now(), time.Minute)
 	}})
 	t.Cleanup(c.Close)
 	return c

@@ -29,8 +29,8 @@ const (
 	maxParameter = 4096             // bytes, of a standard parameter
 )
 
-// ErrUnusable means that the secret cannot be had until somebody changes something: trying again is of no use.
-var ErrUnusable = errors.New("secretstore: the secret cannot be used")
+// ErrSecretUnusable means that the secret cannot be had until somebody changes something: trying again is of no use.
+var ErrSecretUnusable = errors.New("secretstore: the secret cannot be used")
 
 // SSM is what is needed of the client of Parameter Store.
 type SSM interface {
@@ -81,12 +81,12 @@ func locate(raw string) (place, bool) {
 	return place{a.Region, isParameter}, ok && name != ""
 }
 
-// Get reads the secret of an ARN. An error that wraps ErrUnusable stays until somebody changes something.
+// Get reads the secret of an ARN. An error that wraps ErrSecretUnusable stays until somebody changes something.
 func (s *Store) Get(ctx context.Context, arn string) (relay.Secret, error) {
 	at, ok := locate(arn)
 	if !ok {
 		return relay.Secret{}, fmt.Errorf("%w: want arn:aws:ssm:REGION:ACCOUNT:parameter/NAME or "+
-			"arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME", ErrUnusable)
+			"arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME", ErrSecretUnusable)
 	}
 	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -103,7 +103,7 @@ func (s *Store) Get(ctx context.Context, arn string) (relay.Secret, error) {
 	case err != nil:
 		return relay.Secret{}, fault("read", arn, err)
 	case strings.TrimSpace(value) == "":
-		return relay.Secret{}, fmt.Errorf("%w: %s is blank", ErrUnusable, arn)
+		return relay.Secret{}, fmt.Errorf("%w: %s is blank", ErrSecretUnusable, arn)
 	}
 	return relay.NewSecret(value), nil
 }
@@ -224,11 +224,11 @@ func fault(act, name string, err error) error {
 	api, _ := errors.AsType[smithy.APIError](err)
 	switch {
 	case noParameter || noSecret:
-		return fmt.Errorf("%w: %s %s: it is not there: store it, or set another ARN", ErrUnusable, act, name)
+		return fmt.Errorf("%w: %s %s: it is not there: store it, or set another ARN", ErrSecretUnusable, act, name)
 	case errors.Is(err, errPlain):
-		return fmt.Errorf("%w: %s %s: %w", ErrUnusable, act, name, err)
+		return fmt.Errorf("%w: %s %s: %w", ErrSecretUnusable, act, name, err)
 	case api != nil && (api.ErrorCode() == "AccessDeniedException" || api.ErrorCode() == "AccessDenied"):
-		return fmt.Errorf("%w: %s %s: the role may not: allow it in its policy (%s)", ErrUnusable, act, name, api.ErrorCode())
+		return fmt.Errorf("%w: %s %s: the role may not: allow it in its policy (%s)", ErrSecretUnusable, act, name, api.ErrorCode())
 	}
 	return fmt.Errorf("secretstore: %s %s: %w", act, name, err)
 }

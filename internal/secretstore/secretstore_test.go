@@ -85,7 +85,7 @@ func TestWhatIsNoARNOfASecretIsRefused(t *testing.T) {
 	} {
 		is := is.New(t)
 		_, err := secretstore.New(aws.Config{}).Get(t.Context(), bad)
-		is.True(errors.Is(err, secretstore.ErrUnusable))
+		is.True(errors.Is(err, secretstore.ErrSecretUnusable))
 		is.True(!strings.Contains(err.Error(), canary)) // it may be anything, a secret too
 	}
 }
@@ -112,7 +112,7 @@ func TestFaultsSayWhatToDo(t *testing.T) {
 			is.True(strings.Contains(err.Error(), tt.want))
 			is.True(strings.Contains(err.Error(), tt.arn))
 			is.True(!strings.Contains(err.Error(), canary))
-			is.Equal(errors.Is(err, secretstore.ErrUnusable), tt.unusable)
+			is.Equal(errors.Is(err, secretstore.ErrSecretUnusable), tt.unusable)
 		})
 	}
 }
@@ -138,7 +138,7 @@ func TestPutParameterReplaces(t *testing.T) {
 	is.True(strings.Contains(err.Error(), "use Secrets Manager"))
 	store, _ = service(t, `{"__type":"AccessDeniedException"}`)
 	_, err = store.PutParameter(t.Context(), "/x", relay.NewSecret(canary))
-	is.True(errors.Is(err, secretstore.ErrUnusable))
+	is.True(errors.Is(err, secretstore.ErrSecretUnusable))
 	is.True(!strings.Contains(err.Error(), canary))
 }
 
@@ -194,7 +194,7 @@ func TestAgainstMoto(t *testing.T) {
 		is.NoErr(err)
 		is.True(found)
 		_, err = store.Get(ctx, arns[0]+"-none")
-		is.True(errors.Is(err, secretstore.ErrUnusable))
+		is.True(errors.Is(err, secretstore.ErrSecretUnusable))
 	}
 
 	plain := name + "-plain"
@@ -203,7 +203,7 @@ func TestAgainstMoto(t *testing.T) {
 	})
 	is.NoErr(err)
 	_, err = store.Get(ctx, "arn:aws:ssm:eu-central-1:123456789012:parameter"+plain)
-	is.True(errors.Is(err, secretstore.ErrUnusable))
+	is.True(errors.Is(err, secretstore.ErrSecretUnusable))
 }
 
 func TestNoSecretFollowsARedirect(t *testing.T) {

@@ -79,11 +79,11 @@ type Credentials struct {
 	Tenant      string       // may be empty
 }
 
-// Request says which gateway is to be provisioned. GatewayID and Identities are required; the rest is sent as it is,
+// Request says which gateway is to be provisioned. GatewayID and Fronts are required; the rest is sent as it is,
 // and what is empty is left out where section 14 says so.
 type Request struct {
 	GatewayID   string
-	Identities  []relay.Identity // one POST each; the first one's secret wins
+	Fronts      []relay.Front // one POST each; the first one's secret wins
 	Endpoint    string
 	RouteKeys   []string
 	InstanceID  string
@@ -127,15 +127,15 @@ func (c *Client) Provision(ctx context.Context, token relay.Secret, req Request)
 	client := newHTTPClient(c.cfg.NetDial)
 	defer client.CloseIdleConnections()
 
-	answers := make([]Credentials, len(req.Identities))
-	first, err := c.post(ctx, client, token, newBody(req, req.Identities[0]))
+	answers := make([]Credentials, len(req.Fronts))
+	first, err := c.post(ctx, client, token, newBody(req, req.Fronts[0]))
 	if err != nil && !errors.Is(err, ErrWithheld) {
 		return Credentials{}, err
 	}
 	answers[0] = first
 
 	var wg sync.WaitGroup
-	for i, identity := range req.Identities[1:] {
+	for i, identity := range req.Fronts[1:] {
 		wg.Go(func() {
 			answer, err := c.post(ctx, client, token, newBody(req, identity))
 			if err != nil && !errors.Is(err, ErrWithheld) {
@@ -170,8 +170,8 @@ func (c *Client) check(token relay.Secret, req Request) error {
 	if req.GatewayID == "" {
 		faults = append(faults, errors.New("provision: no gateway id"))
 	}
-	if len(req.Identities) == 0 {
-		faults = append(faults, errors.New("provision: no identity: front at least one platform"))
+	if len(req.Fronts) == 0 {
+		faults = append(faults, errors.New("provision: no front: front at least one platform"))
 	}
 	return errors.Join(faults...)
 }
@@ -188,7 +188,7 @@ type body struct {
 	DisplayName string   `json:"displayName,omitempty"`
 }
 
-func newBody(req Request, identity relay.Identity) body {
+func newBody(req Request, identity relay.Front) body {
 	return body{
 		GatewayID:   req.GatewayID,
 		Platform:    identity.Platform,

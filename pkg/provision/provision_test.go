@@ -77,7 +77,7 @@ func answer(status int, body string) http.HandlerFunc {
 func request(platforms ...string) provision.Request {
 	req := provision.Request{GatewayID: "gw-1"}
 	for _, platform := range platforms {
-		req.Identities = append(req.Identities, relay.Identity{Platform: platform, BotID: platform + "-bot"})
+		req.Fronts = append(req.Fronts, relay.Front{Platform: platform, BotID: platform + "-bot"})
 	}
 	return req
 }
@@ -296,7 +296,7 @@ func TestEveryFaultOfTheCallIsReportedAtOnce(t *testing.T) {
 	is := is.New(t)
 	_, err := provision.New(provision.Config{}).Provision(t.Context(), relay.NewSecret(" "), provision.Request{})
 	is.True(err != nil)
-	for _, want := range []string{"connector URL", "identity token", "gateway id", "no identity"} {
+	for _, want := range []string{"connector URL", "identity token", "gateway id", "no front"} {
 		is.True(strings.Contains(err.Error(), want))
 	}
 }

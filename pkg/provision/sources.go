@@ -27,8 +27,8 @@ const (
 	maxToken     = 64 << 10          // bytes
 )
 
-// ErrUnusable means that no identity token will come until somebody changes something: trying again is of no use.
-var ErrUnusable = errors.New("provision: the identity cannot be used as it is set up")
+// ErrAuthUnusable means that no identity token will come until somebody changes something: trying again is of no use.
+var ErrAuthUnusable = errors.New("provision: the identity cannot be used as it is set up")
 
 // Alternative is a TokenSource that may have another token for a connector that does not accept the one it got.
 type Alternative interface {
@@ -176,11 +176,11 @@ func (w *WebIdentity) fault(ctx context.Context, err error) error {
 	if strings.TrimSuffix(errorCode(err), "Exception") == "OutboundWebIdentityFederationDisabled" {
 		return fmt.Errorf("%w: %soutbound web identity federation is off in this AWS account. Switch it on with: "+
 			"aws iam enable-outbound-web-identity-federation (once per account, not per stack; its answer names the issuer "+
-			"that the connector has to trust)", ErrUnusable, act)
+			"that the connector has to trust)", ErrAuthUnusable, act)
 	}
 	if code := errorCode(err); denied(code) {
 		return fmt.Errorf("%w: %sthe role may not call sts:GetWebIdentityToken for the audience %s: "+
-			"allow it in the role's policy (%s)", ErrUnusable, act, w.audience, code)
+			"allow it in the role's policy (%s)", ErrAuthUnusable, act, w.audience, code)
 	}
 	if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("%sno answer within %v: try again: %w", act, w.timeout, context.DeadlineExceeded)
@@ -308,7 +308,7 @@ func (s *stored) Token(ctx context.Context) (relay.Secret, error) {
 		}
 		token := strings.TrimSpace(secret.Reveal())
 		if token == "" || strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
-			return relay.Secret{}, time.Time{}, fmt.Errorf("%w: what is stored is no identity token: want the bare token", ErrUnusable)
+			return relay.Secret{}, time.Time{}, fmt.Errorf("%w: what is stored is no identity token: want the bare token", ErrAuthUnusable)
 		}
 		ends := tokenEnd(token)
 		if err := ended(ends); err != nil {

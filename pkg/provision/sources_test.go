@@ -144,7 +144,7 @@ func TestWebIdentityFaultsSayWhatToDo(t *testing.T) {
 			client := stsClient(func(map[string]string) (int, string) { return tt.status, tt.body }, func(*http.Request) {})
 			_, err := provision.NewWebIdentity(client, "https://connector.example").Token(t.Context())
 			is.True(strings.Contains(err.Error(), tt.want))
-			is.Equal(errors.Is(err, provision.ErrUnusable), tt.unusable)
+			is.Equal(errors.Is(err, provision.ErrAuthUnusable), tt.unusable)
 		})
 	}
 }
@@ -254,7 +254,7 @@ func TestStoredTokenIsReadAnewOnceItEnds(t *testing.T) {
 	_, err := provision.Stored(func(context.Context) (relay.Secret, error) {
 		return relay.NewSecret(`{"token":"canary no token"}`), nil
 	}).Token(t.Context())
-	is.True(errors.Is(err, provision.ErrUnusable))
+	is.True(errors.Is(err, provision.ErrAuthUnusable))
 	is.True(!strings.Contains(err.Error(), "canary"))
 }
 
@@ -344,7 +344,7 @@ func TestATokenThatHasEndedIsNotShown(t *testing.T) { // the connector would tak
 		t.Run(name, func(t *testing.T) {
 			is := is.New(t)
 			_, err := source.Token(t.Context())
-			is.True(errors.Is(err, provision.ErrUnusable))
+			is.True(errors.Is(err, provision.ErrAuthUnusable))
 			is.True(strings.Contains(err.Error(), "the identity token ended at "))
 			is.True(strings.HasSuffix(err.Error(), "Z: put a new one in its place"))
 		})

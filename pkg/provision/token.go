@@ -40,7 +40,7 @@ func ended(at time.Time) error {
 	if at.IsZero() || time.Now().Before(at) {
 		return nil
 	}
-	return fmt.Errorf("%w: the identity token ended at %s: put a new one in its place", ErrUnusable, at.UTC().Format(time.RFC3339))
+	return fmt.Errorf("%w: the identity token ended at %s: put a new one in its place", ErrAuthUnusable, at.UTC().Format(time.RFC3339))
 }
 
 // ClientCredentials is a TokenSource that asks an identity provider by the OAuth 2.0 client-credentials grant, the

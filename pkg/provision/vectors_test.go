@@ -46,7 +46,7 @@ func TestVectors(t *testing.T) {
 				got, err := json.Marshal(newBody(Request{
 					GatewayID: in.GatewayID, Endpoint: in.Endpoint, RouteKeys: in.RouteKeys, InstanceID: in.InstanceID,
 					WakeURL: in.WakeURL, DisplayName: in.DisplayName,
-				}, relay.Identity{Platform: in.Platform, BotID: in.BotID}))
+				}, relay.Front{Platform: in.Platform, BotID: in.BotID}))
 				is.NoErr(err)
 				var want bytes.Buffer
 				is.NoErr(json.Compact(&want, tt.Body)) // the vectors have our order of fields
@@ -74,7 +74,7 @@ func outcome(creds Credentials, err error) string {
 
 func TestDisplayNameIsCutByCharacters(t *testing.T) {
 	is := is.New(t)
-	is.Equal(newBody(Request{DisplayName: strings.Repeat("é", 65)}, relay.Identity{}).DisplayName, strings.Repeat("é", 64))
+	is.Equal(newBody(Request{DisplayName: strings.Repeat("é", 65)}, relay.Front{}).DisplayName, strings.Repeat("é", 64))
 }
 
 func TestBlankSecretIsNone(t *testing.T) {

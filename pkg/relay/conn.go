@@ -23,38 +23,14 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// Kind says what a Delivery is.
-type Kind int
-
-const (
-	KindInbound     Kind = iota + 1 // Event (section 6)
-	KindPassthrough                 // Forward (section 9)
-	KindInterrupt                   // SessionKey and ChatID (section 5); overtakes the others
-	KindUnusable                    // a buffered frame that cannot be used: Fault says why; to be acked and set aside
-)
-
-// Delivery is something that the connector handed over.
-type Delivery struct {
-	Kind       Kind
-	BufferID   string // opaque; empty on live delivery, which is not acked
-	Event      *Event
-	Forward    *Forward
-	SessionKey string
-	ChatID     string
-	Fault      string // short, without the frame's content
-	ReceivedAt time.Time
-
-	size int // bytes on the wire
-}
-
 // DialFunc opens the connection that the WebSocket handshake is spoken on; for a wss URL its TLS is already up.
 type DialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
 
-// Config is what Dial needs. URL and Identities are required; a zero duration or size means its default.
+// Config is what Dial needs. URL and Fronts are required; a zero duration or size means its default.
 type Config struct {
 	URL              string        // ws or wss, path ending in /relay (section 1)
 	Token            Secret        // upgrade bearer, minted for this dial; blank dials without one
-	Identities       []Identity    // one hello each, in this order
+	Fronts           []Front       // one hello each, in this order
 	UserAgent        string        // default "dormouse"
 	HandshakeTimeout time.Duration // upgrade, hello and first descriptor together; default 30 s
 	PingInterval     time.Duration // default 30 s
@@ -79,12 +55,12 @@ func (cfg Config) withDefaults() (Config, error) {
 	case u.Host == "" || u.User != nil:
 		fault("URL has no host, or has a user in it; want ws://host/relay or wss://host/relay")
 	}
-	if len(cfg.Identities) == 0 {
-		fault("no Identities; want at least one")
+	if len(cfg.Fronts) == 0 {
+		fault("no Fronts; want at least one")
 	}
-	for i, id := range cfg.Identities {
+	for i, id := range cfg.Fronts {
 		if id.Platform == "" {
-			fault("Identities[%d] has no platform", i)
+			fault("Fronts[%d] has no platform", i)
 		}
 	}
 	durations := []struct {
@@ -133,12 +109,12 @@ type Conn struct {
 
 	writing sync.Mutex // serialises messages; never held while waiting for the peer
 
-	ready   chan struct{} // the first descriptor is in
-	settled chan struct{} // as many as hellos are in
-	arrived chan struct{} // holds a token if the queue has been added to
-	done    chan struct{} // the reader and the socket are gone; err is set
-	err     error
-	running sync.WaitGroup
+	ready    chan struct{} // the first descriptor is in
+	complete chan struct{} // as many as hellos are in
+	arrived  chan struct{} // holds a token if the queue has been added to
+	done     chan struct{} // the reader and the socket are gone; err is set
+	err      error
+	running  sync.WaitGroup
 
 	frames, malformed, unknownTypes, unclaimed atomic.Uint64
 
@@ -175,7 +151,7 @@ func Dial(ctx context.Context, cfg Config) (*Conn, error) {
 		cfg:         cfg,
 		bots:        make(map[string]string),
 		ready:       make(chan struct{}),
-		settled:     make(chan struct{}),
+		complete:    make(chan struct{}),
 		arrived:     make(chan struct{}, 1),
 		done:        make(chan struct{}),
 		logged:      make(map[string]bool),
@@ -267,7 +243,7 @@ func (c *Conn) upgrade(ctx context.Context) error {
 
 // hello introduces every identity. If it fails the socket is at its end, and that end says why.
 func (c *Conn) hello() {
-	for _, id := range c.cfg.Identities {
+	for _, id := range c.cfg.Fronts {
 		if _, ok := c.bots[id.Platform]; !ok {
 			c.bots[id.Platform] = id.BotID
 		}
@@ -348,32 +324,21 @@ func (cfg Config) redact(text string) string {
 // handle takes one frame from the reader.
 func (c *Conn) handle(f *Frame) {
 	c.frames.Add(1)
-	d := Delivery{BufferID: f.BufferID, size: f.size}
-	switch {
-	case f.Fault != "":
+	if f.Fault != "" {
 		c.skip(f)
-		if f.BufferID == "" {
-			return
-		}
-		d.Kind, d.Fault = KindUnusable, f.Fault
-	case f.Type == TypeInbound:
-		d.Kind, d.Event = KindInbound, f.Event
-	case f.Type == TypePassthrough:
-		d.Kind, d.Forward = KindPassthrough, f.Forward
-	case f.Type == TypeInterruptIn:
-		d.Kind, d.SessionKey, d.ChatID = KindInterrupt, f.SessionKey, f.ChatID
+	}
+	switch {
+	case f.Kind != 0:
+		c.batch = append(c.batch, f.Delivery)
+	case f.Fault != "":
 	case f.Type == TypeResult:
-		c.settle(f.RequestID, answer{f.Result})
-		return
+		c.resolve(f.RequestID, answer{f.Result})
 	case f.Type == TypeDescriptor:
 		c.describe(*f.Descriptor)
-		return
 	default: // TypeGoingIdleAck, there is no other
 		c.publish() // what came before the ack is in the queue before GoIdle returns
 		c.becomeIdle()
-		return
 	}
-	c.batch = append(c.batch, d)
 }
 
 // skip counts an unusable frame and logs the first of its kind.
@@ -388,11 +353,11 @@ func (c *Conn) skip(f *Frame) {
 		c.cfg.Log.Warn("frame skipped, further ones like it are not logged", "fault", f.Fault, "buffered", f.BufferID != "")
 	}
 	if f.RequestID != "" {
-		c.settle(f.RequestID, answer{})
+		c.resolve(f.RequestID, answer{})
 	}
 }
 
-func (c *Conn) settle(requestID string, a answer) {
+func (c *Conn) resolve(requestID string, a answer) {
 	c.mu.Lock()
 	waiter, ok := c.waiting[requestID]
 	delete(c.waiting, requestID)
@@ -413,8 +378,8 @@ func (c *Conn) describe(d Descriptor) {
 		c.session, c.readyAt = d, time.Now()
 		close(c.ready)
 	}
-	if c.described++; c.described == len(c.cfg.Identities) {
-		close(c.settled)
+	if c.described++; c.described == len(c.cfg.Fronts) {
+		close(c.complete)
 	}
 	if d.Platform != "" {
 		c.descriptors[d.Platform] = d
@@ -701,23 +666,23 @@ func (c *Conn) sayClose() {
 // Done is closed once the Conn has ended and Receive has nothing but what is left in the queue.
 func (c *Conn) Done() <-chan struct{} { return c.done }
 
-// settling is how long after the first descriptor the others are waited for: they come together, if at all.
-const settling = time.Second
+// descriptorWait is how long after the first descriptor the others are waited for: they come together, if at all.
+const descriptorWait = time.Second
 
-// Settle waits until every hello has its descriptor, but not for long. Before that Descriptor may say the session default
-// for a platform that is about to have its own.
-func (c *Conn) Settle(ctx context.Context) {
+// WaitDescriptors waits until every hello has its descriptor, at most one second after the first came. Before that
+// Descriptor may say the session default for a platform that is about to have its own.
+func (c *Conn) WaitDescriptors(ctx context.Context) {
 	select {
-	case <-c.settled:
+	case <-c.complete:
 		return
 	default:
 	}
 	c.mu.Lock()
-	late := time.NewTimer(time.Until(c.readyAt.Add(settling)))
+	late := time.NewTimer(time.Until(c.readyAt.Add(descriptorWait)))
 	c.mu.Unlock()
 	defer late.Stop()
 	select {
-	case <-c.settled:
+	case <-c.complete:
 	case <-late.C:
 	case <-c.done:
 	case <-ctx.Done():

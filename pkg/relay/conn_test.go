@@ -321,12 +321,12 @@ func TestPeerThatDoesNotReadDoesNotStopUsReading(t *testing.T) {
 	})
 }
 
-func TestSeveralIdentities(t *testing.T) {
+func TestSeveralFronts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		is := is.New(t)
 		c := newConnector(t)
 		cfg := c.config()
-		cfg.Identities = []relay.Identity{{"discord", "bot-d"}, {"telegram", "bot-t"}, {"slack", ""}}
+		cfg.Fronts = []relay.Front{{"discord", "bot-d"}, {"telegram", "bot-t"}, {"slack", ""}}
 		met := make(chan *peer, 1)
 		go func() {
 			p := <-c.peers
@@ -351,7 +351,7 @@ func TestSeveralIdentities(t *testing.T) {
 		t.Cleanup(func() { hangUp(conn, peer) })
 		is.Equal(conn.Descriptor("discord").LenUnit, "utf16") // the first is the session's default
 		start := time.Now()
-		conn.Settle(t.Context())
+		conn.WaitDescriptors(t.Context())
 		is.Equal(time.Since(start), time.Second) // the others do not come
 		peer.send(t, `{"type":"descriptor","descriptor":{"platform":"discord","max_message_length":2000}}`)
 		is.Equal(receive(t, conn, 1)[0].BufferID, "b")
@@ -383,7 +383,7 @@ func TestSettledIsWhereEveryHelloHasItsDescriptor(t *testing.T) {
 		is := is.New(t)
 		c := newConnector(t)
 		cfg := c.config()
-		cfg.Identities = []relay.Identity{{"discord", "bot-d"}, {"telegram", "bot-t"}}
+		cfg.Fronts = []relay.Front{{"discord", "bot-d"}, {"telegram", "bot-t"}}
 		met := make(chan *peer, 1)
 		go func() {
 			p := <-c.peers
@@ -400,10 +400,10 @@ func TestSettledIsWhereEveryHelloHasItsDescriptor(t *testing.T) {
 			peer.send(t, `{"type":"descriptor","descriptor":{"platform":"telegram","max_message_length":4096}}`)
 		}()
 		start := time.Now()
-		conn.Settle(t.Context())
+		conn.WaitDescriptors(t.Context())
 		is.Equal(time.Since(start), 100*time.Millisecond)
 		is.Equal(conn.Descriptor("telegram").MaxMessageLength, 4096)
-		conn.Settle(t.Context()) // at once from now on
+		conn.WaitDescriptors(t.Context()) // at once from now on
 		is.Equal(time.Since(start), 100*time.Millisecond)
 	})
 }
@@ -433,16 +433,16 @@ func TestDialReportsEveryFaultInConfig(t *testing.T) {
 	is := is.New(t)
 	_, err := relay.Dial(t.Context(), relay.Config{
 		URL:          "https://user:canary@host/relay",
-		Identities:   []relay.Identity{{}},
+		Fronts:       []relay.Front{{}},
 		PingInterval: -1,
 		SizeLimit:    -1,
 	})
-	for _, part := range []string{"URL", "Identities", "PingInterval", "SizeLimit"} {
+	for _, part := range []string{"URL", "Fronts", "PingInterval", "SizeLimit"} {
 		is.True(strings.Contains(err.Error(), part))
 	}
 	is.True(!strings.Contains(err.Error(), "canary"))
 	for _, url := range []string{"", "ws://", "ws://user:pw@host/relay", "host/relay", "ws://\x00/"} {
-		_, err := relay.Dial(t.Context(), relay.Config{URL: url, Identities: []relay.Identity{{Platform: "discord"}}})
+		_, err := relay.Dial(t.Context(), relay.Config{URL: url, Fronts: []relay.Front{{Platform: "discord"}}})
 		is.True(err != nil)
 		is.True(strings.Contains(err.Error(), "URL"))
 	}
@@ -514,7 +514,7 @@ func TestDialMindsItsContextAndTimeout(t *testing.T) {
 			}
 		}()
 		defer close(listener.accepted)
-		cfg := relay.Config{URL: "ws://c/relay", Identities: []relay.Identity{{Platform: "discord"}}, NetDial: listener.dial}
+		cfg := relay.Config{URL: "ws://c/relay", Fronts: []relay.Front{{Platform: "discord"}}, NetDial: listener.dial}
 		start := time.Now()
 		_, err := relay.Dial(t.Context(), cfg)
 		is.True(errors.Is(err, context.DeadlineExceeded))
@@ -906,7 +906,7 @@ func TestTokenIsInNoErrorAndNoLog(t *testing.T) {
 			cfg.URL = "ws://" + canary + "\x7f/relay"
 			_, err = relay.Dial(t.Context(), cfg)
 			note(err)
-			cfg = relay.Config{URL: "ws://connector/relay", Identities: cfg.Identities, Token: cfg.Token,
+			cfg = relay.Config{URL: "ws://connector/relay", Fronts: cfg.Fronts, Token: cfg.Token,
 				NetDial: func(context.Context, string, string) (net.Conn, error) { return nil, net.ErrClosed }}
 			_, err = relay.Dial(t.Context(), cfg)
 			note(err)
@@ -966,8 +966,8 @@ func TestRealSocket(t *testing.T) {
 	}))
 	defer srv.Close()
 	conn, err := relay.Dial(t.Context(), relay.Config{
-		URL:        "ws" + strings.TrimPrefix(srv.URL, "http") + "/relay",
-		Identities: []relay.Identity{{Platform: "discord"}},
+		URL:    "ws" + strings.TrimPrefix(srv.URL, "http") + "/relay",
+		Fronts: []relay.Front{{Platform: "discord"}},
 	})
 	is.NoErr(err)
 	for i := range n {
@@ -1004,8 +1004,8 @@ func TestSecureSocket(t *testing.T) {
 	srv.StartTLS()
 	defer srv.Close()
 	cfg := relay.Config{
-		URL:        "wss" + strings.TrimPrefix(srv.URL, "https") + "/relay",
-		Identities: []relay.Identity{{Platform: "discord"}},
+		URL:    "wss" + strings.TrimPrefix(srv.URL, "https") + "/relay",
+		Fronts: []relay.Front{{Platform: "discord"}},
 	}
 	_, err := relay.Dial(t.Context(), cfg)
 	_, unverified := errors.AsType[*tls.CertificateVerificationError](err)

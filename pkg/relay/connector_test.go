@@ -102,9 +102,9 @@ func (c *connector) upgrade(w http.ResponseWriter, r *http.Request) {
 
 func (c *connector) config() relay.Config {
 	return relay.Config{
-		URL:        "ws://connector/relay",
-		Identities: []relay.Identity{{Platform: "discord", BotID: "bot-d"}},
-		NetDial:    c.listener.dial,
+		URL:     "ws://connector/relay",
+		Fronts:  []relay.Front{{Platform: "discord", BotID: "bot-d"}},
+		NetDial: c.listener.dial,
 	}
 }
 

@@ -30,18 +30,16 @@ const (
 
 // Frame is one frame from the connector (section 5). Type says which of the fields are meant.
 type Frame struct {
-	Type       string      // one of the Type constants; an unknown one as it came if it is short
-	BufferID   string      // inbound and passthrough_forward; of an unusable frame too, where it can be had
-	Event      *Event      // inbound
-	Forward    *Forward    // passthrough_forward
+	Type string // one of the Type constants; an unknown one as it came if it is short
+
+	// Delivery is set for inbound, passthrough_forward and interrupt_inbound, without ReceivedAt. Its Fault says of every
+	// frame why it is unusable, "" if it is usable. An unusable frame whose BufferID can be found is of KindUnusable; one
+	// without is no delivery, and has no Kind.
+	Delivery
+
 	Descriptor *Descriptor // descriptor
 	RequestID  string      // outbound_result
 	Result     *Result     // outbound_result
-	SessionKey string      // interrupt_inbound
-	ChatID     string      // interrupt_inbound
-	Fault      string      // why the frame is unusable, in a few words and without its content; "" if it is usable
-
-	size int // bytes of its line
 }
 
 // Decoder reads frames, one a line, from a stream that comes in chunks (section 3). However the stream is cut, the
@@ -81,6 +79,7 @@ func (d *Decoder) feed(chunk []byte, use func(*Frame)) {
 			f, blank = d.decodeHeld()
 		}
 		if !blank {
+			f.setKind()
 			use(&f)
 		}
 	}
@@ -118,9 +117,9 @@ func (d *Decoder) hold(part []byte) {
 func (d *Decoder) decodeHeld() (f Frame, blank bool) {
 	switch {
 	case d.cut:
-		f = Frame{Fault: faultTooLarge, BufferID: findBufferID(d.held[:edge], d.held[edge:])}
+		f.Fault, f.BufferID = faultTooLarge, findBufferID(d.held[:edge], d.held[edge:])
 	case d.n > d.limit():
-		f = Frame{Fault: faultTooLarge, BufferID: findBufferID(d.held, d.held)}
+		f.Fault, f.BufferID = faultTooLarge, findBufferID(d.held, d.held)
 	default:
 		f, blank = decodeLine(d.held)
 	}
@@ -144,7 +143,7 @@ func decodeLine(line []byte) (f Frame, blank bool) {
 	case ok:
 		f.Fault = faultNotObject
 	default:
-		f = Frame{Fault: faultJSON, BufferID: findBufferID(line, line)}
+		f.Fault, f.BufferID = faultJSON, findBufferID(line, line)
 	}
 	if !clean {
 		f.Fault = faultUTF8 // whatever has been read, some of it is not what was meant
@@ -202,6 +201,23 @@ func decodeFrame(v value) (f Frame) {
 		}
 	}
 	return f
+}
+
+// setKind says which kind of delivery the frame is, if it is one.
+func (f *Frame) setKind() {
+	switch {
+	case f.Fault != "":
+		f.Delivery = Delivery{BufferID: f.BufferID, Fault: f.Fault, size: f.size}
+		if f.BufferID != "" {
+			f.Kind = KindUnusable
+		}
+	case f.Type == TypeInbound:
+		f.Kind = KindInbound
+	case f.Type == TypePassthrough:
+		f.Kind = KindPassthrough
+	case f.Type == TypeInterruptIn:
+		f.Kind = KindInterrupt
+	}
 }
 
 // blame sets the first fault found.

@@ -15,8 +15,8 @@ const (
 	TypeGoingIdleAck = "going_idle_ack"      // connector to gateway
 )
 
-// Identity is one fronted platform and its bot there; each gets a hello of its own (section 4).
-type Identity struct {
+// Front is one platform that this gateway serves, with its bot there. Each gets a hello of its own (section 4).
+type Front struct {
 	Platform string
 	BotID    string // may be empty: the connector then refuses that platform's actions
 }
@@ -28,7 +28,7 @@ type Hello struct {
 	BotID    string `json:"botId"`
 }
 
-// Outbound is an action for a chat (section 5). Dial's identities supply the bot id that belongs to Platform.
+// Outbound is an action for a chat (section 5). Dial's fronts supply the bot id that belongs to Platform.
 type Outbound struct {
 	RequestID string // 32 hex digits; empty means a random one
 	Platform  string // the chat's platform; empty leaves it out of the frame

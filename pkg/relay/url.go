@@ -11,8 +11,8 @@ func NewBaseURL(raw string) BaseURL {
 	return BaseURL(strings.TrimRight(strings.TrimFunc(raw, isSpace), "/"))
 }
 
-// Dial is the WebSocket address: ws or wss for http or https, and a path that ends in /relay.
-func (u BaseURL) Dial() string {
+// RelayURL is the WebSocket address to dial: ws or wss for http or https, and a path that ends in /relay.
+func (u BaseURL) RelayURL() string {
 	s := strings.TrimRight(string(u), "/")
 	if s == "" {
 		return ""

@@ -20,10 +20,10 @@ func TestAddressesDeriveFromTheBaseURL(t *testing.T) {
 	eachVector(t, vectors[addresses](t, "dial_urls"), note, nil, func(c addresses) string {
 		u := relay.NewBaseURL(c.In)
 		got := addresses{
-			In: c.In, RelayURL: loose(u), Dial: loose(u.Dial()), Provision: loose(u.Provision()),
+			In: c.In, RelayURL: loose(u), Dial: loose(u.RelayURL()), Provision: loose(u.Provision()),
 			Policy: loose(u.Policy()), Media: loose(u.Media()), Enroll: loose(u.Enroll()),
 		}
-		again := relay.BaseURL(u.Dial()).Dial()
-		return unlike("addresses", got, c) + unlike("dialling the dial address", again, u.Dial())
+		again := relay.BaseURL(u.RelayURL()).RelayURL()
+		return unlike("addresses", got, c) + unlike("dialling the dial address", again, u.RelayURL())
 	})
 }

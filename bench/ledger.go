@@ -137,13 +137,13 @@ func (t *slowTable) bare(ctx context.Context) (rate float64, err error) {
 // waits for the whole turn of each.
 func (t *slowTable) turns(ctx context.Context, side, window, messages int) (rate float64, err error) {
 	book := dynamo.New(t.client, "bench", "bench")
-	grant, err := book.Acquire(ctx, ledger.Ask{Reason: ledger.Arm, Owner: "bench", Life: time.Hour})
+	lease, err := book.Acquire(ctx, ledger.Ask{Reason: ledger.Arm, Owner: "bench", Life: time.Hour})
 	if err != nil {
 		return 0, err
 	}
 	link := &ackLink{window: make(chan struct{}, max(window, 1))}
 	w := turn.New(ctx, turn.Config{
-		Journal: book, Prompts: book, Epoch: grant.Epoch, Agent: agent.Echo{}, Link: link, Log: slog.New(slog.DiscardHandler),
+		Journal: lease, Prompts: lease, Agent: agent.Echo{}, Link: link, Log: slog.New(slog.DiscardHandler),
 		Instance: "bench", Concurrency: side, MaxAttempts: 3, AgentTimeout: time.Minute,
 	})
 	defer w.Close()

@@ -152,11 +152,11 @@ func converse(t *testing.T, a agent.Agent) *conversation {
 	t.Helper()
 	is := is.New(t)
 	memory := ledger.NewMemory()
-	grant, err := memory.Acquire(t.Context(), ledger.Ask{Reason: ledger.Arm, Owner: "test", Life: time.Hour})
+	lease, err := memory.Acquire(t.Context(), ledger.Ask{Reason: ledger.Arm, Owner: "test", Life: time.Hour})
 	is.NoErr(err)
 	c := &conversation{chat: &chat{}, t: t}
 	c.worker = turn.New(t.Context(), turn.Config{
-		Journal: memory, Prompts: memory, Epoch: grant.Epoch, Agent: a, Link: c.chat,
+		Journal: lease, Prompts: lease, Agent: a, Link: c.chat,
 		Log:      slog.New(slog.NewTextHandler(t.Output(), nil)),
 		Instance: "inst", Concurrency: 8, MaxAttempts: 2, AgentTimeout: patience,
 	})

@@ -13,13 +13,13 @@ import (
 )
 
 func deadCommand() *cli.Command {
-	one := func(name, usage string, do func(context.Context, ledger.Ledger, string, io.Writer) error) *cli.Command {
+	one := func(name, usage string, do func(context.Context, ledger.Operator, string, io.Writer) error) *cli.Command {
 		var key string
 		cmd := &cli.Command{Name: name, Usage: usage}
 		cmd.Flags = []cli.Flag{&cli.StringFlag{
 			Name: "key", Usage: "`KEY` of the message, as dormouse dead list shows it", Required: true, Destination: &key,
 		}}
-		return atLedger(cmd, func(ctx context.Context, book ledger.Ledger, _ string, out io.Writer) error {
+		return atLedger(cmd, func(ctx context.Context, book ledger.Operator, _ string, out io.Writer) error {
 			return do(ctx, book, key, out)
 		})
 	}
@@ -37,7 +37,7 @@ func deadCommand() *cli.Command {
 	}
 }
 
-func listDead(ctx context.Context, book ledger.Ledger, instance string, out io.Writer) error {
+func listDead(ctx context.Context, book ledger.Operator, instance string, out io.Writer) error {
 	dead, err := book.ListDead(ctx)
 	if err != nil {
 		return err
@@ -54,7 +54,7 @@ func listDead(ctx context.Context, book ledger.Ledger, instance string, out io.W
 	return w.Flush()
 }
 
-func showDead(ctx context.Context, book ledger.Ledger, key string, out io.Writer) error {
+func showDead(ctx context.Context, book ledger.Operator, key string, out io.Writer) error {
 	e, err := book.ShowDead(ctx, key)
 	if err != nil {
 		return err
@@ -74,7 +74,7 @@ func showDead(ctx context.Context, book ledger.Ledger, key string, out io.Writer
 	return enc.Encode(shown)
 }
 
-func retryDead(ctx context.Context, book ledger.Ledger, key string, out io.Writer) error {
+func retryDead(ctx context.Context, book ledger.Operator, key string, out io.Writer) error {
 	if err := book.RetryDead(ctx, key); err != nil {
 		return err
 	}
@@ -82,7 +82,7 @@ func retryDead(ctx context.Context, book ledger.Ledger, key string, out io.Write
 	return nil
 }
 
-func dropDead(ctx context.Context, book ledger.Ledger, key string, out io.Writer) error {
+func dropDead(ctx context.Context, book ledger.Operator, key string, out io.Writer) error {
 	if err := book.DropDead(ctx, key); err != nil {
 		return err
 	}

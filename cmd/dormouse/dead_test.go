@@ -18,9 +18,9 @@ func TestTheDeadAreListedShownPutBackAndDropped(t *testing.T) {
 	g, err := book.Acquire(ctx, ledger.Ask{Reason: ledger.Arm, Owner: "o", Life: 1 << 40})
 	is.NoErr(err)
 	for _, key := range []string{"k1", "k2"} {
-		_, err := book.Receive(ctx, g.Epoch, ledger.Entry{Key: key, State: ledger.New, Body: json.RawMessage(`{"text":"hi"}`)})
+		_, err := g.Receive(ctx, ledger.Entry{Key: key, State: ledger.New, Body: json.RawMessage(`{"text":"hi"}`)})
 		is.NoErr(err)
-		is.NoErr(book.Fail(ctx, g.Epoch, key, "agent: answered HTTP 500", true))
+		is.NoErr(g.Fail(ctx, key, "agent: answered HTTP 500", true))
 	}
 	var out strings.Builder
 	is.NoErr(listDead(ctx, book, "gw-1", &out))
@@ -35,7 +35,7 @@ func TestTheDeadAreListedShownPutBackAndDropped(t *testing.T) {
 	is.Equal(shown["error"], "agent: answered HTTP 500")
 
 	is.NoErr(retryDead(ctx, book, "k1", &out))
-	entries, err := book.Recover(ctx, g.Epoch)
+	entries, err := g.Recover(ctx)
 	is.NoErr(err)
 	is.Equal(len(entries), 1)
 	is.Equal(entries[0].Attempts, 0)

@@ -32,7 +32,7 @@ to it that the connector accepts it again: have it enabled there, or enroll it a
 }
 
 // atLedger gives a command the ledger of a deployed gateway.
-func atLedger(cmd *cli.Command, do func(context.Context, ledger.Ledger, string, io.Writer) error) *cli.Command {
+func atLedger(cmd *cli.Command, do func(context.Context, ledger.Operator, string, io.Writer) error) *cli.Command {
 	cmd.Flags = append(cmd.Flags,
 		&cli.StringFlag{Name: "stack", Usage: "`NAME` of the deployed stack"},
 		&cli.StringFlag{Name: "table", Usage: "`NAME` of its table, instead; with --instance"},
@@ -68,7 +68,7 @@ func atLedger(cmd *cli.Command, do func(context.Context, ledger.Ledger, string, 
 }
 
 // status tells an instance's state. Disabled is one of its own: no error, and nothing that is being retried.
-func status(ctx context.Context, book ledger.Ledger, instance string, out io.Writer) error {
+func status(ctx context.Context, book ledger.Operator, instance string, out io.Writer) error {
 	o, err := book.Overview(ctx)
 	if err != nil {
 		return err
@@ -115,7 +115,7 @@ func stamp(t time.Time) string {
 	return t.UTC().Format(time.RFC3339)
 }
 
-func enable(ctx context.Context, book ledger.Ledger, instance string, out io.Writer) error {
+func enable(ctx context.Context, book ledger.Operator, instance string, out io.Writer) error {
 	standing, err := book.Standing(ctx)
 	if err != nil {
 		return err

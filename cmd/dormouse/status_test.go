@@ -27,9 +27,9 @@ func TestDisabledIsAStateOfItsOwn(t *testing.T) {
 	var out strings.Builder
 	tell := func() error { return status(t.Context(), book, "gw-1", &out) }
 	is.True(strings.HasPrefix(said(tell, &out), "gw-1: enabled, never connected so far\n  lease       held, until 2"))
-	is.NoErr(book.SetHandshaken(t.Context(), grant.Epoch, "gw-1-a"))
+	is.NoErr(grant.SetHandshaken(t.Context(), "gw-1-a"))
 	is.True(strings.HasPrefix(said(tell, &out), "gw-1: enabled, known to the connector as gw-1-a\n"))
-	is.NoErr(book.Disable(t.Context(), grant.Epoch, "refused: 4401 unauthorized"))
+	is.NoErr(grant.Disable(t.Context(), "refused: 4401 unauthorized"))
 	text := said(tell, &out)
 	is.True(strings.HasPrefix(text, "gw-1: disabled\n  since  2"))
 	is.True(strings.Contains(text, "\n  by     refused: 4401 unauthorized\n  Nothing is dialled, provisioned or retried."))
@@ -37,7 +37,7 @@ func TestDisabledIsAStateOfItsOwn(t *testing.T) {
 	on := func() error { return enable(t.Context(), book, "gw-1", &out) }
 	is.True(strings.HasPrefix(said(on, &out), "gw-1: enabled; "))
 	is.Equal(said(on, &out), "gw-1: is not disabled\n")
-	is.NoErr(book.Release(t.Context(), grant.Epoch, ledger.Plan{}, true))
+	is.NoErr(grant.Release(t.Context(), ledger.Plan{}, true))
 	text = said(tell, &out)
 	is.True(strings.HasPrefix(text, "gw-1: enabled, known to the connector as gw-1-a\n  lease       free\n  last drain  2"))
 	is.True(strings.HasSuffix(text, "\n  next sweep  at the schedule's next firing\n  pending     0 messages\n  dead        0 messages\n"))
@@ -59,7 +59,7 @@ func TestStatusAndEnableOnATable(t *testing.T) {
 	book := dynamo.New(client, table, "gw-1")
 	grant, err := book.Acquire(t.Context(), ledger.Ask{Reason: ledger.Arm, Owner: "o", Life: 1 << 40})
 	is.NoErr(err)
-	is.NoErr(book.Disable(t.Context(), grant.Epoch, "refused"))
+	is.NoErr(grant.Disable(t.Context(), "refused"))
 
 	code, out, errs := dormouse(t.Context(), "status", "--table", table, "--instance", "gw-1")
 	is.Equal(errs, "")

@@ -175,7 +175,7 @@ func (r *crashRig) checkRest(t *testing.T) {
 	is.Equal(r.Buffered(gateway), 0)
 	g, err := r.table.Acquire(t.Context(), ledger.Ask{Reason: ledger.Arm, Owner: "test", Life: time.Minute}) // it was given back
 	is.NoErr(err)
-	left, err := r.table.Recover(t.Context(), g.Epoch)
+	left, err := g.Recover(t.Context())
 	is.NoErr(err)
 	is.Equal(len(left), 0)
 }
@@ -357,7 +357,7 @@ func TestAFrozenDrainThatStillHasItsSeatSendsNothing(t *testing.T) {
 	close(resume)
 	is.Equal(wait().Status, drain.Taken)
 	is.Equal(len(sends(rig.State())), 0)
-	left, err := rig.table.Recover(t.Context(), g.Epoch)
+	left, err := g.Recover(t.Context())
 	is.NoErr(err)
 	is.Equal(len(left), 1)
 	is.Equal(len(left[0].Actions), 1) // for the next one to send

@@ -99,7 +99,7 @@ func TestATableOutlivesTheProcess(t *testing.T) {
 	is.Equal(standing.Handshaken, gateway)
 	g, err := table.Acquire(t.Context(), ledger.Ask{Reason: ledger.Arm, Owner: "test", Life: time.Minute}) // it was given back
 	is.NoErr(err)
-	left, err := table.Recover(t.Context(), g.Epoch)
+	left, err := g.Recover(t.Context())
 	is.NoErr(err)
 	is.Equal(len(left), 0)
 }
@@ -120,7 +120,7 @@ func TestWhatWasJournalledTenDaysAgoIsAnswered(t *testing.T) {
 		key := turn.Key(gateway, relay.Delivery{Kind: relay.KindInbound, Event: &e})
 		entries = append(entries, ledger.Entry{Key: key, Seq: int64(i + 1), State: state, Body: body})
 	}
-	_, err = table.Receive(ctx, g.Epoch, entries...)
+	_, err = g.Receive(ctx, entries...)
 	is.NoErr(err)
 
 	s := deploy(t, setup{env: env})
@@ -141,8 +141,8 @@ func TestARevocationOutlivesTheProcess(t *testing.T) {
 	is.Equal(s.run("wake").Status, drain.Empty)
 	g, err := table.Acquire(t.Context(), ledger.Ask{Reason: ledger.Arm, Owner: "test", Life: time.Minute})
 	is.NoErr(err)
-	is.NoErr(table.Disable(t.Context(), g.Epoch, "4401 unauthorized"))
-	_, err = table.HandOff(t.Context(), g.Epoch, g.Plan, false)
+	is.NoErr(g.Disable(t.Context(), "4401 unauthorized"))
+	_, err = g.HandOff(t.Context(), g.Grant().Plan, false)
 	is.NoErr(err)
 
 	other := deploy(t, setup{env: env}) // a cold start

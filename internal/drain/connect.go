@@ -127,11 +127,10 @@ func (r *run) dial(ctx context.Context) (*relay.Conn, error) {
 	var reading sync.WaitGroup
 	defer reading.Wait()
 	if r.worker == nil {
-		reading.Go(func() { left, unread = r.Ledger.Recover(ctx, r.grant.Epoch) })
+		reading.Go(func() { left, unread = r.lease.Recover(ctx) })
 	}
 	began := time.Now()
-	fresh := func(ctx context.Context) (bool, error) { return r.Ledger.TakeFreshID(ctx, r.grant.Epoch) }
-	creds, issued, err := r.access.get(ctx, fresh)
+	creds, issued, err := r.access.get(ctx, r.lease.TakeFreshID)
 	if err != nil {
 		return nil, err
 	}
@@ -167,7 +166,7 @@ func (r *run) dial(ctx context.Context) (*relay.Conn, error) {
 	r.shaken, r.provisional, r.flipped = true, false, false
 	if name := r.access.name(); r.grant.Standing.Handshaken != name {
 		// Remembered so that a later process can tell an opt-out from a mistake. It is no reason to fail.
-		if err := r.Ledger.SetHandshaken(ctx, r.grant.Epoch, name); err != nil {
+		if err := r.lease.SetHandshaken(ctx, name); err != nil {
 			r.log.Error("the handshake could not be written down", "error", err)
 		}
 		r.grant.Standing.Handshaken = name
@@ -181,9 +180,8 @@ func (r *run) dial(ctx context.Context) (*relay.Conn, error) {
 func (r *run) startWorker(ctx context.Context, conn *relay.Conn, left []ledger.Entry) {
 	r.link.connect(conn) // turns that are recovered need its descriptors
 	r.worker = turn.New(ctx, turn.Config{
-		Journal:      r.Ledger,
-		Prompts:      r.Ledger,
-		Epoch:        r.grant.Epoch,
+		Journal:      r.lease,
+		Prompts:      r.lease,
 		Agent:        r.Agent,
 		Link:         r.link,
 		Media:        r.media,

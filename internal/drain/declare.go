@@ -31,7 +31,7 @@ func (r *run) declare(ctx context.Context, creds provision.Credentials) {
 		return
 	}
 	r.log.Info("policy", "platforms", len(policies), "ms", time.Since(began).Milliseconds())
-	if err := r.Ledger.SetDeclared(ctx, r.grant.Epoch, fingerprint); err != nil {
+	if err := r.lease.SetDeclared(ctx, fingerprint); err != nil {
 		r.log.Error("the policy could not be written down: the next drain sends it again", "error", err)
 	}
 }

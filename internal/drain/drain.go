@@ -45,7 +45,8 @@ type run struct {
 	req      Request
 	log      *slog.Logger
 	start    time.Time
-	grant    ledger.Grant
+	lease    ledger.Lease
+	grant    ledger.Grant // the lease's, with what this run has written since
 	link     *link
 	heart    *heart
 	media    *media.Client
@@ -113,15 +114,15 @@ func (r *run) run(ctx context.Context) error {
 		defer stop()
 	}
 	asked := time.Now()
-	grant, err := r.Ledger.Acquire(ctx, ledger.Ask{Reason: r.req.Reason, Owner: rand.Text(), Life: r.settings.Lease})
+	lease, err := r.Ledger.Acquire(ctx, ledger.Ask{Reason: r.req.Reason, Owner: rand.Text(), Life: r.settings.Lease})
 	if err != nil {
 		return err
 	}
-	r.grant = grant
+	r.lease, r.grant = lease, lease.Grant()
 	r.mark(&r.report.MS.Lease)
-	r.log = r.log.With("epoch", grant.Epoch)
+	r.log = r.log.With("epoch", r.grant.Epoch)
 	r.log.Info("lease")
-	r.heart = &heart{lease: r.Ledger, epoch: grant.Epoch, life: r.settings.Lease, log: r.log, good: asked}
+	r.heart = &heart{lease: lease, life: r.settings.Lease, log: r.log, good: asked}
 	r.link.guard = r.heart.fresh
 	r.link.acked = func() { r.count(&r.report.Acked, &r.report.MS.FirstAck) }
 	r.link.said = func() { r.mark(&r.report.MS.FirstReply) }
@@ -186,11 +187,10 @@ func (r *run) drain(ctx context.Context) error {
 			look, second = max(r.settings.SecondLook, time.Millisecond), true
 			continue
 		}
-		err = r.Ledger.Release(ctx, r.grant.Epoch, r.plan(nil), r.counts().Received > 0)
+		err = r.lease.Release(ctx, r.plan(nil), r.counts().Received > 0)
 		if !errors.Is(err, ledger.ErrAsked) {
 			if err == nil {
 				r.log.Info("released")
-				r.grant.Epoch = 0
 			}
 			return err
 		}
@@ -212,19 +212,19 @@ func (r *run) emptyAfter(reason ledger.Reason) time.Duration {
 
 // giveBack returns the lease of a run that ended with err, and hands over what is left.
 func (r *run) giveBack(err error) error {
-	if r.grant.Epoch == 0 || isLost(err) || errors.Is(err, errTerminated) {
+	if r.lease.GivenBack() || isLost(err) || errors.Is(err, errTerminated) {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), lastWords)
 	defer cancel()
 	if errors.Is(err, errRevoked) {
 		r.log.Error("revoked", "gateway", r.access.name(), "error", err) // the template's metric counts these lines
-		if err := r.Ledger.Disable(ctx, r.grant.Epoch, err.Error()); err != nil {
+		if err := r.lease.Disable(ctx, err.Error()); err != nil {
 			r.log.Error("the opt-out could not be written down: the next wake will try again", "error", err)
 		}
 	}
 	c := r.counts()
-	asked, freed := r.Ledger.HandOff(ctx, r.grant.Epoch, r.plan(err), c.Received > 0)
+	asked, freed := r.lease.HandOff(ctx, r.plan(err), c.Received > 0)
 	if freed != nil {
 		r.log.Error("the lease could not be given back: it runs out by itself", "error", freed)
 	} else {

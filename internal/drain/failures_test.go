@@ -22,6 +22,7 @@ import (
 	"github.com/dormouse-relay/dormouse/internal/devconnector"
 	"github.com/dormouse-relay/dormouse/internal/drain"
 	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/internal/ledger/ledgertest"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
@@ -571,8 +572,8 @@ func TestSixtyFourPokesDuringADrain(t *testing.T) {
 }
 
 func TestALostLeaseStopsAtOnce(t *testing.T) {
-	stolen := &thief{Memory: ledger.NewMemory()}
-	bubble(t, setup{ledger: stolen, env: map[string]string{"DORMOUSE_EMPTY_AFTER": "60s"}}, func(t *testing.T, r *rig) {
+	stolen := &thief{}
+	bubble(t, setup{ledger: ledgertest.Wrap(ledger.NewMemory(), stolen.wrap), env: map[string]string{"DORMOUSE_EMPTY_AFTER": "60s"}}, func(t *testing.T, r *rig) {
 		is := is.New(t)
 		wait := r.during(connected, stolen.steal)
 		rep, took, err := r.run(ledger.Wake, quarter)
@@ -588,7 +589,6 @@ func TestALostLeaseStopsAtOnce(t *testing.T) {
 
 // thief is a ledger whose lease is gone from one moment to the next.
 type thief struct {
-	*ledger.Memory
 	mu     sync.Mutex
 	stolen bool
 	fail   bool
@@ -600,7 +600,14 @@ func (l *thief) steal() {
 	l.stolen = true
 }
 
-func (l *thief) Heartbeat(ctx context.Context, epoch int64) error {
+func (l *thief) wrap(lease ledger.Lease) ledger.Lease { return thiefLease{lease, l} }
+
+type thiefLease struct {
+	ledger.Lease
+	*thief
+}
+
+func (l thiefLease) Heartbeat(ctx context.Context) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
@@ -609,13 +616,13 @@ func (l *thief) Heartbeat(ctx context.Context, epoch int64) error {
 	case l.fail:
 		return errors.New("ledger: throttled")
 	}
-	return l.Memory.Heartbeat(ctx, epoch)
+	return l.Lease.Heartbeat(ctx)
 }
 
 func TestFailingHeartbeatsAreALostLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		is := is.New(t)
-		r := newRig(t, setup{ledger: &thief{Memory: ledger.NewMemory(), fail: true}})
+		r := newRig(t, setup{ledger: ledgertest.Wrap(ledger.NewMemory(), (&thief{fail: true}).wrap)})
 		defer r.Connector.Close(context.Background())
 		r.WithholdIdleAck(-1)
 		rep, took, err := r.run(ledger.Wake, quarter)
@@ -649,7 +656,7 @@ type slowLease struct {
 	delay time.Duration
 }
 
-func (l *slowLease) Acquire(ctx context.Context, ask ledger.Ask) (ledger.Grant, error) {
+func (l *slowLease) Acquire(ctx context.Context, ask ledger.Ask) (ledger.Lease, error) {
 	g, err := l.Memory.Acquire(ctx, ask)
 	time.Sleep(l.delay)
 	return g, err
@@ -666,7 +673,7 @@ func TestAJournalThatCannotBeReadIsToldBeforeDialling(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, setup{ledger: &unreadable{Memory: ledger.NewMemory(), err: tt.err, times: 100}}, func(t *testing.T, r *rig) {
+			bubble(t, setup{ledger: ledgertest.Wrap(ledger.NewMemory(), (&unreadable{err: tt.err, times: 100}).wrap)}, func(t *testing.T, r *rig) {
 				is := is.New(t)
 				r.Deliver(gateway, event("discord", "c1", "m1", "hello"))
 				rep, took, _ := r.run(ledger.Wake, quarter)
@@ -681,8 +688,8 @@ func TestAJournalThatCannotBeReadIsToldBeforeDialling(t *testing.T) {
 }
 
 func TestWhileTheJournalCannotBeReadNoLiveMessageIsLost(t *testing.T) {
-	recovering := &unreadable{Memory: ledger.NewMemory(), err: errors.New("ledger: throttled"), times: 1}
-	bubble(t, setup{ledger: durable{recovering}}, func(t *testing.T, r *rig) {
+	recovering := &unreadable{err: errors.New("ledger: throttled"), times: 1}
+	bubble(t, setup{ledger: durable(ledgertest.Wrap(ledger.NewMemory(), recovering.wrap))}, func(t *testing.T, r *rig) {
 		is := is.New(t)
 		r.DelayIdleAck(3 * time.Second)
 		wait := r.during(connected, func() {
@@ -701,7 +708,7 @@ func TestTheJournalIsReadBesideProvisioning(t *testing.T) {
 	bubble(t, setup{}, func(t *testing.T, r *rig) {
 		is := is.New(t)
 		both := make(chan struct{})
-		r.parts.Ledger = &unreadable{Memory: ledger.NewMemory(), before: func() { both <- struct{}{} }}
+		r.parts.Ledger = ledgertest.Wrap(ledger.NewMemory(), (&unreadable{before: func() { both <- struct{}{} }}).wrap)
 		r.drainer = drain.New(r.settings, *r.parts)
 		var once sync.Once
 		r.proxy(func(_ http.ResponseWriter, req *http.Request) bool {
@@ -717,24 +724,30 @@ func TestTheJournalIsReadBesideProvisioning(t *testing.T) {
 
 // unreadable is a ledger that so often fails to say what earlier runs left.
 type unreadable struct {
-	*ledger.Memory
 	err    error
 	times  int
 	before func() // is called first, if there is one
 }
 
-func (l *unreadable) Recover(ctx context.Context, epoch int64) ([]ledger.Entry, error) {
+func (l *unreadable) wrap(lease ledger.Lease) ledger.Lease { return unreadableLease{lease, l} }
+
+type unreadableLease struct {
+	ledger.Lease
+	*unreadable
+}
+
+func (l unreadableLease) Recover(ctx context.Context) ([]ledger.Entry, error) {
 	if l.before != nil {
 		l.before()
 	}
 	if l.times--; l.times >= 0 {
 		return nil, l.err
 	}
-	return l.Memory.Recover(ctx, epoch)
+	return l.Lease.Recover(ctx)
 }
 
 func TestAJournalThatFailsSendsItToSleep(t *testing.T) {
-	bubble(t, setup{ledger: &noJournal{Memory: ledger.NewMemory()}}, func(t *testing.T, r *rig) {
+	bubble(t, setup{ledger: noJournal()}, func(t *testing.T, r *rig) {
 		is := is.New(t)
 		r.Deliver(gateway, event("discord", "c1", "m1", "hello"))
 		rep, took, err := r.run(ledger.Wake, quarter)
@@ -746,9 +759,13 @@ func TestAJournalThatFailsSendsItToSleep(t *testing.T) {
 	})
 }
 
-type noJournal struct{ *ledger.Memory }
+func noJournal() ledger.Ledger {
+	return ledgertest.Wrap(ledger.NewMemory(), func(l ledger.Lease) ledger.Lease { return noJournalLease{l} })
+}
 
-func (*noJournal) Receive(context.Context, int64, ...ledger.Entry) ([]ledger.State, error) {
+type noJournalLease struct{ ledger.Lease }
+
+func (noJournalLease) Receive(context.Context, ...ledger.Entry) ([]ledger.State, error) {
 	time.Sleep(10 * time.Millisecond) // as a table takes its time
 	return nil, errors.New("ledger: throttled")
 }
@@ -767,7 +784,7 @@ func slowly(d time.Duration) agentFunc {
 
 func TestWhatTheJournalRefusesOfLiveMessagesIsAnsweredBeforeItLeaves(t *testing.T) {
 	env := map[string]string{"DORMOUSE_CONCURRENCY": "1"} // the second is queued when it goes idle
-	refuses := durable{&noJournal{ledger.NewMemory()}}
+	refuses := durable(noJournal())
 	bubble(t, setup{ledger: refuses, agent: slowly(5 * time.Second), env: env}, func(t *testing.T, r *rig) {
 		is := is.New(t)
 		wait := r.during(connected, func() {
@@ -794,8 +811,8 @@ func TestWhatTheJournalRefusesOfLiveMessagesIsAnsweredBeforeItLeaves(t *testing.
 }
 
 func TestWhatTheJournalRefusesIsAnsweredThoughAnEarlierMessageIsLeft(t *testing.T) {
-	fails := &failing{Memory: ledger.NewMemory()}
-	bubble(t, setup{ledger: durable{fails}, agent: slowly(5 * time.Second)}, func(t *testing.T, r *rig) {
+	fails := &failing{}
+	bubble(t, setup{ledger: durable(ledgertest.Wrap(ledger.NewMemory(), fails.wrap)), agent: slowly(5 * time.Second)}, func(t *testing.T, r *rig) {
 		is := is.New(t)
 		wait := r.during(connected, func() {
 			time.Sleep(time.Second)
@@ -817,28 +834,32 @@ func TestWhatTheJournalRefusesIsAnsweredThoughAnEarlierMessageIsLeft(t *testing.
 }
 
 // failing is a journal that refuses to take anything while it is down.
-type failing struct {
-	*ledger.Memory
-	down atomic.Bool
+type failing struct{ down atomic.Bool }
+
+func (l *failing) wrap(lease ledger.Lease) ledger.Lease { return failingLease{lease, l} }
+
+type failingLease struct {
+	ledger.Lease
+	*failing
 }
 
-func (l *failing) Receive(ctx context.Context, epoch int64, entries ...ledger.Entry) ([]ledger.State, error) {
+func (l failingLease) Receive(ctx context.Context, entries ...ledger.Entry) ([]ledger.State, error) {
 	if l.down.Load() {
 		return nil, errors.New("ledger: throttled")
 	}
-	return l.Memory.Receive(ctx, epoch, entries...)
+	return l.Lease.Receive(ctx, entries...)
 }
 
-func (l *failing) Keep(ctx context.Context, epoch int64, key string, actions []json.RawMessage) error {
+func (l failingLease) Keep(ctx context.Context, key string, actions []json.RawMessage) error {
 	if l.down.Load() {
 		return errors.New("ledger: throttled")
 	}
-	return l.Memory.Keep(ctx, epoch, key, actions)
+	return l.Lease.Keep(ctx, key, actions)
 }
 
 func TestWhatTheJournalRefusesOfLiveMessagesIsLeftAtTheDeadline(t *testing.T) {
 	env := map[string]string{"DORMOUSE_AGENT_TIMEOUT": "1h"}
-	refuses := durable{&noJournal{ledger.NewMemory()}}
+	refuses := durable(noJournal())
 	bubble(t, setup{ledger: refuses, agent: slowly(time.Hour), env: env}, func(t *testing.T, r *rig) {
 		is := is.New(t)
 		wait := r.during(connected, func() {
@@ -856,8 +877,8 @@ func TestWhatTheJournalRefusesOfLiveMessagesIsLeftAtTheDeadline(t *testing.T) {
 // A hub that only acks going_idle sends on until the close is in.
 func TestALiveMessageThatCameLateIsAnsweredInTheNextDial(t *testing.T) {
 	ledgers := map[string]ledger.Ledger{
-		"kept":                   durable{ledger.NewMemory()},
-		"refused by the journal": durable{&noJournal{ledger.NewMemory()}},
+		"kept":                   durable(ledger.NewMemory()),
+		"refused by the journal": durable(noJournal()),
 	}
 	unflipping := func(p *devconnector.Preset) { p.FlipOnIdle = false }
 	for name, journal := range ledgers {
@@ -916,8 +937,8 @@ func TestALedgerThatIsDownIsToldBeforeDialling(t *testing.T) {
 
 type noLease struct{ *ledger.Memory }
 
-func (*noLease) Acquire(context.Context, ledger.Ask) (ledger.Grant, error) {
-	return ledger.Grant{}, errors.New("ledger: table not found")
+func (*noLease) Acquire(context.Context, ledger.Ask) (ledger.Lease, error) {
+	return nil, errors.New("ledger: table not found")
 }
 
 func TestMalformedFramesAreSkipped(t *testing.T) {

@@ -127,8 +127,8 @@ func (r *rig) known(t *testing.T) {
 	is := is.New(t)
 	g, err := r.ledger.Acquire(t.Context(), ledger.Ask{Reason: ledger.Arm, Owner: "earlier", Life: time.Minute})
 	is.NoErr(err)
-	is.NoErr(r.ledger.SetHandshaken(t.Context(), g.Epoch, gateway))
-	_, err = r.ledger.HandOff(t.Context(), g.Epoch, g.Plan, false)
+	is.NoErr(g.SetHandshaken(t.Context(), gateway))
+	_, err = g.HandOff(t.Context(), g.Grant().Plan, false)
 	is.NoErr(err)
 }
 
@@ -189,11 +189,11 @@ type waitingLease struct {
 	asked chan struct{}
 }
 
-func (l waitingLease) Acquire(ctx context.Context, ask ledger.Ask) (ledger.Grant, error) {
+func (l waitingLease) Acquire(ctx context.Context, ask ledger.Ask) (ledger.Lease, error) {
 	select {
 	case <-l.asked:
 	case <-time.After(time.Minute):
-		return ledger.Grant{}, errors.New("nobody has asked for a token")
+		return nil, errors.New("nobody has asked for a token")
 	}
 	return l.Memory.Acquire(ctx, ask)
 }

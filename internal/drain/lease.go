@@ -19,8 +19,7 @@ func isLost(err error) bool { return errors.Is(err, errLeaseLost) || errors.Is(e
 // heart keeps the lease alive. It counts as lost once two thirds of a life have passed since the last good heartbeat
 // was started, however late that one's answer came: nobody else can have it before a whole life.
 type heart struct {
-	lease ledger.Lease
-	epoch int64
+	lease interface{ Heartbeat(context.Context) error }
 	life  time.Duration
 	log   *slog.Logger
 
@@ -63,7 +62,7 @@ func (h *heart) beat(ctx context.Context, lost func(error)) {
 func (h *heart) renew(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, h.life/3)
 	defer cancel()
-	return h.lease.Heartbeat(ctx, h.epoch)
+	return h.lease.Heartbeat(ctx)
 }
 
 // fresh refuses once the lease may be somebody else's. Both clocks count: the monotonic one stands still while a

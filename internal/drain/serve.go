@@ -172,7 +172,7 @@ func later(a, b time.Time) time.Time {
 
 // clear takes the mark away just before going idle: a poke from now on is a reason to look again.
 func (r *run) clear(ctx context.Context) error {
-	err := r.Ledger.Clear(ctx, r.grant.Epoch)
+	err := r.lease.Clear(ctx)
 	if err == nil {
 		return nil
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/dormouse-relay/dormouse/internal/agent"
 	"github.com/dormouse-relay/dormouse/internal/drain"
 	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/internal/ledger/ledgertest"
 )
 
 // every is the interval of the sweep that is planned.
@@ -31,7 +32,7 @@ func (r *rig) mark(t *testing.T) {
 	is.NoErr(err)
 	_, err = r.ledger.Acquire(t.Context(), ledger.Ask{Reason: ledger.Wake, Owner: "test", Life: time.Minute})
 	is.True(errors.Is(err, ledger.ErrTaken))
-	_, err = r.ledger.HandOff(t.Context(), g.Epoch, g.Plan, false)
+	_, err = g.HandOff(t.Context(), g.Grant().Plan, false)
 	is.NoErr(err)
 }
 
@@ -106,9 +107,13 @@ func TestALookForTheMarkMovesNoSweep(t *testing.T) {
 }
 
 // durable is a ledger in memory that is taken for one on a disk.
-type durable struct{ ledger.Ledger }
+func durable(l ledger.Ledger) ledger.Ledger {
+	return ledgertest.Wrap(l, func(l ledger.Lease) ledger.Lease { return durableLease{l} })
+}
 
-func (durable) Durable() bool { return true }
+type durableLease struct{ ledger.Lease }
+
+func (durableLease) Durable() bool { return true }
 
 func TestATurnThatIsLeftIsTakenUpSoon(t *testing.T) {
 	var mu sync.Mutex
@@ -121,7 +126,7 @@ func TestATurnThatIsLeftIsTakenUpSoon(t *testing.T) {
 		}
 		return agent.Echo{}.Answer(ctx, tn)
 	})
-	bubble(t, setup{agent: away, ledger: durable{ledger.NewMemory()}}, func(t *testing.T, r *rig) {
+	bubble(t, setup{agent: away, ledger: durable(ledger.NewMemory())}, func(t *testing.T, r *rig) {
 		is := is.New(t)
 		r.Deliver(gateway, event("discord", "c1", "m1", "hello"))
 		_, _, err := r.run(ledger.Wake, quarter)

@@ -1,8 +1,13 @@
-// Package ledger keeps what must outlive a socket: who may drain (Lease), what was taken and what was said to it (Journal),
-// which questions wait for an answer (Prompts), and whether this instance is switched on (Standing).
+// Package ledger is what outlives a socket: who may drain, what was received and what was said to it, which questions wait
+// for an answer, and whether this instance is switched on.
 //
-// Every write names the epoch it was made under and fails with ErrLost once a later Acquire has begun another: a stalled
-// loser can write nothing more. All methods may be called from any goroutine.
+// Acquire returns a Lease: the right to drain for a time, and the only way to write. Its holder has the journal, the
+// prompts and the instance's standing through it. A Lease whose time is over, because a later Acquire has begun another
+// epoch or because it was given back, refuses every write with ErrLost: a stalled loser can write nothing more. What an
+// operator does (Operator) needs no lease.
+//
+// Memory keeps a ledger in the process, package dynamo in a DynamoDB table; package ledgertest is what both must pass.
+// All methods may be called from any goroutine.
 package ledger
 
 import (
@@ -59,12 +64,12 @@ type Ask struct {
 	Life   time.Duration // the lease is free that long after the last heartbeat
 }
 
-// Grant is the lease as it was given. Its epoch goes with every write.
+// Grant is what Acquire found when it took the lease. It does not change.
 type Grant struct {
-	Epoch    int64
+	Epoch    int64 // counts acquisitions; in every write, and in logs
 	Standing Standing
 	Plan     Plan
-	Heir     bool // the holder before did not give it back: what he received or left is in no plan
+	Heir     bool // the holder before did not give the lease back: no plan knows what it received or left
 }
 
 // Plan says when the next sweep is due.
@@ -83,19 +88,34 @@ type Standing struct {
 	FreshIDs   []time.Time // when fresh gateway ids were taken, at most a day back
 }
 
-// Lease is the time-limited right to drain. Each call is one atomic step.
+// Lease is the time-limited right to drain, in the hands of its holder. Each call is one atomic step, and returns ErrLost
+// once the lease is another's or has been given back.
 type Lease interface {
-	// Acquire takes the lease, or says why not: ErrDisabled, ErrTaken, ErrNotDue, in this order.
-	Acquire(ctx context.Context, ask Ask) (Grant, error)
+	// Grant is what Acquire found.
+	Grant() Grant
 	// Heartbeat renews the lease for another life.
-	Heartbeat(ctx context.Context, epoch int64) error
+	Heartbeat(ctx context.Context) error
 	// Clear takes the mark away, just before going idle.
-	Clear(ctx context.Context, epoch int64) error
+	Clear(ctx context.Context) error
 	// Release gives the lease back if the mark is still clear, else it returns ErrAsked. A run that received something
 	// gets its tokens back.
-	Release(ctx context.Context, epoch int64, plan Plan, received bool) error
+	Release(ctx context.Context, plan Plan, received bool) error
 	// HandOff gives the lease back whatever the mark says, and returns the mark.
-	HandOff(ctx context.Context, epoch int64, plan Plan, received bool) (asked bool, err error)
+	HandOff(ctx context.Context, plan Plan, received bool) (asked bool, err error)
+	// GivenBack reports whether Release or HandOff has succeeded.
+	GivenBack() bool
+
+	// SetHandshaken remembers that the connector has accepted this gateway id.
+	SetHandshaken(ctx context.Context, gatewayID string) error
+	// SetDeclared remembers the fingerprint of the policy that the connector has taken.
+	SetDeclared(ctx context.Context, fingerprint string) error
+	// Disable switches the instance off until an operator enables it.
+	Disable(ctx context.Context, by string) error
+	// TakeFreshID counts a provisioning under a fresh gateway id: at most one an hour and ten a day, else false.
+	TakeFreshID(ctx context.Context) (bool, error)
+
+	Journal
+	Prompts
 }
 
 // Overview is an instance at a glance.
@@ -109,21 +129,14 @@ type Overview struct {
 	Pending  int       // deliveries that are not finished
 }
 
-// Registry is where the standing is written.
-type Registry interface {
+// Operator is what an operator may do. It needs no lease.
+type Operator interface {
 	Standing(ctx context.Context) (Standing, error)
-	// Overview is for the operator. It needs no lease, and is not one moment's picture.
+	// Overview is not one moment's picture: its parts are read one after the other.
 	Overview(ctx context.Context) (Overview, error)
-	// SetHandshaken remembers that the connector has accepted this gateway id.
-	SetHandshaken(ctx context.Context, epoch int64, gatewayID string) error
-	// SetDeclared remembers the fingerprint of the policy that the connector has taken.
-	SetDeclared(ctx context.Context, epoch int64, fingerprint string) error
-	// Disable switches the instance off until Enable.
-	Disable(ctx context.Context, epoch int64, by string) error
-	// Enable switches it on again. It needs no lease: it is the operator's.
+	// Enable switches the instance on again.
 	Enable(ctx context.Context) error
-	// TakeFreshID counts a provisioning under a fresh gateway id: at most one an hour and ten a day, else false.
-	TakeFreshID(ctx context.Context, epoch int64) (bool, error)
+	Graveyard
 }
 
 // State is how far a journalled delivery has come.
@@ -161,22 +174,22 @@ type Journal interface {
 	// Receive writes entries, whose State is New, Running or Dead, in this order, each unless its key is known. It returns
 	// the state that it found of each: "" if it was written, TooLarge if it never will be. After an error they are those
 	// that are certain; of the others none was written without all before it.
-	Receive(ctx context.Context, epoch int64, entries ...Entry) ([]State, error)
+	Receive(ctx context.Context, entries ...Entry) ([]State, error)
 	// Start says that a turn starts: Running or Alone.
-	Start(ctx context.Context, epoch int64, key string, s State) error
+	Start(ctx context.Context, key string, s State) error
 	// Keep stores a whole answer before the first of its actions leaves. ErrTooLarge means that it will never fit.
-	Keep(ctx context.Context, epoch int64, key string, actions []json.RawMessage) error
+	Keep(ctx context.Context, key string, actions []json.RawMessage) error
 	// Extend adds an action to an answer that is streamed, before that action leaves, and makes it Open. Outcomes stay.
 	// ErrTooLarge as for Keep.
-	Extend(ctx context.Context, epoch int64, key string, action json.RawMessage) error
+	Extend(ctx context.Context, key string, action json.RawMessage) error
 	// Confirm stores the outcome of one kept action.
-	Confirm(ctx context.Context, epoch int64, key string, action int, outcome string) error
+	Confirm(ctx context.Context, key string, action int, outcome string) error
 	// Finish ends an entry and drops its payload.
-	Finish(ctx context.Context, epoch int64, key string) error
+	Finish(ctx context.Context, key string) error
 	// Fail counts an attempt. A dead entry is kept with its error and not recovered.
-	Fail(ctx context.Context, epoch int64, key, reason string, dead bool) error
+	Fail(ctx context.Context, key, reason string, dead bool) error
 	// Recover returns the unfinished entries in the order they arrived.
-	Recover(ctx context.Context, epoch int64) ([]Entry, error)
+	Recover(ctx context.Context) ([]Entry, error)
 }
 
 // Prompt is a question that waits for a button.
@@ -193,13 +206,13 @@ const AnsweredLife = 7 * 24 * time.Hour
 type Prompts interface {
 	// PutPrompt keeps p until its time is over, in place of what it was put as before; one that has been taken is left
 	// alone. ErrTooLarge as for Keep.
-	PutPrompt(ctx context.Context, epoch int64, p Prompt) error
+	PutPrompt(ctx context.Context, p Prompt) error
 	// TakePrompt gives a prompt to the delivery that answers it: to the first one, however often that one asks, so that
 	// an attempt that failed can be repeated. To any other it says ErrAnswered for AnsweredLife, else ErrNoPrompt.
-	TakePrompt(ctx context.Context, epoch int64, id, delivery string) (Prompt, error)
+	TakePrompt(ctx context.Context, id, delivery string) (Prompt, error)
 }
 
-// Graveyard holds the dead entries. It is the operator's and needs no lease.
+// Graveyard holds the dead entries.
 type Graveyard interface {
 	// ListDead returns them without body and actions, the longest dead first.
 	ListDead(ctx context.Context) ([]Entry, error)
@@ -212,13 +225,11 @@ type Graveyard interface {
 	DropDead(ctx context.Context, key string) error
 }
 
-// Ledger is all of it in one store.
+// Ledger is an instance's ledger in one store.
 type Ledger interface {
-	Lease
-	Registry
-	Journal
-	Prompts
-	Graveyard
+	// Acquire takes the lease, or says why not: ErrDisabled, ErrTaken, ErrNotDue, in this order.
+	Acquire(ctx context.Context, ask Ask) (Lease, error)
+	Operator
 }
 
 // Rested is the moment at which the budget is full again after one more empty look at now; ok is false if there is no

@@ -28,12 +28,12 @@ func TestMemoryForgetsTheOldestOnly(t *testing.T) {
 	const many = 1<<16 + 10
 	for i := range many {
 		key := fmt.Sprint(i)
-		_, err := m.Receive(t.Context(), g.Epoch, ledger.Entry{Key: key})
+		_, err := g.Receive(t.Context(), ledger.Entry{Key: key})
 		is.NoErr(err)
-		is.NoErr(m.Finish(t.Context(), g.Epoch, key))
+		is.NoErr(g.Finish(t.Context(), key))
 	}
 	found := func(i int) ledger.State {
-		states, err := m.Receive(t.Context(), g.Epoch, ledger.Entry{Key: fmt.Sprint(i)})
+		states, err := g.Receive(t.Context(), ledger.Entry{Key: fmt.Sprint(i)})
 		is.NoErr(err)
 		return states[0]
 	}

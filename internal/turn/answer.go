@@ -55,7 +55,7 @@ func (w *Worker) try(r running, as ledger.State) error {
 		return errLeft
 	}
 	if it.state != as && !it.unkept {
-		if err := w.cfg.Journal.Start(w.ctx, w.cfg.Epoch, it.key, as); err != nil {
+		if err := w.cfg.Journal.Start(w.ctx, it.key, as); err != nil {
 			w.cfg.Log.Error("a turn's start could not be journalled: left for the next run", "delivery", it.key, "error", err)
 			return errLeft
 		}
@@ -110,7 +110,7 @@ func (w *Worker) turn(r running, prompt *agent.Prompt) error {
 		return err
 	}
 	if !it.unkept {
-		err := w.cfg.Journal.Keep(w.ctx, w.cfg.Epoch, it.key, actions)
+		err := w.cfg.Journal.Keep(w.ctx, it.key, actions)
 		if errors.Is(err, ledger.ErrTooLarge) {
 			return err // in the next run, too
 		}
@@ -194,7 +194,7 @@ func (w *Worker) send(r running) error {
 func (w *Worker) confirm(it *item, action int, outcome string) error {
 	ctx, cancel := w.lasting()
 	defer cancel()
-	if err := w.cfg.Journal.Confirm(ctx, w.cfg.Epoch, it.key, action, outcome); err != nil {
+	if err := w.cfg.Journal.Confirm(ctx, it.key, action, outcome); err != nil {
 		w.cfg.Log.Error("an action's outcome could not be journalled: left for the next run", "delivery", it.key, "error", err)
 		return errLeft
 	}

@@ -35,7 +35,7 @@ func says(actions ...relay.Action) agentFunc {
 // bubble is each with a durable ledger only and all ops offered.
 func bubble(t *testing.T, test func(t *testing.T, b *bench)) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, durable{ledger.NewMemory()})
+		b := newBench(t, durable(ledger.NewMemory()))
 		b.wire.ops = allOps
 		test(t, b)
 	})
@@ -988,7 +988,7 @@ func TestARefusedPromptIsForgotten(t *testing.T) {
 		is.NoErr(w.Take(message("c1", "m1", "x")))
 		idle(w)
 		id := b.wire.outs[0].Action["prompt_id"].(string)
-		_, err := b.ledger.TakePrompt(t.Context(), b.epoch, id, "d")
+		_, err := b.lease.TakePrompt(t.Context(), id, "d")
 		is.True(errors.Is(err, ledger.ErrNoPrompt))
 	})
 }

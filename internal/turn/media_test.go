@@ -239,8 +239,11 @@ func TestFilesOfAnAnswerAreUploadedBeforeItIsKept(t *testing.T) {
 			bubble(t, func(t *testing.T, b *bench) {
 				is := is.New(t)
 				files := &shelf{}
-				kept := &keeper{Ledger: b.ledger}
-				b.change = func(c *turn.Config) { c.Media, c.Journal = files, kept }
+				kept := &keeper{}
+				b.change = func(c *turn.Config) {
+					kept.Journal = c.Journal
+					c.Media, c.Journal = files, kept
+				}
 				b.agent = answer(sendMedia(relay.Action{"content": "look"}))
 				w := b.start()
 				defer w.Close()
@@ -266,18 +269,18 @@ func TestFilesOfAnAnswerAreUploadedBeforeItIsKept(t *testing.T) {
 
 // keeper writes down what is kept.
 type keeper struct {
-	ledger.Ledger
+	ledger.Journal
 	actions []json.RawMessage
 }
 
-func (k *keeper) Keep(ctx context.Context, epoch int64, key string, actions []json.RawMessage) error {
+func (k *keeper) Keep(ctx context.Context, key string, actions []json.RawMessage) error {
 	k.actions = append(k.actions, actions...)
-	return k.Ledger.Keep(ctx, epoch, key, actions)
+	return k.Journal.Keep(ctx, key, actions)
 }
 
-func (k *keeper) Extend(ctx context.Context, epoch int64, key string, action json.RawMessage) error {
+func (k *keeper) Extend(ctx context.Context, key string, action json.RawMessage) error {
 	k.actions = append(k.actions, action)
-	return k.Ledger.Extend(ctx, epoch, key, action)
+	return k.Journal.Extend(ctx, key, action)
 }
 
 func TestAFileThatCannotBeUploadedBecomesAText(t *testing.T) {

@@ -23,7 +23,7 @@ func (w *Worker) putPrompt(it *item, a relay.Action) bool {
 	if seconds, ok := a["timeout_s"].(float64); ok {
 		life = time.Duration(seconds * float64(time.Second))
 	}
-	err := w.cfg.Prompts.PutPrompt(w.ctx, w.cfg.Epoch, ledger.Prompt{ID: id, Ref: ref, Until: time.Now().Add(life)})
+	err := w.cfg.Prompts.PutPrompt(w.ctx, ledger.Prompt{ID: id, Ref: ref, Until: time.Now().Add(life)})
 	if err != nil {
 		w.cfg.Log.Error("a prompt could not be kept, so it is not sent: left for the next run", "delivery", it.key, "error", err)
 	}
@@ -33,7 +33,7 @@ func (w *Worker) putPrompt(it *item, a relay.Action) bool {
 // dropPrompt forgets a prompt that the connector refused (section 11).
 func (w *Worker) dropPrompt(it *item, a relay.Action) {
 	id, _ := a["prompt_id"].(string)
-	if err := w.cfg.Prompts.PutPrompt(w.ctx, w.cfg.Epoch, ledger.Prompt{ID: id, Until: time.Now()}); err != nil {
+	if err := w.cfg.Prompts.PutPrompt(w.ctx, ledger.Prompt{ID: id, Until: time.Now()}); err != nil {
 		w.cfg.Log.Warn("a refused prompt stays known until its time is over", "delivery", it.key, "error", err)
 	}
 }
@@ -56,7 +56,7 @@ func (w *Worker) answered(it *item) (prompt *agent.Prompt, consumed bool, err er
 		log.Info("an answer to another gateway's prompt: dropped")
 		return nil, true, nil
 	}
-	p, err := w.cfg.Prompts.TakePrompt(w.ctx, w.cfg.Epoch, response.PromptID, it.key)
+	p, err := w.cfg.Prompts.TakePrompt(w.ctx, response.PromptID, it.key)
 	switch {
 	case err == nil:
 		it.accepted = true

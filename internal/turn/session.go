@@ -133,7 +133,7 @@ func (w *Worker) failed(it *item, cause error) (over bool, err error) {
 	log.Warn("attempt failed", "attempt", it.attempts, "of", w.cfg.MaxAttempts)
 	it.state = ledger.New
 	if !it.unkept {
-		if err := w.cfg.Journal.Fail(w.ctx, w.cfg.Epoch, it.key, cause.Error(), dead); err != nil {
+		if err := w.cfg.Journal.Fail(w.ctx, it.key, cause.Error(), dead); err != nil {
 			log.Error("a failed attempt could not be journalled: left for the next run", "journal", err)
 			return true, errLeft
 		}
@@ -149,7 +149,7 @@ func (w *Worker) finish(it *item) {
 	if !it.unkept || it.unsure {
 		ctx, cancel := w.lasting()
 		defer cancel()
-		if err := w.cfg.Journal.Finish(ctx, w.cfg.Epoch, it.key); err != nil && !it.unsure {
+		if err := w.cfg.Journal.Finish(ctx, it.key); err != nil && !it.unsure {
 			w.cfg.Log.Error("answered, but not journalled as finished: the next run may send the answer again",
 				"delivery", it.key, "error", err)
 			w.mu.Lock()
@@ -169,7 +169,7 @@ func (w *Worker) leave(it *item) {
 	if !it.unkept && !it.whole() && it.state != ledger.New {
 		ctx, cancel := w.lasting()
 		defer cancel()
-		if err := w.cfg.Journal.Start(ctx, w.cfg.Epoch, it.key, ledger.New); err != nil {
+		if err := w.cfg.Journal.Start(ctx, it.key, ledger.New); err != nil {
 			w.cfg.Log.Warn("the next run will take a turn for a suspect that was only cut short", "delivery", it.key, "error", err)
 		}
 	}

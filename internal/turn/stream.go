@@ -194,7 +194,7 @@ func (st *streaming) sendKept(a relay.Action) error {
 		return fmt.Errorf("agent: an action cannot be encoded: %w", err)
 	}
 	if !it.unkept {
-		err := st.cfg.Journal.Extend(st.ctx, st.cfg.Epoch, it.key, raw)
+		err := st.cfg.Journal.Extend(st.ctx, it.key, raw)
 		if errors.Is(err, ledger.ErrTooLarge) {
 			return err // in the next run, too
 		}

@@ -11,22 +11,27 @@ import (
 
 	"github.com/dormouse-relay/dormouse/internal/agent"
 	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/internal/ledger/ledgertest"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
 // narrow is a durable ledger in which no event and no answer of more than so many bytes fits.
 type narrow struct {
-	durable
+	ledger.Lease
 	most int
 }
 
-func (n narrow) Receive(ctx context.Context, epoch int64, entries ...ledger.Entry) (states []ledger.State, err error) {
+func newNarrow(most int) ledger.Ledger {
+	return ledgertest.Wrap(durable(ledger.NewMemory()), func(l ledger.Lease) ledger.Lease { return narrow{l, most} })
+}
+
+func (n narrow) Receive(ctx context.Context, entries ...ledger.Entry) (states []ledger.State, err error) {
 	for _, e := range entries {
 		if len(e.Body) > n.most {
 			states = append(states, ledger.TooLarge)
 			continue
 		}
-		found, err := n.durable.Receive(ctx, epoch, e)
+		found, err := n.Lease.Receive(ctx, e)
 		if err != nil {
 			return states, err
 		}
@@ -35,19 +40,19 @@ func (n narrow) Receive(ctx context.Context, epoch int64, entries ...ledger.Entr
 	return states, nil
 }
 
-func (n narrow) Keep(ctx context.Context, epoch int64, key string, actions []json.RawMessage) error {
+func (n narrow) Keep(ctx context.Context, key string, actions []json.RawMessage) error {
 	for _, a := range actions {
 		if len(a) > n.most {
 			return fmt.Errorf("%w: %d bytes", ledger.ErrTooLarge, len(a))
 		}
 	}
-	return n.durable.Keep(ctx, epoch, key, actions)
+	return n.Lease.Keep(ctx, key, actions)
 }
 
 func TestWhatIsTooLargeForTheJournalIsAckedWhenItsTurnIsDone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		is := is.New(t)
-		b := newBench(t, narrow{durable{ledger.NewMemory()}, 0})
+		b := newBench(t, newNarrow(0))
 		answer := make(chan struct{})
 		b.agent = agentFunc(func(ctx context.Context, tn agent.Turn) (agent.Answer, error) {
 			<-answer
@@ -68,7 +73,7 @@ func TestWhatIsTooLargeForTheJournalIsAckedWhenItsTurnIsDone(t *testing.T) {
 		is.Equal(w.Counts().Duplicates, 1)
 		is.Equal(w.Counts().Unkept, 1) // the live one
 		is.NoErr(w.Broken())           // others are taken
-		entries, err := b.ledger.Recover(t.Context(), b.epoch)
+		entries, err := b.lease.Recover(t.Context())
 		is.NoErr(err)
 		is.Equal(len(entries), 0)
 	})
@@ -77,7 +82,7 @@ func TestWhatIsTooLargeForTheJournalIsAckedWhenItsTurnIsDone(t *testing.T) {
 func TestAnAnswerThatIsTooLargeIsAFailedAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		is := is.New(t)
-		b := newBench(t, narrow{durable{ledger.NewMemory()}, 300})
+		b := newBench(t, newNarrow(300))
 		b.agent = agentFunc(func(context.Context, agent.Turn) (agent.Answer, error) {
 			return agent.Answer{Actions: []relay.Action{{"op": "send", "content": fmt.Sprintf("%301d", 1)}}}, nil
 		})

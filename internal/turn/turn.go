@@ -39,7 +39,6 @@ type Link interface {
 type Config struct {
 	Journal      ledger.Journal
 	Prompts      ledger.Prompts
-	Epoch        int64
 	Agent        agent.Agent
 	Link         Link
 	Media        Media // nil: turns tell what is known of attachments, and nothing is uploaded
@@ -328,7 +327,7 @@ func (w *Worker) journal(arrivals []arrival) {
 	}
 	ctx, cancel := w.graced()
 	defer cancel()
-	states, err := w.cfg.Journal.Receive(ctx, w.cfg.Epoch, entries...)
+	states, err := w.cfg.Journal.Receive(ctx, entries...)
 	for i, a := range arrivals {
 		if i < len(states) {
 			w.written(a, states[i], len(entries[i].Body))

@@ -18,6 +18,7 @@ import (
 
 	"github.com/dormouse-relay/dormouse/internal/agent"
 	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/internal/ledger/ledgertest"
 	"github.com/dormouse-relay/dormouse/internal/turn"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
@@ -99,10 +100,14 @@ type agentFunc func(ctx context.Context, t agent.Turn) (agent.Answer, error)
 
 func (f agentFunc) Answer(ctx context.Context, t agent.Turn) (agent.Answer, error) { return f(ctx, t) }
 
-// durable is a memory ledger that says it lasts, as it does from one worker of a test to the next.
-type durable struct{ *ledger.Memory }
+// durable is a ledger that says it lasts, as one in memory does from one worker of a test to the next.
+func durable(l ledger.Ledger) ledger.Ledger {
+	return ledgertest.Wrap(l, func(l ledger.Lease) ledger.Lease { return durableLease{l} })
+}
 
-func (durable) Durable() bool { return true }
+type durableLease struct{ ledger.Lease }
+
+func (durableLease) Durable() bool { return true }
 
 type bench struct {
 	t       *testing.T
@@ -110,7 +115,7 @@ type bench struct {
 	ledger  ledger.Ledger
 	agent   agent.Agent
 	change  func(*turn.Config)
-	epoch   int64
+	lease   ledger.Lease // of the newest run
 	current *turn.Worker
 }
 
@@ -122,19 +127,19 @@ func newBench(t *testing.T, l ledger.Ledger) *bench {
 func (b *bench) start() *turn.Worker {
 	b.t.Helper()
 	time.Sleep(time.Hour) // in a bubble: the last lease has run out
-	g, err := b.ledger.Acquire(b.t.Context(), ledger.Ask{Reason: ledger.Arm, Owner: "run", Life: 30 * time.Second})
+	lease, err := b.ledger.Acquire(b.t.Context(), ledger.Ask{Reason: ledger.Arm, Owner: "run", Life: 30 * time.Second})
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	b.epoch = g.Epoch
+	b.lease = lease
 	cfg := turn.Config{
-		Journal: b.ledger, Prompts: b.ledger, Epoch: g.Epoch, Agent: b.agent, Link: b.wire, Log: slog.New(slog.DiscardHandler),
+		Journal: lease, Prompts: lease, Agent: b.agent, Link: b.wire, Log: slog.New(slog.DiscardHandler),
 		Instance: "inst", Concurrency: 8, MaxAttempts: 3, AgentTimeout: time.Minute, Stop: "/stop",
 	}
 	if b.change != nil {
 		b.change(&cfg)
 	}
-	left, err := b.ledger.Recover(b.t.Context(), g.Epoch)
+	left, err := lease.Recover(b.t.Context())
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -159,7 +164,7 @@ func buffered(id string, d relay.Delivery) relay.Delivery {
 func each(t *testing.T, test func(t *testing.T, b *bench)) {
 	ledgers := map[string]func() ledger.Ledger{
 		"memory":  func() ledger.Ledger { return ledger.NewMemory() },
-		"durable": func() ledger.Ledger { return durable{ledger.NewMemory()} },
+		"durable": func() ledger.Ledger { return durable(ledger.NewMemory()) },
 	}
 	for name, l := range ledgers {
 		t.Run(name, func(t *testing.T) {
@@ -237,7 +242,7 @@ func TestMemoryAcksWhenTheTurnIsDone(t *testing.T) {
 func TestADurableJournalAcksAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		is := is.New(t)
-		b := newBench(t, durable{ledger.NewMemory()})
+		b := newBench(t, durable(ledger.NewMemory()))
 		b.agent = agentFunc(func(ctx context.Context, _ agent.Turn) (agent.Answer, error) {
 			<-ctx.Done()
 			return agent.Answer{}, context.Cause(ctx)
@@ -523,18 +528,17 @@ func TestAKeptAnswerIsSentByTheNextRun(t *testing.T) {
 // crash is a worker that dies where it stands: its writes are refused from now on, as its successor's epoch has begun.
 func (b *bench) crash() {
 	time.Sleep(time.Hour)
-	g, err := b.ledger.Acquire(b.t.Context(), ledger.Ask{Reason: ledger.Arm, Owner: "other", Life: time.Second})
+	_, err := b.ledger.Acquire(b.t.Context(), ledger.Ask{Reason: ledger.Arm, Owner: "other", Life: time.Second})
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	_ = g
 	b.current.Close()
 }
 
 func TestSuspectsRunFirstAndAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		is := is.New(t)
-		b := newBench(t, durable{ledger.NewMemory()})
+		b := newBench(t, durable(ledger.NewMemory()))
 		var mu sync.Mutex
 		var order []string
 		running := 0
@@ -577,7 +581,7 @@ func TestSuspectsRunFirstAndAlone(t *testing.T) {
 func TestOnlyADeathAloneIsAnAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		is := is.New(t)
-		b := newBench(t, durable{ledger.NewMemory()})
+		b := newBench(t, durable(ledger.NewMemory()))
 		var attempts []int
 		b.agent = agentFunc(func(ctx context.Context, tn agent.Turn) (agent.Answer, error) {
 			attempts = append(attempts, tn.Delivery.Attempt)
@@ -668,25 +672,31 @@ func TestWhatCannotBeATurnIsAckedAndSetAside(t *testing.T) {
 
 // failing refuses journal writes while told to.
 type failing struct {
-	ledger.Ledger
 	mu   sync.Mutex
 	down bool
 }
 
-func (f *failing) Receive(ctx context.Context, epoch int64, entries ...ledger.Entry) ([]ledger.State, error) {
+func (f *failing) wrap(l ledger.Lease) ledger.Lease { return failingLease{l, f} }
+
+type failingLease struct {
+	ledger.Lease
+	*failing
+}
+
+func (f failingLease) Receive(ctx context.Context, entries ...ledger.Entry) ([]ledger.State, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.down {
 		return nil, errors.New("throttled")
 	}
-	return f.Ledger.Receive(ctx, epoch, entries...)
+	return f.Lease.Receive(ctx, entries...)
 }
 
 func TestWithoutAJournalNothingBufferedIsTaken(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
 		is := is.New(t)
-		f := &failing{Ledger: b.ledger, down: true}
-		b.ledger = f
+		f := &failing{down: true}
+		b.ledger = ledgertest.Wrap(b.ledger, f.wrap)
 		w := b.start()
 		defer w.Close()
 		w.Take(buffered("b1", message("c1", "m1", "buffered")))
@@ -726,7 +736,7 @@ func TestNoTurnStartsThatDoesNotFit(t *testing.T) {
 func TestAFloodWithholdsAcks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		is := is.New(t)
-		b := newBench(t, durable{ledger.NewMemory()})
+		b := newBench(t, durable(ledger.NewMemory()))
 		answer := make(chan struct{})
 		b.agent = agentFunc(func(context.Context, agent.Turn) (agent.Answer, error) {
 			<-answer
@@ -767,8 +777,8 @@ func TestKeysAreStable(t *testing.T) {
 func TestNothingOvertakesWhatWasLeftInItsSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		is := is.New(t)
-		received := &recording{Ledger: durable{ledger.NewMemory()}, states: map[int64]ledger.State{}}
-		b := newBench(t, received)
+		received := &recording{states: map[int64]ledger.State{}}
+		b := newBench(t, ledgertest.Wrap(durable(ledger.NewMemory()), received.wrap))
 		b.wire.do = func(_ context.Context, out relay.Outbound) (relay.Result, error) {
 			if out.Action["content"] == "one" {
 				return relay.Result{}, errors.New("the lease may be somebody else's")
@@ -797,28 +807,40 @@ func TestNothingOvertakesWhatWasLeftInItsSession(t *testing.T) {
 
 // recording is a ledger that remembers in which state each delivery came, by arrival number.
 type recording struct {
-	ledger.Ledger
 	mu     sync.Mutex
 	states map[int64]ledger.State
 }
 
-func (r *recording) Receive(ctx context.Context, epoch int64, entries ...ledger.Entry) ([]ledger.State, error) {
+func (r *recording) wrap(l ledger.Lease) ledger.Lease { return recordingLease{l, r} }
+
+type recordingLease struct {
+	ledger.Lease
+	*recording
+}
+
+func (r recordingLease) Receive(ctx context.Context, entries ...ledger.Entry) ([]ledger.State, error) {
 	r.mu.Lock()
 	for _, e := range entries {
 		r.states[e.Seq] = e.State
 	}
 	r.mu.Unlock()
-	return r.Ledger.Receive(ctx, epoch, entries...)
+	return r.Lease.Receive(ctx, entries...)
 }
 
 // stepping is a durable ledger whose receipts wait to be let through one by one, or to fail.
 type stepping struct {
-	durable
 	came chan []string // the arrival numbers of each call
 	pass chan error
 }
 
-func (s *stepping) Receive(ctx context.Context, epoch int64, entries ...ledger.Entry) ([]ledger.State, error) {
+func (s *stepping) wrap(l ledger.Lease) ledger.Lease { return steppingLease{l, s} }
+
+type steppingLease struct {
+	ledger.Lease
+	*stepping
+}
+
+func (s steppingLease) Receive(ctx context.Context, entries ...ledger.Entry) ([]ledger.State, error) {
 	var seqs []string
 	for _, e := range entries {
 		seqs = append(seqs, fmt.Sprint(e.Seq))
@@ -827,14 +849,14 @@ func (s *stepping) Receive(ctx context.Context, epoch int64, entries ...ledger.E
 	if err := <-s.pass; err != nil {
 		return nil, err
 	}
-	return s.durable.Receive(ctx, epoch, entries...)
+	return s.Lease.Receive(ctx, entries...)
 }
 
 func TestDeliveriesAreWrittenDownInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		is := is.New(t)
-		s := &stepping{durable{ledger.NewMemory()}, make(chan []string), make(chan error)}
-		b := newBench(t, s)
+		s := &stepping{make(chan []string), make(chan error)}
+		b := newBench(t, ledgertest.Wrap(durable(ledger.NewMemory()), s.wrap))
 		w := b.start()
 		defer w.Close()
 		take := func(first, last int) {
@@ -855,17 +877,17 @@ func TestDeliveriesAreWrittenDownInOrder(t *testing.T) {
 		synctest.Wait() // what came behind is not even tried: it would be answered before what failed
 		is.Equal(b.wire.seen(), []string{"ack b1", "send c1 1"})
 		is.True(errors.Is(w.Broken(), turn.ErrJournal))
-		entries, err := s.Recover(t.Context(), b.epoch)
+		entries, err := b.lease.Recover(t.Context())
 		is.NoErr(err)
 		is.Equal(len(entries), 0)
 	})
 }
 
 // unsure is a durable ledger whose receipts are made and reported as failed.
-type unsure struct{ durable }
+type unsure struct{ ledger.Lease }
 
-func (u unsure) Receive(ctx context.Context, epoch int64, entries ...ledger.Entry) ([]ledger.State, error) {
-	if _, err := u.durable.Receive(ctx, epoch, entries...); err != nil {
+func (u unsure) Receive(ctx context.Context, entries ...ledger.Entry) ([]ledger.State, error) {
+	if _, err := u.Lease.Receive(ctx, entries...); err != nil {
 		return nil, err
 	}
 	return nil, errors.New("the answer was lost")
@@ -875,7 +897,7 @@ func TestALiveMessageThatMayBeInTheJournalIsNotAnsweredTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		is := is.New(t)
 		memory := ledger.NewMemory()
-		b := newBench(t, unsure{durable{memory}})
+		b := newBench(t, ledgertest.Wrap(durable(memory), func(l ledger.Lease) ledger.Lease { return unsure{l} }))
 		w := b.start()
 		is.NoErr(w.Take(message("c1", "m1", "one")))
 		synctest.Wait()
@@ -883,7 +905,7 @@ func TestALiveMessageThatMayBeInTheJournalIsNotAnsweredTwice(t *testing.T) {
 		w.Close()
 		is.Equal(sent(b), []string{"one"})
 
-		b.ledger = durable{memory}
+		b.ledger = durable(memory)
 		w = b.start()
 		defer w.Close()
 		is.Equal(w.Counts().Recovered, 0)
@@ -899,12 +921,12 @@ func sent(b *bench) (list []string) {
 }
 
 // slowReceipt is a durable ledger whose receipts take a moment, as a table's do.
-type slowReceipt struct{ durable }
+type slowReceipt struct{ ledger.Lease }
 
-func (s slowReceipt) Receive(ctx context.Context, epoch int64, entries ...ledger.Entry) ([]ledger.State, error) {
+func (s slowReceipt) Receive(ctx context.Context, entries ...ledger.Entry) ([]ledger.State, error) {
 	select {
 	case <-time.After(10 * time.Millisecond):
-		return s.durable.Receive(ctx, epoch, entries...)
+		return s.Lease.Receive(ctx, entries...)
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -913,7 +935,7 @@ func (s slowReceipt) Receive(ctx context.Context, epoch int64, entries ...ledger
 func TestALiveMessageTakenJustBeforeTheEndIsAnsweredByTheNextRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		is := is.New(t)
-		b := newBench(t, slowReceipt{durable{ledger.NewMemory()}})
+		b := newBench(t, ledgertest.Wrap(durable(ledger.NewMemory()), func(l ledger.Lease) ledger.Lease { return slowReceipt{l} }))
 		w := b.start()
 		is.NoErr(w.Take(message("c1", "m1", "one"))) // its write is under way
 		is.NoErr(w.Take(message("c1", "m2", "two"))) // waits for that
@@ -930,7 +952,7 @@ func TestALiveMessageTakenJustBeforeTheEndIsAnsweredByTheNextRun(t *testing.T) {
 func TestAWriteThatHangsHoldsUpTheEndForAMomentOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		is := is.New(t)
-		b := newBench(t, hanging{durable{ledger.NewMemory()}})
+		b := newBench(t, ledgertest.Wrap(durable(ledger.NewMemory()), func(l ledger.Lease) ledger.Lease { return hanging{l} }))
 		w := b.start()
 		for i := range 200 {
 			is.NoErr(w.Take(message("c1", fmt.Sprint("m", i), "x")))
@@ -943,9 +965,9 @@ func TestAWriteThatHangsHoldsUpTheEndForAMomentOnly(t *testing.T) {
 }
 
 // hanging is a durable ledger that does not answer to receipts.
-type hanging struct{ durable }
+type hanging struct{ ledger.Lease }
 
-func (hanging) Receive(ctx context.Context, _ int64, _ ...ledger.Entry) ([]ledger.State, error) {
+func (hanging) Receive(ctx context.Context, _ ...ledger.Entry) ([]ledger.State, error) {
 	<-ctx.Done()
 	return nil, ctx.Err()
 }
@@ -959,7 +981,7 @@ func command(chat, id, text string) relay.Delivery {
 func TestAStopThatComesAgainStopsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		is := is.New(t)
-		b := newBench(t, durable{ledger.NewMemory()})
+		b := newBench(t, durable(ledger.NewMemory()))
 		b.agent = agentFunc(func(ctx context.Context, turn agent.Turn) (agent.Answer, error) {
 			select {
 			case <-time.After(5 * time.Second):
@@ -983,28 +1005,28 @@ func TestAStopThatComesAgainStopsNothing(t *testing.T) {
 }
 
 // unfinishing is a durable ledger whose process dies before it can finish anything.
-type unfinishing struct{ durable }
+type unfinishing struct{ ledger.Lease }
 
-func (unfinishing) Finish(context.Context, int64, string) error { return context.DeadlineExceeded }
+func (unfinishing) Finish(context.Context, string) error { return context.DeadlineExceeded }
 
 func TestAStopThatIsLeftBehindIsNoTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		is := is.New(t)
 		memory := ledger.NewMemory()
-		b := newBench(t, unfinishing{durable{memory}})
+		b := newBench(t, ledgertest.Wrap(durable(memory), func(l ledger.Lease) ledger.Lease { return unfinishing{l} }))
 		w := b.start()
 		is.NoErr(w.Take(buffered("b1", command("c1", "m1", "/stop"))))
 		synctest.Wait()
 		w.Close()
 
-		b.ledger = durable{memory}
+		b.ledger = durable(memory)
 		w = b.start()
 		defer w.Close()
 		synctest.Wait()
 		is.Equal(w.Counts().Recovered, 1)
 		is.Equal(w.Counts().Turns, 0)
 		is.Equal(sent(b), nil)
-		entries, err := memory.Recover(t.Context(), b.epoch)
+		entries, err := b.lease.Recover(t.Context())
 		is.NoErr(err)
 		is.Equal(len(entries), 0)
 	})
@@ -1013,7 +1035,7 @@ func TestAStopThatIsLeftBehindIsNoTurn(t *testing.T) {
 func TestALiveMessageThatComesTwiceIsAnsweredOnceWithoutAJournal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		is := is.New(t)
-		b := newBench(t, &failing{Ledger: durable{ledger.NewMemory()}, down: true})
+		b := newBench(t, ledgertest.Wrap(durable(ledger.NewMemory()), (&failing{down: true}).wrap))
 		answer := make(chan struct{})
 		b.agent = agentFunc(func(ctx context.Context, turn agent.Turn) (agent.Answer, error) {
 			<-answer

@@ -68,7 +68,10 @@ func settle(groups []*group, err error) {
 }
 
 // commit makes the writes of a group under its epoch, together with those of other callers that wait for the same.
-func (l *Ledger) commit(ctx context.Context, g *group) error {
+func (l *lease) commit(ctx context.Context, g *group) error {
+	if l.givenBack.Load() {
+		return ledger.ErrLost
+	}
 	if len(g.writes) == 0 {
 		return nil
 	}
@@ -257,7 +260,7 @@ func (l *Ledger) put(mark string, it item, when string, values item) *write {
 
 // update changes an item unless it has done so before. c.update begins with assignments, without their SET. It returns
 // the item that refused it, if one did.
-func (l *Ledger) update(ctx context.Context, epoch int64, c change) (refused item, err error) {
+func (l *lease) update(ctx context.Context, c change) (refused item, err error) {
 	mark := l.mark()
 	c.update = "SET #w = :w, " + c.update
 	c.when += " AND #w <> :w"
@@ -272,7 +275,7 @@ func (l *Ledger) update(ctx context.Context, epoch int64, c change) (refused ite
 		ExpressionAttributeValues:           c.values,
 		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
 	}
-	if err := l.commit(ctx, alone(epoch, w)); err != nil {
+	if err := l.commit(ctx, alone(l.grant.Epoch, w)); err != nil {
 		return nil, err
 	}
 	return w.refused, nil

@@ -39,12 +39,12 @@ const unfinished = "begins_with(#open, :alive)"
 func entryKey(key string) string { return "d#" + key }
 
 // Durable is true.
-func (*Ledger) Durable() bool { return true }
+func (*lease) Durable() bool { return true }
 
-func (l *Ledger) Receive(ctx context.Context, epoch int64, entries ...ledger.Entry) ([]ledger.State, error) {
+func (l *lease) Receive(ctx context.Context, entries ...ledger.Entry) ([]ledger.State, error) {
 	states := make([]ledger.State, 0, len(entries))
 	for len(states) < len(entries) {
-		next, err := l.receive(ctx, epoch, entries[len(states):])
+		next, err := l.receive(ctx, entries[len(states):])
 		if err != nil {
 			return states, err
 		}
@@ -55,12 +55,12 @@ func (l *Ledger) Receive(ctx context.Context, epoch int64, entries ...ledger.Ent
 
 // receive writes as many of entries as go into one transaction: all of them, or none. It returns the state that it found
 // of each.
-func (l *Ledger) receive(ctx context.Context, epoch int64, entries []ledger.Entry) (states []ledger.State, err error) {
+func (l *lease) receive(ctx context.Context, entries []ledger.Entry) (states []ledger.State, err error) {
 	now := l.now()
-	g := &group{epoch: epoch}
+	g := &group{epoch: l.grant.Epoch}
 	of := map[*write]int{} // place among the states
 	for _, e := range entries {
-		it, fits := received(e, epoch, now)
+		it, fits := received(e, g.epoch, now)
 		if !fits {
 			states = append(states, ledger.TooLarge)
 			continue
@@ -122,11 +122,11 @@ func grave(key string, now time.Time) item {
 	}
 }
 
-func (l *Ledger) Start(ctx context.Context, epoch int64, key string, s ledger.State) error {
-	return l.entry(ctx, epoch, key, "#state = :state", item{":state": text(string(s))})
+func (l *lease) Start(ctx context.Context, key string, s ledger.State) error {
+	return l.entry(ctx, key, "#state = :state", item{":state": text(string(s))})
 }
 
-func (l *Ledger) Keep(ctx context.Context, epoch int64, key string, actions []json.RawMessage) error {
+func (l *lease) Keep(ctx context.Context, key string, actions []json.RawMessage) error {
 	answer, done := &types.AttributeValueMemberL{}, &types.AttributeValueMemberL{}
 	bytes := 0
 	for _, a := range actions {
@@ -137,18 +137,18 @@ func (l *Ledger) Keep(ctx context.Context, epoch int64, key string, actions []js
 	if bytes > mostAnswer {
 		return tooLarge(bytes)
 	}
-	return l.entry(ctx, epoch, key, "#answer = :answer, #done = :done, #size = :size",
+	return l.entry(ctx, key, "#answer = :answer, #done = :done, #size = :size",
 		item{":answer": answer, ":done": done, ":size": number(int64(bytes))})
 }
 
-func (l *Ledger) Extend(ctx context.Context, epoch int64, key string, action json.RawMessage) error {
+func (l *lease) Extend(ctx context.Context, key string, action json.RawMessage) error {
 	packed := pack(action)
 	bytes := len(packed) + perAction
 	if bytes > mostAnswer {
 		return tooLarge(bytes)
 	}
 	list := func(v ...types.AttributeValue) types.AttributeValue { return &types.AttributeValueMemberL{Value: v} }
-	refused, err := l.update(ctx, epoch, change{
+	refused, err := l.update(ctx, change{
 		sk: entryKey(key),
 		update: "#answer = list_append(if_not_exists(#answer, :none), :action), " +
 			"#done = list_append(if_not_exists(#done, :none), :unknown), " +
@@ -174,44 +174,47 @@ func tooLarge(bytes int) error {
 
 func noEntry(key string) error { return fmt.Errorf("ledger: no open entry %s", key) }
 
-func (l *Ledger) Confirm(ctx context.Context, epoch int64, key string, action int, outcome string) error {
-	return l.entryIf(ctx, epoch, key, " AND attribute_exists(#done)", fmt.Sprintf("#done[%d] = :outcome", action),
+func (l *lease) Confirm(ctx context.Context, key string, action int, outcome string) error {
+	return l.entryIf(ctx, key, " AND attribute_exists(#done)", fmt.Sprintf("#done[%d] = :outcome", action),
 		item{":outcome": text(outcome)})
 }
 
 const payload = "#body, #answer, #size, #done, #streamed"
 
-func (l *Ledger) Finish(ctx context.Context, epoch int64, key string) error {
-	return l.entry(ctx, epoch, key, "#state = :finished, #expires = :expires REMOVE #open, #order, #error, "+payload, item{
+func (l *lease) Finish(ctx context.Context, key string) error {
+	return l.entry(ctx, key, "#state = :finished, #expires = :expires REMOVE #open, #order, #error, "+payload, item{
 		":finished": text(string(ledger.Finished)), ":expires": number(l.now().Add(keepFinished).Unix()),
 	})
 }
 
-func (l *Ledger) Fail(ctx context.Context, epoch int64, key, reason string, dead bool) error {
+func (l *lease) Fail(ctx context.Context, key, reason string, dead bool) error {
 	update, values, s := "#state = :state, #error = :error, #attempts = #attempts + :one", item{}, ledger.New
 	if dead {
 		update += ", #open = :open, #died = :died, #expires = :expires"
 		values, s = grave(key, l.now()), ledger.Dead
 	}
 	values[":state"], values[":error"], values[":one"] = text(string(s)), text(shorten(reason)), number(1)
-	return l.entry(ctx, epoch, key, update, values)
+	return l.entry(ctx, key, update, values)
 }
 
 // entry updates an unfinished entry.
-func (l *Ledger) entry(ctx context.Context, epoch int64, key, update string, values item) error {
-	return l.entryIf(ctx, epoch, key, "", update, values)
+func (l *lease) entry(ctx context.Context, key, update string, values item) error {
+	return l.entryIf(ctx, key, "", update, values)
 }
 
-func (l *Ledger) entryIf(ctx context.Context, epoch int64, key, and, update string, values item) error {
+func (l *lease) entryIf(ctx context.Context, key, and, update string, values item) error {
 	values[":alive"] = text(alive)
-	refused, err := l.update(ctx, epoch, change{sk: entryKey(key), update: update, when: unfinished + and, values: values})
+	refused, err := l.update(ctx, change{sk: entryKey(key), update: update, when: unfinished + and, values: values})
 	if err == nil && refused != nil {
 		return noEntry(key)
 	}
 	return err
 }
 
-func (l *Ledger) Recover(ctx context.Context, epoch int64) ([]ledger.Entry, error) {
+func (l *lease) Recover(ctx context.Context) ([]ledger.Entry, error) {
+	if l.givenBack.Load() {
+		return nil, ledger.ErrLost
+	}
 	keys, err := l.list(ctx, alive)
 	if err != nil || len(keys) == 0 {
 		return nil, err
@@ -221,7 +224,7 @@ func (l *Ledger) Recover(ctx context.Context, epoch int64) ([]ledger.Entry, erro
 	if err != nil {
 		return nil, err
 	}
-	if s := items[state]; s.number("epoch") != epoch || !s.has("owner") {
+	if !l.holds(items[state]) {
 		return nil, ledger.ErrLost
 	}
 	var entries []ledger.Entry

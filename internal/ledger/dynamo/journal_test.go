@@ -46,15 +46,15 @@ func TestPayloadsGoWhenADeliveryIsFinished(t *testing.T) {
 	tbl := newTable(t, nil)
 	l, c := tbl.ledger("inst")
 	g := acquire(t, l, ledger.Arm)
-	_, err := l.Receive(ctx, g.Epoch, ledger.Entry{Key: "a", Seq: 7, State: ledger.New, Body: []byte(`"canary"`)})
+	_, err := g.Receive(ctx, ledger.Entry{Key: "a", Seq: 7, State: ledger.New, Body: []byte(`"canary"`)})
 	is.NoErr(err)
 	it := tbl.item(t, "inst", "d#a")
 	is.Equal(it["open"], &types.AttributeValueMemberS{Value: "o#0000000000000000001#0000000000000000007"})
 	is.Equal(it["expires"], nil) // never before it is done
-	is.NoErr(l.Keep(ctx, g.Epoch, "a", []jsonValue{[]byte(`"canary"`)}))
-	is.NoErr(l.Confirm(ctx, g.Epoch, "a", 0, "canary"))
-	is.NoErr(l.Fail(ctx, g.Epoch, "a", "canary", false))
-	is.NoErr(l.Finish(ctx, g.Epoch, "a"))
+	is.NoErr(g.Keep(ctx, "a", []jsonValue{[]byte(`"canary"`)}))
+	is.NoErr(g.Confirm(ctx, "a", 0, "canary"))
+	is.NoErr(g.Fail(ctx, "a", "canary", false))
+	is.NoErr(g.Finish(ctx, "a"))
 	it = tbl.item(t, "inst", "d#a")
 	raw, err := json.Marshal(it)
 	is.NoErr(err)
@@ -71,14 +71,14 @@ func TestWhatHasExpiredIsGoneEvenIfItIsStillThere(t *testing.T) {
 	g := acquire(t, l, ledger.Arm)
 	receive := func(key string) ledger.State {
 		t.Helper()
-		states, err := l.Receive(ctx, g.Epoch, ledger.Entry{Key: key, Body: []byte(`{}`)})
+		states, err := g.Receive(ctx, ledger.Entry{Key: key, Body: []byte(`{}`)})
 		is.NoErr(err)
 		return states[0]
 	}
 	receive("done")
 	receive("dead")
-	is.NoErr(l.Finish(ctx, g.Epoch, "done"))
-	is.NoErr(l.Fail(ctx, g.Epoch, "dead", "boom", true))
+	is.NoErr(g.Finish(ctx, "done"))
+	is.NoErr(g.Fail(ctx, "dead", "boom", true))
 	c.advance(7*24*time.Hour - time.Second)
 	is.Equal(receive("done"), ledger.Finished)
 	c.advance(time.Second)
@@ -98,37 +98,37 @@ func TestWhatIsTooLargeIsSaidSoBeforeItIsWritten(t *testing.T) {
 	tbl := newTable(t, nil)
 	l, _ := tbl.ledger("inst")
 	g := acquire(t, l, ledger.Arm)
-	states, err := l.Receive(ctx, g.Epoch,
+	states, err := g.Receive(ctx,
 		ledger.Entry{Key: "small", Body: []byte(`{}`)}, ledger.Entry{Key: "a", Body: noise(400 << 10)})
 	is.NoErr(err)
 	is.Equal(states, []ledger.State{"", ledger.TooLarge})
 	is.Equal(tbl.item(t, "inst", "d#a"), nil)
-	is.NoErr(l.Finish(ctx, g.Epoch, "small"))
+	is.NoErr(g.Finish(ctx, "small"))
 
 	body, answer := noise(300<<10), noise(150<<10) // about the largest that fit together, three quarters when compressed
-	_, err = l.Receive(ctx, g.Epoch, ledger.Entry{Key: "b", Body: body})
+	_, err = g.Receive(ctx, ledger.Entry{Key: "b", Body: body})
 	is.NoErr(err)
-	is.True(errors.Is(l.Keep(ctx, g.Epoch, "b", []jsonValue{noise(200 << 10)}), ledger.ErrTooLarge))
-	is.NoErr(l.Keep(ctx, g.Epoch, "b", []jsonValue{answer}))
-	is.NoErr(l.Fail(ctx, g.Epoch, "b", strings.Repeat("é", 5000), true))
+	is.True(errors.Is(g.Keep(ctx, "b", []jsonValue{noise(200 << 10)}), ledger.ErrTooLarge))
+	is.NoErr(g.Keep(ctx, "b", []jsonValue{answer}))
+	is.NoErr(g.Fail(ctx, "b", strings.Repeat("é", 5000), true))
 	is.NoErr(l.RetryDead(ctx, "b"))
-	entries, err := l.Recover(ctx, g.Epoch)
+	entries, err := g.Recover(ctx)
 	is.NoErr(err)
 	is.Equal(len(entries), 1)
 	is.Equal(string(entries[0].Body), string(body))
 	is.Equal(string(entries[0].Actions[0]), string(answer))
-	is.NoErr(l.Finish(ctx, g.Epoch, "b"))
+	is.NoErr(g.Finish(ctx, "b"))
 
-	_, err = l.Receive(ctx, g.Epoch, ledger.Entry{Key: "c", Body: []byte(`{}`)})
+	_, err = g.Receive(ctx, ledger.Entry{Key: "c", Body: []byte(`{}`)})
 	is.NoErr(err)
 	kept := 0
 	for err == nil { // a stream that does not end
-		err = l.Extend(ctx, g.Epoch, "c", noise(10<<10))
+		err = g.Extend(ctx, "c", noise(10<<10))
 		kept++
 	}
 	is.True(errors.Is(err, ledger.ErrTooLarge))
 	is.True(kept > 10)
-	entries, err = l.Recover(ctx, g.Epoch)
+	entries, err = g.Recover(ctx)
 	is.NoErr(err)
 	is.Equal(len(entries[0].Actions), kept-1)
 }
@@ -192,7 +192,7 @@ func TestWritesThatComeMeanwhileShareATransaction(t *testing.T) {
 	var wg sync.WaitGroup
 	receive := func(i int) {
 		wg.Go(func() {
-			_, err := l.Receive(t.Context(), g.Epoch, ledger.Entry{Key: fmt.Sprint(i), Seq: int64(i), Body: []byte(`{}`)})
+			_, err := g.Receive(t.Context(), ledger.Entry{Key: fmt.Sprint(i), Seq: int64(i), Body: []byte(`{}`)})
 			if err != nil {
 				t.Errorf("receive: %v", err)
 			}
@@ -220,7 +220,7 @@ func TestACallerThatGivesUpHoldsUpNobody(t *testing.T) {
 	var gaveUp, other, waited error
 	var wg sync.WaitGroup
 	receive := func(ctx context.Context, key string, err *error) {
-		wg.Go(func() { _, *err = l.Receive(ctx, g.Epoch, ledger.Entry{Key: key, Body: []byte(`{}`)}) })
+		wg.Go(func() { _, *err = g.Receive(ctx, ledger.Entry{Key: key, Body: []byte(`{}`)}) })
 	}
 	receive(ctx, "a", &gaveUp)
 	<-gate.enter // its transaction is on its way
@@ -247,16 +247,16 @@ func TestNoEntryIsWrittenWithoutThoseBeforeIt(t *testing.T) {
 		entries = append(entries, ledger.Entry{Key: fmt.Sprint(i), Seq: int64(i), Body: []byte(`{}`)})
 	}
 	client.failAt = 2
-	states, err := l.Receive(t.Context(), g.Epoch, entries...)
+	states, err := g.Receive(t.Context(), entries...)
 	is.True(err != nil)
-	written, err := l.Recover(t.Context(), g.Epoch)
+	written, err := g.Recover(t.Context())
 	is.NoErr(err)
 	is.True(len(states) > 0 && len(states) < 300)
 	is.Equal(len(written), len(states))
 	for i, e := range written {
 		is.Equal(e.Key, fmt.Sprint(i))
 	}
-	states, err = l.Receive(t.Context(), g.Epoch, entries...) // they come again
+	states, err = g.Receive(t.Context(), entries...) // they come again
 	is.NoErr(err)
 	is.Equal(states[0], written[0].State)
 	is.Equal(states[299], ledger.State(""))
@@ -327,7 +327,7 @@ func together(ctx context.Context, l *dynamo.Ledger, s *scripted, answers ...fun
 	errs := make([]error, 3)
 	var wg sync.WaitGroup
 	for i, key := range []string{"a", "b", "c"} {
-		wg.Go(func() { errs[i] = l.Finish(ctx, 1, key) })
+		wg.Go(func() { errs[i] = l.Lease().Finish(ctx, key) })
 		synctest.Wait()
 	}
 	close(waiting)
@@ -380,7 +380,7 @@ func TestAWriteWhoseCallerHasGoneIsNotMadeLater(t *testing.T) {
 		is.True(errors.Is(errs[1], context.Canceled))
 		is.True(errors.Is(errs[2], context.Canceled))
 		synctest.Wait()
-		is.NoErr(l.Finish(t.Context(), 1, "d"))
+		is.NoErr(l.Lease().Finish(t.Context(), "d"))
 		is.Equal(s.written, []string{"d#a", "d#d"}) // it would be made behind what its caller did next
 	})
 }
@@ -392,15 +392,15 @@ func TestTransactionsThatMeetAreTriedAgain(t *testing.T) {
 	l := dynamo.New(client, tbl.name, "inst")
 	g := acquire(t, l, ledger.Arm)
 	client.times = 3
-	_, err := l.Receive(t.Context(), g.Epoch, ledger.Entry{Key: "a", Body: []byte(`{}`)})
+	_, err := g.Receive(t.Context(), ledger.Entry{Key: "a", Body: []byte(`{}`)})
 	is.NoErr(err)
 	client.times = 3
-	is.NoErr(l.Heartbeat(t.Context(), g.Epoch))
+	is.NoErr(g.Heartbeat(t.Context()))
 	client.times = 1000
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	is.True(errors.Is(l.Finish(ctx, g.Epoch, "a"), context.DeadlineExceeded))
-	is.True(errors.Is(l.Heartbeat(ctx, g.Epoch), context.DeadlineExceeded))
+	is.True(errors.Is(g.Finish(ctx, "a"), context.DeadlineExceeded))
+	is.True(errors.Is(g.Heartbeat(ctx), context.DeadlineExceeded))
 }
 
 func TestADatabaseThatIsDownIsAnErrorAndNothingElse(t *testing.T) {
@@ -411,7 +411,7 @@ func TestADatabaseThatIsDownIsAnErrorAndNothingElse(t *testing.T) {
 	for _, known := range []error{ledger.ErrTaken, ledger.ErrDisabled, ledger.ErrNotDue, ledger.ErrLost} {
 		is.True(err != nil && !errors.Is(err, known))
 	}
-	_, err = l.Receive(t.Context(), 1, ledger.Entry{Key: "a"})
+	_, err = l.Lease().Receive(t.Context(), ledger.Entry{Key: "a"})
 	is.True(err != nil && !errors.Is(err, ledger.ErrLost))
 }
 
@@ -438,12 +438,12 @@ func TestAFailureThatPassesHoldsUpNobodyForLong(t *testing.T) {
 			for range 100 { // no quota of retries is used up
 				failing.failures = failures
 				start := time.Now()
-				is.NoErr(l.Finish(t.Context(), 1, "a"))
+				is.NoErr(l.Lease().Finish(t.Context(), "a"))
 				is.True(time.Since(start) <= most)
 			}
 		}
 		failing.failures = 7
-		is.True(l.Finish(t.Context(), 1, "a") != nil)
+		is.True(l.Lease().Finish(t.Context(), "a") != nil)
 	})
 }
 
@@ -452,7 +452,7 @@ func TestATableThatIsNotThereIsNamed(t *testing.T) {
 	l := dynamo.New(newTable(t, nil).client, "no-such-table", "inst")
 	_, acquired := l.Acquire(t.Context(), ask(ledger.Wake))
 	_, looked := l.Overview(t.Context())
-	for _, err := range []error{acquired, looked, l.Finish(t.Context(), 1, "a")} {
+	for _, err := range []error{acquired, looked, l.Lease().Finish(t.Context(), "a")} {
 		is.True(strings.Contains(err.Error(), "there is no table no-such-table: check DORMOUSE_TABLE, AWS_REGION"))
 	}
 }

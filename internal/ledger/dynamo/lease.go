@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
@@ -24,19 +25,19 @@ func margin(life time.Duration) time.Duration { return min(10*time.Second, life/
 
 // Acquire is one write for whoever gets the lease, and for whoever is refused without leaving a mark. A refusal tells
 // why from the item that it met.
-func (l *Ledger) Acquire(ctx context.Context, ask ledger.Ask) (ledger.Grant, error) {
+func (l *Ledger) Acquire(ctx context.Context, ask ledger.Ask) (ledger.Lease, error) {
 	owner := ask.Owner + "/" + rand.Text() // two asks are never taken for one
 	var seen item
 	for range patience {
 		now := l.now()
 		found, ok, err := l.apply(ctx, l.acquisition(ask, owner, now, seen.time("full")))
 		if err != nil {
-			return ledger.Grant{}, err
+			return nil, err
 		}
 		if ok || found.text("owner") == owner {
-			return ledger.Grant{
+			return &lease{Ledger: l, grant: ledger.Grant{
 				Epoch: found.number("epoch"), Standing: standing(found), Plan: plan(found), Heir: found.text("before") != "",
-			}, nil
+			}}, nil
 		}
 		seen = found
 		why := refusal(found, ask.Reason, now)
@@ -44,18 +45,18 @@ func (l *Ledger) Acquire(ctx context.Context, ask ledger.Ask) (ledger.Grant, err
 		case why == nil: // the budget was not as thought
 			continue
 		case errors.Is(why, ledger.ErrDisabled) || ask.Reason == ledger.Schedule:
-			return ledger.Grant{}, why
+			return nil, why
 		}
 		marked, err := l.ask(ctx, found, now)
 		if err != nil {
-			return ledger.Grant{}, err
+			return nil, err
 		}
 		if marked {
-			return ledger.Grant{}, why
+			return nil, why
 		}
 		// The holder is gone, or there is a new one: try again.
 	}
-	return ledger.Grant{}, errors.New("ledger: taking the lease: it kept changing hands")
+	return nil, errors.New("ledger: taking the lease: it kept changing hands")
 }
 
 // acquisition takes the lease if it is free and there is a reason to look. full is the end of the budget's refill as far
@@ -122,12 +123,32 @@ func (l *Ledger) ask(ctx context.Context, found item, now time.Time) (marked boo
 	return marked, err
 }
 
+// lease is the lease of a Ledger in its holder's hands. The epoch in its grant fences every write.
+type lease struct {
+	*Ledger
+	grant     ledger.Grant
+	givenBack atomic.Bool // set once the table says so; until then the table's own condition refuses
+}
+
+var _ ledger.Lease = (*lease)(nil)
+
+func (l *lease) Grant() ledger.Grant { return l.grant }
+func (l *lease) GivenBack() bool     { return l.givenBack.Load() }
+
+// holds reports whether the state item found says that the lease is still held.
+func (l *lease) holds(found item) bool {
+	return found.number("epoch") == l.grant.Epoch && found.has("owner")
+}
+
 // holding makes a write that only the holder may make. Written twice, it is the same.
-func (l *Ledger) holding(ctx context.Context, epoch int64, update string, values item) error {
+func (l *lease) holding(ctx context.Context, update string, values item) error {
+	if l.givenBack.Load() {
+		return ledger.ErrLost
+	}
 	if values == nil {
 		values = item{}
 	}
-	values[":epoch"] = number(epoch)
+	values[":epoch"] = number(l.grant.Epoch)
 	_, ok, err := l.apply(ctx, change{sk: state, update: update, when: held, values: values})
 	if err == nil && !ok {
 		return ledger.ErrLost
@@ -135,31 +156,34 @@ func (l *Ledger) holding(ctx context.Context, epoch int64, update string, values
 	return err
 }
 
-func (l *Ledger) Heartbeat(ctx context.Context, epoch int64) error {
-	return l.holding(ctx, epoch, "SET #until = #life + :now", item{":now": moment(l.now())})
+func (l *lease) Heartbeat(ctx context.Context) error {
+	return l.holding(ctx, "SET #until = #life + :now", item{":now": moment(l.now())})
 }
 
-func (l *Ledger) Clear(ctx context.Context, epoch int64) error {
-	return l.holding(ctx, epoch, "REMOVE #asked", nil)
+func (l *lease) Clear(ctx context.Context) error {
+	return l.holding(ctx, "REMOVE #asked", nil)
 }
 
-func (l *Ledger) Release(ctx context.Context, epoch int64, plan ledger.Plan, received bool) error {
-	_, err := l.giveBack(ctx, epoch, plan, received, " AND attribute_not_exists(#asked)")
+func (l *lease) Release(ctx context.Context, plan ledger.Plan, received bool) error {
+	_, err := l.giveBack(ctx, plan, received, " AND attribute_not_exists(#asked)")
 	return err
 }
 
-func (l *Ledger) HandOff(ctx context.Context, epoch int64, plan ledger.Plan, received bool) (asked bool, err error) {
-	return l.giveBack(ctx, epoch, plan, received, "")
+func (l *lease) HandOff(ctx context.Context, plan ledger.Plan, received bool) (asked bool, err error) {
+	return l.giveBack(ctx, plan, received, "")
 }
 
-func (l *Ledger) giveBack(ctx context.Context, epoch int64, plan ledger.Plan, received bool, and string) (asked bool, err error) {
+func (l *lease) giveBack(ctx context.Context, plan ledger.Plan, received bool, and string) (asked bool, err error) {
+	if l.givenBack.Load() {
+		return false, ledger.ErrLost
+	}
 	freed := l.mark()
 	c := change{
 		sk:     state,
 		update: "SET #at = :at, #every = :every, #freed = :freed, #ended = :now REMOVE #owner, #until",
 		when:   held + and,
 		values: item{
-			":epoch": number(epoch), ":freed": text(freed), ":now": moment(l.now()),
+			":epoch": number(l.grant.Epoch), ":freed": text(freed), ":now": moment(l.now()),
 			":at": moment(plan.At), ":every": number(plan.Every.Milliseconds()),
 		},
 	}
@@ -171,8 +195,9 @@ func (l *Ledger) giveBack(ctx context.Context, epoch int64, plan ledger.Plan, re
 	case err != nil:
 		return false, err
 	case ok, found.text("freed") == freed:
+		l.givenBack.Store(true)
 		return found.has("asked"), nil
-	case found.number("epoch") != epoch || !found.has("owner"):
+	case !l.holds(found):
 		return false, ledger.ErrLost
 	}
 	return true, ledger.ErrAsked
@@ -201,16 +226,16 @@ func (l *Ledger) Overview(ctx context.Context) (ledger.Overview, error) {
 	return o, nil
 }
 
-func (l *Ledger) SetHandshaken(ctx context.Context, epoch int64, gatewayID string) error {
-	return l.holding(ctx, epoch, "SET #shaken = :id", item{":id": text(gatewayID)})
+func (l *lease) SetHandshaken(ctx context.Context, gatewayID string) error {
+	return l.holding(ctx, "SET #shaken = :id", item{":id": text(gatewayID)})
 }
 
-func (l *Ledger) SetDeclared(ctx context.Context, epoch int64, fingerprint string) error {
-	return l.holding(ctx, epoch, "SET #declared = :fingerprint", item{":fingerprint": text(fingerprint)})
+func (l *lease) SetDeclared(ctx context.Context, fingerprint string) error {
+	return l.holding(ctx, "SET #declared = :fingerprint", item{":fingerprint": text(fingerprint)})
 }
 
-func (l *Ledger) Disable(ctx context.Context, epoch int64, by string) error {
-	return l.holding(ctx, epoch, "SET #off = :now, #offby = :by", item{":now": moment(l.now()), ":by": text(shorten(by))})
+func (l *lease) Disable(ctx context.Context, by string) error {
+	return l.holding(ctx, "SET #off = :now, #offby = :by", item{":now": moment(l.now()), ":by": text(shorten(by))})
 }
 
 func (l *Ledger) Enable(ctx context.Context) error {
@@ -218,12 +243,12 @@ func (l *Ledger) Enable(ctx context.Context) error {
 	return err
 }
 
-func (l *Ledger) TakeFreshID(ctx context.Context, epoch int64) (bool, error) {
+func (l *lease) TakeFreshID(ctx context.Context) (bool, error) {
 	found, err := l.get(ctx, state)
 	if err != nil {
 		return false, err
 	}
-	if found.number("epoch") != epoch || !found.has("owner") {
+	if !l.holds(found) {
 		return false, ledger.ErrLost
 	}
 	next, ok := ledger.FreshIDs(standing(found).FreshIDs, l.now())
@@ -234,7 +259,7 @@ func (l *Ledger) TakeFreshID(ctx context.Context, epoch int64) (bool, error) {
 	for _, at := range next {
 		fresh.Value = append(fresh.Value, moment(at))
 	}
-	return true, l.holding(ctx, epoch, "SET #fresh = :fresh", item{":fresh": fresh})
+	return true, l.holding(ctx, "SET #fresh = :fresh", item{":fresh": fresh})
 }
 
 func standing(found item) ledger.Standing {

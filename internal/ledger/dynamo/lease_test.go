@@ -10,13 +10,14 @@ import (
 	"github.com/matryer/is"
 
 	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/internal/ledger/dynamo"
 )
 
 const life = 30 * time.Second
 
 func ask(r ledger.Reason) ledger.Ask { return ledger.Ask{Reason: r, Owner: "run", Life: life} }
 
-func acquire(t *testing.T, l ledger.Lease, r ledger.Reason) ledger.Grant {
+func acquire(t *testing.T, l *dynamo.Ledger, r ledger.Reason) ledger.Lease {
 	t.Helper()
 	g, err := l.Acquire(t.Context(), ask(r))
 	is.New(t).NoErr(err)
@@ -35,28 +36,28 @@ func TestEachStepIsOneCall(t *testing.T) {
 	tbl.http.take()
 	g := acquire(t, l, ledger.Wake)
 	calls("UpdateItem")
-	entries, err := l.Recover(ctx, g.Epoch)
+	entries, err := g.Recover(ctx)
 	is.NoErr(err)
 	is.Equal(len(entries), 0)
 	calls("Query")
 
 	// An ordinary buffered message with an answer of one action.
-	_, err = l.Receive(ctx, g.Epoch, ledger.Entry{Key: "a", State: ledger.Running, Body: []byte(`{}`)})
+	_, err = g.Receive(ctx, ledger.Entry{Key: "a", State: ledger.Running, Body: []byte(`{}`)})
 	is.NoErr(err)
-	is.NoErr(l.Keep(ctx, g.Epoch, "a", []jsonValue{[]byte(`{"op":"send"}`)}))
-	is.NoErr(l.Finish(ctx, g.Epoch, "a"))
+	is.NoErr(g.Keep(ctx, "a", []jsonValue{[]byte(`{"op":"send"}`)}))
+	is.NoErr(g.Finish(ctx, "a"))
 	calls("TransactWriteItems", "TransactWriteItems", "TransactWriteItems")
 
-	states, err := l.Receive(ctx, g.Epoch, ledger.Entry{Key: "a", State: ledger.Running, Body: []byte(`{}`)})
+	states, err := g.Receive(ctx, ledger.Entry{Key: "a", State: ledger.Running, Body: []byte(`{}`)})
 	is.NoErr(err)
 	is.Equal(states, []ledger.State{ledger.Finished})
 	calls("TransactWriteItems") // a redelivery
 
-	is.NoErr(l.Heartbeat(ctx, g.Epoch))
+	is.NoErr(g.Heartbeat(ctx))
 	calls("UpdateItem")
-	is.NoErr(l.Clear(ctx, g.Epoch))
+	is.NoErr(g.Clear(ctx))
 	calls("UpdateItem")
-	is.NoErr(l.Release(ctx, g.Epoch, ledger.Plan{At: c.now().Add(time.Hour), Every: time.Hour}, true))
+	is.NoErr(g.Release(ctx, ledger.Plan{At: c.now().Add(time.Hour), Every: time.Hour}, true))
 	calls("UpdateItem")
 	_, err = l.Acquire(ctx, ask(ledger.Schedule))
 	is.True(errors.Is(err, ledger.ErrNotDue))
@@ -78,10 +79,10 @@ func TestAWakeIsAnsweredWhateverTheHolderDoes(t *testing.T) {
 	for range 5 {
 		is := is.New(t)
 		g := acquire(t, l, ledger.Arm)
-		is.NoErr(l.Clear(t.Context(), g.Epoch))
+		is.NoErr(g.Clear(t.Context()))
 		var wg sync.WaitGroup
 		var mu sync.Mutex
-		var won []ledger.Grant
+		var won []ledger.Lease
 		for range 16 {
 			wg.Go(func() {
 				g, err := l.Acquire(t.Context(), ask(ledger.Continue))
@@ -94,7 +95,7 @@ func TestAWakeIsAnsweredWhateverTheHolderDoes(t *testing.T) {
 				}
 			})
 		}
-		released := l.Release(t.Context(), g.Epoch, g.Plan, true)
+		released := g.Release(t.Context(), g.Grant().Plan, true)
 		wg.Wait()
 		if released == nil {
 			is.Equal(len(won), 1) // nobody had marked it, so one of the sixteen takes over
@@ -103,7 +104,7 @@ func TestAWakeIsAnsweredWhateverTheHolderDoes(t *testing.T) {
 			is.True(errors.Is(released, ledger.ErrAsked))
 			is.Equal(len(won), 0) // the holder looks again
 		}
-		asked, err := l.HandOff(t.Context(), g.Epoch, g.Plan, true)
+		asked, err := g.HandOff(t.Context(), g.Grant().Plan, true)
 		is.NoErr(err)
 		is.True(asked) // by those that did not get it
 	}
@@ -122,11 +123,11 @@ func TestClocksMayDifferByTheMargin(t *testing.T) {
 		}
 		_, err := other.Acquire(t.Context(), ask(ledger.Arm))
 		is.True(errors.Is(err, ledger.ErrTaken))
-		is.NoErr(holder.Heartbeat(t.Context(), g.Epoch))
+		is.NoErr(g.Heartbeat(t.Context()))
 	}
 	fast.advance(life + life/3 - 10*time.Second) // as the slower clock sees it
-	is.True(acquire(t, other, ledger.Arm).Epoch > g.Epoch)
-	is.True(errors.Is(holder.Heartbeat(t.Context(), g.Epoch), ledger.ErrLost))
+	is.True(acquire(t, other, ledger.Arm).Grant().Epoch > g.Grant().Epoch)
+	is.True(errors.Is(g.Heartbeat(t.Context()), ledger.ErrLost))
 }
 
 func TestAStalledHolderWritesNothingAfterATakeover(t *testing.T) {
@@ -152,7 +153,7 @@ func TestAStalledHolderWritesNothingAfterATakeover(t *testing.T) {
 					late = true
 				default:
 				}
-				_, err := stalled.Receive(ctx, old.Epoch, ledger.Entry{Key: key, Seq: int64(i), Body: []byte(`{}`)})
+				_, err := old.Receive(ctx, ledger.Entry{Key: key, Seq: int64(i), Body: []byte(`{}`)})
 				if errors.Is(err, ledger.ErrLost) {
 					return
 				}
@@ -167,12 +168,12 @@ func TestAStalledHolderWritesNothingAfterATakeover(t *testing.T) {
 		})
 	}
 	for range 5 { // some writes are under way
-		is.NoErr(stalled.Heartbeat(ctx, old.Epoch))
+		is.NoErr(old.Heartbeat(ctx))
 	}
 	c.advance(2 * life)
 	g := acquire(t, next, ledger.Arm)
 	close(over)
-	entries, err := next.Recover(ctx, g.Epoch) // while the stalled one is still at it
+	entries, err := g.Recover(ctx) // while the stalled one is still at it
 	is.NoErr(err)
 	wg.Wait()
 	var recovered []string
@@ -190,11 +191,11 @@ func TestInstancesShareATableAndNothingElse(t *testing.T) {
 	one, _ := tbl.ledger("one")
 	two, _ := tbl.ledger("two")
 	g := acquire(t, one, ledger.Arm)
-	_, err := one.Receive(t.Context(), g.Epoch, ledger.Entry{Key: "a", Body: []byte(`{}`)})
+	_, err := g.Receive(t.Context(), ledger.Entry{Key: "a", Body: []byte(`{}`)})
 	is.NoErr(err)
-	is.NoErr(one.Disable(t.Context(), g.Epoch, "4401"))
+	is.NoErr(g.Disable(t.Context(), "4401"))
 	g = acquire(t, two, ledger.Arm)
-	entries, err := two.Recover(t.Context(), g.Epoch)
+	entries, err := g.Recover(t.Context())
 	is.NoErr(err)
 	is.Equal(len(entries), 0)
 }

@@ -14,17 +14,17 @@ const mostKey = 1024
 
 func promptKey(id string) string { return "p#" + id }
 
-func (l *Ledger) PutPrompt(ctx context.Context, epoch int64, p ledger.Prompt) error {
+func (l *lease) PutPrompt(ctx context.Context, p ledger.Prompt) error {
 	if len(p.Ref) > mostBody {
 		return fmt.Errorf("%w: a prompt's ref of %d bytes; %d fit", ledger.ErrTooLarge, len(p.Ref), mostBody)
 	}
 	w := l.put(l.mark(), item{
 		"sk": text(promptKey(p.ID)), "ref": text(p.Ref), "until": moment(p.Until), TTL: number(p.Until.Unix() + 1),
 	}, "attribute_not_exists(#by) OR #expires <= :now", item{":now": number(l.now().Unix())})
-	return l.commit(ctx, alone(epoch, w))
+	return l.commit(ctx, alone(l.grant.Epoch, w))
 }
 
-func (l *Ledger) TakePrompt(ctx context.Context, epoch int64, id, delivery string) (ledger.Prompt, error) {
+func (l *lease) TakePrompt(ctx context.Context, id, delivery string) (ledger.Prompt, error) {
 	if len(promptKey(id)) > mostKey {
 		return ledger.Prompt{}, ledger.ErrNoPrompt
 	}
@@ -39,7 +39,7 @@ func (l *Ledger) TakePrompt(ctx context.Context, epoch int64, id, delivery strin
 	case by != "" && by != delivery:
 		return ledger.Prompt{}, ledger.ErrAnswered
 	}
-	refused, err := l.update(ctx, epoch, change{
+	refused, err := l.update(ctx, change{
 		sk:     promptKey(id),
 		update: "#by = :by, #expires = :expires",
 		when:   "attribute_exists(#ref) AND (attribute_not_exists(#by) OR #by = :by)",

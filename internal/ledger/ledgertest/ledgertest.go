@@ -3,6 +3,7 @@ package ledgertest
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -73,11 +74,29 @@ func Run(t *testing.T, start func(*testing.T, func(*testing.T, Subject))) {
 	}
 }
 
+// Wrap returns l with wrap put around each lease that it gives: for tests of what a ledger's failures lead to.
+func Wrap(l ledger.Ledger, wrap func(ledger.Lease) ledger.Lease) ledger.Ledger {
+	return wrapped{l, wrap}
+}
+
+type wrapped struct {
+	ledger.Ledger
+	wrap func(ledger.Lease) ledger.Lease
+}
+
+func (w wrapped) Acquire(ctx context.Context, ask ledger.Ask) (ledger.Lease, error) {
+	l, err := w.Ledger.Acquire(ctx, ask)
+	if err != nil {
+		return nil, err
+	}
+	return w.wrap(l), nil
+}
+
 func ask(r ledger.Reason) ledger.Ask {
 	return ledger.Ask{Reason: r, Owner: "run-1", Life: life}
 }
 
-func mustAcquire(t *testing.T, s Subject, r ledger.Reason) ledger.Grant {
+func mustAcquire(t *testing.T, s Subject, r ledger.Reason) ledger.Lease {
 	t.Helper()
 	g, err := s.Acquire(t.Context(), ask(r))
 	if err != nil {
@@ -90,11 +109,11 @@ func oneHolder(t *testing.T, is *is.I, s Subject) {
 	g := mustAcquire(t, s, ledger.Wake)
 	_, err := s.Acquire(t.Context(), ask(ledger.Arm))
 	is.True(errors.Is(err, ledger.ErrTaken))
-	is.NoErr(s.Clear(t.Context(), g.Epoch))
-	is.NoErr(s.Release(t.Context(), g.Epoch, g.Plan, false))
+	is.NoErr(g.Clear(t.Context()))
+	is.NoErr(g.Release(t.Context(), g.Grant().Plan, false))
 	next := mustAcquire(t, s, ledger.Arm)
-	is.True(next.Epoch > g.Epoch)
-	is.True(!g.Heir && !next.Heir) // nobody had it, and it was given back
+	is.True(next.Grant().Epoch > g.Grant().Epoch)
+	is.True(!g.Grant().Heir && !next.Grant().Heir) // nobody had it, and it was given back
 }
 
 func racing(t *testing.T, is *is.I, s Subject) {
@@ -124,18 +143,18 @@ func deadHolder(t *testing.T, is *is.I, s Subject) {
 	is.True(errors.Is(err, ledger.ErrTaken))
 	s.Advance(life) // 1.5 lives after the last heartbeat: the design's bound
 	next := mustAcquire(t, s, ledger.Arm)
-	is.True(next.Epoch > g.Epoch)
-	is.True(next.Heir) // what the dead one knew, nobody has written down
-	_, err = s.HandOff(t.Context(), next.Epoch, next.Plan, false)
+	is.True(next.Grant().Epoch > g.Grant().Epoch)
+	is.True(next.Grant().Heir) // what the dead one knew, nobody has written down
+	_, err = next.HandOff(t.Context(), next.Grant().Plan, false)
 	is.NoErr(err)
-	is.True(!mustAcquire(t, s, ledger.Arm).Heir)
+	is.True(!mustAcquire(t, s, ledger.Arm).Grant().Heir)
 }
 
 func heartbeat(t *testing.T, is *is.I, s Subject) {
 	g := mustAcquire(t, s, ledger.Arm)
 	for range 6 {
 		s.Advance(life / 3)
-		is.NoErr(s.Heartbeat(t.Context(), g.Epoch))
+		is.NoErr(g.Heartbeat(t.Context()))
 	}
 	_, err := s.Acquire(t.Context(), ask(ledger.Arm))
 	is.True(errors.Is(err, ledger.ErrTaken))
@@ -145,28 +164,28 @@ func marks(t *testing.T, is *is.I, s Subject) {
 	g := mustAcquire(t, s, ledger.Wake)
 	_, err := s.Acquire(t.Context(), ask(ledger.Wake))
 	is.True(errors.Is(err, ledger.ErrTaken))
-	is.True(errors.Is(s.Release(t.Context(), g.Epoch, g.Plan, true), ledger.ErrAsked))
-	is.NoErr(s.Heartbeat(t.Context(), g.Epoch)) // it still holds the lease
-	is.NoErr(s.Clear(t.Context(), g.Epoch))
-	is.NoErr(s.Release(t.Context(), g.Epoch, g.Plan, true))
+	is.True(errors.Is(g.Release(t.Context(), g.Grant().Plan, true), ledger.ErrAsked))
+	is.NoErr(g.Heartbeat(t.Context())) // it still holds the lease
+	is.NoErr(g.Clear(t.Context()))
+	is.NoErr(g.Release(t.Context(), g.Grant().Plan, true))
 }
 
 func scheduleMarksNobody(t *testing.T, is *is.I, s Subject) {
 	g := mustAcquire(t, s, ledger.Wake)
 	_, err := s.Acquire(t.Context(), ask(ledger.Schedule))
 	is.True(errors.Is(err, ledger.ErrTaken))
-	is.NoErr(s.Release(t.Context(), g.Epoch, g.Plan, true))
+	is.NoErr(g.Release(t.Context(), g.Grant().Plan, true))
 }
 
 func handOff(t *testing.T, is *is.I, s Subject) {
 	g := mustAcquire(t, s, ledger.Wake)
-	asked, err := s.HandOff(t.Context(), g.Epoch, g.Plan, true)
+	asked, err := g.HandOff(t.Context(), g.Grant().Plan, true)
 	is.NoErr(err)
 	is.True(!asked)
 	g = mustAcquire(t, s, ledger.Continue)
 	_, err = s.Acquire(t.Context(), ask(ledger.Wake))
 	is.True(errors.Is(err, ledger.ErrTaken))
-	asked, err = s.HandOff(t.Context(), g.Epoch, g.Plan, true)
+	asked, err = g.HandOff(t.Context(), g.Grant().Plan, true)
 	is.NoErr(err)
 	is.True(asked)
 	mustAcquire(t, s, ledger.Continue)
@@ -175,62 +194,81 @@ func handOff(t *testing.T, is *is.I, s Subject) {
 func oldEpoch(t *testing.T, is *is.I, s Subject) {
 	ctx := t.Context()
 	old := mustAcquire(t, s, ledger.Arm)
-	_, err := s.Receive(ctx, old.Epoch, entry("a"))
+	_, err := old.Receive(ctx, entry("a"))
 	is.NoErr(err)
+	is.NoErr(old.PutPrompt(ctx, ledger.Prompt{ID: "asked", Until: s.Now().Add(24 * time.Hour)}))
 	s.Advance(2 * life)
 	now := mustAcquire(t, s, ledger.Arm)
-	writes := map[string]func(epoch int64) error{
-		"heartbeat":  func(e int64) error { return s.Heartbeat(ctx, e) },
-		"clear":      func(e int64) error { return s.Clear(ctx, e) },
-		"release":    func(e int64) error { return s.Release(ctx, e, ledger.Plan{}, true) },
-		"hand-off":   func(e int64) error { _, err := s.HandOff(ctx, e, ledger.Plan{}, true); return err },
-		"handshaken": func(e int64) error { return s.SetHandshaken(ctx, e, "gw") },
-		"declared":   func(e int64) error { return s.SetDeclared(ctx, e, "f") },
-		"disable":    func(e int64) error { return s.Disable(ctx, e, "4401") },
-		"fresh id":   func(e int64) error { _, err := s.TakeFreshID(ctx, e); return err },
-		"receive":    func(e int64) error { _, err := s.Receive(ctx, e, entry("b")); return err },
-		"start":      func(e int64) error { return s.Start(ctx, e, "a", ledger.Running) },
-		"keep":       func(e int64) error { return s.Keep(ctx, e, "a", []json.RawMessage{[]byte(`{}`)}) },
-		"extend":     func(e int64) error { return s.Extend(ctx, e, "a", []byte(`{}`)) },
-		"confirm":    func(e int64) error { return s.Confirm(ctx, e, "a", 0, "ok") },
-		"fail":       func(e int64) error { return s.Fail(ctx, e, "a", "boom", true) },
-		"finish":     func(e int64) error { return s.Finish(ctx, e, "a") },
-		"recover":    func(e int64) error { _, err := s.Recover(ctx, e); return err },
-		"prompt":     func(e int64) error { return s.PutPrompt(ctx, e, ledger.Prompt{ID: "p", Until: s.Now().Add(time.Hour)}) },
+	writes := map[string]func(ledger.Lease) error{
+		"heartbeat":  func(l ledger.Lease) error { return l.Heartbeat(ctx) },
+		"clear":      func(l ledger.Lease) error { return l.Clear(ctx) },
+		"release":    func(l ledger.Lease) error { return l.Release(ctx, ledger.Plan{}, true) },
+		"hand-off":   func(l ledger.Lease) error { _, err := l.HandOff(ctx, ledger.Plan{}, true); return err },
+		"handshaken": func(l ledger.Lease) error { return l.SetHandshaken(ctx, "gw") },
+		"declared":   func(l ledger.Lease) error { return l.SetDeclared(ctx, "f") },
+		"disable":    func(l ledger.Lease) error { return l.Disable(ctx, "4401") },
+		"fresh id":   func(l ledger.Lease) error { _, err := l.TakeFreshID(ctx); return err },
+		"receive":    func(l ledger.Lease) error { _, err := l.Receive(ctx, entry("b")); return err },
+		"start":      func(l ledger.Lease) error { return l.Start(ctx, "a", ledger.Running) },
+		"keep":       func(l ledger.Lease) error { return l.Keep(ctx, "a", []json.RawMessage{[]byte(`{}`)}) },
+		"extend":     func(l ledger.Lease) error { return l.Extend(ctx, "a", []byte(`{}`)) },
+		"confirm":    func(l ledger.Lease) error { return l.Confirm(ctx, "a", 0, "ok") },
+		"fail":       func(l ledger.Lease) error { return l.Fail(ctx, "a", "boom", true) },
+		"finish":     func(l ledger.Lease) error { return l.Finish(ctx, "a") },
+		"recover":    func(l ledger.Lease) error { _, err := l.Recover(ctx); return err },
+		"prompt": func(l ledger.Lease) error {
+			return l.PutPrompt(ctx, ledger.Prompt{ID: "p", Until: s.Now().Add(time.Hour)})
+		},
+		"take prompt": func(l ledger.Lease) error { _, err := l.TakePrompt(ctx, "asked", "d"); return err },
 	}
 	for name, write := range writes {
-		if err := write(old.Epoch); !errors.Is(err, ledger.ErrLost) {
+		if err := write(old); !errors.Is(err, ledger.ErrLost) {
 			t.Errorf("%s under an old epoch: %v, want ErrLost", name, err)
 		}
 	}
-	entries, err := s.Recover(ctx, now.Epoch)
+	is.True(!old.GivenBack()) // it was taken away
+	entries, err := now.Recover(ctx)
 	is.NoErr(err)
 	is.Equal(len(entries), 1)
 	is.Equal(entries[0].State, ledger.New)
-	is.NoErr(s.Clear(ctx, now.Epoch))
-	is.NoErr(s.Release(ctx, now.Epoch, now.Plan, true))
-	is.True(errors.Is(s.Heartbeat(ctx, now.Epoch), ledger.ErrLost)) // given back is lost, too
+	is.NoErr(now.Clear(ctx))
+	is.True(!now.GivenBack())
+	is.NoErr(now.Release(ctx, now.Grant().Plan, true))
+	is.True(now.GivenBack())
+	is.True(errors.Is(now.Heartbeat(ctx), ledger.ErrLost)) // given back is lost, too
+	for name, write := range writes {
+		if err := write(now); !errors.Is(err, ledger.ErrLost) {
+			t.Errorf("%s with a lease that was given back: %v, want ErrLost", name, err)
+		}
+	}
+	next := mustAcquire(t, s, ledger.Arm)
+	is.True(!next.Grant().Heir)
+	for name, write := range writes { // nor once another has it
+		if err := write(now); !errors.Is(err, ledger.ErrLost) {
+			t.Errorf("%s with a lease that was given back and acquired again: %v, want ErrLost", name, err)
+		}
+	}
 }
 
 func schedule(t *testing.T, is *is.I, s Subject) {
 	g := mustAcquire(t, s, ledger.Schedule) // the first firing arms
 	plan := ledger.Plan{At: s.Now().Add(20 * time.Minute), Every: 20 * time.Minute}
-	is.NoErr(s.Release(t.Context(), g.Epoch, plan, false))
+	is.NoErr(g.Release(t.Context(), plan, false))
 	s.Advance(15 * time.Minute)
 	_, err := s.Acquire(t.Context(), ask(ledger.Schedule))
 	is.True(errors.Is(err, ledger.ErrNotDue))
 	s.Advance(90 * time.Second)
 	g = mustAcquire(t, s, ledger.Schedule)
-	is.Equal(g.Plan.Every, plan.Every)
-	is.True(g.Plan.At.Sub(plan.At).Abs() < time.Second)
+	is.Equal(g.Grant().Plan.Every, plan.Every)
+	is.True(g.Grant().Plan.At.Sub(plan.At).Abs() < time.Second)
 }
 
 func scheduleAfterDeath(t *testing.T, is *is.I, s Subject) {
 	g := mustAcquire(t, s, ledger.Arm)
-	is.NoErr(s.Release(t.Context(), g.Epoch, ledger.Plan{At: s.Now().Add(24 * time.Hour), Every: time.Hour}, false))
+	is.NoErr(g.Release(t.Context(), ledger.Plan{At: s.Now().Add(24 * time.Hour), Every: time.Hour}, false))
 	g = mustAcquire(t, s, ledger.Arm)
 	s.Advance(2 * life)
-	is.True(mustAcquire(t, s, ledger.Schedule).Epoch > g.Epoch)
+	is.True(mustAcquire(t, s, ledger.Schedule).Grant().Epoch > g.Grant().Epoch)
 }
 
 func budget(t *testing.T, is *is.I, s Subject) {
@@ -240,7 +278,7 @@ func budget(t *testing.T, is *is.I, s Subject) {
 		if err != nil {
 			return err
 		}
-		return s.Release(t.Context(), g.Epoch, plan, false)
+		return g.Release(t.Context(), plan, false)
 	}
 	for range ledger.Tokens {
 		is.NoErr(look())
@@ -248,8 +286,8 @@ func budget(t *testing.T, is *is.I, s Subject) {
 	is.True(errors.Is(look(), ledger.ErrNotDue)) // the budget is spent
 	// The poke was only marked: the schedule's next firing is a sweep, due or not.
 	g := mustAcquire(t, s, ledger.Schedule)
-	is.NoErr(s.Clear(t.Context(), g.Epoch))
-	is.NoErr(s.Release(t.Context(), g.Epoch, plan, false))
+	is.NoErr(g.Clear(t.Context()))
+	is.NoErr(g.Release(t.Context(), plan, false))
 	s.Advance(ledger.Refill + time.Second)
 	is.NoErr(look()) // one token is back
 	is.True(errors.Is(look(), ledger.ErrNotDue))
@@ -259,15 +297,15 @@ func budgetBack(t *testing.T, is *is.I, s Subject) {
 	for range 2 {
 		for i := range ledger.Tokens {
 			g := mustAcquire(t, s, ledger.Wake)
-			is.NoErr(s.Release(t.Context(), g.Epoch, g.Plan, i == ledger.Tokens-1))
+			is.NoErr(g.Release(t.Context(), g.Grant().Plan, i == ledger.Tokens-1))
 		}
 	}
 }
 
 func disabled(t *testing.T, is *is.I, s Subject) {
 	g := mustAcquire(t, s, ledger.Wake)
-	is.NoErr(s.Disable(t.Context(), g.Epoch, "4401 unauthorized"))
-	is.NoErr(s.Release(t.Context(), g.Epoch, g.Plan, true))
+	is.NoErr(g.Disable(t.Context(), "4401 unauthorized"))
+	is.NoErr(g.Release(t.Context(), g.Grant().Plan, true))
 	for _, r := range []ledger.Reason{ledger.Wake, ledger.Schedule, ledger.Arm, ledger.Continue} {
 		_, err := s.Acquire(t.Context(), ask(r))
 		is.True(errors.Is(err, ledger.ErrDisabled))
@@ -278,30 +316,30 @@ func disabled(t *testing.T, is *is.I, s Subject) {
 	is.True(!standing.DisabledAt.IsZero())
 	is.Equal(standing.DisabledBy, "4401 unauthorized")
 	is.NoErr(s.Enable(t.Context()))
-	is.True(!mustAcquire(t, s, ledger.Wake).Standing.Disabled)
+	is.True(!mustAcquire(t, s, ledger.Wake).Grant().Standing.Disabled)
 }
 
 func handshaken(t *testing.T, is *is.I, s Subject) {
 	g := mustAcquire(t, s, ledger.Wake)
-	is.Equal(g.Standing.Handshaken, "")
-	is.NoErr(s.SetHandshaken(t.Context(), g.Epoch, "gw-1"))
-	is.NoErr(s.Release(t.Context(), g.Epoch, g.Plan, true))
-	is.Equal(mustAcquire(t, s, ledger.Wake).Standing.Handshaken, "gw-1")
+	is.Equal(g.Grant().Standing.Handshaken, "")
+	is.NoErr(g.SetHandshaken(t.Context(), "gw-1"))
+	is.NoErr(g.Release(t.Context(), g.Grant().Plan, true))
+	is.Equal(mustAcquire(t, s, ledger.Wake).Grant().Standing.Handshaken, "gw-1")
 }
 
 func declared(t *testing.T, is *is.I, s Subject) {
 	g := mustAcquire(t, s, ledger.Wake)
-	is.Equal(g.Standing.Declared, "")
-	is.NoErr(s.SetDeclared(t.Context(), g.Epoch, "f-1"))
-	is.NoErr(s.Release(t.Context(), g.Epoch, g.Plan, true))
-	is.Equal(mustAcquire(t, s, ledger.Wake).Standing.Declared, "f-1")
+	is.Equal(g.Grant().Standing.Declared, "")
+	is.NoErr(g.SetDeclared(t.Context(), "f-1"))
+	is.NoErr(g.Release(t.Context(), g.Grant().Plan, true))
+	is.Equal(mustAcquire(t, s, ledger.Wake).Grant().Standing.Declared, "f-1")
 }
 
 func freshIDs(t *testing.T, is *is.I, s Subject) {
 	g := mustAcquire(t, s, ledger.Arm)
 	taken := 0
 	for range 12 * 2 { // every half hour of half a day
-		ok, err := s.TakeFreshID(t.Context(), g.Epoch)
+		ok, err := g.TakeFreshID(t.Context())
 		is.NoErr(err)
 		if ok {
 			taken++
@@ -310,7 +348,7 @@ func freshIDs(t *testing.T, is *is.I, s Subject) {
 	}
 	is.Equal(taken, 10)
 	s.Advance(24 * time.Hour)
-	ok, err := s.TakeFreshID(t.Context(), g.Epoch)
+	ok, err := g.TakeFreshID(t.Context())
 	is.NoErr(err)
 	is.True(ok)
 }
@@ -320,9 +358,9 @@ func entry(key string) ledger.Entry {
 }
 
 // one receives an entry and returns the state that was found of it.
-func one(t *testing.T, s Subject, epoch int64, e ledger.Entry) ledger.State {
+func one(t *testing.T, g ledger.Journal, e ledger.Entry) ledger.State {
 	t.Helper()
-	states, err := s.Receive(t.Context(), epoch, e)
+	states, err := g.Receive(t.Context(), e)
 	if err != nil || len(states) != 1 {
 		t.Fatalf("receive: %d states, %v", len(states), err)
 	}
@@ -333,25 +371,25 @@ func receive(t *testing.T, is *is.I, s Subject) {
 	g := mustAcquire(t, s, ledger.Arm)
 	found := func() ledger.State {
 		t.Helper()
-		return one(t, s, g.Epoch, entry("a"))
+		return one(t, g, entry("a"))
 	}
 	is.Equal(found(), ledger.State(""))
 	is.Equal(found(), ledger.New)
-	is.NoErr(s.Start(t.Context(), g.Epoch, "a", ledger.Running))
+	is.NoErr(g.Start(t.Context(), "a", ledger.Running))
 	is.Equal(found(), ledger.Running)
-	is.NoErr(s.Finish(t.Context(), g.Epoch, "a"))
+	is.NoErr(g.Finish(t.Context(), "a"))
 	is.Equal(found(), ledger.Finished)
 }
 
 func keep(t *testing.T, is *is.I, s Subject) {
 	ctx := t.Context()
 	g := mustAcquire(t, s, ledger.Arm)
-	_, err := s.Receive(ctx, g.Epoch, entry("a"))
+	_, err := g.Receive(ctx, entry("a"))
 	is.NoErr(err)
-	is.NoErr(s.Start(ctx, g.Epoch, "a", ledger.Running))
-	is.NoErr(s.Keep(ctx, g.Epoch, "a", []json.RawMessage{[]byte(`{"op":"send"}`), []byte(`{"op":"react"}`)}))
-	is.NoErr(s.Confirm(ctx, g.Epoch, "a", 0, "ok"))
-	entries, err := s.Recover(ctx, g.Epoch)
+	is.NoErr(g.Start(ctx, "a", ledger.Running))
+	is.NoErr(g.Keep(ctx, "a", []json.RawMessage{[]byte(`{"op":"send"}`), []byte(`{"op":"react"}`)}))
+	is.NoErr(g.Confirm(ctx, "a", 0, "ok"))
+	entries, err := g.Recover(ctx)
 	is.NoErr(err)
 	is.Equal(len(entries), 1)
 	e := entries[0]
@@ -365,15 +403,15 @@ func keep(t *testing.T, is *is.I, s Subject) {
 func extend(t *testing.T, is *is.I, s Subject) {
 	ctx := t.Context()
 	g := mustAcquire(t, s, ledger.Arm)
-	_, err := s.Receive(ctx, g.Epoch, entry("a"))
+	_, err := g.Receive(ctx, entry("a"))
 	is.NoErr(err)
-	is.NoErr(s.Start(ctx, g.Epoch, "a", ledger.Running))
-	is.NoErr(s.Extend(ctx, g.Epoch, "a", []byte(`{"op":"send","content":"1"}`)))
-	is.NoErr(s.Confirm(ctx, g.Epoch, "a", 0, "ok"))
-	is.NoErr(s.Fail(ctx, g.Epoch, "a", "the stream broke", false)) // what was sent stays known
-	is.NoErr(s.Start(ctx, g.Epoch, "a", ledger.Running))
-	is.NoErr(s.Extend(ctx, g.Epoch, "a", []byte(`{"op":"send","content":"2"}`)))
-	entries, err := s.Recover(ctx, g.Epoch)
+	is.NoErr(g.Start(ctx, "a", ledger.Running))
+	is.NoErr(g.Extend(ctx, "a", []byte(`{"op":"send","content":"1"}`)))
+	is.NoErr(g.Confirm(ctx, "a", 0, "ok"))
+	is.NoErr(g.Fail(ctx, "a", "the stream broke", false)) // what was sent stays known
+	is.NoErr(g.Start(ctx, "a", ledger.Running))
+	is.NoErr(g.Extend(ctx, "a", []byte(`{"op":"send","content":"2"}`)))
+	entries, err := g.Recover(ctx)
 	is.NoErr(err)
 	is.Equal(len(entries), 1)
 	e := entries[0]
@@ -383,25 +421,25 @@ func extend(t *testing.T, is *is.I, s Subject) {
 	is.Equal(string(e.Actions[0]), `{"op":"send","content":"1"}`)
 	is.Equal(string(e.Actions[1]), `{"op":"send","content":"2"}`)
 	is.Equal(e.Done, []string{"ok", ""})
-	is.NoErr(s.Finish(ctx, g.Epoch, "a"))
-	is.Equal(one(t, s, g.Epoch, entry("a")), ledger.Finished)
+	is.NoErr(g.Finish(ctx, "a"))
+	is.Equal(one(t, g, entry("a")), ledger.Finished)
 }
 
 func dead(t *testing.T, is *is.I, s Subject) {
 	ctx := t.Context()
 	g := mustAcquire(t, s, ledger.Arm)
-	_, err := s.Receive(ctx, g.Epoch, entry("a"))
+	_, err := g.Receive(ctx, entry("a"))
 	is.NoErr(err)
-	is.NoErr(s.Fail(ctx, g.Epoch, "a", "agent: 500", false))
-	entries, err := s.Recover(ctx, g.Epoch)
+	is.NoErr(g.Fail(ctx, "a", "agent: 500", false))
+	entries, err := g.Recover(ctx)
 	is.NoErr(err)
 	is.Equal(entries[0].Attempts, 1)
 	is.Equal(entries[0].Error, "agent: 500")
-	is.NoErr(s.Fail(ctx, g.Epoch, "a", "agent: 500", true))
-	entries, err = s.Recover(ctx, g.Epoch)
+	is.NoErr(g.Fail(ctx, "a", "agent: 500", true))
+	entries, err = g.Recover(ctx)
 	is.NoErr(err)
 	is.Equal(len(entries), 0)
-	is.Equal(one(t, s, g.Epoch, entry("a")), ledger.Dead)
+	is.Equal(one(t, g, entry("a")), ledger.Dead)
 }
 
 func recovery(t *testing.T, is *is.I, s Subject) {
@@ -417,23 +455,23 @@ func recovery(t *testing.T, is *is.I, s Subject) {
 			wg.Go(func() {
 				e := entry(fmt.Sprint("m", i))
 				e.Seq = int64(i)
-				if _, err := s.Receive(ctx, g.Epoch, e); err != nil {
+				if _, err := g.Receive(ctx, e); err != nil {
 					t.Errorf("receive: %v", err)
 				}
 				if i%10 != 0 {
 					return
 				}
-				if err := s.Finish(ctx, g.Epoch, e.Key); err != nil {
+				if err := g.Finish(ctx, e.Key); err != nil {
 					t.Errorf("finish: %v", err)
 				}
 			})
 		}
 		wg.Wait()
-		_, err := s.HandOff(ctx, g.Epoch, g.Plan, true)
+		_, err := g.HandOff(ctx, g.Grant().Plan, true)
 		is.NoErr(err)
 		g = mustAcquire(t, s, ledger.Continue)
 	}
-	entries, err := s.Recover(ctx, g.Epoch)
+	entries, err := g.Recover(ctx)
 	is.NoErr(err)
 	var keys []string
 	for _, e := range entries {
@@ -445,11 +483,11 @@ func recovery(t *testing.T, is *is.I, s Subject) {
 func deadOnArrival(t *testing.T, is *is.I, s Subject) {
 	g := mustAcquire(t, s, ledger.Arm)
 	e := ledger.Entry{Key: "a", State: ledger.Dead, Error: "too large"}
-	is.Equal(one(t, s, g.Epoch, e), ledger.State(""))
-	entries, err := s.Recover(t.Context(), g.Epoch)
+	is.Equal(one(t, g, e), ledger.State(""))
+	entries, err := g.Recover(t.Context())
 	is.NoErr(err)
 	is.Equal(len(entries), 0)
-	is.Equal(one(t, s, g.Epoch, e), ledger.Dead)
+	is.Equal(one(t, g, e), ledger.Dead)
 }
 
 func arrivalOrder(t *testing.T, is *is.I, s Subject) {
@@ -459,18 +497,18 @@ func arrivalOrder(t *testing.T, is *is.I, s Subject) {
 		t.Helper()
 		e := entry(key)
 		e.Seq = seq
-		_, err := s.Receive(ctx, g.Epoch, e)
+		_, err := g.Receive(ctx, e)
 		is.NoErr(err)
 	}
 	put("c", 3)
 	put("a", 1)
 	put("b", 2)
-	_, err := s.HandOff(ctx, g.Epoch, g.Plan, true)
+	_, err := g.HandOff(ctx, g.Grant().Plan, true)
 	is.NoErr(err)
 	g = mustAcquire(t, s, ledger.Continue)
 	put("e", 2)
 	put("d", 1) // an earlier epoch comes first, whatever the numbers
-	entries, err := s.Recover(ctx, g.Epoch)
+	entries, err := g.Recover(ctx)
 	is.NoErr(err)
 	var keys string
 	for _, e := range entries {
@@ -482,18 +520,18 @@ func arrivalOrder(t *testing.T, is *is.I, s Subject) {
 func keptForEver(t *testing.T, is *is.I, s Subject) {
 	ctx := t.Context()
 	g := mustAcquire(t, s, ledger.Arm)
-	_, err := s.Receive(ctx, g.Epoch, entry("a"), entry("b"))
+	_, err := g.Receive(ctx, entry("a"), entry("b"))
 	is.NoErr(err)
-	is.NoErr(s.Start(ctx, g.Epoch, "b", ledger.Running))
-	is.NoErr(s.Keep(ctx, g.Epoch, "b", []json.RawMessage{[]byte(`{"op":"send"}`)}))
+	is.NoErr(g.Start(ctx, "b", ledger.Running))
+	is.NoErr(g.Keep(ctx, "b", []json.RawMessage{[]byte(`{"op":"send"}`)}))
 	s.Advance(10 * 24 * time.Hour)
 	g = mustAcquire(t, s, ledger.Schedule)
-	entries, err := s.Recover(ctx, g.Epoch)
+	entries, err := g.Recover(ctx)
 	is.NoErr(err)
 	is.Equal(len(entries), 2)
 	is.Equal(string(entries[0].Body), `{"k":"a"}`)
 	is.Equal(len(entries[1].Actions), 1)
-	is.Equal(one(t, s, g.Epoch, entry("a")), ledger.New) // a redelivery is still known
+	is.Equal(one(t, g, entry("a")), ledger.New) // a redelivery is still known
 }
 
 func receiveAtOnce(t *testing.T, is *is.I, s Subject) {
@@ -506,7 +544,7 @@ func receiveAtOnce(t *testing.T, is *is.I, s Subject) {
 		wg.Go(func() {
 			e := entry(fmt.Sprint("m", i%messages))
 			e.Seq = int64(i)
-			states, err := s.Receive(t.Context(), g.Epoch, e)
+			states, err := g.Receive(t.Context(), e)
 			if err != nil {
 				t.Errorf("receive: %v", err)
 			}
@@ -527,8 +565,8 @@ func receiveAtOnce(t *testing.T, is *is.I, s Subject) {
 func receiveMany(t *testing.T, is *is.I, s Subject) {
 	ctx := t.Context()
 	g := mustAcquire(t, s, ledger.Arm)
-	is.Equal(one(t, s, g.Epoch, entry("m7")), ledger.State(""))
-	is.NoErr(s.Finish(ctx, g.Epoch, "m7"))
+	is.Equal(one(t, g, entry("m7")), ledger.State(""))
+	is.NoErr(g.Finish(ctx, "m7"))
 	var entries []ledger.Entry
 	var want []ledger.State
 	for i := range 250 { // more than a transaction holds
@@ -539,17 +577,17 @@ func receiveMany(t *testing.T, is *is.I, s Subject) {
 	want[7] = ledger.Finished
 	entries = append(entries, entries[3]) // one that comes twice
 	want = append(want, ledger.New)
-	states, err := s.Receive(ctx, g.Epoch, entries...)
+	states, err := g.Receive(ctx, entries...)
 	is.NoErr(err)
 	is.Equal(states, want)
-	found, err := s.Recover(ctx, g.Epoch)
+	found, err := g.Recover(ctx)
 	is.NoErr(err)
 	is.Equal(len(found), 249)
 	entries = slices.Delete(entries[:250], 7, 8)
 	for i, e := range found {
 		is.Equal(e.Key, entries[i].Key) // in order of arrival
 	}
-	states, err = s.Receive(ctx, g.Epoch)
+	states, err = g.Receive(ctx)
 	is.NoErr(err)
 	is.Equal(len(states), 0)
 }
@@ -560,10 +598,10 @@ func big(t *testing.T, is *is.I, s Subject) {
 	text := strings.Repeat("All work and no play. ", 20_000)
 	body := json.RawMessage(`{"text":"` + text + `"}`)
 	action := json.RawMessage(`{"op":"send","content":"` + text + `"}`)
-	_, err := s.Receive(ctx, g.Epoch, ledger.Entry{Key: "a", State: ledger.Running, Body: body})
+	_, err := g.Receive(ctx, ledger.Entry{Key: "a", State: ledger.Running, Body: body})
 	is.NoErr(err)
-	is.NoErr(s.Keep(ctx, g.Epoch, "a", []json.RawMessage{action, action}))
-	entries, err := s.Recover(ctx, g.Epoch)
+	is.NoErr(g.Keep(ctx, "a", []json.RawMessage{action, action}))
+	entries, err := g.Recover(ctx)
 	is.NoErr(err)
 	is.Equal(len(entries), 1)
 	is.True(bytes.Equal(entries[0].Body, body))
@@ -572,13 +610,13 @@ func big(t *testing.T, is *is.I, s Subject) {
 }
 
 // kill makes key a dead entry that has been tried once.
-func kill(t *testing.T, is *is.I, s Subject, epoch int64, key string, seq int64) {
+func kill(t *testing.T, is *is.I, g ledger.Journal, key string, seq int64) {
 	t.Helper()
 	e := entry(key)
 	e.Seq, e.State = seq, ledger.Running
-	_, err := s.Receive(t.Context(), epoch, e)
+	_, err := g.Receive(t.Context(), e)
 	is.NoErr(err)
-	is.NoErr(s.Fail(t.Context(), epoch, key, "agent: 500", true))
+	is.NoErr(g.Fail(t.Context(), key, "agent: 500", true))
 }
 
 func graveyard(t *testing.T, is *is.I, s Subject) {
@@ -587,14 +625,14 @@ func graveyard(t *testing.T, is *is.I, s Subject) {
 	is.NoErr(err)
 	is.Equal(len(none), 0)
 	g := mustAcquire(t, s, ledger.Arm)
-	kill(t, is, s, g.Epoch, "b", 2)
+	kill(t, is, g, "b", 2)
 	died := s.Now()
 	s.Advance(time.Second)
-	_, err = s.Receive(ctx, g.Epoch, ledger.Entry{Key: "a", Seq: 1, State: ledger.Dead, Error: "too large"})
+	_, err = g.Receive(ctx, ledger.Entry{Key: "a", Seq: 1, State: ledger.Dead, Error: "too large"})
 	is.NoErr(err)
-	_, err = s.Receive(ctx, g.Epoch, entry("c"))
+	_, err = g.Receive(ctx, entry("c"))
 	is.NoErr(err)
-	_, err = s.HandOff(ctx, g.Epoch, g.Plan, true)
+	_, err = g.HandOff(ctx, g.Grant().Plan, true)
 	is.NoErr(err)
 
 	list, err := s.ListDead(ctx) // the operator needs no lease
@@ -616,13 +654,13 @@ func graveyard(t *testing.T, is *is.I, s Subject) {
 func retryDead(t *testing.T, is *is.I, s Subject) {
 	ctx := t.Context()
 	g := mustAcquire(t, s, ledger.Arm)
-	kill(t, is, s, g.Epoch, "a", 1)
+	kill(t, is, g, "a", 1)
 	e := entry("b")
 	e.Seq = 2
-	_, err := s.Receive(ctx, g.Epoch, e)
+	_, err := g.Receive(ctx, e)
 	is.NoErr(err)
 	is.NoErr(s.RetryDead(ctx, "a"))
-	entries, err := s.Recover(ctx, g.Epoch)
+	entries, err := g.Recover(ctx)
 	is.NoErr(err)
 	is.Equal(len(entries), 2)
 	a := entries[0] // in arrival order
@@ -631,14 +669,14 @@ func retryDead(t *testing.T, is *is.I, s Subject) {
 	list, err := s.ListDead(ctx)
 	is.NoErr(err)
 	is.Equal(len(list), 0)
-	is.NoErr(s.Finish(ctx, g.Epoch, "a"))
-	is.Equal(one(t, s, g.Epoch, entry("a")), ledger.Finished)
+	is.NoErr(g.Finish(ctx, "a"))
+	is.Equal(one(t, g, entry("a")), ledger.Finished)
 }
 
 func dropDead(t *testing.T, is *is.I, s Subject) {
 	ctx := t.Context()
 	g := mustAcquire(t, s, ledger.Arm)
-	kill(t, is, s, g.Epoch, "a", 1)
+	kill(t, is, g, "a", 1)
 	is.NoErr(s.DropDead(ctx, "a"))
 	list, err := s.ListDead(ctx)
 	is.NoErr(err)
@@ -646,15 +684,15 @@ func dropDead(t *testing.T, is *is.I, s Subject) {
 	_, err = s.ShowDead(ctx, "a")
 	is.True(errors.Is(err, ledger.ErrNotDead))
 	is.True(errors.Is(s.DropDead(ctx, "a"), ledger.ErrNotDead))
-	is.Equal(one(t, s, g.Epoch, entry("a")), ledger.Finished)
+	is.Equal(one(t, g, entry("a")), ledger.Finished)
 }
 
 func notDead(t *testing.T, is *is.I, s Subject) {
 	ctx := t.Context()
 	g := mustAcquire(t, s, ledger.Arm)
-	_, err := s.Receive(ctx, g.Epoch, entry("open"))
+	_, err := g.Receive(ctx, entry("open"))
 	is.NoErr(err)
-	_, err = s.Receive(ctx, g.Epoch, ledger.Entry{Key: "empty", State: ledger.Dead, Error: "too large"})
+	_, err = g.Receive(ctx, ledger.Entry{Key: "empty", State: ledger.Dead, Error: "too large"})
 	is.NoErr(err)
 	for _, key := range []string{"open", "unknown"} {
 		is.True(errors.Is(s.RetryDead(ctx, key), ledger.ErrNotDead))
@@ -663,7 +701,7 @@ func notDead(t *testing.T, is *is.I, s Subject) {
 		is.True(errors.Is(err, ledger.ErrNotDead))
 	}
 	is.True(errors.Is(s.RetryDead(ctx, "empty"), ledger.ErrNotDead)) // there is no event to answer
-	entries, err := s.Recover(ctx, g.Epoch)
+	entries, err := g.Recover(ctx)
 	is.NoErr(err)
 	is.Equal(len(entries), 1)
 	is.Equal(entries[0].Key, "open")
@@ -673,28 +711,28 @@ func prompts(t *testing.T, is *is.I, s Subject) {
 	ctx := t.Context()
 	g := mustAcquire(t, s, ledger.Arm)
 	until := s.Now().Add(time.Hour)
-	is.NoErr(s.PutPrompt(ctx, g.Epoch, ledger.Prompt{ID: "p-1", Ref: `{"step":2}`, Until: until}))
-	_, err := s.TakePrompt(ctx, g.Epoch, "p-2", "d-1")
+	is.NoErr(g.PutPrompt(ctx, ledger.Prompt{ID: "p-1", Ref: `{"step":2}`, Until: until}))
+	_, err := g.TakePrompt(ctx, "p-2", "d-1")
 	is.True(errors.Is(err, ledger.ErrNoPrompt))
-	_, err = s.HandOff(ctx, g.Epoch, g.Plan, true)
+	_, err = g.HandOff(ctx, g.Grant().Plan, true)
 	is.NoErr(err)
 	g = mustAcquire(t, s, ledger.Continue) // it outlives its run
 	for range 2 {
-		p, err := s.TakePrompt(ctx, g.Epoch, "p-1", "d-1") // an attempt may be repeated
+		p, err := g.TakePrompt(ctx, "p-1", "d-1") // an attempt may be repeated
 		is.NoErr(err)
 		is.Equal(p.ID+p.Ref, `p-1{"step":2}`)
 		is.True(p.Until.Sub(until).Abs() < time.Second)
 	}
-	_, err = s.TakePrompt(ctx, g.Epoch, "p-1", "d-2")
+	_, err = g.TakePrompt(ctx, "p-1", "d-2")
 	is.True(errors.Is(err, ledger.ErrAnswered))
 }
 
 func promptTimeout(t *testing.T, is *is.I, s Subject) {
 	ctx := t.Context()
 	g := mustAcquire(t, s, ledger.Arm)
-	is.NoErr(s.PutPrompt(ctx, g.Epoch, ledger.Prompt{ID: "p", Until: s.Now().Add(time.Minute)}))
+	is.NoErr(g.PutPrompt(ctx, ledger.Prompt{ID: "p", Until: s.Now().Add(time.Minute)}))
 	s.Advance(time.Minute)
-	_, err := s.TakePrompt(ctx, g.Epoch, "p", "d")
+	_, err := g.TakePrompt(ctx, "p", "d")
 	is.True(errors.Is(err, ledger.ErrNoPrompt))
 }
 
@@ -702,22 +740,22 @@ func promptAnswered(t *testing.T, is *is.I, s Subject) {
 	ctx := t.Context()
 	g := mustAcquire(t, s, ledger.Arm)
 	take := func(delivery string) error {
-		_, err := s.TakePrompt(ctx, g.Epoch, "p", delivery)
+		_, err := g.TakePrompt(ctx, "p", delivery)
 		return err
 	}
 	next := func() { // run, when its lease is over
 		t.Helper()
-		_, err := s.HandOff(ctx, g.Epoch, g.Plan, true)
+		_, err := g.HandOff(ctx, g.Grant().Plan, true)
 		is.NoErr(err)
 		g = mustAcquire(t, s, ledger.Continue)
 	}
-	is.NoErr(s.PutPrompt(ctx, g.Epoch, ledger.Prompt{ID: "p", Ref: "r", Until: s.Now().Add(time.Minute)}))
+	is.NoErr(g.PutPrompt(ctx, ledger.Prompt{ID: "p", Ref: "r", Until: s.Now().Add(time.Minute)}))
 	is.NoErr(take("d-1"))
 	next()
 	s.Advance(time.Hour) // its time is over, but it was answered in time
 	is.NoErr(take("d-1"))
 	is.True(errors.Is(take("d-2"), ledger.ErrAnswered))
-	is.NoErr(s.PutPrompt(ctx, g.Epoch, ledger.Prompt{ID: "p", Ref: "r", Until: s.Now().Add(time.Minute)}))
+	is.NoErr(g.PutPrompt(ctx, ledger.Prompt{ID: "p", Ref: "r", Until: s.Now().Add(time.Minute)}))
 	is.True(errors.Is(take("d-2"), ledger.ErrAnswered)) // nor is it open again
 	s.Advance(ledger.AnsweredLife)
 	is.True(errors.Is(take("d-1"), ledger.ErrNoPrompt))
@@ -728,11 +766,11 @@ func promptAgain(t *testing.T, is *is.I, s Subject) {
 	g := mustAcquire(t, s, ledger.Arm)
 	put := func(id string, until time.Time) {
 		t.Helper()
-		is.NoErr(s.PutPrompt(ctx, g.Epoch, ledger.Prompt{ID: id, Ref: "r", Until: until}))
+		is.NoErr(g.PutPrompt(ctx, ledger.Prompt{ID: id, Ref: "r", Until: until}))
 	}
 	take := func(id, delivery string) bool {
 		t.Helper()
-		_, err := s.TakePrompt(ctx, g.Epoch, id, delivery)
+		_, err := g.TakePrompt(ctx, id, delivery)
 		is.True(err == nil || errors.Is(err, ledger.ErrAnswered) || errors.Is(err, ledger.ErrNoPrompt))
 		return err == nil
 	}
@@ -758,13 +796,13 @@ func overview(t *testing.T, is *is.I, s Subject) {
 	}
 	is.Equal(glance(), ledger.Overview{})
 	g := mustAcquire(t, s, ledger.Arm)
-	is.NoErr(s.SetHandshaken(ctx, g.Epoch, "gw-1"))
+	is.NoErr(g.SetHandshaken(ctx, "gw-1"))
 	for _, key := range []string{"a", "b", "c"} {
-		_, err := s.Receive(ctx, g.Epoch, entry(key))
+		_, err := g.Receive(ctx, entry(key))
 		is.NoErr(err)
 	}
-	is.NoErr(s.Finish(ctx, g.Epoch, "a"))
-	is.NoErr(s.Fail(ctx, g.Epoch, "b", "agent: 500", true))
+	is.NoErr(g.Finish(ctx, "a"))
+	is.NoErr(g.Fail(ctx, "b", "agent: 500", true))
 	_, err := s.Acquire(ctx, ask(ledger.Wake))
 	is.True(errors.Is(err, ledger.ErrTaken))
 	o := glance()
@@ -775,7 +813,7 @@ func overview(t *testing.T, is *is.I, s Subject) {
 	is.True(o.Ended.IsZero())
 
 	at := s.Now().Add(20 * time.Minute)
-	_, err = s.HandOff(ctx, g.Epoch, ledger.Plan{At: at, Every: 20 * time.Minute}, true)
+	_, err = g.HandOff(ctx, ledger.Plan{At: at, Every: 20 * time.Minute}, true)
 	is.NoErr(err)
 	o = glance()
 	is.True(!o.Held)

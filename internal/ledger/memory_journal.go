@@ -1,0 +1,201 @@
+package ledger
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// kept is an entry with the epoch it arrived in.
+type kept struct {
+	Entry
+	epoch int64
+}
+
+func (k *kept) before(other *kept) bool {
+	return k.epoch < other.epoch || k.epoch == other.epoch && k.Seq < other.Seq
+}
+
+// Durable is false: entries die with the process.
+func (*memoryLease) Durable() bool { return false }
+
+func (l *memoryLease) Receive(_ context.Context, entries ...Entry) (found []State, err error) {
+	err = l.held(func() error {
+		for _, e := range entries {
+			found = append(found, l.receive(l.epoch, e))
+		}
+		return nil
+	})
+	return found, err
+}
+
+func (m *Memory) receive(epoch int64, e Entry) (found State) {
+	if known, ok := m.open[e.Key]; ok {
+		return known.State
+	}
+	if state, ok := m.ended[e.Key]; ok {
+		return state
+	}
+	k := &kept{Entry: e, epoch: epoch}
+	if e.State == Dead {
+		m.bury(k)
+	} else {
+		m.insert(k)
+	}
+	return ""
+}
+
+func (m *Memory) insert(k *kept) {
+	m.open[k.Key] = k
+	at := len(m.order)
+	for at > 0 && k.before(m.order[at-1]) {
+		at--
+	}
+	m.order = slices.Insert(m.order, at, k)
+}
+
+func (l *memoryLease) Start(_ context.Context, key string, s State) error {
+	return l.entry(key, func(e *kept) { e.State = s })
+}
+
+func (l *memoryLease) Keep(_ context.Context, key string, actions []json.RawMessage) error {
+	return l.entry(key, func(e *kept) { e.Actions, e.Done = actions, make([]string, len(actions)) })
+}
+
+func (l *memoryLease) Extend(_ context.Context, key string, action json.RawMessage) error {
+	return l.entry(key, func(e *kept) {
+		e.Actions, e.Done, e.Open = append(slices.Clip(e.Actions), action), append(e.Done, ""), true
+	})
+}
+
+func (l *memoryLease) Confirm(_ context.Context, key string, action int, outcome string) error {
+	return l.entry(key, func(e *kept) { e.Done[action] = outcome })
+}
+
+func (l *memoryLease) Finish(_ context.Context, key string) error {
+	return l.entry(key, func(e *kept) { l.end(e, Finished) })
+}
+
+func (l *memoryLease) Fail(_ context.Context, key, reason string, dead bool) error {
+	return l.entry(key, func(e *kept) {
+		e.State, e.Error = New, reason
+		e.Attempts++
+		if dead {
+			grave := *e
+			l.end(e, Dead)
+			l.bury(&grave)
+		}
+	})
+}
+
+func (l *memoryLease) Recover(_ context.Context) (entries []Entry, err error) {
+	err = l.held(func() error {
+		for _, e := range l.order {
+			if e.State == Finished || e.State == Dead {
+				continue
+			}
+			c := e.Entry
+			c.Done = slices.Clone(e.Done)
+			entries = append(entries, c)
+		}
+		return nil
+	})
+	return entries, err
+}
+
+func (l *memoryLease) entry(key string, f func(*kept)) error {
+	return l.held(func() error {
+		e, ok := l.open[key]
+		if !ok {
+			return fmt.Errorf("ledger: no open entry %s", key)
+		}
+		f(e)
+		return nil
+	})
+}
+
+func (m *Memory) end(e *kept, s State) {
+	delete(m.open, e.Key)
+	e.State, e.Body, e.Actions, e.Done = s, nil, nil, nil
+	m.remember(e.Key, s)
+	if len(m.order) > 2*len(m.open)+64 {
+		m.compact()
+	}
+}
+
+func (m *Memory) bury(e *kept) {
+	e.State, e.Died = Dead, time.Now()
+	m.remember(e.Key, Dead)
+	m.dead[e.Key] = e
+}
+
+func (m *Memory) remember(key string, s State) {
+	_, known := m.ended[key]
+	m.ended[key] = s
+	switch {
+	case known:
+	case len(m.old) < remembered:
+		m.old = append(m.old, key)
+	default:
+		delete(m.ended, m.old[m.next])
+		delete(m.dead, m.old[m.next])
+		m.old[m.next] = key
+		m.next = (m.next + 1) % remembered
+	}
+}
+
+func (m *Memory) compact() {
+	m.order = slices.DeleteFunc(m.order, func(e *kept) bool { return e.State == Finished || e.State == Dead })
+}
+
+func (m *Memory) ListDead(context.Context) ([]Entry, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var list []Entry
+	for _, e := range m.dead {
+		c := e.Entry
+		c.Body, c.Actions, c.Done = nil, nil, nil
+		list = append(list, c)
+	}
+	slices.SortFunc(list, func(a, b Entry) int { return cmp.Or(a.Died.Compare(b.Died), cmp.Compare(a.Key, b.Key)) })
+	return list, nil
+}
+
+func (m *Memory) ShowDead(_ context.Context, key string) (Entry, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e, ok := m.dead[key]
+	if !ok {
+		return Entry{}, ErrNotDead
+	}
+	return e.Entry, nil
+}
+
+func (m *Memory) RetryDead(_ context.Context, key string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e, ok := m.dead[key]
+	if !ok || e.Body == nil {
+		return ErrNotDead
+	}
+	delete(m.dead, key)
+	delete(m.ended, key)
+	m.old = slices.DeleteFunc(m.old, func(old string) bool { return old == key })
+	e.State, e.Attempts, e.Error, e.Died = New, 0, "", time.Time{}
+	m.insert(e)
+	return nil
+}
+
+func (m *Memory) DropDead(_ context.Context, key string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, ok := m.dead[key]; !ok {
+		return ErrNotDead
+	}
+	delete(m.dead, key)
+	m.ended[key] = Finished
+	return nil
+}

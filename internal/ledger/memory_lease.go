@@ -1,0 +1,130 @@
+package ledger
+
+import (
+	"context"
+	"maps"
+	"time"
+)
+
+// memoryLease is the lease of a Memory in its holder's hands.
+type memoryLease struct {
+	*Memory
+	grant     Grant
+	givenBack bool // guarded by Memory.mu
+}
+
+func (l *memoryLease) Grant() Grant { return l.grant }
+
+func (l *memoryLease) GivenBack() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.givenBack
+}
+
+// held runs f under the lock, unless a later epoch has begun or the lease has been given back.
+func (l *memoryLease) held(f func() error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.givenBack || l.grant.Epoch != l.epoch {
+		return ErrLost
+	}
+	return f()
+}
+
+func (l *memoryLease) Heartbeat(_ context.Context) error {
+	return l.held(func() error {
+		l.until = time.Now().Add(l.life)
+		return nil
+	})
+}
+
+func (l *memoryLease) Clear(_ context.Context) error {
+	return l.held(func() error {
+		l.asked = false
+		return nil
+	})
+}
+
+func (l *memoryLease) Release(_ context.Context, plan Plan, received bool) error {
+	return l.held(func() error {
+		if l.asked {
+			return ErrAsked
+		}
+		l.giveBack(plan, received)
+		return nil
+	})
+}
+
+func (l *memoryLease) HandOff(_ context.Context, plan Plan, received bool) (asked bool, err error) {
+	err = l.held(func() error {
+		asked = l.asked
+		l.giveBack(plan, received)
+		return nil
+	})
+	return asked, err
+}
+
+func (l *memoryLease) giveBack(plan Plan, received bool) {
+	l.givenBack, l.owner, l.plan, l.freed = true, "", plan, time.Now()
+	if received {
+		l.full = time.Time{}
+	}
+}
+
+func (l *memoryLease) SetHandshaken(_ context.Context, gatewayID string) error {
+	return l.held(func() error {
+		l.standing.Handshaken = gatewayID
+		return nil
+	})
+}
+
+func (l *memoryLease) SetDeclared(_ context.Context, fingerprint string) error {
+	return l.held(func() error {
+		l.standing.Declared = fingerprint
+		return nil
+	})
+}
+
+func (l *memoryLease) Disable(_ context.Context, by string) error {
+	return l.held(func() error {
+		l.standing.Disabled, l.standing.DisabledAt, l.standing.DisabledBy = true, time.Now(), by
+		return nil
+	})
+}
+
+func (l *memoryLease) TakeFreshID(_ context.Context) (ok bool, err error) {
+	err = l.held(func() error {
+		l.standing.FreshIDs, ok = FreshIDs(l.standing.FreshIDs, time.Now())
+		return nil
+	})
+	return ok, err
+}
+
+func (l *memoryLease) PutPrompt(_ context.Context, p Prompt) error {
+	return l.held(func() error {
+		now := time.Now()
+		maps.DeleteFunc(l.prompts, func(_ string, old *asked) bool { return !now.Before(old.gone) })
+		if old := l.prompts[p.ID]; old == nil || old.by == "" {
+			l.prompts[p.ID] = &asked{Prompt: p, gone: p.Until}
+		}
+		return nil
+	})
+}
+
+func (l *memoryLease) TakePrompt(_ context.Context, id, delivery string) (p Prompt, err error) {
+	err = l.held(func() error {
+		now := time.Now()
+		found := l.prompts[id]
+		switch {
+		case found == nil || !now.Before(found.gone):
+			return ErrNoPrompt
+		case found.by == "":
+			found.by, found.gone = delivery, now.Add(AnsweredLife)
+		case found.by != delivery:
+			return ErrAnswered
+		}
+		p = found.Prompt
+		return nil
+	})
+	return p, err
+}

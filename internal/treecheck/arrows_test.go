@@ -26,7 +26,7 @@ var layers = [][]string{
 	{"functions/wake", "functions/drain", "cmd", "bench", "chaos", "examples", "internal/treecheck"},
 	{"internal/wake", "internal/drain", "internal/devconnector", "internal/devissuer", "internal/locallambda"},
 	{"internal/turn", "internal/identity"},
-	{"internal/secretstore", "internal/agent", "internal/ledger", "internal/config", "internal/awsconf", "internal/media", "pkg/provision"},
+	{"internal/secretstore", "internal/action", "internal/agent", "internal/ledger", "internal/config", "internal/awsconf", "internal/media", "pkg/provision"},
 	{"pkg/relay"},
 }
 
@@ -40,6 +40,7 @@ var only = map[string][]string{
 	"internal/awsconf":      nil,
 	"internal/secretstore":  {"pkg/relay"},
 	"internal/media":        {"pkg/relay"},
+	"internal/action":       {"pkg/relay"},
 }
 
 func TestImportsPointDownwards(t *testing.T) {

@@ -5,12 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/dormouse-relay/dormouse/internal/action"
 	"github.com/dormouse-relay/dormouse/internal/agent"
 	"github.com/dormouse-relay/dormouse/internal/ledger"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
@@ -85,7 +85,7 @@ func (w *Worker) turn(r running, prompt *agent.Prompt) error {
 
 	w.cfg.Link.Settle(ctx)
 	s := w.shaper(it)
-	answer, err := w.ask(ctx, it, prompt, s.descriptor)
+	answer, err := w.ask(ctx, it, prompt, s.Descriptor)
 	if err != nil {
 		return err
 	}
@@ -96,7 +96,7 @@ func (w *Worker) turn(r running, prompt *agent.Prompt) error {
 		}
 		return last.settle(r.ctx) // the agent is done in time
 	}
-	shaped, err := s.whole(answer.Actions)
+	shaped, err := s.ShapeAll(answer.Actions)
 	if err != nil {
 		return err
 	}
@@ -105,7 +105,7 @@ func (w *Worker) turn(r running, prompt *agent.Prompt) error {
 	}
 	cancel()
 	typing.Wait()
-	actions, err := encode(shaped)
+	actions, err := action.Encode(shaped)
 	if err != nil || len(actions) == 0 || r.stopped() {
 		return err
 	}
@@ -150,11 +150,11 @@ func (w *Worker) ask(ctx context.Context, it *item, prompt *agent.Prompt, d rela
 	})
 }
 
-func (w *Worker) shaper(it *item) shaper {
-	return shaper{
-		event: it.Event, session: it.session, marker: w.marker, source: w.routes.note(it.Event.Source),
-		descriptor: w.cfg.Link.Descriptor(it.Event.Source.Platform),
-		find:       w.routes.find, describe: w.cfg.Link.Descriptor,
+func (w *Worker) shaper(it *item) action.Shaper {
+	return action.Shaper{
+		Event: it.Event, Session: it.session, Marker: w.marker, Source: w.routes.note(it.Event.Source),
+		Descriptor: w.cfg.Link.Descriptor(it.Event.Source.Platform),
+		Find:       w.routes.find, Describe: w.cfg.Link.Descriptor,
 	}
 }
 
@@ -166,22 +166,22 @@ func (w *Worker) send(r running) error {
 		if it.done[i] != "" {
 			continue
 		}
-		var action relay.Action
-		if err := json.Unmarshal(raw, &action); err != nil {
+		var o action.Outgoing
+		if err := json.Unmarshal(raw, &o); err != nil {
 			return fmt.Errorf("turn: a kept action cannot be read: %w", err)
 		}
-		if action.Op() == "edit" {
-			w.pace(r.ctx, action)
+		if o.Op() == "edit" {
+			w.pace(r.ctx, o)
 		}
 		if r.ctx.Err() != nil {
 			return context.Cause(r.ctx)
 		}
-		outcome, sent := w.deliver(it, requestID(it.key, i), action)
+		outcome, sent := w.deliver(it, requestID(it.key, i), o)
 		if !sent {
 			return errLeft
 		}
 		it.done[i] = outcome
-		if harmless(action.Op()) || it.unkept || !slices.Contains(it.done, "") {
+		if o.Repeatable() || it.unkept || !slices.Contains(it.done, "") {
 			continue // Finish is about to say so
 		}
 		if err := w.confirm(it, i, outcome); err != nil {
@@ -191,10 +191,10 @@ func (w *Worker) send(r running) error {
 	return nil
 }
 
-func (w *Worker) confirm(it *item, action int, outcome string) error {
+func (w *Worker) confirm(it *item, i int, outcome string) error {
 	ctx, cancel := w.lasting()
 	defer cancel()
-	if err := w.cfg.Journal.Confirm(ctx, it.key, action, outcome); err != nil {
+	if err := w.cfg.Journal.Confirm(ctx, it.key, i, outcome); err != nil {
 		w.cfg.Log.Error("an action's outcome could not be journalled: left for the next run", "delivery", it.key, "error", err)
 		return errLeft
 	}
@@ -212,39 +212,36 @@ const (
 
 // deliver sends one action and books what became of it; sent is false if it never left. For a file that the connector
 // cannot send there is a text.
-func (w *Worker) deliver(it *item, requestID string, action relay.Action) (outcome string, sent bool) {
-	outcome, sent = w.put(it, requestID, maps.Clone(action))
-	if outcome == outcomeRefused && action.Op() == "send_media" {
-		return w.insteadOf(it, requestID, action)
+func (w *Worker) deliver(it *item, requestID string, o action.Outgoing) (outcome string, sent bool) {
+	outcome, sent = w.put(it, requestID, o.Clone())
+	if outcome == outcomeRefused && o.Op() == "send_media" {
+		return w.insteadOf(it, requestID, o)
 	}
 	return outcome, sent
 }
 
-func (w *Worker) put(it *item, requestID string, action relay.Action) (outcome string, sent bool) {
-	op := action.Op()
-	chat, _ := action["chat_id"].(string)
+func (w *Worker) put(it *item, requestID string, o action.Outgoing) (outcome string, sent bool) {
+	op, chat := o.Op(), o.Chat()
 	log := w.cfg.Log.With("delivery", it.key, "session", it.session, "op", op)
 	if it.declined[chat] {
 		log.Warn("not sent: the connector has declined this chat")
 		return outcomeDeclined, true
 	}
-	if (op == "edit" || op == "delete") && action["message_id"] == nil {
+	if (op == "edit" || op == "delete") && o.Action["message_id"] == nil {
 		if it.newest[chat] == "" {
 			log.Warn("not sent: this turn has put no message there that is known by an id")
 			return outcomeSkipped, true
 		}
-		action["message_id"] = it.newest[chat]
+		o.Action["message_id"] = it.newest[chat]
 	}
-	if op == "prompt" && !w.putPrompt(it, action) {
+	if op == "prompt" && !w.putPrompt(it, o) {
 		return "", false
 	}
-	delete(action, "ref")
-	platform := tag(it.Event.Source, action)
-	delete(action, platformKey)
-	result, err := w.cfg.Link.Do(w.ctx, relay.Outbound{RequestID: requestID, Platform: platform, Action: action})
+	platform := o.FramePlatform(it.Event.Source.Platform)
+	result, err := w.cfg.Link.Do(w.ctx, relay.Outbound{RequestID: requestID, Platform: platform, Action: o.Action})
 	refusal, refused := errors.AsType[*relay.OpError](err)
 	if refused && op == "prompt" {
-		w.dropPrompt(it, action)
+		w.dropPrompt(it, o)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -274,28 +271,6 @@ func (w *Worker) put(it *item, requestID string, action relay.Action) (outcome s
 		log.Warn("an action could not be sent: left for the next run", "error", err)
 		return "", false
 	}
-}
-
-// tag is the platform that an action's frame names: the chat's, that of a follow-up's kind, and none for a question
-// about a chat (section 11).
-func tag(source relay.Source, a relay.Action) string {
-	platform := source.Platform
-	if other, ok := a[platformKey].(string); ok {
-		platform = other
-	}
-	if platform == "relay" {
-		platform = ""
-	}
-	switch a.Op() {
-	case "get_chat_info":
-		return ""
-	case "follow_up":
-		kind, _ := a["kind"].(string)
-		if prefix, _, _ := strings.Cut(kind, "."); prefix != platform {
-			return "" // perhaps not ours to speak for
-		}
-	}
-	return platform
 }
 
 // whole says whether its answer is complete, so that the agent is not asked again.
@@ -361,16 +336,16 @@ func (it *item) sent() (list []agent.Sent) {
 const editEvery = time.Second
 
 // nextEdit is when the chat may be edited again.
-func (w *Worker) nextEdit(a relay.Action) time.Time {
-	chat, _ := a["chat_id"].(string)
+func (w *Worker) nextEdit(o action.Outgoing) time.Time {
+	chat := o.Chat()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.edited[chat].Add(editEvery)
 }
 
 // pace waits until the chat may be edited, and takes that edit. It is false if ctx ends first.
-func (w *Worker) pace(ctx context.Context, a relay.Action) bool {
-	chat, _ := a["chat_id"].(string)
+func (w *Worker) pace(ctx context.Context, o action.Outgoing) bool {
+	chat := o.Chat()
 	for {
 		w.mu.Lock()
 		wait := time.Until(w.edited[chat].Add(editEvery))
@@ -396,10 +371,10 @@ func (w *Worker) apologise(it *item) {
 
 // tell sends a text of our own to it's chat, once.
 func (w *Worker) tell(it *item, text string) {
-	shaped, err := w.shaper(it).whole([]relay.Action{{"op": "send", "content": text}})
+	shaped, err := w.shaper(it).ShapeAll([]relay.Action{{"op": "send", "content": text}})
 	var parts []json.RawMessage
 	if err == nil {
-		parts, err = encode(shaped)
+		parts, err = action.Encode(shaped)
 	}
 	if err != nil {
 		w.cfg.Log.Warn("the chat is not told", "error", err)
@@ -445,10 +420,10 @@ func (w *Worker) typingOver(it *item) {
 	}
 }
 
-func (w *Worker) postTyping(it *item, action relay.Action) {
-	parts, err := w.shaper(it).one(0, action)
+func (w *Worker) postTyping(it *item, a relay.Action) {
+	parts, err := w.shaper(it).Shape(0, a)
 	if err != nil {
 		return // not offered, or an event without a chat
 	}
-	w.cfg.Link.Post(relay.Outbound{Platform: tag(it.Event.Source, parts[0]), Action: parts[0]})
+	w.cfg.Link.Post(relay.Outbound{Platform: parts[0].FramePlatform(it.Event.Source.Platform), Action: parts[0].Action})
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dormouse-relay/dormouse/internal/action"
 	"github.com/dormouse-relay/dormouse/internal/agent"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
@@ -25,7 +26,6 @@ type Media interface {
 const (
 	filesPerTurn = 3 << 20          // bytes: as base64 they leave room for the rest in the 6 MB that Lambda takes
 	fetchingTime = 30 * time.Second // for all files of a turn
-	uploadLimit  = 25 << 20         // bytes (section 15)
 )
 
 var errNoTime = fmt.Errorf("not fetched: no time left after %v", fetchingTime)
@@ -121,73 +121,43 @@ func (w *Worker) fetch(ctx context.Context, stop context.CancelCauseFunc, it *it
 
 // upload gives the files in actions to the connector, so that what is kept has links only. For a file that cannot be
 // uploaded a text is sent. It fails only if ctx ends otherwise than by its time.
-func (w *Worker) upload(ctx context.Context, it *item, s shaper, actions []relay.Action) ([]relay.Action, error) {
-	var out []relay.Action
-	for _, a := range actions {
-		data, inline := a["data"].([]byte)
-		if !inline {
-			out = append(out, a)
+func (w *Worker) upload(ctx context.Context, it *item, s action.Shaper, actions []action.Outgoing) ([]action.Outgoing, error) {
+	var out []action.Outgoing
+	for _, o := range actions {
+		if o.File == nil {
+			out = append(out, o)
 			continue
 		}
-		link, err := w.give(ctx, a, data)
+		link, err := w.give(ctx, *o.File)
 		if cause := context.Cause(ctx); cause != nil && cause != errTimeout {
 			return nil, cause
 		}
 		if err != nil {
 			w.cfg.Log.Warn("a file could not be uploaded: a text is sent in its place",
-				"delivery", it.key, "session", it.session, "bytes", len(data), "error", err)
-			out = append(out, s.instead(a, "")...)
+				"delivery", it.key, "session", it.session, "bytes", len(o.File.Data), "error", err)
+			out = append(out, s.TextInstead(o, "")...)
 			continue
 		}
-		delete(a, "data")
-		delete(a, "mime")
-		a["source_url"] = link
-		out = append(out, a)
+		out = append(out, o.Uploaded(link))
 	}
 	return out, nil
 }
 
-func (w *Worker) give(ctx context.Context, a relay.Action, data []byte) (link string, err error) {
+func (w *Worker) give(ctx context.Context, f action.File) (link string, err error) {
 	if w.cfg.Media == nil {
-		return "", fmt.Errorf("turn: no way to upload %d bytes; use source_url", len(data))
+		return "", fmt.Errorf("turn: no way to upload %d bytes; use source_url", len(f.Data))
 	}
-	mediaType, _ := a["mime"].(string)
-	filename, _ := a["filename"].(string)
-	return w.cfg.Media.Upload(ctx, data, mediaType, filename)
-}
-
-// instead is the text for a send_media that could not be sent, with a link for those who can follow it; nothing where no
-// text can be sent.
-func (s shaper) instead(a relay.Action, link string) []relay.Action {
-	text := link
-	if text == "" {
-		kind, _ := a["media_kind"].(string)
-		filename, _ := a["filename"].(string)
-		text = fmt.Sprintf("[%s could not be sent]", cmp.Or(filename, kind))
-	}
-	if caption, _ := a["content"].(string); caption != "" {
-		text = caption + "\n" + text
-	}
-	parts, err := s.one(0, relay.Action{
-		"op": "send", "chat_id": a["chat_id"], "content": text, "reply_to": a["reply_to"], "metadata": a["metadata"],
-	})
-	if err != nil {
-		return nil
-	}
-	return parts
+	return w.cfg.Media.Upload(ctx, f.Data, f.MIME, f.Name)
 }
 
 // insteadOf sends the text for a send_media that the connector has refused, under ids that a successor makes as well.
-func (w *Worker) insteadOf(it *item, requestID string, media relay.Action) (outcome string, sent bool) {
+func (w *Worker) insteadOf(it *item, requestID string, media action.Outgoing) (outcome string, sent bool) {
 	outcome = outcomeRefused
-	link, _ := media["source_url"].(string)
+	link, _ := media.Action["source_url"].(string)
 	if w.cfg.Media != nil && w.cfg.Media.Own(link) {
 		link = ""
 	}
-	for i, text := range w.shaper(it).instead(media, link) {
-		if platform := media[platformKey]; platform != nil {
-			text[platformKey] = platform
-		}
+	for i, text := range w.shaper(it).TextInstead(media, link) {
 		if outcome, sent = w.deliver(it, hash(requestID, fmt.Sprint(i)), text); !sent {
 			return "", false
 		}

@@ -11,15 +11,6 @@ import (
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
-// harmless says whether an op may be repeated without anybody noticing: it is not confirmed.
-func harmless(op string) bool {
-	switch op {
-	case "typing", "edit", "react", "delete":
-		return true
-	}
-	return false
-}
-
 // requestID names an action for good: a successor that sends it once more uses the same.
 func requestID(key string, action int) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s/%d", key, action))
@@ -50,3 +41,6 @@ func hash(parts ...string) string {
 	}
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }
+
+// marker is what the ids of an instance's prompts begin with, from process to process: 6 hex digits (section 11).
+func marker(instance string) string { return hash("prompts", instance)[:6] }

@@ -5,9 +5,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dormouse-relay/dormouse/internal/action"
 	"github.com/dormouse-relay/dormouse/internal/agent"
 	"github.com/dormouse-relay/dormouse/internal/ledger"
-	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
 const (
@@ -16,14 +16,13 @@ const (
 )
 
 // putPrompt keeps a prompt that is about to leave. If it cannot be kept its answer would find nobody: it does not leave.
-func (w *Worker) putPrompt(it *item, a relay.Action) bool {
-	id, _ := a["prompt_id"].(string)
-	ref, _ := a["ref"].(string)
+func (w *Worker) putPrompt(it *item, o action.Outgoing) bool {
+	id, _ := o.Action["prompt_id"].(string)
 	life := promptLife
-	if seconds, ok := a["timeout_s"].(float64); ok {
+	if seconds, ok := o.Action["timeout_s"].(float64); ok {
 		life = time.Duration(seconds * float64(time.Second))
 	}
-	err := w.cfg.Prompts.PutPrompt(w.ctx, ledger.Prompt{ID: id, Ref: ref, Until: time.Now().Add(life)})
+	err := w.cfg.Prompts.PutPrompt(w.ctx, ledger.Prompt{ID: id, Ref: o.Ref, Until: time.Now().Add(life)})
 	if err != nil {
 		w.cfg.Log.Error("a prompt could not be kept, so it is not sent: left for the next run", "delivery", it.key, "error", err)
 	}
@@ -31,8 +30,8 @@ func (w *Worker) putPrompt(it *item, a relay.Action) bool {
 }
 
 // dropPrompt forgets a prompt that the connector refused (section 11).
-func (w *Worker) dropPrompt(it *item, a relay.Action) {
-	id, _ := a["prompt_id"].(string)
+func (w *Worker) dropPrompt(it *item, o action.Outgoing) {
+	id, _ := o.Action["prompt_id"].(string)
 	if err := w.cfg.Prompts.PutPrompt(w.ctx, ledger.Prompt{ID: id, Until: time.Now()}); err != nil {
 		w.cfg.Log.Warn("a refused prompt stays known until its time is over", "delivery", it.key, "error", err)
 	}

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dormouse-relay/dormouse/internal/action"
 	"github.com/dormouse-relay/dormouse/internal/agent"
 	"github.com/dormouse-relay/dormouse/internal/ledger"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
@@ -18,8 +19,8 @@ import (
 type streaming struct {
 	*Worker
 	it     *item
-	edit   []relay.Action // the newest edit and the sends that follow it; nil: none
-	edited bool           // the edit itself has been sent
+	edit   []action.Outgoing // the newest edit and the sends that follow it; nil: none
+	edited bool              // the edit itself has been sent
 }
 
 // next is what the agent said last.
@@ -31,7 +32,7 @@ type next struct {
 // stream sends actions as they come. Sends are kept one by one before they leave. Edits are not: of those of one message
 // the newest is sent at most once a second; the last is left for the caller to settle.
 func (w *Worker) stream(
-	ctx context.Context, cancel func(), it *item, s shaper, answer agent.Answer,
+	ctx context.Context, cancel func(), it *item, s action.Shaper, answer agent.Answer,
 ) (last *streaming, err error) {
 	said := make(chan next)
 	var listening sync.WaitGroup
@@ -44,7 +45,7 @@ func (w *Worker) stream(
 		if a == nil || err != nil {
 			return st, err
 		}
-		parts, err := s.one(n, a)
+		parts, err := s.Shape(n, a)
 		if err == nil {
 			parts, err = w.upload(ctx, it, s, parts)
 		}
@@ -123,7 +124,7 @@ func (st *streaming) wait(ctx context.Context, said <-chan next) (relay.Action, 
 }
 
 // take sends an action, or lets an edit wait for its time.
-func (st *streaming) take(ctx context.Context, parts []relay.Action) error {
+func (st *streaming) take(ctx context.Context, parts []action.Outgoing) error {
 	if parts[0].Op() == "edit" {
 		if st.edit != nil && !sameMessage(st.edit[0], parts[0]) {
 			if err := st.settle(ctx); err != nil {
@@ -144,8 +145,8 @@ func (st *streaming) take(ctx context.Context, parts []relay.Action) error {
 	return nil
 }
 
-func sameMessage(a, b relay.Action) bool {
-	return a["chat_id"] == b["chat_id"] && a["message_id"] == b["message_id"]
+func sameMessage(a, b action.Outgoing) bool {
+	return a.Chat() == b.Chat() && a.Action["message_id"] == b.Action["message_id"]
 }
 
 // settle sends what is left of the newest edit, which was its message's last.
@@ -181,15 +182,15 @@ func (st *streaming) sendEdit(ctx context.Context) error {
 }
 
 // sendKept keeps an action and sends it.
-func (st *streaming) sendKept(a relay.Action) error {
+func (st *streaming) sendKept(o action.Outgoing) error {
 	it := st.it
-	if harmless(a.Op()) {
-		if _, sent := st.deliver(it, "", a); !sent {
+	if o.Repeatable() {
+		if _, sent := st.deliver(it, "", o); !sent {
 			return errLeft
 		}
 		return nil
 	}
-	raw, err := json.Marshal(a)
+	raw, err := json.Marshal(o)
 	if err != nil {
 		return fmt.Errorf("agent: an action cannot be encoded: %w", err)
 	}
@@ -205,7 +206,7 @@ func (st *streaming) sendKept(a relay.Action) error {
 	}
 	i := len(it.actions)
 	it.actions, it.done, it.open = append(it.actions, raw), append(it.done, ""), true
-	outcome, sent := st.deliver(it, requestID(it.key, i), a)
+	outcome, sent := st.deliver(it, requestID(it.key, i), o)
 	if !sent {
 		return errLeft
 	}

@@ -1,0 +1,208 @@
+package action
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/dormouse-relay/dormouse/pkg/relay"
+)
+
+// Shaper makes the actions of one turn ready for the wire (section 11). Each action is checked, gets what an agent may
+// leave out, is addressed to the turn's chat unless it names another, gets the routing facts of its chat (section 10), and
+// is split if its text is long. Errors name the field that is wrong.
+type Shaper struct {
+	Event      *relay.Event     // the message that the turn answers
+	Session    string           // the turn's session key
+	Marker     string           // what the ids of this instance's prompts begin with
+	Source     relay.Source     // of the turn's chat, with all that is known of the chat
+	Descriptor relay.Descriptor // of the platform of the turn's chat
+
+	// Find returns what is known of a chat, and Describe a platform's descriptor. They are asked for chats other than
+	// the turn's.
+	Find     func(chat string) (relay.Source, bool)
+	Describe func(platform string) relay.Descriptor
+}
+
+// ops are the ops that an agent may use. Each has the function that checks what it needs besides a chat, and that fills
+// in what it may leave out.
+var ops = map[string]func(Shaper, *Outgoing) error{
+	"send":          Shaper.send,
+	"edit":          Shaper.edit,
+	"typing":        Shaper.typing,
+	"follow_up":     Shaper.followUp,
+	"get_chat_info": Shaper.getChatInfo,
+	"send_media":    Shaper.sendMedia,
+	"prompt":        Shaper.prompt,
+	"react":         Shaper.react,
+	"thread_create": Shaper.threadCreate,
+	"thread_rename": Shaper.threadRename,
+	"delete":        Shaper.delete,
+}
+
+// ShapeAll shapes the actions of a whole answer.
+func (s Shaper) ShapeAll(answer []relay.Action) ([]Outgoing, error) {
+	var out []Outgoing
+	for i, a := range answer {
+		parts, err := s.Shape(i, a)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, parts...)
+	}
+	return out, nil
+}
+
+// Shape shapes a, which is the answer's action number i. It returns more than one action if a's text is split, and leaves
+// a as it is.
+func (s Shaper) Shape(i int, a relay.Action) ([]Outgoing, error) {
+	op := a.Op()
+	chat, _ := a["chat_id"].(string)
+	s = s.at(chat)
+	check, known := ops[op]
+	switch d := s.Descriptor; {
+	case !d.Supports(op), op == "edit" && len(d.SupportedOps) == 0 && !d.SupportsEdit: // without a list, SupportsEdit decides
+		return nil, fmt.Errorf("agent: actions[%d].op: the connector does not offer %q for %s", i, op, s.Descriptor.Platform)
+	case !known:
+		return nil, fmt.Errorf("agent: actions[%d].op: %.40q cannot be used by agents; want one of %s",
+			i, op, strings.Join(slices.Sorted(maps.Keys(ops)), ", "))
+	}
+	var o Outgoing
+	var err error
+	if o.Action, err = generic(a); err == nil {
+		err = s.address(&o)
+	}
+	if err == nil {
+		err = check(s, &o)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("agent: actions[%d].%w", i, err)
+	}
+	delete(o.Action, journalRef) // a prompt's is in Ref now; other ops have none
+	switch op {
+	case "send", "follow_up":
+		return s.split(o), nil
+	case "edit":
+		return s.splitEdit(o), nil
+	}
+	return []Outgoing{o}, nil
+}
+
+// at returns the shaper for actions in a chat of that id. A chat that is not known is taken for one of the platform of the
+// turn's chat.
+func (s Shaper) at(chat string) Shaper {
+	if chat == "" || s.inTurnsChat(chat) {
+		return s
+	}
+	other, ok := s.Find(chat)
+	if !ok {
+		other = relay.Source{Platform: s.Source.Platform, ChatID: chat}
+	}
+	if other.Platform != s.Source.Platform {
+		s.Descriptor = s.Describe(other.Platform)
+	}
+	s.Source = other
+	return s
+}
+
+// inTurnsChat says whether chat is the turn's chat, the chat's parent or its thread: all three have the turn's routing
+// facts.
+func (s Shaper) inTurnsChat(chat string) bool {
+	source := s.Event.Source
+	return chat == source.ChatID || chat == source.ParentChatID || chat == source.ThreadID
+}
+
+// generic returns a as JSON has it, whatever Go types an agent made it of. The copy shares nothing with a.
+func generic(a relay.Action) (relay.Action, error) {
+	raw, err := json.Marshal(a)
+	if err != nil {
+		return nil, fmt.Errorf("op: %q cannot be encoded", a.Op()) // the cause quotes values
+	}
+	var clone relay.Action
+	err = json.Unmarshal(raw, &clone)
+	return clone, err
+}
+
+// address fills in chat_id and the metadata that an action in that chat needs.
+func (s Shaper) address(o *Outgoing) error {
+	a, turns := o.Action, s.Event.Source
+	metadata, err := publicMetadata(a)
+	if err != nil {
+		return err
+	}
+	a["metadata"] = metadata
+	delete(a, journalPlatform) // an agent's member of this name is not ours
+	if a.Op() == "follow_up" {
+		return nil // is routed by its session key (section 10)
+	}
+	if a["chat_id"] == nil {
+		a["chat_id"] = turns.ChatID
+		if a.Op() == "thread_rename" && turns.ParentChatID != "" {
+			a["chat_id"] = turns.ParentChatID // the chat whose scope is known
+		}
+	}
+	chat, ok := a["chat_id"].(string)
+	if !ok || chat == "" {
+		return errors.New("chat_id: want a string that is not empty")
+	}
+	put := func(name, value string) {
+		if _, ok := metadata[name]; !ok && value != "" {
+			metadata[name] = value
+		}
+	}
+	_, facts := s.Source.Routing()
+	for name, value := range facts {
+		put(name, value)
+	}
+	if s.Source.Platform != turns.Platform {
+		o.Platform = s.Source.Platform
+	}
+	// A thread inside its parent's chat is reached by its own id. Where the thread is the chat, chat_id is enough.
+	if chat == turns.ChatID && turns.ThreadID != turns.ChatID {
+		put("thread_id", turns.ThreadID)
+	}
+	return nil
+}
+
+// publicMetadata returns a's metadata without internal markers, which do not go on the wire (section 10).
+func publicMetadata(a relay.Action) (map[string]any, error) {
+	given, ok := a["metadata"].(map[string]any)
+	if a["metadata"] != nil && !ok {
+		return nil, errors.New("metadata: want an object")
+	}
+	metadata := map[string]any{}
+	for name, value := range given {
+		if !strings.HasPrefix(name, "_") {
+			metadata[name] = value
+		}
+	}
+	return metadata, nil
+}
+
+// split repeats a send or follow_up for each part of its text. Only the first part is a reply.
+func (s Shaper) split(o Outgoing) []Outgoing {
+	texts := s.Descriptor.Split(o.text("content"))
+	parts := make([]Outgoing, len(texts))
+	for i, text := range texts {
+		part := o.Clone()
+		part.Action["content"] = text
+		if i > 0 && o.Op() == "send" {
+			part.Action["reply_to"] = nil
+		}
+		parts[i] = part
+	}
+	return parts
+}
+
+// splitEdit makes the first part of a long text the edit, and sends the other parts as messages behind it.
+func (s Shaper) splitEdit(o Outgoing) []Outgoing {
+	parts := s.split(o)
+	for _, p := range parts[1:] {
+		p.Action["op"], p.Action["reply_to"] = "send", nil
+		delete(p.Action, "message_id")
+	}
+	return parts
+}

@@ -106,6 +106,9 @@ type Options struct {
 
 	// ReadSecret, if set, is asked for the signing secret when the first turn is posted, in place of Secret.
 	ReadSecret func(context.Context) (relay.Secret, error)
+
+	// NetDial opens the connections to a URL; nil means the network.
+	NetDial relay.DialFunc
 }
 
 // New returns the agent that spec names: "echo", "lambda:" and a function's name or ARN, or an http or https URL. done
@@ -123,10 +126,10 @@ func New(spec string, opt Options) (a Agent, done func(), err error) {
 	}
 	if strings.HasPrefix(spec, "https://") || strings.HasPrefix(spec, "http://") {
 		if opt.ReadSecret != nil {
-			h := &late{url: spec, read: opt.ReadSecret}
+			h := &late{url: spec, read: opt.ReadSecret, netDial: opt.NetDial}
 			return h, h.done, nil
 		}
-		h, err := NewHTTP(spec, opt.Secret)
+		h, err := NewHTTP(spec, opt.Secret, opt.NetDial)
 		if err != nil {
 			return nil, nil, err
 		}

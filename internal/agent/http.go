@@ -40,10 +40,14 @@ type HTTP struct {
 	client *http.Client
 }
 
-// NewHTTP returns the agent behind url. The secret is base64 after whsec_. Connections are kept for the next turn.
+// NewHTTP returns the agent behind url. The secret is base64 after whsec_. Connections are kept for the next turn;
+// netDial opens them, nil means the network.
 // Redirects are refused: a turn goes to the host that was configured and to no other.
-func NewHTTP(url string, secret relay.Secret) (*HTTP, error) {
+func NewHTTP(url string, secret relay.Secret, netDial relay.DialFunc) (*HTTP, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
+	if netDial != nil {
+		transport.DialContext = netDial
+	}
 	transport.MaxIdleConnsPerHost = 64
 	transport.DisableCompression = true // which would hold lines of a stream back
 	h := &HTTP{url: url, client: &http.Client{

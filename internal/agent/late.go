@@ -11,8 +11,9 @@ import (
 // late is an HTTP agent whose signing secret lies in a store: it is read when the first turn comes, so that a start needs
 // no network, and kept.
 type late struct {
-	url  string
-	read func(context.Context) (relay.Secret, error)
+	url     string
+	read    func(context.Context) (relay.Secret, error)
+	netDial relay.DialFunc
 
 	mu    sync.Mutex
 	agent *HTTP
@@ -37,7 +38,7 @@ func (l *late) get(ctx context.Context) (*HTTP, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: its signing secret: %w", ErrUnavailable, err)
 	}
-	h, err := NewHTTP(l.url, secret)
+	h, err := NewHTTP(l.url, secret, l.netDial)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}

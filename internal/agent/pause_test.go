@@ -46,7 +46,7 @@ func TestPausesBetweenRequests(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				is := is.New(t)
 				b := &busy{retryAfter: tt.retryAfter}
-				h, err := NewHTTP("http://127.0.0.1/", relay.Secret{})
+				h, err := NewHTTP("http://127.0.0.1/", relay.Secret{}, nil)
 				is.NoErr(err)
 				h.client.Transport = b
 				_, err = h.Answer(t.Context(), Turn{})

@@ -23,7 +23,7 @@ const (
 
 // layers hold the packages, upper ones first. A package with its sub-packages imports only from the layers below its own.
 var layers = [][]string{
-	{"functions/wake", "functions/drain", "cmd", "bench", "chaos", "examples", "internal/treecheck"},
+	{"functions/wake", "functions/drain", "cmd", "bench", "chaos", "examples", "internal/cases", "internal/treecheck"},
 	{"internal/wake", "internal/drain", "internal/devconnector", "internal/devissuer", "internal/locallambda"},
 	{"internal/turn", "internal/identity"},
 	{"internal/secretstore", "internal/action", "internal/agent", "internal/ledger", "internal/config", "internal/awsconf", "internal/media", "pkg/provision"},

@@ -1,0 +1,160 @@
+// Package cases runs the cases of testdata through the gateway's public face: a drain with its real settings and the
+// ledger in memory, between a connector that follows a script and an agent over HTTP. The description in each file says
+// what the members of given and expect mean; a member that is not known here fails the test.
+package cases
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"testing/synctest"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// notYet are the cases that fail today, with what is missing. One that passes has to be taken off the list.
+var notYet = map[string]string{
+	"a-201":            "of the 2xx only 200 and 204 are answers",
+	"a-202":            "of the 2xx only 200 and 204 are answers",
+	"a-bom":            "a byte order mark before an answer is not skipped",
+	"a-caption-long":   "a caption over the limit voids the answer",
+	"a-ctype-ndjson":   "application/ndjson is not known as a stream",
+	"a-ctype-sse":      "text/event-stream is not known as a stream",
+	"a-empty-content":  "an empty content voids the answer",
+	"a-empty-reply-to": "an empty reply_to voids the answer",
+	"a-gzip":           "gzip that nobody asked for is not unpacked",
+	"a-lone-surrogate": "a lone surrogate voids the answer",
+	"a-numeric-chat":   "a numeric chat_id voids the answer",
+	"s-blank-reply":    "a blank text is sent",
+
+	"t-no-message-id":        "a last edit that cannot be made is not sent as a message",
+	"t-edit-after-long-send": "an edit of a split message does not edit its parts",
+	"t-edit-same":            "an edit that changes nothing is sent",
+	"a-nd-surrogate":         "a lone surrogate breaks the stream off",
+
+	"r-send-429": "a transient refusal is not tried again",
+
+	"p-stop-0": "a bot's name behind the stop command is not cut off",
+	"p-stop-3": "a stop that comes as text is not known",
+
+	"i-bom":       "a byte order mark before a frame is not skipped",
+	"i-edit-back": "an edit back to an earlier text is taken for a repeat",
+
+	"d-autocomplete":      "an autocomplete becomes a turn",
+	"d-string-select":     "what was chosen is not told",
+	"d-user-menu":         "the target of a command is not told",
+	"d-attachment-option": "attachments of options are not told",
+	"d-modal-checkbox":    "a checkbox has no value",
+	"d-reply-to-empty":    "an empty reply_to voids the answer",
+
+	"m-filename-0":      "an upload's header has the raw name",
+	"c-terminal-escape": "chat prints control characters",
+	"h-no-newline":      "nothing says that a newline is missing",
+
+	"o-no-delta":                   "the example falls over a choice without delta",
+	"o-no-delta" + withGateway:     "as alone",
+	"o-empty-data":                 "the example falls over empty data",
+	"o-empty-data" + withGateway:   "as alone",
+	"o-content-list":               "the example falls over a list as content",
+	"o-content-list" + withGateway: "as alone",
+	"o-error-mid":                  "the example passes over an error in the stream",
+	"o-error-mid" + withGateway:    "as alone",
+	"o-no-done":                    "the example wants a last [DONE]",
+	"o-no-done" + withGateway:      "as alone",
+	"o-401":                        "the example makes a 502 of every status",
+	"o-401" + withGateway:          "as alone",
+}
+
+// kase is one case of a file: what is given, and what is expected.
+type kase[G, E any] struct {
+	ID     string `json:"id"`
+	About  string `json:"about"`
+	Given  G      `json:"given"`
+	Expect E      `json:"expect"`
+}
+
+// load reads a file of testdata. It knows every member, or fails.
+func load[G, E any](t *testing.T, file string) []kase[G, E] {
+	t.Helper()
+	raw, err := os.ReadFile(filepath.Join("testdata", file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all struct {
+		Description string       `json:"description"`
+		Cases       []kase[G, E] `json:"cases"`
+	}
+	if err := strict(raw, &all); err != nil {
+		t.Fatalf("%s: %v", file, err)
+	}
+	if len(all.Cases) == 0 {
+		t.Fatalf("%s has no cases", file)
+	}
+	return all.Cases
+}
+
+// strict decodes JSON and refuses members that v has no place for.
+func strict(raw []byte, v any) error {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.DisallowUnknownFields()
+	return d.Decode(v)
+}
+
+// faults are what a case found wrong.
+type faults []string
+
+func (f *faults) addf(format string, args ...any) { *f = append(*f, fmt.Sprintf(format, args...)) }
+
+// judge holds what a case found wrong against the list of those that are known to fail.
+func judge(t *testing.T, id string, found faults) {
+	t.Helper()
+	reason, known := notYet[id]
+	switch {
+	case known && len(found) == 0:
+		t.Errorf("%s passes: take it off the list notYet", id)
+	case known:
+		t.Skipf("not yet: %s: %q", reason, found[0])
+	default:
+		for _, fault := range found {
+			t.Errorf("%s: %s", id, fault)
+		}
+	}
+}
+
+// inBubble runs a case whose time costs nothing, and judges it.
+func inBubble(t *testing.T, id string, run func(t *testing.T) faults) {
+	t.Run(id, func(t *testing.T) {
+		var found faults
+		bubble(t, func(t *testing.T) { found = run(t) })
+		judge(t, id, found)
+	})
+}
+
+// bubble runs f where time costs nothing: it passes while everything waits.
+func bubble(t *testing.T, f func(t *testing.T)) {
+	t.Helper()
+	synctest.Test(t, f)
+}
+
+// A name on the list that no case has is a slip, or a case that is gone.
+func TestTheListNamesCases(t *testing.T) {
+	known := map[string]bool{}
+	for _, file := range []string{"answers", "discord", "inbound", "misc", "openai", "refusals", "stop", "streams"} {
+		for _, c := range load[json.RawMessage, json.RawMessage](t, file+".json") {
+			known[c.ID] = true
+			known[c.ID+withGateway] = file == "openai"
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(notYet)) {
+		if !known[id] {
+			t.Errorf("notYet names %s, which is no case", id)
+		}
+	}
+}

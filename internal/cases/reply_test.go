@@ -89,18 +89,19 @@ func (e *reply) check(o *outcome, unit string) (f faults) {
 	if e.Pause != nil {
 		e.Pause.check(o, &f)
 	}
-	if e.AnyOf != nil {
-		var best faults
-		for i := range e.AnyOf {
-			found := e.AnyOf[i].check(o, unit)
-			if len(found) == 0 {
-				return f
-			}
-			best = append(best, found...)
+	return append(f, least(e.AnyOf, func(e *reply) faults { return e.check(o, unit) })...)
+}
+
+// least returns no faults if one of the alternatives has none, else those of all.
+func least[E any](alternatives []E, check func(*E) faults) (all faults) {
+	for i := range alternatives {
+		found := check(&alternatives[i])
+		if len(found) == 0 {
+			return nil
 		}
-		f = append(f, best...)
+		all = append(all, found...)
 	}
-	return f
+	return all
 }
 
 func (e *reply) checkActions(o *outcome, unit string, f *faults) {
@@ -110,24 +111,39 @@ func (e *reply) checkActions(o *outcome, unit string, f *faults) {
 		}
 	}
 	if e.First != nil {
-		if len(o.actions) == 0 {
-			f.addf("no action")
-		} else if fault := match(e.First, o.actions[0].body); fault != "" {
+		var first map[string]any
+		if len(o.actions) > 0 {
+			first = o.actions[0].body
+		}
+		if fault := match(e.First, first); fault != "" {
 			f.addf("the first action: %s", fault)
 		}
 	}
+	e.checkOps(o, f)
+	e.checkContents(o, unit, f)
+}
+
+func (e *reply) checkOps(o *outcome, f *faults) {
 	for op, want := range e.WithOp {
 		if got := count(o.actions, func(a *action) bool { return a.op == op }); got != want {
 			f.addf("%d actions are %s, want %d", got, op, want)
 		}
 	}
-	if e.LaterOp != nil && len(o.actions) > 1 {
-		for _, a := range o.actions[1:] {
-			if a.op != *e.LaterOp {
+	if e.LaterOp != nil {
+		for i, a := range o.actions {
+			if i > 0 && a.op != *e.LaterOp {
 				f.addf("a later action is %s, want %s", a.op, *e.LaterOp)
 			}
 		}
 	}
+	for content, want := range e.EditsWith {
+		if got := count(o.actions, func(a *action) bool { return a.op == "edit" && a.body["content"] == content }); got != want {
+			f.addf("%d edits have the content %q, want %d", got, content, want)
+		}
+	}
+}
+
+func (e *reply) checkContents(o *outcome, unit string, f *faults) {
 	contents := o.contents()
 	for _, content := range contents {
 		if e.AtMost != nil && units(content, unit) > *e.AtMost {
@@ -139,11 +155,6 @@ func (e *reply) checkActions(o *outcome, unit string, f *faults) {
 	}
 	if e.Words != nil && !sameWords(contents, *e.Words) {
 		f.addf("the words are not those of the answer: %s", short(contents))
-	}
-	for content, want := range e.EditsWith {
-		if got := count(o.actions, func(a *action) bool { return a.op == "edit" && a.body["content"] == content }); got != want {
-			f.addf("%d edits have the content %q, want %d", got, content, want)
-		}
 	}
 	if e.Accepted != nil {
 		var accepted []string

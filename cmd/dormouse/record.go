@@ -23,7 +23,6 @@ type logLine struct {
 	Level    slog.Level    `json:"level"`
 	Msg      string        `json:"msg"`
 	Error    string        `json:"error"`
-	Err      string        `json:"err"`
 	Report   *drain.Report `json:"report"`
 }
 
@@ -105,7 +104,7 @@ func (r *record) log(function, text string) {
 		return
 	}
 	if line.Level >= slog.LevelWarn {
-		text := function + ": " + strings.Join(nonEmpty([]string{line.Msg, line.Error, line.Err}), ": ")
+		text := function + ": " + strings.Join(nonEmpty([]string{line.Msg, line.Error}), ": ")
 		if r.warn != nil {
 			r.warn(text)
 		} else {

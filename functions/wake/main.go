@@ -1,28 +1,26 @@
-// Command wake is the function behind the wake URL: a poke starts the drain function.
+// Wake is the function behind the wake URL: a poke starts the drain function.
 package main
 
 import (
 	"log/slog"
 	"os"
 
-	runtime "github.com/aws/aws-lambda-go/lambda"
-	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/aws/aws-lambda-go/lambda"
 
-	"github.com/dormouse-relay/dormouse/internal/awsconf"
 	"github.com/dormouse-relay/dormouse/internal/config"
-	"github.com/dormouse-relay/dormouse/internal/wake"
+	"github.com/dormouse-relay/dormouse/internal/logs"
+	"github.com/dormouse-relay/dormouse/internal/roots"
+	"github.com/dormouse-relay/dormouse/internal/wiring/wirewake"
 )
 
 func main() {
 	environ := config.Environ()
-	roots := config.LoadRoots(environ)
-	settings, err := config.Wake(environ)
-	log := slog.New(slog.NewJSONHandler(os.Stdout, &slog.HandlerOptions{Level: settings.LogLevel}))
+	loaded := roots.Load(environ)
+	handler, err := wirewake.New(environ, os.Stdout)
 	if err != nil {
-		log.Error("settings refused", "err", err)
+		slog.New(slog.NewJSONHandler(os.Stdout, nil)).Error(logs.SettingsUnusable, logs.KeyError, err)
 		os.Exit(1)
 	}
-	client := lambda.NewFromConfig(awsconf.New(environ))
-	roots()
-	runtime.StartWithOptions(wake.New(client, settings.DrainFunction, log))
+	loaded()
+	lambda.StartWithOptions(handler)
 }

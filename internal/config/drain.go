@@ -3,30 +3,13 @@ package config
 import (
 	"cmp"
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/url"
 	"reflect"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/dormouse-relay/dormouse/pkg/relay"
-)
-
-// Auth says how this gateway proves itself to the connector.
-type Auth string
-
-const (
-	AuthPinned Auth = "pinned" // its credentials are at CredentialsARN, or else GatewayID and Secret; nothing is provisioned
-	AuthAWS    Auth = "aws"    // AWS STS says who it is, for IdentityAudience
-	AuthOIDC   Auth = "oidc"   // the identity token comes from IDPTokenURL
-	AuthSecret Auth = "secret" // the identity token is at IdentityTokenARN
-	AuthEnv    Auth = "env"    // the identity token is IdentityToken
-	AuthNone   Auth = "none"   // it dials unauthenticated, for development (section 2)
 )
 
 // DrainSettings are the drain function's. Sections named in comments are the contract's.
@@ -151,203 +134,6 @@ func (v *drainVariables) refuseEnvSecrets(values map[string]string, faults *faul
 	}
 }
 
-func (v *drainVariables) checkConnector(faults *faultList) {
-	const name = "GATEWAY_RELAY_URL"
-	u, fault := parseURL(string(v.URL), "https", "wss", "http", "ws")
-	switch {
-	case v.URL == "":
-		faults.add(name, "is not set; want the connector's base URL, such as https://connector.example")
-	case fault != "":
-		faults.add(name, "%s", fault)
-	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
-		faults.add(name, "has a query or a fragment; want scheme, host and path alone")
-	case (u.Scheme == "http" || u.Scheme == "ws") && !loopback(u):
-		v.warn("%s is not encrypted: credentials and messages can be read on the way; use https or wss", name)
-	}
-	v.URL = relay.NewBaseURL(string(v.URL))
-
-	if v.WakeURL != "" {
-		if _, fault := parseURL(v.WakeURL, "https", "http"); fault != "" {
-			faults.add("GATEWAY_RELAY_WAKE_URL", "%s", fault)
-		}
-	}
-}
-
-func (v *drainVariables) checkGatewayID(faults *faultList) {
-	const name = "GATEWAY_RELAY_ID"
-	switch {
-	case v.GatewayID != "":
-	case v.Secret.Usable():
-		faults.add(name, "is not set; want the id that GATEWAY_RELAY_SECRET was issued for")
-	case v.FunctionName == "":
-		faults.add(name, "is not set; want an id for this gateway that stays the same from start to start")
-	default:
-		v.GatewayID = "gw-" + v.FunctionName
-	}
-}
-
-func (v *drainVariables) checkAuth(faults *faultList) {
-	const name = "GATEWAY_RELAY_IDENTITY"
-	oidc := v.IDPTokenURL != "" || v.IDPClientID != "" || v.IDPClientSecret.Usable() || v.IDPClientSecretARN != ""
-	chosen := v.Auth
-	switch {
-	case chosen != "" && !slices.Contains([]Auth{AuthAWS, AuthOIDC, AuthSecret, AuthEnv}, chosen):
-		faults.add(name, "is %.40q; want aws, oidc, secret or env", string(chosen))
-		return
-	case v.CredentialsARN != "" || v.Secret.Usable():
-		v.Auth = AuthPinned
-		if chosen != "" || oidc || v.IdentityToken.Usable() || v.IdentityTokenARN != "" || v.IdentityAudience != "" {
-			v.warn("the credentials are pinned: nothing is provisioned, so the identity settings are not used")
-		}
-		if v.CredentialsARN != "" && v.Secret.Usable() {
-			v.warn("GATEWAY_RELAY_SECRET is not used: GATEWAY_RELAY_CREDENTIALS_ARN is set")
-		}
-	case chosen != "":
-	case oidc:
-		v.Auth = AuthOIDC
-		if v.IdentityToken.Usable() {
-			v.warn("GATEWAY_RELAY_IDENTITY_TOKEN is not used: the identity provider is asked")
-		}
-	case v.IdentityTokenARN != "":
-		v.Auth = AuthSecret
-		if v.IdentityToken.Usable() {
-			v.warn("GATEWAY_RELAY_IDENTITY_TOKEN is not used: GATEWAY_RELAY_IDENTITY_TOKEN_ARN is set")
-		}
-	case v.IdentityToken.Usable():
-		v.Auth = AuthEnv
-	case v.IdentityAudience != "":
-		v.Auth = AuthAWS
-	default:
-		v.Auth = AuthNone
-		v.warn("no identity and no secret is set: the connector is dialled unauthenticated, which is for development")
-	}
-	switch v.Auth {
-	case AuthAWS:
-		v.checkAudience(faults)
-	case AuthOIDC:
-		v.checkOIDC(faults)
-	case AuthSecret:
-		if v.IdentityTokenARN == "" {
-			faults.add("GATEWAY_RELAY_IDENTITY_TOKEN_ARN", "is not set although %s is secret; want the ARN of the identity token", name)
-		}
-	case AuthEnv:
-		v.checkIdentityToken(faults)
-	}
-}
-
-// checkAudience sets the audience as a policy's condition can say it, too: scheme and host as they stand in the URL.
-func (v *drainVariables) checkAudience(faults *faultList) {
-	if v.IdentityAudience != "" {
-		return
-	}
-	u, err := url.Parse(v.URL.Provision())
-	switch {
-	case err != nil || u.Host == "": // told already
-	case u.Scheme == "http" && !loopback(u):
-		faults.add("GATEWAY_RELAY_URL", "is not encrypted, and identity aws would send a token of this account's there; want https or wss")
-	default:
-		v.IdentityAudience = u.Scheme + "://" + u.Host
-	}
-}
-
-// isSecretARN says whether it could be the ARN of a parameter or of a secret.
-func isSecretARN(value string) bool {
-	parts := strings.SplitN(value, ":", 6)
-	if len(parts) < 6 || parts[0] != "arn" || parts[3] == "" || parts[4] == "" {
-		return false
-	}
-	name, ok := strings.CutPrefix(parts[5], map[string]string{"ssm": "parameter/", "secretsmanager": "secret:"}[parts[2]])
-	return ok && name != "" && name != parts[5] && isWord(name, "/_+=.@-")
-}
-
-func (v *drainVariables) checkARNs(faults *faultList) {
-	for name, value := range map[string]string{
-		"GATEWAY_RELAY_CREDENTIALS_ARN":       v.CredentialsARN,
-		"GATEWAY_RELAY_IDENTITY_TOKEN_ARN":    v.IdentityTokenARN,
-		"GATEWAY_RELAY_IDP_CLIENT_SECRET_ARN": v.IDPClientSecretARN,
-		"DORMOUSE_AGENT_SECRET_ARN":           v.AgentSecretARN,
-	} {
-		if value != "" && !isSecretARN(value) {
-			faults.add(name, "is not the ARN of a secret; want arn:aws:ssm:REGION:ACCOUNT:parameter/NAME or "+
-				"arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME")
-		}
-	}
-	if v.AgentSecretARN != "" && v.AgentSecret.Usable() {
-		v.warn("DORMOUSE_AGENT_SECRET is not used: DORMOUSE_AGENT_SECRET_ARN is set")
-		v.AgentSecret = relay.Secret{}
-	}
-}
-
-func (v *drainVariables) checkOIDC(faults *faultList) {
-	const (
-		tokenURL = "GATEWAY_RELAY_IDP_TOKEN_URL"
-		id       = "GATEWAY_RELAY_IDP_CLIENT_ID"
-		secret   = "GATEWAY_RELAY_IDP_CLIENT_SECRET"
-	)
-	u, fault := parseURL(v.IDPTokenURL, "https", "http")
-	switch {
-	case v.IDPTokenURL == "":
-		faults.add(tokenURL, "is not set; want the identity provider's token endpoint")
-	case fault != "":
-		faults.add(tokenURL, "%s", fault)
-	case u.Scheme == "http" && !loopback(u):
-		faults.add(tokenURL, "is plain http, which is for loopback only; want https")
-	}
-	if v.IDPClientSecretARN != "" && v.IDPClientSecret.Usable() {
-		v.warn("%s is not used: %s_ARN is set", secret, secret)
-		v.IDPClientSecret = relay.Secret{}
-	}
-	switch hasID, hasSecret := v.IDPClientID != "", v.IDPClientSecret.Usable() || v.IDPClientSecretARN != ""; {
-	case hasSecret && !hasID:
-		faults.add(id, "is not set although %s or %[1]s_ARN is; want both, or neither for an endpoint that asks for none", secret)
-	case hasID && !hasSecret:
-		faults.add(secret, "is not set, nor is %s_ARN, although %s is; want both, or neither for an endpoint that asks for none", secret, id)
-	}
-}
-
-// policies projects the settings to what is declared of each fronted platform: nothing at all while they are the
-// defaults, else everything, an explicit false included (section 14).
-func (v *drainVariables) policies(values map[string]string, faults *faultList) []relay.Policy {
-	mention, err := strconv.ParseBool(strings.ToLower(v.RequireMention))
-	if v.RequireMention != "" && err != nil {
-		faults.add("GATEWAY_RELAY_REQUIRE_MENTION", "is %.40q; want true or false", v.RequireMention)
-	}
-	scopes := append([]string{}, list(v.FreeScopes)...)
-	var policies []relay.Policy
-	for _, front := range v.Fronts {
-		platform := front.Platform
-		if platform == "relay" || slices.ContainsFunc(policies, func(p relay.Policy) bool { return p.Platform == platform }) {
-			continue
-		}
-		bots := false
-		name := strings.ToUpper(platform) + "_ALLOW_BOTS"
-		switch strings.ToLower(values[name]) {
-		case "mentions", "all":
-			bots = true
-		case "", "none":
-		default:
-			v.warn("%s is %.40q and counts as none; want none, mentions or all", name, values[name])
-		}
-		if v.RequireMention != "" || len(scopes) > 0 || bots {
-			policies = append(policies, relay.Policy{
-				Platform: platform, RequireAddress: mention, FreeResponseScopes: scopes, AllowOtherBots: bots,
-			})
-		}
-	}
-	return policies
-}
-
-func (v *drainVariables) checkIdentityToken(faults *faultList) {
-	const name = "GATEWAY_RELAY_IDENTITY_TOKEN"
-	v.IdentityToken = relay.NewSecret(strings.TrimSpace(v.IdentityToken.Reveal()))
-	switch token := v.IdentityToken.Reveal(); {
-	case token == "":
-		faults.add(name, "is not set although GATEWAY_RELAY_IDENTITY is env; want the identity token")
-	case strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }):
-		faults.add(name, "has blanks or other characters inside that no token has; want the bare token")
-	}
-}
-
 func (v *drainVariables) checkAgent(faults *faultList) {
 	const (
 		name   = "DORMOUSE_AGENT"
@@ -381,31 +167,10 @@ func (v *drainVariables) checkAgent(faults *faultList) {
 	}
 }
 
-func isFunctionName(s string) bool {
-	return s != "" && isWord(s, "-_:.$/")
-}
-
 func (v *drainVariables) checkTable(faults *faultList) {
 	if v.Table != "" && !isTableName(v.Table) {
 		faults.add("DORMOUSE_TABLE", "is %.40q; want the name or ARN of a DynamoDB table", v.Table)
 	}
-}
-
-// isTableName says whether DynamoDB could take it for one: 3 to 255 of its characters, or an ARN with them. By hand, as a
-// regular expression of that takes milliseconds of each start to compile.
-func isTableName(value string) bool {
-	name := value
-	if parts := strings.SplitN(value, ":", 6); len(parts) == 6 && parts[0] == "arn" && parts[2] == "dynamodb" {
-		name, _ = strings.CutPrefix(parts[5], "table/")
-	}
-	return len(name) >= 3 && len(name) <= 255 && isWord(name, "_.-")
-}
-
-// isWord says whether text has nothing but letters, digits and what is in others.
-func isWord(text, others string) bool {
-	return !strings.ContainsFunc(text, func(r rune) bool {
-		return !strings.ContainsRune(others, r) && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
-	})
 }
 
 // checkRanges looks at what is set: the defaults are in range.
@@ -449,87 +214,4 @@ func (v *drainVariables) checkRanges(values map[string]string, faults *faultList
 			faults.add(n.name, "is %d; want at least %d", n.value, n.min)
 		}
 	}
-}
-
-// fronts reads the fronted platforms and their bots (section 4). Unlike the reference it takes the older single
-// variables, each while its plural is unset; like it, a map that cannot be read counts as empty, with a warning.
-func (v *drainVariables) fronts() []relay.Front {
-	platforms := list(v.Platforms)
-	if v.Platforms == nil && v.Platform != "" {
-		platforms = []string{v.Platform}
-	}
-	if len(platforms) == 0 {
-		platforms = []string{"relay"}
-	}
-	bots := v.bots()
-	if v.BotIDs == "" && v.BotID != "" {
-		if len(platforms) == 1 {
-			bots[platforms[0]] = v.BotID
-		} else {
-			v.warn("GATEWAY_RELAY_BOT_ID is not used: it is for a single platform; use GATEWAY_RELAY_BOT_IDS")
-		}
-	}
-	var fronts []relay.Front
-	for _, platform := range platforms {
-		if bots[platform] == "" && platform != "relay" {
-			v.warn("no bot id for platform %q: the connector will refuse its actions; "+
-				"name it as GATEWAY_RELAY_PLATFORMS does in GATEWAY_RELAY_BOT_IDS", platform)
-		}
-		fronts = append(fronts, relay.Front{Platform: platform, BotID: bots[platform]})
-	}
-	return fronts
-}
-
-// bots is platform to bot id. A bot id may be a number.
-func (v *drainVariables) bots() map[string]string {
-	bots := map[string]string{}
-	var entries map[string]json.RawMessage
-	if v.BotIDs != "" && (json.Unmarshal([]byte(v.BotIDs), &entries) != nil || entries == nil) {
-		v.warn(`GATEWAY_RELAY_BOT_IDS is not a JSON object and counts as empty; want {"discord":{"botId":"..."}}`)
-	}
-	for platform, raw := range entries {
-		var entry map[string]json.RawMessage
-		var text string
-		var number json.Number
-		if json.Unmarshal(raw, &entry) != nil {
-			continue
-		}
-		if id := entry["botId"]; json.Unmarshal(id, &text) == nil {
-			bots[platform] = strings.TrimSpace(text)
-		} else if json.Unmarshal(id, &number) == nil {
-			bots[platform] = number.String()
-		}
-	}
-	return bots
-}
-
-// list trims the parts of a comma list and drops blank ones.
-func list(parts []string) []string {
-	var kept []string
-	for _, part := range parts {
-		if part = strings.TrimSpace(part); part != "" {
-			kept = append(kept, part)
-		}
-	}
-	return kept
-}
-
-// parseURL returns the URL, or its fault without a word of it: it may hold what is not for a log.
-func parseURL(raw string, schemes ...string) (u *url.URL, fault string) {
-	want := "want " + schemes[0] + "://host and a path, if any"
-	u, err := url.Parse(raw)
-	switch {
-	case err != nil || u.Hostname() == "":
-		return nil, "is not a URL with a host; " + want
-	case !slices.Contains(schemes, u.Scheme) || !strings.HasPrefix(raw, u.Scheme+"://"):
-		return nil, "begins with another scheme than " + strings.Join(schemes, ", ") + " in small letters; " + want
-	case u.User != nil:
-		return nil, "has a user or password inside, which would end up in logs; " + want
-	}
-	return u, ""
-}
-
-func loopback(u *url.URL) bool {
-	ip := net.ParseIP(u.Hostname())
-	return strings.EqualFold(u.Hostname(), "localhost") || ip != nil && ip.IsLoopback()
 }

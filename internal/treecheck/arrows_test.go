@@ -24,10 +24,12 @@ const (
 // layers hold the packages, upper ones first. A package with its sub-packages imports only from the layers below its own.
 var layers = [][]string{
 	{"functions/wake", "functions/drain", "cmd", "bench", "chaos", "examples", "internal/cases", "internal/treecheck"},
+	{"internal/demo"},
+	{"internal/wiring", "internal/rig"},
 	{"internal/wake", "internal/drain", "internal/devconnector", "internal/devissuer", "internal/locallambda"},
 	{"internal/turn", "internal/identity"},
 	{"internal/secretstore", "internal/action", "internal/agent", "internal/ledger", "internal/config", "internal/awsconf", "internal/media", "pkg/provision"},
-	{"pkg/relay"},
+	{"pkg/relay", "internal/logs", "internal/roots", "internal/pipenet"},
 }
 
 // only says more than the layers do: these packages take nothing of ours but what is named here.
@@ -38,6 +40,8 @@ var only = map[string][]string{
 	"internal/locallambda":  nil,
 	"internal/devissuer":    nil,
 	"internal/awsconf":      nil,
+	"internal/logs":         nil,
+	"internal/roots":        nil,
 	"internal/secretstore":  {"pkg/relay"},
 	"internal/media":        {"pkg/relay"},
 	"internal/action":       {"pkg/relay"},

@@ -13,6 +13,7 @@ import (
 
 	"github.com/dormouse-relay/dormouse/internal/awsconf"
 	"github.com/dormouse-relay/dormouse/internal/config"
+	"github.com/dormouse-relay/dormouse/internal/roots"
 )
 
 // documented is the table of docs/settings.md: what the column default says of each variable.
@@ -61,7 +62,7 @@ func TestEveryVariableIsDocumentedAndDeployed(t *testing.T) {
 			}
 		}
 	}
-	others := slices.Concat(awsconf.Variables(), config.RootsVariables())
+	others := slices.Concat(awsconf.Variables(), roots.Variables())
 	for _, name := range others {
 		if _, ok := table[name]; !ok {
 			t.Errorf("docs/settings.md lacks %s", name)

@@ -18,6 +18,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
+
+	"github.com/dormouse-relay/dormouse/internal/logs"
 )
 
 // A failed poke may never come again (section 19), hence the patience; a connector waits 10 s for the answer.
@@ -68,7 +70,7 @@ func (h *Handler) answer(ctx context.Context, event []byte) response {
 		} `json:"requestContext"`
 	}
 	if err := json.Unmarshal(event, &request); err != nil || request.RequestContext.HTTP.Method == "" {
-		h.log.WarnContext(ctx, "event refused: not an HTTP request in payload format 2.0", "bytes", len(event))
+		h.log.WarnContext(ctx, logs.EventRefused, logs.KeyBytes, len(event))
 		return statusBody(http.StatusBadRequest, "not an HTTP request in payload format 2.0")
 	}
 	switch method := request.RequestContext.HTTP.Method; method {
@@ -77,7 +79,7 @@ func (h *Handler) answer(ctx context.Context, event []byte) response {
 	case http.MethodHead:
 		return response{StatusCode: http.StatusNoContent}
 	default:
-		h.log.WarnContext(ctx, "poke refused: method not allowed")
+		h.log.WarnContext(ctx, logs.MethodRefused)
 		refused := statusBody(http.StatusMethodNotAllowed, "method not allowed")
 		refused.Headers["Allow"] = "GET, HEAD, POST"
 		return refused
@@ -87,12 +89,12 @@ func (h *Handler) answer(ctx context.Context, event []byte) response {
 func (h *Handler) wake(ctx context.Context, method string) response {
 	start := time.Now()
 	attempts, err := h.start(ctx, start)
-	log := h.log.With("method", method, "attempts", attempts, "ms", time.Since(start).Milliseconds())
+	log := h.log.With(logs.KeyMethod, method, logs.KeyAttempts, attempts, logs.KeyMS, time.Since(start).Milliseconds())
 	if err != nil {
-		log.ErrorContext(ctx, "poke lost: the drain was not started", "err", err)
+		log.ErrorContext(ctx, logs.PokeLost, logs.KeyError, err)
 		return statusBody(http.StatusServiceUnavailable, "the drain could not be started")
 	}
-	log.InfoContext(ctx, "poke")
+	log.InfoContext(ctx, logs.Poke)
 	return statusBody(http.StatusAccepted, "waking")
 }
 

@@ -1,4 +1,4 @@
-package config_test
+package roots_test
 
 import (
 	"crypto/x509"
@@ -7,7 +7,7 @@ import (
 
 	"github.com/matryer/is"
 
-	"github.com/dormouse-relay/dormouse/internal/config"
+	"github.com/dormouse-relay/dormouse/internal/roots"
 )
 
 func TestRootsAreThoseOfTheBundle(t *testing.T) {
@@ -23,7 +23,7 @@ func TestRootsAreThoseOfTheBundle(t *testing.T) {
 		t.Skip("no bundle of certificate roots: install ca-certificates")
 	}
 	is := is.New(t)
-	config.LoadRoots(map[string]string{})()
+	roots.Load(map[string]string{})()
 	got, err := x509.SystemCertPool() // what was loaded, and is kept
 	is.NoErr(err)
 	is.True(got.Equal(want))
@@ -33,7 +33,7 @@ func TestCertificateFoldersThatWereAskedForAreKept(t *testing.T) {
 	for _, name := range []string{"SSL_CERT_DIR", "SSL_CERT_FILE"} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("SSL_CERT_DIR", "/certs")
-			config.LoadRoots(map[string]string{name: "/certs"})()
+			roots.Load(map[string]string{name: "/certs"})()
 			is.New(t).Equal(os.Getenv("SSL_CERT_DIR"), "/certs")
 		})
 	}

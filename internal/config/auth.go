@@ -1,0 +1,148 @@
+package config
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/dormouse-relay/dormouse/pkg/relay"
+)
+
+// Auth says how this gateway proves itself to the connector.
+type Auth string
+
+const (
+	AuthPinned Auth = "pinned" // its credentials are at CredentialsARN, or else GatewayID and Secret; nothing is provisioned
+	AuthAWS    Auth = "aws"    // AWS STS says who it is, for IdentityAudience
+	AuthOIDC   Auth = "oidc"   // the identity token comes from IDPTokenURL
+	AuthSecret Auth = "secret" // the identity token is at IdentityTokenARN
+	AuthEnv    Auth = "env"    // the identity token is IdentityToken
+	AuthNone   Auth = "none"   // it dials unauthenticated, for development (section 2)
+)
+
+// checkAuth decides how the gateway proves itself, and checks what that takes.
+func (v *drainVariables) checkAuth(faults *faultList) {
+	const name = "GATEWAY_RELAY_IDENTITY"
+	if chosen := v.Auth; chosen != "" && !slices.Contains([]Auth{AuthAWS, AuthOIDC, AuthSecret, AuthEnv}, chosen) {
+		faults.add(name, "is %.40q; want aws, oidc, secret or env", string(chosen))
+		return
+	}
+	v.Auth = v.chooseAuth(v.Auth)
+	switch v.Auth {
+	case AuthAWS:
+		v.checkAudience(faults)
+	case AuthOIDC:
+		v.checkOIDC(faults)
+	case AuthSecret:
+		if v.IdentityTokenARN == "" {
+			faults.add("GATEWAY_RELAY_IDENTITY_TOKEN_ARN", "is not set although %s is secret; want the ARN of the identity token", name)
+		}
+	case AuthEnv:
+		v.checkIdentityToken(faults)
+	}
+}
+
+// chooseAuth goes by what is set. Pinned credentials come first, then what the operator has chosen.
+func (v *drainVariables) chooseAuth(chosen Auth) Auth {
+	oidc := v.IDPTokenURL != "" || v.IDPClientID != "" || v.IDPClientSecret.Usable() || v.IDPClientSecretARN != ""
+	token := v.IdentityToken.Usable()
+	switch {
+	case v.CredentialsARN != "" || v.Secret.Usable():
+		if chosen != "" || oidc || token || v.IdentityTokenARN != "" || v.IdentityAudience != "" {
+			v.warn("the credentials are pinned: nothing is provisioned, so the identity settings are not used")
+		}
+		if v.CredentialsARN != "" && v.Secret.Usable() {
+			v.warn("GATEWAY_RELAY_SECRET is not used: GATEWAY_RELAY_CREDENTIALS_ARN is set")
+		}
+		return AuthPinned
+	case chosen != "":
+		return chosen
+	case oidc:
+		if token {
+			v.warn("GATEWAY_RELAY_IDENTITY_TOKEN is not used: the identity provider is asked")
+		}
+		return AuthOIDC
+	case v.IdentityTokenARN != "":
+		if token {
+			v.warn("GATEWAY_RELAY_IDENTITY_TOKEN is not used: GATEWAY_RELAY_IDENTITY_TOKEN_ARN is set")
+		}
+		return AuthSecret
+	case token:
+		return AuthEnv
+	case v.IdentityAudience != "":
+		return AuthAWS
+	}
+	v.warn("no identity and no secret is set: the connector is dialled unauthenticated, which is for development")
+	return AuthNone
+}
+
+// checkAudience sets the audience as a policy's condition can say it, too: scheme and host as they stand in the URL.
+func (v *drainVariables) checkAudience(faults *faultList) {
+	if v.IdentityAudience != "" {
+		return
+	}
+	u, err := url.Parse(v.URL.Provision())
+	switch {
+	case err != nil || u.Host == "": // told already
+	case u.Scheme == "http" && !loopback(u):
+		faults.add("GATEWAY_RELAY_URL", "is not encrypted, and identity aws would send a token of this account's there; want https or wss")
+	default:
+		v.IdentityAudience = u.Scheme + "://" + u.Host
+	}
+}
+
+func (v *drainVariables) checkARNs(faults *faultList) {
+	for name, value := range map[string]string{
+		"GATEWAY_RELAY_CREDENTIALS_ARN":       v.CredentialsARN,
+		"GATEWAY_RELAY_IDENTITY_TOKEN_ARN":    v.IdentityTokenARN,
+		"GATEWAY_RELAY_IDP_CLIENT_SECRET_ARN": v.IDPClientSecretARN,
+		"DORMOUSE_AGENT_SECRET_ARN":           v.AgentSecretARN,
+	} {
+		if value != "" && !isSecretARN(value) {
+			faults.add(name, "is not the ARN of a secret; want arn:aws:ssm:REGION:ACCOUNT:parameter/NAME or "+
+				"arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME")
+		}
+	}
+	if v.AgentSecretARN != "" && v.AgentSecret.Usable() {
+		v.warn("DORMOUSE_AGENT_SECRET is not used: DORMOUSE_AGENT_SECRET_ARN is set")
+		v.AgentSecret = relay.Secret{}
+	}
+}
+
+func (v *drainVariables) checkOIDC(faults *faultList) {
+	const (
+		tokenURL = "GATEWAY_RELAY_IDP_TOKEN_URL"
+		id       = "GATEWAY_RELAY_IDP_CLIENT_ID"
+		secret   = "GATEWAY_RELAY_IDP_CLIENT_SECRET"
+	)
+	u, fault := parseURL(v.IDPTokenURL, "https", "http")
+	switch {
+	case v.IDPTokenURL == "":
+		faults.add(tokenURL, "is not set; want the identity provider's token endpoint")
+	case fault != "":
+		faults.add(tokenURL, "%s", fault)
+	case u.Scheme == "http" && !loopback(u):
+		faults.add(tokenURL, "is plain http, which is for loopback only; want https")
+	}
+	if v.IDPClientSecretARN != "" && v.IDPClientSecret.Usable() {
+		v.warn("%s is not used: %s_ARN is set", secret, secret)
+		v.IDPClientSecret = relay.Secret{}
+	}
+	switch hasID, hasSecret := v.IDPClientID != "", v.IDPClientSecret.Usable() || v.IDPClientSecretARN != ""; {
+	case hasSecret && !hasID:
+		faults.add(id, "is not set although %s or %[1]s_ARN is; want both, or neither for an endpoint that asks for none", secret)
+	case hasID && !hasSecret:
+		faults.add(secret, "is not set, nor is %s_ARN, although %s is; want both, or neither for an endpoint that asks for none", secret, id)
+	}
+}
+
+func (v *drainVariables) checkIdentityToken(faults *faultList) {
+	const name = "GATEWAY_RELAY_IDENTITY_TOKEN"
+	v.IdentityToken = relay.NewSecret(strings.TrimSpace(v.IdentityToken.Reveal()))
+	switch token := v.IdentityToken.Reveal(); {
+	case token == "":
+		faults.add(name, "is not set although GATEWAY_RELAY_IDENTITY is env; want the identity token")
+	case strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }):
+		faults.add(name, "has blanks or other characters inside that no token has; want the bare token")
+	}
+}

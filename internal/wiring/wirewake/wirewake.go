@@ -1,0 +1,28 @@
+// Package wirewake makes the wake function from its environment. It is apart from wiredrain so that wake links nothing of
+// drain's.
+//
+// New starts no goroutines and touches no network.
+package wirewake
+
+import (
+	"io"
+	"log/slog"
+
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+
+	"github.com/dormouse-relay/dormouse/internal/awsconf"
+	"github.com/dormouse-relay/dormouse/internal/config"
+	"github.com/dormouse-relay/dormouse/internal/wake"
+)
+
+// New returns the handler of pokes that environ, variable to value, describes. It logs to out. The error joins all faults
+// of the settings.
+func New(environ map[string]string, out io.Writer) (*wake.Handler, error) {
+	settings, err := config.Wake(environ)
+	if err != nil {
+		return nil, err
+	}
+	log := slog.New(slog.NewJSONHandler(out, &slog.HandlerOptions{Level: settings.LogLevel}))
+	client := lambda.NewFromConfig(awsconf.New(environ))
+	return wake.New(client, settings.DrainFunction, log), nil
+}

@@ -529,6 +529,27 @@ func (c *Conn) Post(out Outbound) error {
 	return err
 }
 
+// Interrupt asks the connector to stop what it is doing for a session (section 5), for example a long send. reason is for
+// its log and may be empty. Nothing answers an interrupt: nil means only that it was sent.
+func (c *Conn) Interrupt(sessionKey, reason string) error {
+	if sessionKey == "" {
+		return errors.New("relay: interrupt: no session key; name the session with SessionKey")
+	}
+	frame := interrupt{Type: TypeInterrupt, SessionKey: sessionKey}
+	if reason != "" {
+		frame.Reason = &reason
+	}
+	_, err := c.sendFrame(context.Background(), frame)
+	return err
+}
+
+// interrupt asks the connector to stop the work of a session (section 5).
+type interrupt struct {
+	Type       string  `json:"type"` // TypeInterrupt
+	SessionKey string  `json:"session_key"`
+	Reason     *string `json:"reason"` // null if there is none
+}
+
 // frame adds the bot that was hello'd for the action's platform, never another's (section 5).
 func (c *Conn) frame(out Outbound) OutboundFrame {
 	return OutboundFrame{

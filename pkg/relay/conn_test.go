@@ -662,6 +662,24 @@ func TestOutboundLeavesAsTheContractHasIt(t *testing.T) {
 	})
 }
 
+func TestInterruptLeavesAsTheContractHasIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		conn, peer := dial(t)
+		is.NoErr(conn.Interrupt("agent:main:discord:dm:7", "the user said /stop"))
+		is.Equal(<-peer.lines, `{"type":"interrupt","session_key":"agent:main:discord:dm:7","reason":"the user said /stop"}`)
+		is.NoErr(conn.Interrupt("agent:main:discord:dm:7", "")) // nothing waits for an answer
+		is.Equal(<-peer.lines, `{"type":"interrupt","session_key":"agent:main:discord:dm:7","reason":null}`)
+		is.True(conn.Interrupt("", "no session") != nil)
+		synctest.Wait()
+		is.Equal(len(peer.lines), 0)
+		is.NoErr(peer.ws.Close())
+		<-conn.Done()
+		_, isClose := errors.AsType[*relay.CloseError](conn.Interrupt("agent:main:discord:dm:7", ""))
+		is.True(isClose) // the end says why it could not be sent
+	})
+}
+
 func TestPingsKeepTheConnAndTheirLackEndsIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		is := is.New(t)

@@ -11,11 +11,11 @@ import (
 const (
 	defaultSizeLimit = 4 << 20
 	maxID            = 1 << 10  // bytes; a longer id is no id
-	edge             = 4 << 10  // this much of either end of an overlong line is searched for its bufferId
-	keptBuffer       = 64 << 10 // a larger buffer is given back after the line that needed it
+	edge             = 4 << 10  // of an overlong line, this much of each end is searched for its bufferId
+	keptBuffer       = 64 << 10 // a larger buffer is freed after the line that needed it
 )
 
-// What can be wrong with a frame.
+// What can be wrong with a frame: the values of Fault.
 const (
 	faultJSON      = "broken JSON"
 	faultUTF8      = "broken UTF-8"
@@ -28,7 +28,7 @@ const (
 	faultTooLarge  = "too large"
 )
 
-// Frame is one frame from the connector (section 5). Type says which of the fields are meant.
+// Frame is one frame from the connector (section 5). Type says which of its fields are set.
 type Frame struct {
 	Type string // one of the Type constants; an unknown one as it came if it is short
 
@@ -48,8 +48,8 @@ type Decoder struct {
 	Limit int // longest line in bytes, default 4 MiB; a longer one is read without being held and gives a Fault
 
 	held []byte // the unfinished line; once it is cut, only its two edges
-	n    int    // bytes of the unfinished line
-	cut  bool
+	n    int    // bytes of the unfinished line, held or not
+	cut  bool   // held has the two edges only
 }
 
 // Feed takes the next chunk and returns the frames that it completes, nil if there are none. It keeps no part of chunk.
@@ -92,7 +92,7 @@ func (d *Decoder) limit() int {
 	return defaultSizeLimit
 }
 
-// hold adds part to the unfinished line, of which only the edges stay once it is over the limit.
+// hold adds part to the unfinished line. Of a line over the limit it keeps only the two edges.
 func (d *Decoder) hold(part []byte) {
 	d.n += len(part)
 	if d.n <= d.limit() {
@@ -113,7 +113,7 @@ func (d *Decoder) hold(part []byte) {
 	}
 }
 
-// decodeHeld decodes the line that hold has gathered and makes room for the next.
+// decodeHeld decodes the line that hold has collected, and empties the buffer for the next.
 func (d *Decoder) decodeHeld() (f Frame, blank bool) {
 	switch {
 	case d.cut:
@@ -130,6 +130,7 @@ func (d *Decoder) decodeHeld() (f Frame, blank bool) {
 	return f, blank
 }
 
+// decodeLine decodes a whole line; blank says that there is nothing in it.
 func decodeLine(line []byte) (f Frame, blank bool) {
 	line = bytes.Trim(line, " \t\r")
 	if len(line) == 0 {
@@ -146,12 +147,13 @@ func decodeLine(line []byte) (f Frame, blank bool) {
 		f.Fault, f.BufferID = faultJSON, findBufferID(line, line)
 	}
 	if !clean {
-		f.Fault = faultUTF8 // whatever has been read, some of it is not what was meant
+		f.Fault = faultUTF8 // some of what was read is not what the connector meant
 	}
 	f.size = len(line)
 	return f, false
 }
 
+// decodeFrame decodes a line that is a JSON object.
 func decodeFrame(v value) (f Frame) {
 	var kind, bufferID, requestID, sessionKey, chatID, event, forward, descriptor, result value
 	for name, member := range v.members() {
@@ -188,11 +190,11 @@ func decodeFrame(v value) (f Frame) {
 		}
 	case TypeResult:
 		f.RequestID = f.id(requestID)
-		f.Result = new(decodeResult(result)) // missing or odd, it is a failure
+		f.Result = new(decodeResult(result)) // a missing or odd one is a failure
 	case TypeInterruptIn:
 		f.SessionKey, f.ChatID = f.id(sessionKey), f.id(chatID)
 	case TypeDescriptor:
-		f.Descriptor = new(decodeDescriptor(descriptor)) // missing or odd, it has its defaults
+		f.Descriptor = new(decodeDescriptor(descriptor)) // a missing or odd one has the defaults
 	case TypeGoingIdleAck:
 	default:
 		f.blame(faultType)
@@ -220,7 +222,7 @@ func (f *Frame) setKind() {
 	}
 }
 
-// blame sets the first fault found.
+// blame sets the fault, unless there is one already.
 func (f *Frame) blame(fault string) {
 	if f.Fault == "" {
 		f.Fault = fault
@@ -242,11 +244,12 @@ func (f *Frame) id(v value) string {
 		return ""
 	}
 	if !utf8.Valid(v) {
-		return "" // it could not be echoed
+		return "" // an ack could not echo it
 	}
 	return id
 }
 
+// decodeEvent decodes the event of an inbound frame, and checks the length of its ids.
 func (f *Frame) decodeEvent(v value) {
 	e, err := decodeEvent(v)
 	if err != nil {
@@ -270,9 +273,9 @@ func (f *Frame) decodeEvent(v value) {
 	}
 }
 
-// findBufferID searches a line that cannot be decoded, given by its two ends, which may be the same. A member that the
-// connector wrote last counts, then one that it wrote first. No text of a chat can look like one, its quotes being
-// escaped.
+// findBufferID searches a line that cannot be decoded for its buffer id, so that the line can be acked. head and tail are
+// the line's two ends, or both the whole line. The last bufferId of the tail counts, else the first of the head. A
+// chat's text cannot look like one: its quotes are escaped.
 func findBufferID(head, tail []byte) string {
 	name := []byte(`"bufferId"`)
 	if i := bytes.LastIndex(tail, name); i >= 0 {
@@ -286,7 +289,7 @@ func findBufferID(head, tail []byte) string {
 	return ""
 }
 
-// leadingID reads the id after a member's name, "" if there is none that is whole and usable.
+// leadingID reads the id at the start of b, which is what follows a member's name. It is "" unless it is whole and usable.
 func leadingID(b []byte) string {
 	b, found := bytes.CutPrefix(bytes.TrimLeft(b, " \t\r"), []byte(":"))
 	b = bytes.TrimLeft(b, " \t\r")

@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// Descriptor is what the connector says of one fronted platform, normalised (section 7).
+// Descriptor is what the connector says about one platform (section 7), with defaults for what is missing or odd.
 type Descriptor struct {
 	ContractVersion              int      `json:"contract_version"`
 	Platform                     string   `json:"platform"`
@@ -25,8 +25,8 @@ type Descriptor struct {
 	SupportedOps                 []string `json:"supported_ops,omitempty"` // empty: the legacy set, see Supports
 }
 
-// defaultDescriptor has the defaults of the optional fields, and for required ones that are missing the reference's
-// placeholder from before a handshake.
+// defaultDescriptor has the defaults of the optional fields. For required fields it has what the reference assumes before
+// a handshake.
 var defaultDescriptor = Descriptor{
 	ContractVersion:  1,
 	MaxMessageLength: 4096,
@@ -36,8 +36,8 @@ var defaultDescriptor = Descriptor{
 	Emoji:            "\U0001F50C", // electric plug
 }
 
-// UnmarshalJSON fails only for bad JSON: a handshake must not depend on a connector's care. What is missing or of
-// another type takes its default, and so does everything if raw is not an object.
+// UnmarshalJSON fails only for bad JSON: a careless descriptor must not break the handshake. What is missing or of
+// another type takes its default; if raw is not an object, everything does.
 func (d *Descriptor) UnmarshalJSON(raw []byte) error {
 	v, ok := parse(raw)
 	if !ok {
@@ -104,8 +104,8 @@ func positive(v value, otherwise int) int {
 
 var legacyOps = []string{"send", "edit", "typing", "follow_up"}
 
-// Supports says whether the connector takes op for this platform (section 7): what it lists, or the legacy send, edit,
-// typing and follow_up if it lists nothing. A draft must be announced by SupportsDraftStreaming as well.
+// Supports reports whether the connector takes op for this platform (section 7): one of those it lists, or the legacy
+// send, edit, typing and follow_up if it lists nothing. A draft needs SupportsDraftStreaming as well.
 func (d Descriptor) Supports(op string) bool {
 	if op == "draft" && !d.SupportsDraftStreaming {
 		return false
@@ -116,13 +116,16 @@ func (d Descriptor) Supports(op string) bool {
 	return slices.Contains(d.SupportedOps, op)
 }
 
-// CodeBlocks says whether the platform's dialect has fenced code (section 7).
+// CodeBlocks reports whether the platform's dialect has fenced code (section 7).
 func (d Descriptor) CodeBlocks() bool { return d.MarkdownDialect != "" && d.MarkdownDialect != "plain" }
 
-// Len is text's length in the platform's unit, the one of MaxMessageLength.
-func (d Descriptor) Len(text string) int { return TextLen(text, d.LenUnit) }
+// Len is text's length in the platform's unit, LenUnit, as MaxMessageLength counts it.
+func (d Descriptor) Len(text string) int { return textLen(text, d.LenUnit) }
 
-// Split is SplitText by the platform's limit and unit.
+// Split cuts text into parts that fit the platform, for sending one after another (section 11). A text that fits is one
+// part, unchanged. Otherwise each part ends in a counter like " (1/3)", cuts fall on line ends, else on blanks, else
+// anywhere, and white space around a cut goes. A fenced code block that is cut is closed and opened again, with its
+// language. A limit below 32 is kept as well as can be: parts with counters may exceed it.
 func (d Descriptor) Split(text string) []string {
-	return SplitText(text, d.MaxMessageLength, d.LenUnit)
+	return splitText(text, d.MaxMessageLength, d.LenUnit)
 }

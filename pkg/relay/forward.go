@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Forward is a raw platform request (section 9). It marshals to the wire form; nothing in it has been verified.
+// Forward is a raw request of a platform (section 9). It marshals to the wire form. Nothing in it has been verified.
 type Forward struct {
 	Platform string      `json:"platform"`
 	BotID    string      `json:"botId"`
@@ -19,8 +19,9 @@ type Forward struct {
 	Profile  string      `json:"profile,omitempty"`
 }
 
-// UnmarshalJSON fails only if raw is not a JSON object. Other types become strings where they can; header entries that
-// are no pairs go; what the base64 alphabet does not have is skipped, and a body that still does not decode is empty.
+// UnmarshalJSON fails only if raw is not a JSON object. Values of other types become strings where they can. Header
+// entries that are no pairs are dropped. In the body, characters outside the base64 alphabet are skipped; a body that
+// still does not decode is empty.
 func (f *Forward) UnmarshalJSON(raw []byte) error {
 	v, ok := parse(raw)
 	if !ok || !v.isObject() {
@@ -69,7 +70,7 @@ func decodeHeaders(v value) [][2]string {
 	return list
 }
 
-// decodeBase64 is as lenient as the reference: it skips foreign characters and stops at the padding, but needs that.
+// decodeBase64 is as lenient as the reference: it skips foreign characters, and stops at the padding, which must be there.
 func decodeBase64(s string) []byte {
 	var kept []byte
 	padded := false

@@ -28,7 +28,7 @@ type Hello struct {
 	BotID    string `json:"botId"`
 }
 
-// Outbound is an action for a chat (section 5). Dial's fronts supply the bot id that belongs to Platform.
+// Outbound is an action for a chat (section 5). The Conn adds the bot id that belongs to Platform.
 type Outbound struct {
 	RequestID string // 32 hex digits; empty means a random one
 	Platform  string // the chat's platform; empty leaves it out of the frame
@@ -53,7 +53,7 @@ type OutboundFrame struct {
 	BotID     string `json:"botId,omitempty"`
 }
 
-// InboundAck says that a buffered event has been taken (section 6). The id is echoed as the string that came.
+// InboundAck says that a buffered delivery has been taken (section 6). The id is echoed as the string that came.
 type InboundAck struct {
 	Type     string `json:"type"` // TypeInboundAck
 	BufferID string `json:"bufferId"`

@@ -11,14 +11,14 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// value is one valid JSON value without blanks around it. Its readers never fail: what is of another type than asked
-// for reads as that type's zero. One walk over the bytes is faster than decoding into structs, and the contract wants
-// far more leniency than those give: numbers for ids, odd types for defaults, the last of duplicate names.
+// value is one valid JSON value without blanks around it. Its readers never fail: a value of another type than asked for
+// reads as the zero value. One walk over the bytes is faster than decoding into structs. The contract also wants more
+// leniency than structs have: numbers as ids, defaults for odd types, the last of duplicate names.
 type value []byte
 
 var anyJSON = []jsontext.Options{
 	jsontext.AllowDuplicateNames(true),
-	jsontext.AllowInvalidUTF8(true), // reads as U+FFFD, and so does a lone surrogate
+	jsontext.AllowInvalidUTF8(true), // it reads as U+FFFD, and so does a lone surrogate
 }
 
 // parse returns raw without its blanks, and false if it is not exactly one JSON value.
@@ -147,11 +147,11 @@ func (v value) text() string {
 	if inner := v[1 : len(v)-1]; bytes.IndexByte(inner, '\\') < 0 && utf8.Valid(inner) {
 		return string(inner)
 	}
-	text, _ := jsontext.AppendUnquote(nil, []byte(v)) // the error is what became U+FFFD
+	text, _ := jsontext.AppendUnquote(nil, []byte(v)) // an error only tells that something became U+FFFD
 	return string(text)
 }
 
-// decimal writes 1e3 and 1.0 as integers, as an id that went through a float may look.
+// decimal writes 1e3 and 1.0 as integers: an id that went through a float may look like that.
 func (v value) decimal() string {
 	if bytes.ContainsAny(v, ".eE") {
 		if f, err := strconv.ParseFloat(string(v), 64); err == nil && f == math.Trunc(f) && math.Abs(f) < 1<<53 {

@@ -1,7 +1,7 @@
 package relay
 
 // Policy says which messages of a platform are for this gateway (section 14). The connector drops the others, so they
-// wake nobody. It is sent as it stands here and replaces the platform's earlier one.
+// wake nobody. Sending one replaces the platform's earlier one.
 type Policy struct {
 	Platform           string   `json:"platform"`
 	RequireAddress     bool     `json:"requireAddress"`     // only what mentions or answers the bot

@@ -2,14 +2,14 @@ package relay
 
 import "strings"
 
-// PromptToken is what a prompt's button carries on the platform (section 11). Its text is hp1:<prompt>:<option>, each id
-// 1 to 32 of A-Z a-z 0-9 _ . -, and should not be longer than 64 bytes, which some platforms cut.
+// PromptToken is what a prompt's button carries on the platform (section 11). Its text is hp1:<prompt>:<option>. Each id
+// is 1 to 32 of A-Z a-z 0-9 _ . -; the whole should not be longer than 64 bytes, as some platforms cut it there.
 type PromptToken struct {
 	PromptID string
 	OptionID string
 }
 
-// ParsePromptToken reads a token, and is false for anything else, which is then ordinary text.
+// ParsePromptToken reads a token. Any other text is not a token, and false.
 func ParsePromptToken(s string) (PromptToken, bool) {
 	ids, ok := strings.CutPrefix(s, "hp1:")
 	prompt, option, found := strings.Cut(ids, ":")

@@ -1,10 +1,10 @@
 package relay
 
-// queue holds deliveries that nobody has received yet, up to a number and a sum of wire bytes.
+// queue holds the deliveries that wait for Receive, up to a number and a sum of bytes on the wire.
 type queue struct {
-	urgent []Delivery // interrupts, which overtake
+	urgent []Delivery // interrupts: they come first
 	rest   []Delivery
-	head   int // of rest
+	head   int // index in rest of the next delivery
 	bytes  int
 
 	maxEntries, maxBytes int
@@ -12,7 +12,7 @@ type queue struct {
 
 func (q *queue) len() int { return len(q.urgent) + len(q.rest) - q.head }
 
-// push says false if d does not fit.
+// push adds d, or returns false if it does not fit.
 func (q *queue) push(d Delivery) bool {
 	n := q.len()
 	if n >= q.maxEntries || n > 0 && q.bytes+d.size > q.maxBytes {
@@ -23,7 +23,7 @@ func (q *queue) push(d Delivery) bool {
 		q.urgent = append(q.urgent, d)
 		return true
 	}
-	if len(q.rest) == cap(q.rest) && q.head > len(q.rest)/2 { // reuse what has been popped
+	if len(q.rest) == cap(q.rest) && q.head > len(q.rest)/2 { // reuse the space of what has been popped
 		kept := copy(q.rest, q.rest[q.head:])
 		clear(q.rest[kept:])
 		q.rest, q.head = q.rest[:kept], 0

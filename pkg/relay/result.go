@@ -11,13 +11,13 @@ type Result struct {
 	MessageID      string          `json:"message_id,omitempty"`
 	Error          string          `json:"error,omitempty"`
 	Code           string          `json:"code,omitempty"`
-	Ambiguous      bool            `json:"ambiguous,omitempty"` // failed, and may have been applied all the same
+	Ambiguous      bool            `json:"ambiguous,omitempty"` // it failed, but may have been applied
 	ThreadID       string          `json:"thread_id,omitempty"`
 	AutoThreadName string          `json:"auto_thread_name,omitempty"`
 	ChatInfo       json.RawMessage `json:"chat_info,omitempty"`
 }
 
-// UnmarshalJSON fails only for bad JSON. What is not an object is a failure, and so is one without success true.
+// UnmarshalJSON fails only for bad JSON. A value that is not an object, or has no success true, is a failed Result.
 func (r *Result) UnmarshalJSON(raw []byte) error {
 	v, ok := parse(raw)
 	if !ok {
@@ -52,8 +52,8 @@ func decodeResult(v value) Result {
 	return r
 }
 
-// Declined says that the connector refuses the destination, not the action (section 11): nothing may be sent there in
-// its stead, by no other op either.
+// Declined reports whether the connector refuses the destination, not the action (section 11): then no other action may
+// be sent there either.
 func (r Result) Declined() bool {
 	return !r.Success && !r.Ambiguous &&
 		(r.Code == "egress_declined" || strings.Contains(strings.ToLower(r.Error), "egress declined:"))

@@ -13,7 +13,7 @@ const redacted = "[redacted]"
 // Secret holds a credential. However it is printed, logged or marshalled it reads "[redacted]"; Reveal is the way out.
 // Secrets compare by what they hold.
 type Secret struct {
-	held unique.Handle[string] // a string would show where fmt cannot call methods: in somebody's unexported field
+	held unique.Handle[string] // fmt would print a string in an unexported field of some other struct
 }
 
 // NewSecret wraps value as it is, untrimmed.
@@ -32,7 +32,7 @@ func (s Secret) Reveal() string {
 	return s.held.Value()
 }
 
-// Usable says whether there is anything but blanks in it: a blank secret must not count as set (section 2).
+// Usable reports whether there is anything but blanks in it: a blank secret must not count as set (section 2).
 func (s Secret) Usable() bool { return strings.TrimFunc(s.Reveal(), isSpace) != "" }
 
 // String returns "[redacted]".
@@ -44,11 +44,11 @@ func (Secret) GoString() string { return redacted }
 // Format prints "[redacted]" for every verb.
 func (Secret) Format(f fmt.State, _ rune) { io.WriteString(f, redacted) }
 
-// MarshalText returns "[redacted]": a secret that is written and read back is lost.
+// MarshalText returns "[redacted]": a secret does not survive being written and read back.
 func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
 // LogValue is "[redacted]".
 func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
 
-// UnmarshalText takes value as it is, as NewSecret does.
+// UnmarshalText holds value as it is, as NewSecret does.
 func (s *Secret) UnmarshalText(value []byte) error { *s = NewSecret(string(value)); return nil }

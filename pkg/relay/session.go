@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// SessionOptions vary the session key (section 8). The zero value is the reference's default.
+// SessionOptions change what SessionKey tells apart (section 8). The zero value is the reference's default.
 type SessionOptions struct {
 	SharedGroups          bool   // one session for a group instead of one per user in it
 	ThreadSessionsPerUser bool   // a thread's users have sessions of their own; not if SharedGroups
@@ -35,7 +35,7 @@ func SessionKey(src Source, opt SessionOptions) string {
 		}
 	}
 	add(src.Platform)
-	key += ":" + kind // the one part that keeps its place when empty
+	key += ":" + kind // the one part that is written even when empty
 	if src.Platform == "slack" {
 		add(src.ScopeID) // elsewhere a chat id is unique by itself
 	}
@@ -60,7 +60,7 @@ func (e Event) SessionKey() string { return SessionKey(e.Source, SessionOptions{
 
 // ThreadedSource is e's source as the reference's Slack adapter sees it by default (section 8): a top-level Slack
 // message starts a thread, so its thread id is its own message id, and its session is its own. SessionKey and
-// Event.SessionKey leave this out; whoever wants Slack kept apart that way passes them this source.
+// Event.SessionKey do not do this; a gateway that wants it passes this source to SessionKey.
 func (e Event) ThreadedSource() Source {
 	src := e.Source
 	if src.Platform == "slack" && src.ThreadID == "" {
@@ -79,7 +79,7 @@ func namespace(profile string) string {
 	return "agent:" + profile
 }
 
-// KeyProfile is the profile that a session key is of (section 8), "" for the default one and for what is no key.
+// KeyProfile is the profile in a session key (section 8), "" for the default one and for a text that is no key.
 func KeyProfile(key string) string {
 	rest, ok := strings.CutPrefix(key, "agent:")
 	name, _, _ := strings.Cut(rest, ":")
@@ -92,7 +92,7 @@ func KeyProfile(key string) string {
 	return name
 }
 
-// whatsappNumber reduces a JID to what comes before its device and server, so that every form of a number is one chat.
+// whatsappNumber cuts the device and the server off a JID, so that every form of a number is one chat.
 func whatsappNumber(id string) string {
 	id = strings.Replace(strings.TrimFunc(id, isSpace), "+", "", 1)
 	id, _, _ = strings.Cut(id, ":")

@@ -7,14 +7,15 @@ import (
 	"unicode/utf8"
 )
 
-// Units of length that a Descriptor may name (section 7). Neither is bytes nor what a reader sees as one character.
+// Units of length: the values of Descriptor.LenUnit (section 7). Neither counts bytes, nor what a reader sees as one
+// character.
 const (
 	UnitChars = "chars" // code points; also what an unknown unit counts as
 	UnitUTF16 = "utf16" // UTF-16 code units: two for a code point beyond U+FFFF
 )
 
-// TextLen is text's length in unit (section 7).
-func TextLen(text, unit string) int {
+// textLen is text's length in unit (section 7).
+func textLen(text, unit string) int {
 	n := utf8.RuneCountInString(text)
 	if unit == UnitUTF16 {
 		for _, r := range text {
@@ -26,12 +27,9 @@ func TextLen(text, unit string) int {
 	return n
 }
 
-// SplitText cuts text into parts of at most limit units for sending one after another (section 11). A text that fits is
-// one part, unchanged. Otherwise each part ends in a counter like " (1/3)", cuts fall on line ends, else on blanks, else
-// anywhere, and white space around a cut goes. A fenced code block that is cut is closed and opened again, with its
-// language. A limit below 32 is kept to as well as can be: parts with counters may exceed it.
-func SplitText(text string, limit int, unit string) []string {
-	if text == "" || TextLen(text, unit) <= limit {
+// splitText is Descriptor.Split for a limit and its unit.
+func splitText(text string, limit int, unit string) []string {
+	if text == "" || textLen(text, unit) <= limit {
 		return []string{text}
 	}
 	var parts []string
@@ -55,20 +53,20 @@ func counter(i, n int) string { return fmt.Sprintf(" (%d/%d)", i, n) }
 
 const fence, fenceEnd = "```", "\n```"
 
-// split does one round of SplitText with reserve units of each part left free. Each step looks at one window only, so
-// that the time grows with the text and not with its square.
+// split does one round of splitText with reserve units of each part left free. Each step looks at one window only, so
+// that the time grows with the length of the text and not with its square.
 func split(text string, limit, reserve int, unit string) (parts []string) {
 	room := limit - reserve
 	code := block{}
 	for text != "" {
 		prefix := code.reopen(room/2, unit)
-		budget := room - TextLen(prefix, unit)
+		budget := room - textLen(prefix, unit)
 		if fit(text, budget, unit) == len(text) {
 			last := prefix + text
 			if code.after(text).open {
 				last += fenceEnd
 			}
-			if TextLen(last, unit) <= room {
+			if textLen(last, unit) <= room {
 				return append(parts, last)
 			}
 		}
@@ -164,7 +162,7 @@ func (b block) reopen(most int, unit string) string {
 		return ""
 	}
 	line := fence + b.lang + "\n"
-	if TextLen(line, unit) > most {
+	if textLen(line, unit) > most {
 		return fence + "\n"
 	}
 	return line

@@ -2,11 +2,11 @@ package relay
 
 import "strings"
 
-// BaseURL is the one setting that every address of a connector derives from (section 1). Empty means the relay is off,
-// and then every address is empty too.
+// BaseURL is the connector's URL, from which all its addresses derive (section 1). Empty means that the relay is off; then
+// every address is empty, too.
 type BaseURL string
 
-// NewBaseURL trims blanks, then trailing slashes. Nothing else is checked: scheme and path are taken as they are.
+// NewBaseURL trims blanks, then trailing slashes. It checks nothing else: scheme and path are taken as they are.
 func NewBaseURL(raw string) BaseURL {
 	return BaseURL(strings.TrimRight(strings.TrimFunc(raw, isSpace), "/"))
 }

@@ -14,11 +14,11 @@ import (
 	"github.com/matryer/is"
 )
 
-// gathered returns a gatherer whose reader is not reading yet, and the other end of its wire. Each write to the wire is
+// batched returns a batchConn whose reader is not reading yet, and the other end of its wire. Each write to the wire is
 // one Read of the other end, which sees none of it before it reads.
-func gathered(t *testing.T) (*gatherer, net.Conn) {
+func batched(t *testing.T) (*batchConn, net.Conn) {
 	near, far := net.Pipe()
-	g := newGatherer(near)
+	g := newBatchConn(near)
 	t.Cleanup(func() {
 		far.Close()
 		g.Close()
@@ -35,11 +35,11 @@ func readOnce(conn net.Conn) (string, error) {
 func TestWritesAreCollectedWhileTheReaderIsBusy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		is := is.New(t)
-		g, far := gathered(t)
+		g, far := batched(t)
 		for _, part := range []string{"a", "b", "c"} {
 			_, err := g.Write([]byte(part))
 			is.NoErr(err)
-			g.leave(part == "b") // neither way
+			g.release(part == "b") // neither way
 		}
 		far.SetReadDeadline(time.Now().Add(time.Hour))
 		_, err := readOnce(far)
@@ -56,13 +56,13 @@ func TestWritesLeaveAtOnceWhileTheReaderWaits(t *testing.T) {
 	for _, direct := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
 			is := is.New(t)
-			g, far := gathered(t)
+			g, far := batched(t)
 			go g.Read(make([]byte, 1))
 			synctest.Wait() // it waits, and nothing ever comes
 			start := time.Now()
 			for range 3 {
 				g.Write([]byte("x"))
-				go g.leave(direct)
+				go g.release(direct)
 				got, err := readOnce(far)
 				is.NoErr(err)
 				is.Equal(got, "x")
@@ -75,15 +75,15 @@ func TestWritesLeaveAtOnceWhileTheReaderWaits(t *testing.T) {
 func TestWritesGatherWhileThePeerDoesNotRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		is := is.New(t)
-		g, far := gathered(t)
+		g, far := batched(t)
 		go g.Read(make([]byte, 1))
 		synctest.Wait()
 		g.Write([]byte("1"))
-		g.leave(false)
+		g.release(false)
 		synctest.Wait() // that write waits for the peer
 		for range 100 {
 			g.Write([]byte("x"))
-			g.leave(true) // does not wait behind it
+			g.release(true) // does not wait behind it
 		}
 		first, _ := readOnce(far)
 		second, _ := readOnce(far)
@@ -95,20 +95,20 @@ func TestWritesGatherWhileThePeerDoesNotRead(t *testing.T) {
 func TestRoomIsLimitedForAPeerThatDoesNotRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		is := is.New(t)
-		g, _ := gathered(t)
+		g, _ := batched(t)
 		written := 0
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
-		for g.room(ctx) == nil {
+		for g.waitRoom(ctx) == nil {
 			n, err := g.Write(make([]byte, 1000))
 			is.NoErr(err)
-			g.leave(false)
+			g.release(false)
 			written += n
 		}
 		is.True(written >= roomy && written <= 2*roomy+2000) // one lot in a write that waits, one pending
 		is.True(errors.Is(ctx.Err(), context.DeadlineExceeded))
 
-		is.True(g.room(t.Context()) != nil) // until the write has had its time
+		is.True(g.waitRoom(t.Context()) != nil) // until the write has had its time
 		is.True(errors.Is(g.failure(), os.ErrDeadlineExceeded))
 		_, err := g.Write([]byte("x"))
 		is.Equal(err, g.failure())
@@ -118,7 +118,7 @@ func TestRoomIsLimitedForAPeerThatDoesNotRead(t *testing.T) {
 func TestLeftKnowsWhatHasReachedTheSocket(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		is := is.New(t)
-		g, far := gathered(t)
+		g, far := batched(t)
 		go g.Read(make([]byte, 1))
 		synctest.Wait()
 		var starts []int64
@@ -126,12 +126,12 @@ func TestLeftKnowsWhatHasReachedTheSocket(t *testing.T) {
 			starts = append(starts, g.end())
 			g.Write([]byte(part))
 		}
-		g.leave(false)
+		g.release(false)
 		io.ReadFull(far, make([]byte, 10))
 		g.shutdown(time.Now()) // in the middle of it
 		<-g.finished
-		is.True(g.left(starts[0]))
-		is.True(!g.left(starts[1]))
+		is.True(g.mayHaveLeft(starts[0]))
+		is.True(!g.mayHaveLeft(starts[1]))
 		is.Equal(starts[1], int64(10))
 	})
 }
@@ -139,7 +139,7 @@ func TestLeftKnowsWhatHasReachedTheSocket(t *testing.T) {
 func TestShutdownWritesWhatIsPendingUntilItsDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		is := is.New(t)
-		g, far := gathered(t)
+		g, far := batched(t)
 		g.Write([]byte("bye"))
 		g.shutdown(time.Now().Add(time.Second))
 		_, err := g.Write([]byte("too late"))
@@ -148,7 +148,7 @@ func TestShutdownWritesWhatIsPendingUntilItsDeadline(t *testing.T) {
 		is.NoErr(err)
 		is.Equal(string(got), "bye")
 
-		deaf, _ := gathered(t)
+		deaf, _ := batched(t)
 		start := time.Now()
 		deaf.Write([]byte("bye"))
 		deaf.shutdown(start.Add(time.Minute))

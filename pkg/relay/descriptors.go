@@ -1,0 +1,58 @@
+package relay
+
+import (
+	"context"
+	"time"
+)
+
+// Descriptor returns the platform's descriptor, or the session default if it has none: the first that came (section 4).
+func (c *Conn) Descriptor(platform string) Descriptor {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if d, ok := c.descriptors[platform]; ok {
+		return d
+	}
+	return c.session
+}
+
+// descriptorWait is how long WaitDescriptors waits after the first descriptor: connectors send them all together, or not
+// at all.
+const descriptorWait = time.Second
+
+// WaitDescriptors waits until every hello has its descriptor, at most one second after the first came. Before that,
+// Descriptor may return the session default for a platform that is about to get its own.
+func (c *Conn) WaitDescriptors(ctx context.Context) {
+	select {
+	case <-c.complete:
+		return
+	default:
+	}
+	c.mu.Lock()
+	late := time.NewTimer(time.Until(c.readyAt.Add(descriptorWait)))
+	c.mu.Unlock()
+	defer late.Stop()
+	select {
+	case <-c.complete:
+	case <-late.C:
+	case <-c.done:
+	case <-ctx.Done():
+	}
+}
+
+// describe takes a descriptor. The reader calls it.
+func (c *Conn) describe(d Descriptor) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	select {
+	case <-c.ready:
+	default:
+		c.session, c.readyAt = d, time.Now()
+		close(c.ready)
+	}
+	if c.described++; c.described == len(c.cfg.Fronts) {
+		close(c.complete)
+	}
+	if d.Platform != "" {
+		c.descriptors[d.Platform] = d
+	}
+}

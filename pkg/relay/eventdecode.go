@@ -1,0 +1,207 @@
+package relay
+
+import (
+	"cmp"
+	"errors"
+)
+
+var (
+	errNotJSON         = errors.New("relay: not a JSON value")
+	errEventNotObject  = errors.New("relay: event is not a JSON object; set it aside")
+	errSourceNotObject = errors.New("relay: event's source is not a JSON object; set the event aside")
+)
+
+// DecodeEvent reads the event of an inbound frame (section 6). It fails only if raw is not a JSON object, or if its
+// source is neither an object nor null nor missing. Whatever else is odd takes its default. Slack's /hermes command is
+// resolved.
+func DecodeEvent(raw []byte) (*Event, error) {
+	v, ok := parse(raw)
+	if !ok {
+		return nil, errEventNotObject
+	}
+	return decodeEvent(v)
+}
+
+// UnmarshalJSON reads raw into e as DecodeEvent does.
+func (e *Event) UnmarshalJSON(raw []byte) error {
+	decoded, err := DecodeEvent(raw)
+	if err != nil {
+		return err
+	}
+	*e = *decoded
+	return nil
+}
+
+// decodeEvent is DecodeEvent for a value that is known to be JSON.
+func decodeEvent(v value) (*Event, error) {
+	if !v.isObject() {
+		return nil, errEventNotObject
+	}
+	e := &Event{MessageType: "text"}
+	var source value
+	for name, v := range v.members() {
+		switch string(name) {
+		case "text":
+			e.Text = v.text()
+		case "message_type":
+			e.MessageType = messageType(v)
+		case "message_id":
+			e.MessageID = v.text()
+		case "reply_to_message_id":
+			e.ReplyToMessageID = v.text()
+		case "reply_to":
+			e.ReplyTo = decodeReplyTo(v)
+		case "media_urls":
+			e.MediaURLs = nil
+			for v := range v.elements() {
+				e.MediaURLs = append(e.MediaURLs, v.text())
+			}
+		case "media":
+			e.Media = decodeMedia(v)
+		case "context":
+			e.Context = decodeContext(v)
+		case "context_error":
+			e.ContextError = v.isTrue() || v.isString() && v.text() != ""
+		case "prompt_response":
+			e.PromptResponse = decodePromptResponse(v)
+		case "metadata":
+			e.Metadata = decodeModal(v)
+		case "source":
+			source = v
+		}
+	}
+	if len(source) > 0 && !source.isObject() && !source.isNull() {
+		return nil, errSourceNotObject
+	}
+	e.Source = decodeSource(source)
+	e.resolveSlackCommand()
+	return e, nil
+}
+
+// messageTypes are those that section 6 knows. Any other becomes text: an image arrives as text with a MIME type.
+var messageTypes = names("text", "location", "photo", "video", "audio", "voice", "document", "sticker", "command")
+
+// names maps each name to itself, so that a look-up by bytes costs no copy.
+func names(list ...string) map[string]string {
+	m := make(map[string]string, len(list))
+	for _, name := range list {
+		m[name] = name
+	}
+	return m
+}
+
+// name is the text of a string that is among names and written without escapes, else "".
+func (v value) name(names map[string]string) string { return names[string(v[1:len(v)-1])] }
+
+func messageType(v value) string {
+	if !v.isString() {
+		return "text"
+	}
+	if known := v.name(messageTypes); known != "" {
+		return known
+	}
+	return cmp.Or(messageTypes[v.text()], "text")
+}
+
+func decodeReplyTo(v value) *ReplyTo {
+	if !v.isObject() {
+		return nil
+	}
+	r := new(ReplyTo)
+	for name, v := range v.members() {
+		switch string(name) {
+		case "text":
+			r.Text = v.text()
+		case "author":
+			r.Author = v.text()
+		case "is_own":
+			r.IsOwn = v.isTrue()
+		}
+	}
+	return r
+}
+
+func decodePromptResponse(v value) *PromptResponse {
+	if !v.isObject() {
+		return nil
+	}
+	r := new(PromptResponse)
+	for name, v := range v.members() {
+		switch string(name) {
+		case "prompt_id":
+			r.PromptID = v.text()
+		case "option_id":
+			r.OptionID = v.text()
+		case "label":
+			r.Label = v.text()
+		case "prompt_message_id":
+			r.PromptMessageID = v.text()
+		}
+	}
+	return r
+}
+
+// decodeModal reads what a Modal marshals to. Connectors send none; an event that was kept may have one.
+func decodeModal(v value) *Modal {
+	fields := v.member("fields")
+	if !fields.isArray() {
+		return nil
+	}
+	m := &Modal{CustomID: v.member("custom_id").text(), Fields: []Field{}}
+	for v := range fields.elements() {
+		f := Field{CustomID: v.member("custom_id").text(), Value: v.member("value").text()}
+		for v := range v.member("values").elements() {
+			f.Values = append(f.Values, v.text())
+		}
+		m.Fields = append(m.Fields, f)
+	}
+	return m
+}
+
+func decodeMedia(v value) []Media {
+	var list []Media
+	for v := range v.elements() {
+		if !v.isObject() {
+			continue
+		}
+		var m Media
+		for name, v := range v.members() {
+			switch string(name) {
+			case "url":
+				m.URL = v.text()
+			case "kind":
+				m.Kind = v.text()
+			case "mime":
+				m.MIME = v.text()
+			case "size":
+				size, _ := v.integer()
+				m.Size = max(size, 0)
+			case "filename":
+				m.Filename = v.text()
+			case "caption":
+				m.Caption = v.text()
+			}
+		}
+		list = append(list, m)
+	}
+	return list
+}
+
+func decodeContext(v value) []ContextEntry {
+	var list []ContextEntry
+	for v := range v.elements() {
+		var c ContextEntry
+		for name, v := range v.members() {
+			switch string(name) {
+			case "text":
+				c.Text = v.text()
+			case "source":
+				c.Source = ContextSource{UserID: v.member("user_id").text(), UserName: v.member("user_name").text()}
+			}
+		}
+		if c.Text != "" {
+			list = append(list, c)
+		}
+	}
+	return list
+}

@@ -1,0 +1,118 @@
+package relay
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// read is the goroutine that reads until the socket ends. It waits for nothing but the socket.
+func (c *Conn) read() {
+	decoder := Decoder{Limit: c.cfg.SizeLimit}
+	chunk := make([]byte, 32<<10)
+	err := c.extendLife()
+	for err == nil {
+		var message io.Reader
+		_, message, err = c.ws.NextReader()
+		for err == nil {
+			var n int
+			n, err = message.Read(chunk)
+			decoder.feed(chunk[:n], c.handle)
+		}
+		if err == io.EOF { // the end of this message only
+			err = nil
+		}
+	}
+	c.publish()
+	c.socket.shutdown(time.Now().Add(closeGrace)) // writes out the last acks and the answer to a close frame
+	<-c.socket.finished
+	c.err = c.cause(err)
+	close(c.done)
+}
+
+// cause is the error that ended the Conn, given the one that ended the reading.
+func (c *Conn) cause(err error) error {
+	c.mu.Lock()
+	closing := c.closing
+	c.mu.Unlock()
+	broken := &CloseError{Code: websocket.CloseAbnormalClosure}
+	frame, framed := errors.AsType[*websocket.CloseError](err)
+	timeout, _ := errors.AsType[net.Error](err)
+	switch failed := c.socket.failure(); {
+	case closing:
+		return net.ErrClosed
+	case c.overrun:
+		return ErrOverrun
+	case framed && frame.Code != websocket.CloseAbnormalClosure:
+		return &CloseError{Code: frame.Code, Reason: c.cfg.redact(frame.Text)}
+	case failed != nil:
+		return fmt.Errorf("%w: write: %w", broken, failed)
+	case timeout != nil && timeout.Timeout():
+		return fmt.Errorf("%w: no pong within %v of a ping", broken, c.cfg.PongTimeout)
+	}
+	return fmt.Errorf("%w: read: %w", broken, err)
+}
+
+// handle takes one frame. The reader calls it, so it waits for nothing.
+func (c *Conn) handle(f *Frame) {
+	c.frames.Add(1)
+	if f.Fault != "" {
+		c.skip(f)
+	}
+	switch {
+	case f.Kind != 0:
+		c.batch = append(c.batch, f.Delivery)
+	case f.Fault != "":
+	case f.Type == TypeResult:
+		c.resolve(f.RequestID, answer{f.Result})
+	case f.Type == TypeDescriptor:
+		c.describe(*f.Descriptor)
+	default: // TypeGoingIdleAck: the decoder gives every other type a fault
+		c.publish() // what came before the ack is in the queue before GoIdle returns
+		c.becomeIdle()
+	}
+}
+
+// skip counts an unusable frame and logs the first of its kind.
+func (c *Conn) skip(f *Frame) {
+	if f.Fault == faultType {
+		c.unknownTypes.Add(1)
+	} else {
+		c.malformed.Add(1)
+	}
+	if !c.logged[f.Fault] {
+		c.logged[f.Fault] = true
+		c.cfg.Log.Warn("frame skipped, further ones like it are not logged", "fault", f.Fault, "buffered", f.BufferID != "")
+	}
+	if f.RequestID != "" {
+		c.resolve(f.RequestID, answer{})
+	}
+}
+
+// publish moves the reader's batch into the queue. The reader calls it when it is about to wait, so that a caller wakes
+// once for everything that came together.
+func (c *Conn) publish() error {
+	if len(c.batch) > 0 {
+		now := time.Now()
+		c.mu.Lock()
+		for _, d := range c.batch {
+			d.ReceivedAt = now
+			c.overrun = c.overrun || !c.queue.push(d)
+		}
+		c.mu.Unlock()
+		clear(c.batch)
+		c.batch = c.batch[:0]
+		select {
+		case c.arrived <- struct{}{}:
+		default:
+		}
+	}
+	if c.overrun {
+		return ErrOverrun
+	}
+	return nil
+}

@@ -1,0 +1,55 @@
+package relay
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// Receive returns the next delivery, interrupts first. It waits until there is one, until the Conn ends or until ctx does.
+// Once the Conn has ended it returns what is left in the queue and then, each time, the error that ended it: a
+// *CloseError, ErrOverrun, or net.ErrClosed after Close and Hangup. It is for one caller at a time.
+func (c *Conn) Receive(ctx context.Context) (Delivery, error) {
+	for ended := false; ; {
+		c.mu.Lock()
+		d, ok := c.queue.pop()
+		c.mu.Unlock()
+		switch {
+		case ok:
+			return d, nil
+		case ended:
+			return Delivery{}, c.err
+		}
+		select {
+		case <-c.arrived:
+		case <-c.done:
+			ended = true
+		case <-ctx.Done():
+			return Delivery{}, fmt.Errorf("relay: receive: %w", ctx.Err())
+		}
+	}
+}
+
+// Ack tells the connector that a buffered delivery has been taken (section 6): it will not come again. Call it once the
+// delivery is kept somewhere. Ack waits only while the peer does not read what was sent before. For an empty id, that of
+// a live delivery, it sends nothing.
+func (c *Conn) Ack(bufferID string) error {
+	if bufferID == "" {
+		return nil
+	}
+	line, err := jsontext.AppendQuote([]byte(ackPrefix), bufferID)
+	if err != nil {
+		return fmt.Errorf("relay: ack of %q: no connector can have sent this id: %w", bufferID, err)
+	}
+	if _, err = c.send(context.Background(), append(line, "}\n"...)); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	last := c.queue.len() == 0 // if more is queued, its acks can leave with this one
+	c.mu.Unlock()
+	c.socket.release(last)
+	return nil
+}
+
+const ackPrefix = `{"type":"` + TypeInboundAck + `","bufferId":` // written by hand: most of what is sent are acks

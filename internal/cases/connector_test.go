@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"github.com/dormouse-relay/dormouse/internal/pipenet"
 )
 
 // frame is a message of the connector.
@@ -54,7 +56,7 @@ type upload struct {
 type connector struct {
 	t        *testing.T
 	script   *script
-	listener *pipeListener
+	listener *pipenet.Listener
 
 	mu      sync.Mutex
 	fed     int // frames that have been sent
@@ -67,7 +69,7 @@ type connector struct {
 }
 
 func newConnector(t *testing.T, s *script) *connector {
-	c := &connector{t: t, script: s, listener: newPipeListener(), counts: map[string]int{}}
+	c := &connector{t: t, script: s, listener: pipenet.Listen(), counts: map[string]int{}}
 	server := &httptest.Server{Listener: c.listener, Config: &http.Server{
 		Handler: c, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0),
 	}}

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -19,6 +18,7 @@ import (
 	"github.com/dormouse-relay/dormouse/internal/config"
 	"github.com/dormouse-relay/dormouse/internal/drain"
 	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/internal/pipenet"
 )
 
 const gateway = "gw-cases"
@@ -144,7 +144,7 @@ func (s *script) play(t *testing.T) *outcome {
 		t.Fatal(err)
 	}
 	drainer := drain.New(settings, drain.Parts{
-		Ledger: memory, Agent: brain, NetDial: c.listener.dial,
+		Ledger: memory, Agent: brain, NetDial: c.listener.Dial,
 		Log: slog.New(slog.NewJSONHandler(logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	o := &outcome{}
@@ -233,7 +233,7 @@ type mind struct {
 func newMind(t *testing.T, s *script, c *connector) (*mind, agent.Agent) {
 	t.Helper()
 	m := &mind{}
-	listener := newPipeListener()
+	listener := pipenet.Listen()
 	server := &httptest.Server{Listener: listener, Config: &http.Server{
 		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0),
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -255,7 +255,7 @@ func newMind(t *testing.T, s *script, c *connector) (*mind, agent.Agent) {
 	}}
 	server.Start()
 	t.Cleanup(server.Close)
-	brain, done, err := agent.New("http://127.0.0.1/turn", agent.Options{NetDial: listener.dial})
+	brain, done, err := agent.New("http://127.0.0.1/turn", agent.Options{NetDial: listener.Dial})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -292,42 +292,3 @@ func (l *lines) all() []record {
 	defer l.mu.Unlock()
 	return l.list
 }
-
-// pipeListener is a net.Listener whose dial returns one end of a net.Pipe.
-type pipeListener struct {
-	conns  chan net.Conn
-	closed chan struct{}
-	once   sync.Once
-}
-
-func newPipeListener() *pipeListener {
-	return &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
-}
-
-func (l *pipeListener) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	near, far := net.Pipe()
-	select {
-	case l.conns <- far:
-		return near, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-func (l *pipeListener) Accept() (net.Conn, error) {
-	select {
-	case conn := <-l.conns:
-		return conn, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (l *pipeListener) Close() error {
-	l.once.Do(func() { close(l.closed) })
-	return nil
-}
-
-func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "pipe"} }

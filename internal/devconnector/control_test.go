@@ -12,6 +12,7 @@ import (
 	"github.com/matryer/is"
 
 	"github.com/dormouse-relay/dormouse/internal/devconnector"
+	"github.com/dormouse-relay/dormouse/internal/pipenet"
 )
 
 // control makes one request to the control API.
@@ -97,7 +98,7 @@ func TestControlStreamsEventsFromTheFirstOneOn(t *testing.T) {
 		is := is.New(t)
 		r := start(t, devconnector.Config{})
 		r.c.Deliver(id, event("c", "m1")) // before anybody looks
-		ln := newPipeListener()
+		ln := pipenet.Listen()
 		srv := &httptest.Server{Listener: ln, Config: &http.Server{Handler: r.c.Control()}}
 		srv.Start()
 		client := http.Client{Transport: &http.Transport{DialContext: ln.Dial, DisableKeepAlives: true}}

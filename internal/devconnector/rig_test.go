@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"sync"
@@ -23,6 +22,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/dormouse-relay/dormouse/internal/devconnector"
+	"github.com/dormouse-relay/dormouse/internal/pipenet"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
@@ -39,7 +39,7 @@ const (
 type rig struct {
 	t     testing.TB
 	c     *devconnector.Connector
-	ln    *pipeListener
+	ln    *pipenet.Listener
 	pokes chan string // URLs poked
 
 	mu     sync.Mutex
@@ -52,7 +52,7 @@ func pinned() devconnector.Gateway {
 
 // start serves a Connector with one pinned gateway, asleep, unless cfg names others.
 func start(t testing.TB, cfg devconnector.Config) *rig {
-	r := &rig{t: t, ln: newPipeListener(), pokes: make(chan string, 100), status: http.StatusAccepted}
+	r := &rig{t: t, ln: pipenet.Listen(), pokes: make(chan string, 100), status: http.StatusAccepted}
 	if cfg.Gateways == nil {
 		gw := pinned()
 		gw.Asleep = true
@@ -339,43 +339,3 @@ func (r *rig) fetch(method, path, bearer string, body []byte, headers ...string)
 	}
 	return resp.StatusCode, got, resp.Header
 }
-
-// pipeListener is a net.Listener whose Dial returns one end of a net.Pipe.
-type pipeListener struct {
-	conns chan net.Conn
-	done  chan struct{}
-	once  sync.Once
-}
-
-func newPipeListener() *pipeListener {
-	return &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
-}
-
-func (l *pipeListener) Dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	ours, theirs := net.Pipe()
-	select {
-	case l.conns <- theirs:
-		return ours, nil
-	case <-l.done:
-		return nil, net.ErrClosed
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-func (l *pipeListener) Accept() (net.Conn, error) {
-	select {
-	case conn := <-l.conns:
-		return conn, nil
-	case <-l.done:
-		return nil, net.ErrClosed
-	}
-}
-
-func (l *pipeListener) Close() error   { l.once.Do(func() { close(l.done) }); return nil }
-func (l *pipeListener) Addr() net.Addr { return pipeAddr{} }
-
-type pipeAddr struct{}
-
-func (pipeAddr) Network() string { return "pipe" }
-func (pipeAddr) String() string  { return "pipe" }

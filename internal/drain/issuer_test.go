@@ -21,6 +21,7 @@ import (
 	"github.com/dormouse-relay/dormouse/internal/drain"
 	"github.com/dormouse-relay/dormouse/internal/identity"
 	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/internal/pipenet"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
@@ -28,7 +29,7 @@ const issuerURL = "http://127.0.0.1:9"
 
 // serveIssuer serves a token endpoint within the bubble, and returns the way there.
 func serveIssuer(t *testing.T, handler http.HandlerFunc) identity.Clients {
-	ln := newPipeListener()
+	ln := pipenet.Listen()
 	srv := &httptest.Server{Listener: ln, Config: &http.Server{Handler: handler, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}}
 	srv.Start()
 	t.Cleanup(srv.Close)
@@ -37,7 +38,7 @@ func serveIssuer(t *testing.T, handler http.HandlerFunc) identity.Clients {
 			t.Error("somebody else is dialled:", addr)
 			return nil, errors.New("not there")
 		}
-		return ln.Dial(ctx)
+		return ln.Dial(ctx, "", "")
 	}}
 }
 

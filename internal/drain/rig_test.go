@@ -25,6 +25,7 @@ import (
 	"github.com/dormouse-relay/dormouse/internal/drain"
 	"github.com/dormouse-relay/dormouse/internal/identity"
 	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/internal/pipenet"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
@@ -150,7 +151,7 @@ func newRig(t *testing.T, s setup) *rig {
 	cfg.Gateways = []devconnector.Gateway{known}
 	r.Connector = devconnector.New(cfg)
 
-	ln := newPipeListener()
+	ln := pipenet.Listen()
 	srv := &httptest.Server{Listener: ln, Config: &http.Server{Handler: http.HandlerFunc(r.serve), ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}}
 	srv.Start()
 	t.Cleanup(srv.Close)
@@ -194,7 +195,7 @@ func newRig(t *testing.T, s setup) *rig {
 			if down {
 				return nil, errors.New("connection refused")
 			}
-			conn, err := ln.Dial(ctx)
+			conn, err := ln.Dial(ctx, "", "")
 			if err != nil {
 				return nil, err
 			}
@@ -309,42 +310,3 @@ func (c *countedConn) Close() error {
 	c.once.Do(func() { c.open.Add(-1) })
 	return c.Conn.Close()
 }
-
-// pipeListener is a net.Listener whose Dial returns one end of a net.Pipe.
-type pipeListener struct {
-	conns  chan net.Conn
-	closed chan struct{}
-	once   sync.Once
-}
-
-func newPipeListener() *pipeListener {
-	return &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
-}
-
-func (l *pipeListener) Dial(ctx context.Context) (net.Conn, error) {
-	ours, theirs := net.Pipe()
-	select {
-	case l.conns <- theirs:
-		return ours, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-func (l *pipeListener) Accept() (net.Conn, error) {
-	select {
-	case conn := <-l.conns:
-		return conn, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (l *pipeListener) Close() error {
-	l.once.Do(func() { close(l.closed) })
-	return nil
-}
-
-func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "pipe"} }

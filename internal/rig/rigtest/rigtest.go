@@ -1,0 +1,89 @@
+// Package rigtest gives tests the built functions.
+package rigtest
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/dormouse-relay/dormouse/internal/rig"
+)
+
+// Functions is the folder of both functions, wake/bootstrap and drain/bootstrap, as they are deployed, for this machine.
+// They are built at the first call of a process, into build/test of the tree, where the next process finds them.
+func Functions(t testing.TB) (dir string) {
+	t.Helper()
+	dir, err := built()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// Bootstraps are the same functions, one by one.
+func Bootstraps(t testing.TB) rig.Bootstraps {
+	t.Helper()
+	b, err := rig.Find(Functions(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// Build builds one more package of the tree in the same way and returns its bootstrap.
+func Build(t testing.TB, pkg string) string {
+	t.Helper()
+	root, err := findRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(root, "build", "test")
+	if err := rig.Build(t.Context(), root, dir, pkg); err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(dir, filepath.Base(pkg), "bootstrap")
+}
+
+var built = sync.OnceValues(func() (string, error) {
+	root, err := findRoot()
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(root, "build", "test")
+	return dir, errors.Join(noteSources(root), rig.Build(context.Background(), root, dir, "functions/wake", "functions/drain"))
+})
+
+// noteSources tells go test what the functions are made from: it takes note of what a test opens, and would otherwise
+// repeat results of functions that have changed.
+func noteSources(root string) (err error) {
+	for _, dir := range []string{"functions", "internal", "pkg"} {
+		err = errors.Join(err, filepath.WalkDir(filepath.Join(root, dir), func(path string, _ fs.DirEntry, err error) error {
+			if err == nil {
+				_, err = os.Stat(path)
+			}
+			return err
+		}))
+	}
+	return err
+}
+
+// findRoot goes up to go.mod: a test runs in the folder of its package.
+func findRoot() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir, nil
+		}
+		if filepath.Dir(dir) == dir {
+			return "", errors.New("rigtest: no go.mod above the working directory")
+		}
+		dir = filepath.Dir(dir)
+	}
+}

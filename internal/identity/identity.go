@@ -10,6 +10,7 @@ import (
 
 	"github.com/dormouse-relay/dormouse/internal/config"
 	"github.com/dormouse-relay/dormouse/pkg/provision"
+	"github.com/dormouse-relay/dormouse/pkg/provision/awssts"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
@@ -20,7 +21,7 @@ type Secrets interface {
 
 // Clients are what settings may need of AWS; what they do not name may be nil.
 type Clients struct {
-	STS     provision.STS
+	STS     awssts.Client
 	Secrets Secrets
 	NetDial relay.DialFunc // for a token endpoint; nil: the network
 }
@@ -29,7 +30,7 @@ type Clients struct {
 func Source(s config.DrainSettings, c Clients) provision.TokenSource {
 	switch s.Auth {
 	case config.AuthAWS:
-		return provision.NewWebIdentity(c.STS, s.IdentityAudience)
+		return awssts.New(c.STS, s.IdentityAudience)
 	case config.AuthSecret:
 		return provision.Stored(func(ctx context.Context) (relay.Secret, error) { return c.Secrets.Get(ctx, s.IdentityTokenARN) })
 	case config.AuthEnv:

@@ -18,6 +18,7 @@ import (
 	"github.com/dormouse-relay/dormouse/internal/devissuer"
 	"github.com/dormouse-relay/dormouse/internal/identity"
 	"github.com/dormouse-relay/dormouse/pkg/provision"
+	"github.com/dormouse-relay/dormouse/pkg/provision/awssts"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
@@ -103,11 +104,11 @@ func TestEveryIdentityIsAcceptedByAConnectorThatVerifies(t *testing.T) {
 
 	is := is.New(t)
 	issuer.Refused = "ES384" // as a region that does not know it
-	token, err := provision.NewWebIdentity(clients.STS, issuer.Audience).Token(t.Context())
+	token, err := awssts.New(clients.STS, issuer.Audience).Token(t.Context())
 	is.NoErr(err)
 	is.True(token.Usable())
 	issuer.Disabled = true
-	_, err = provision.NewWebIdentity(clients.STS, issuer.Audience).Token(t.Context())
+	_, err = awssts.New(clients.STS, issuer.Audience).Token(t.Context())
 	is.True(errors.Is(err, provision.ErrAuthUnusable))
 	is.True(strings.Contains(err.Error(), "once per account, not per stack"))
 }

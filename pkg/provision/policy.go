@@ -10,8 +10,8 @@ import (
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
-// Declare sends one policy for each platform, side by side, with an upgrade token as its bearer (section 14). Only
-// status 200 counts. The error joins what failed.
+// Declare sends the policies side by side, with an upgrade token as the bearer (section 14). Only status 200 counts as
+// taken. The error joins those that failed.
 func (c *Client) Declare(ctx context.Context, upgradeToken relay.Secret, policies []relay.Policy) error {
 	client := newHTTPClient(c.cfg.NetDial)
 	defer client.CloseIdleConnections()

@@ -2,6 +2,8 @@ package provision
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -9,18 +11,24 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/oauth2"
-	"golang.org/x/oauth2/clientcredentials"
-
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
-// TokenSource gives the identity token that provisioning takes as its bearer. It may be asked from several goroutines.
+// TokenSource gives the identity token, which provisioning takes as its bearer. Token may be called from several goroutines
+// and may wait for the network.
 type TokenSource interface {
 	Token(ctx context.Context) (relay.Secret, error)
 }
 
-// StaticToken is a TokenSource for a token that somebody else looks after.
+// Alternative is a TokenSource that may have another token if the connector does not accept the one it got.
+type Alternative interface {
+	TokenSource
+	// Refused tells the source that its last token was not accepted (HTTP 401). It reports whether the next one will be
+	// another: of another kind, or a new one in place of one that was kept.
+	Refused() bool
+}
+
+// StaticToken is a TokenSource for one token. It refuses to give the token once that has ended.
 func StaticToken(token relay.Secret) TokenSource { return static{token} }
 
 type static struct{ token relay.Secret }
@@ -35,74 +43,13 @@ func (s static) Token(context.Context) (relay.Secret, error) {
 	return s.token, nil
 }
 
-// ended refuses a token that is over by our own clock. A connector would, too, and that would count as its word on us.
+// ended is the error for a token that has ended by our own clock. The connector would refuse it, too, and we would take
+// that for a refusal of this gateway.
 func ended(at time.Time) error {
 	if at.IsZero() || time.Now().Before(at) {
 		return nil
 	}
 	return fmt.Errorf("%w: the identity token ended at %s: put a new one in its place", ErrAuthUnusable, at.UTC().Format(time.RFC3339))
-}
-
-// ClientCredentials is a TokenSource that asks an identity provider by the OAuth 2.0 client-credentials grant, the
-// credentials in the form body (section 14). A token is kept until shortly before its end, or for a minute if it does not
-// say when that is. Not to be copied or changed once used.
-type ClientCredentials struct {
-	TokenURL     string       // https, or http for loopback
-	ClientID     string       // required, like ClientSecret or ReadSecret
-	ClientSecret relay.Secret // sent as it is
-	Scope        string       // empty leaves it out
-	NetDial      relay.DialFunc
-	Timeout      time.Duration // of a request, answer included; default 15 s
-
-	// ReadSecret, if set, is asked for the client secret before each request, in place of ClientSecret: a rotation needs
-	// no restart.
-	ReadSecret func(context.Context) (relay.Secret, error)
-
-	kept keeper
-}
-
-var _ Alternative = (*ClientCredentials)(nil)
-
-// Token returns the kept token, or asks for a new one. A refusal of the identity provider is not a *StatusError: that
-// says what the connector thinks.
-func (c *ClientCredentials) Token(ctx context.Context) (relay.Secret, error) {
-	endpoint, err := c.check()
-	if err != nil {
-		return relay.Secret{}, err
-	}
-	return c.kept.get(ctx, func(ctx context.Context) (relay.Secret, time.Time, error) {
-		secret := c.ClientSecret
-		if c.ReadSecret != nil {
-			if secret, err = c.ReadSecret(ctx); err != nil {
-				return relay.Secret{}, time.Time{}, err
-			}
-		}
-		token, err := c.ask(ctx, endpoint, secret)
-		if err != nil {
-			return relay.Secret{}, time.Time{}, err
-		}
-		ends := token.Expiry
-		if ends.IsZero() {
-			ends = tokenEnd(token.AccessToken)
-		}
-		return relay.NewSecret(token.AccessToken), ends, nil
-	})
-}
-
-// Refused lets go of a token that was kept.
-func (c *ClientCredentials) Refused() bool { return c.kept.refused() }
-
-func (c *ClientCredentials) check() (*url.URL, error) {
-	hasSecret := c.ClientSecret.Usable() || c.ReadSecret != nil
-	switch {
-	case c.ClientID == "" && hasSecret:
-		return nil, errors.New("provision: a client secret without a client id: set both")
-	case c.ClientID != "" && !hasSecret:
-		return nil, errors.New("provision: a client id without a client secret: set both")
-	case c.ClientID == "":
-		return nil, errors.New("provision: no client id and no client secret: set both")
-	}
-	return checkTokenURL(c.TokenURL)
 }
 
 func checkTokenURL(raw string) (*url.URL, error) {
@@ -121,46 +68,22 @@ func loopback(host string) bool {
 	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
 }
 
-func (c *ClientCredentials) ask(ctx context.Context, endpoint *url.URL, secret relay.Secret) (*oauth2.Token, error) {
-	limit := c.Timeout
-	if limit == 0 {
-		limit = defaultTimeout
+// tokenEnd is the exp of a JWT, or zero if the token has none. The JWT is not verified: its end only says how long to
+// keep it.
+func tokenEnd(token string) time.Time {
+	parts := strings.Split(token, ".")
+	if len(parts) < 3 {
+		return time.Time{}
 	}
-	limited, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	client := newHTTPClient(c.NetDial)
-	defer client.CloseIdleConnections()
-
-	grant := clientcredentials.Config{
-		ClientID:     c.ClientID,
-		ClientSecret: secret.Reveal(),
-		TokenURL:     endpoint.String(),
-		AuthStyle:    oauth2.AuthStyleInParams,
+	raw, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		return time.Time{}
 	}
-	if c.Scope != "" {
-		grant.Scopes = []string{c.Scope}
+	var claims struct {
+		Exp float64 `json:"exp"`
 	}
-	act := "provision: identity provider " + origin(endpoint)
-	token, err := grant.Token(context.WithValue(limited, oauth2.HTTPClient, client))
-	refused, isRefused := errors.AsType[*oauth2.RetrieveError](err)
-	_, isNetwork := errors.AsType[*url.Error](err)
-	switch {
-	case isRefused:
-		// Not wrapped: it holds the whole answer.
-		text := fmt.Sprintf("%s: HTTP %d: no token given: check the client id, secret and scope",
-			act, refused.Response.StatusCode)
-		if words := sanitize(refused.ErrorCode+" "+refused.ErrorDescription, secret); words != "" {
-			text += fmt.Sprintf(" (it says: %s)", words)
-		}
-		return nil, errors.New(text)
-	case err != nil && limited.Err() != nil: // of an error while the answer is read, oauth2 keeps only the text
-		return nil, netFault(ctx, act, limit, limited.Err(), secret)
-	case isNetwork:
-		return nil, netFault(ctx, act, limit, err, secret)
-	case err != nil || strings.TrimSpace(token.AccessToken) == "":
-		// Not wrapped: it may quote the answer.
-		return nil, errors.New(act + ": the answer is cut off or holds no token: " +
-			"want a JSON object whose access_token is a string that is not blank")
+	if json.Unmarshal(raw, &claims) != nil || claims.Exp < 1 || claims.Exp > 1<<40 {
+		return time.Time{}
 	}
-	return token, nil
+	return time.Unix(int64(claims.Exp), 0)
 }

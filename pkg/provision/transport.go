@@ -19,13 +19,13 @@ const (
 	maxRedirects = 3
 )
 
-// newHTTPClient makes a client that carries credentials: HTTP/1.1, no proxy, no redirect to another origin. Whoever
-// makes one closes its idle connections.
+// newHTTPClient makes a client for requests with credentials: HTTP/1.1, no proxy, no redirect to another origin. Its caller
+// closes its idle connections.
 func newHTTPClient(dial relay.DialFunc) *http.Client {
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	return &http.Client{
-		Transport: dormouse{&http.Transport{
+		Transport: userAgent{&http.Transport{
 			DialContext:        dial,
 			DialTLSContext:     dial,
 			Protocols:          &protocols,
@@ -35,16 +35,16 @@ func newHTTPClient(dial relay.DialFunc) *http.Client {
 	}
 }
 
-// dormouse names the program in each request, those of oauth2 included.
-type dormouse struct{ *http.Transport }
+// userAgent names the program in each request, also in those that oauth2 makes.
+type userAgent struct{ *http.Transport }
 
-func (t dormouse) RoundTrip(req *http.Request) (*http.Response, error) {
+func (t userAgent) RoundTrip(req *http.Request) (*http.Response, error) {
 	req = req.Clone(req.Context())
 	req.Header.Set("User-Agent", "dormouse")
 	return t.Transport.RoundTrip(req)
 }
 
-// sameOrigin lets a redirect pass if it repeats the request as it was, to the origin that it was meant for.
+// sameOrigin allows a redirect that repeats the same request to the same origin.
 func sameOrigin(req *http.Request, via []*http.Request) error {
 	from, to := origin(via[0].URL), origin(req.URL)
 	status := req.Response.StatusCode
@@ -69,8 +69,8 @@ func origin(u *url.URL) string {
 	return u.Scheme + "://" + net.JoinHostPort(strings.ToLower(u.Hostname()), port)
 }
 
-// netFault explains why no answer was read. The URL that net/http puts into its errors is left out: after a redirect
-// it is the other side's, and may be anything.
+// netFault explains why no answer was read. It leaves out the URL that net/http puts into its errors: after a redirect the
+// other side chose it, and it may be anything.
 func netFault(ctx context.Context, act string, limit time.Duration, err error, secrets ...relay.Secret) error {
 	if wrapped, ok := errors.AsType[*url.Error](err); ok {
 		err = wrapped.Err
@@ -86,7 +86,7 @@ func netFault(ctx context.Context, act string, limit time.Duration, err error, s
 	return &fault{act + ": " + redact(err.Error(), secrets), err}
 }
 
-// fault gives an error from below a text without secrets: net/http quotes what it cannot parse.
+// fault is an error of the network with a text of our own, without secrets: net/http quotes what it cannot parse.
 type fault struct {
 	text  string
 	cause error
@@ -105,7 +105,7 @@ func redact(text string, secrets []relay.Secret) string {
 	return text
 }
 
-// sanitize makes the other side's words fit for an error text: no secret echoed, one printable line, cut short.
+// sanitize makes the other side's words fit for an error text: no secrets, one printable line, cut short.
 func sanitize(text string, secrets ...relay.Secret) string {
 	text = strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {

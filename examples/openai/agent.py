@@ -6,48 +6,81 @@ Standard library only. Put it behind TLS, and verify the signature, before it is
 """
 import json
 import os
-import urllib.request
 from collections import defaultdict, deque
+from http.client import HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import chain
+from urllib.error import HTTPError, URLError
+from urllib.request import HTTPRedirectHandler, Request, urlopen
 
 URL = os.environ["OPENAI_BASE_URL"].rstrip("/") + "/chat/completions"
 MODEL = os.environ.get("OPENAI_MODEL", "gpt-4o-mini")
-HEADERS = {"Content-Type": "application/json", "Authorization": "Bearer " + os.environ.get("OPENAI_API_KEY", "")}
+KEY = os.environ.get("OPENAI_API_KEY", "")
+HTTPRedirectHandler.redirect_request = lambda *_: None  # the key goes to the endpoint and nowhere else
 history = defaultdict(lambda: deque(maxlen=20))  # by session, as long as this process lives
 
 
+class Fault(Exception):
+    """Why there is no reply: the status that the gateway gets, the reason, and a Retry-After if there is one."""
+
+
 def complete(messages):
-    """Yields the reply in pieces."""
+    """Yields the reply in pieces. The endpoint's own status is passed on; if it cannot be reached, that is a 502."""
     body = json.dumps({"model": MODEL, "messages": messages, "stream": True}).encode()
-    with urllib.request.urlopen(urllib.request.Request(URL, body, HEADERS), timeout=120) as stream:
-        for line in stream:
-            data = line.decode().removeprefix("data:").strip()
-            if data == "[DONE]":
-                return
-            if line.startswith(b"data:"):
-                for choice in json.loads(data).get("choices", [])[:1]:
-                    yield choice["delta"].get("content") or ""
-    raise OSError("the reply broke off")
+    headers = {"Content-Type": "application/json", "Authorization": "Bearer " + KEY}
+    try:
+        with urlopen(Request(URL, body, headers), timeout=120) as response:
+            yield from read(response)
+    except HTTPError as e:
+        reason = f"the endpoint answers {e.code}: {e.read(1000).decode(errors='replace')}"
+        raise Fault(e.code if e.code >= 400 else 502, reason, e.headers["Retry-After"])
+    except (OSError, HTTPException, ValueError, AttributeError, TypeError, LookupError) as e:
+        raise Fault(502 if isinstance(e, URLError) else 500, f"no reply from the endpoint that can be read: {e!r}")
+
+
+def read(response):
+    """Yields the pieces of a stream, or of the one JSON value that comes from an endpoint that does not stream."""
+    lines = filter(None, (line.removeprefix(b"\xef\xbb\xbf").strip() for line in response))
+    finished = False
+    for line in lines:
+        whole = line.startswith(b"{")
+        data = b"\n".join([line, *lines]) if whole else line.removeprefix(b"data:").strip()
+        if data == b"[DONE]":
+            return
+        if not whole and not (line.startswith(b"data:") and data):
+            continue  # a comment, the name of an event, or a sign of life
+        event = json.loads(data)
+        if error := event.get("error"):
+            code = error.get("code") if isinstance(error, dict) else None
+            raise Fault(code if code in range(400, 600) else 500, f"the endpoint reports {error}")
+        for choice in (event.get("choices") or [])[:1]:
+            yield text(choice.get("message" if whole else "delta"))
+            finished = finished or whole or choice.get("finish_reason")
+    if not finished:
+        raise Fault(500, "the endpoint's reply broke off")
+
+
+def text(message):
+    """What the reader gets of a delta or a message, whose content is a string, a list of parts, or missing."""
+    content = (message or {}).get("content") or ""
+    return content if isinstance(content, str) else "".join(p["text"] for p in content if p.get("type") == "text")
 
 
 def reply(turn):
     """Yields actions: a send, then edits with all of the text so far. Dormouse sends as many as the platform bears."""
     descriptor, past = turn["descriptor"], history[turn["session_key"]]
-    said = {"role": "user", "content": turn["event"]["text"]}
-    if turn.get("context"):
-        said["content"] = turn["context"] + "\n\n" + said["content"]
+    said = {"role": "user", "content": "\n\n".join(filter(None, [turn.get("context"), turn["event"]["text"]]))}
     edits = descriptor["supports_edit"] and "edit" in descriptor.get("supported_ops", ["edit"])
     op = "edit" if turn["delivery"].get("sent") else "send"  # an attempt before this one has begun the message
-    text = ""
+    so_far = ""
     for piece in complete([*past, said]):
-        text += piece
-        if edits and piece and text.strip():
-            yield {"op": op, "content": text}
+        so_far += piece
+        if edits and piece and so_far.strip():
+            yield {"op": op, "content": so_far}
             op = "edit"
-    if not edits and text.strip():
-        yield {"op": "send", "content": text}
-    past.extend([said, {"role": "assistant", "content": text}])
+    if not edits and so_far.strip():
+        yield {"op": "send", "content": so_far}
+    past.extend([said, {"role": "assistant", "content": so_far}])
 
 
 class Agent(BaseHTTPRequestHandler):
@@ -56,20 +89,29 @@ class Agent(BaseHTTPRequestHandler):
     def do_POST(self):
         turn = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         actions = reply(turn) if turn["event"]["text"] else iter(())
+        first = None
         try:
-            first = next(actions, None)
-        except OSError:  # the endpoint does not answer: a 502 is asked again
-            return self.send_error(502)
-        self.send_response(200)
-        self.send_header("Content-Type", "application/x-ndjson")
-        self.send_header("Transfer-Encoding", "chunked")
-        self.end_headers()
-        for action in chain([first] if first else [], actions):
-            self.chunk(json.dumps(action).encode() + b"\n")
-        self.chunk(b"")
+            first = next(actions, {})
+            self.head(200, {"Content-Type": "application/x-ndjson", "Transfer-Encoding": "chunked"})
+            for action in filter(None, chain([first], actions)):
+                line = json.dumps(action).encode() + b"\n"
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
+            self.wfile.write(b"0\r\n\r\n")
+        except Fault as fault:
+            status, reason, *retry_after = fault.args
+            reason = " ".join(reason.replace(KEY or "\0", "[key]").split())[:200].encode(errors="replace")
+            self.log_error("%d: %s", status, reason.decode())
+            if first is None:  # nothing has been said yet
+                self.head(status, {"Content-Length": len(reason), "Retry-After": retry_after and retry_after[0]})
+                self.wfile.write(reason)
+            else:
+                self.close_connection = True  # without the last chunk, which tells the gateway that more was to come
 
-    def chunk(self, data):
-        self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
+    def head(self, status, headers):
+        self.send_response(status)
+        for header in filter(all, headers.items()):
+            self.send_header(*header)
+        self.end_headers()
 
 
 server = ThreadingHTTPServer(("127.0.0.1", int(os.environ.get("PORT", "8080"))), Agent)

@@ -58,18 +58,7 @@ var notYet = map[string]string{
 	"c-terminal-escape": "chat prints control characters",
 	"h-no-newline":      "nothing says that a newline is missing",
 
-	"o-no-delta":                   "the example falls over a choice without delta",
-	"o-no-delta" + withGateway:     "as alone",
-	"o-empty-data":                 "the example falls over empty data",
-	"o-empty-data" + withGateway:   "as alone",
-	"o-content-list":               "the example falls over a list as content",
-	"o-content-list" + withGateway: "as alone",
-	"o-error-mid":                  "the example passes over an error in the stream",
-	"o-error-mid" + withGateway:    "as alone",
-	"o-no-done":                    "the example wants a last [DONE]",
-	"o-no-done" + withGateway:      "as alone",
-	"o-401":                        "the example makes a 502 of every status",
-	"o-401" + withGateway:          "as alone",
+	"o-401" + withGateway: "a 401 of the agent makes the message dead",
 }
 
 // kase is one case of a file: what is given, and what is expected.

@@ -11,12 +11,15 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dormouse-relay/dormouse/internal/config"
+	"github.com/dormouse-relay/dormouse/internal/identity"
+	"github.com/dormouse-relay/dormouse/internal/logs"
 	"github.com/dormouse-relay/dormouse/pkg/provision"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
-// access is how the gateway proves who it is: with pinned credentials, with provisioned ones, or, for development,
-// not at all. It is kept for warm invocations; the secret lives here and nowhere else.
+// access is how the gateway proves who it is: with pinned credentials, with provisioned ones, or, for development, not at
+// all. It is kept for warm invocations; the secret is here and nowhere else. Its methods may be called from any goroutine.
 type access struct {
 	gatewayID string                                               // as configured
 	pinned    func(context.Context) (provision.Credentials, error) // reads them; set: nothing is provisioned
@@ -25,12 +28,30 @@ type access struct {
 	request   provision.Request
 	log       *slog.Logger
 
-	mu   sync.Mutex
-	held provision.Credentials
+	mu      sync.Mutex
+	current provision.Credentials // those in hand; without a usable secret: none
+}
+
+func newAccess(s config.DrainSettings, dialer *dialer, p Parts) *access {
+	return &access{
+		gatewayID: s.GatewayID,
+		pinned:    identity.Pinned(s, p.Clients),
+		tokens:    identity.Source(s, p.Clients),
+		client:    provision.New(provision.Config{URL: s.URL, NetDial: dialer.DialContext, Log: p.Log}),
+		request: provision.Request{
+			Fronts:      s.Fronts,
+			Endpoint:    s.Endpoint,
+			RouteKeys:   s.RouteKeys,
+			InstanceID:  s.InstanceID,
+			WakeURL:     s.WakeURL,
+			DisplayName: s.DisplayName,
+		},
+		log: p.Log,
+	}
 }
 
 // prefetch reads the pinned credentials, or fetches the identity token if a provisioning is to come, so that they are
-// there when the lease is. A failure is met again, and told, by whoever needs them.
+// there when the lease is. It reports no failure: get meets it again and returns it.
 func (a *access) prefetch(ctx context.Context) {
 	switch {
 	case a.inHand():
@@ -41,13 +62,13 @@ func (a *access) prefetch(ctx context.Context) {
 	}
 }
 
-// name is the gateway id that a handshake is remembered under: the one that was enrolled, or the configured one, whose
-// fresh ones are the same instance.
+// name is the gateway id that a handshake is remembered under: the one that was enrolled, or the configured one. Fresh ids
+// are the same instance.
 func (a *access) name() string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.pinned != nil && a.held.GatewayID != "" {
-		return a.held.GatewayID
+	if a.pinned != nil && a.current.GatewayID != "" {
+		return a.current.GatewayID
 	}
 	return a.gatewayID
 }
@@ -55,25 +76,25 @@ func (a *access) name() string {
 func (a *access) inHand() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.held.Secret.Usable()
+	return a.current.Secret.Usable()
 }
 
-// get returns the credentials in hand, or else provisions. fresh asks for leave to take a fresh gateway id; issued says
-// that the credentials are new.
+// get returns the credentials in hand, or else provisions. fresh says whether a fresh gateway id may be taken, and counts
+// it; issued is true if the credentials are new.
 func (a *access) get(ctx context.Context, fresh func(context.Context) (bool, error)) (c provision.Credentials, issued bool, err error) {
 	if a.pinned == nil && a.tokens == nil {
 		return provision.Credentials{GatewayID: a.gatewayID}, false, nil
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.held.Secret.Usable() {
-		return a.held, false, nil
+	if a.current.Secret.Usable() {
+		return a.current, false, nil
 	}
 	if a.pinned != nil {
 		if c, err = a.pinned(ctx); err != nil {
 			return provision.Credentials{}, false, err
 		}
-		a.held = c
+		a.current = c
 		return c, false, nil
 	}
 	c, err = a.provision(ctx, a.gatewayID)
@@ -83,15 +104,15 @@ func (a *access) get(ctx context.Context, fresh func(context.Context) (bool, err
 	if err != nil {
 		return provision.Credentials{}, false, err
 	}
-	a.held = c
+	a.current = c
 	return c, true, nil
 }
 
-// bearer mints an upgrade token from the credentials in hand (section 2). Without any it is blank.
+// bearer makes an upgrade token from the credentials in hand (section 2). Without any it is blank.
 func (a *access) bearer() relay.Secret {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return upgradeToken(a.held)
+	return upgradeToken(a.current)
 }
 
 func upgradeToken(c provision.Credentials) relay.Secret {
@@ -115,7 +136,7 @@ func (a *access) provision(ctx context.Context, gatewayID string) (provision.Cre
 		if !refused || status.Status != http.StatusUnauthorized || !ok || !other.Refused() {
 			return c, err
 		}
-		a.log.Warn("the identity token was not accepted: trying another one", "error", err)
+		a.log.Warn(logs.TokenRefused, logs.KeyError, err)
 	}
 }
 
@@ -131,12 +152,12 @@ func (a *access) provisionFresh(ctx context.Context, fresh func(context.Context)
 	var suffix [4]byte
 	rand.Read(suffix[:])
 	id := a.gatewayID + "-" + hex.EncodeToString(suffix[:])
-	a.log.Warn("the secret of this gateway id is withheld: provisioning under a fresh one; enroll and pin instead", "gateway", id)
+	a.log.Warn(logs.SecretWithheld, logs.KeyGateway, id)
 	return a.provision(ctx, id)
 }
 
-// renew provisions once more for whoever was refused with credentials from before, or reads the pinned ones anew: they
-// may have been rotated. A withheld secret leaves those in hand in their place.
+// renew replaces credentials that were refused: it provisions once more, or reads the pinned ones anew, as they may have
+// been rotated. If the connector withholds the secret, those in hand stay.
 func (a *access) renew(ctx context.Context) (err error) {
 	var c provision.Credentials
 	switch {
@@ -155,6 +176,6 @@ func (a *access) renew(ctx context.Context) (err error) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.held = c
+	a.current = c
 	return nil
 }

@@ -8,12 +8,14 @@ import (
 	"time"
 
 	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/internal/logs"
 	"github.com/dormouse-relay/dormouse/pkg/provision"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
-// declare sends the relevance policy (section 14), once in a run, and not if the connector has taken the same one
-// before: what it drops wakes nobody. It is no reason to fail. Whoever arms has it sent in any case.
+// declare sends the relevance policy (section 14), once in a run, and not if the connector has taken the same one before;
+// an operator who arms has it sent in any case. A failure does not end the run: the policy only keeps the connector from
+// waking this gateway for messages that it would not answer.
 func (r *run) declare(ctx context.Context, creds provision.Credentials) {
 	policies := r.settings.Policies
 	if r.declared || len(policies) == 0 {
@@ -21,18 +23,17 @@ func (r *run) declare(ctx context.Context, creds provision.Credentials) {
 	}
 	r.declared = true
 	fingerprint := fingerprint(string(r.settings.URL), creds.GatewayID, policies)
-	if r.grant.Standing.Declared == fingerprint && r.req.Reason != ledger.Arm {
+	if r.lease.Grant().Standing.Declared == fingerprint && r.req.Reason != ledger.Arm {
 		return
 	}
 	began := time.Now()
 	if err := r.access.client.Declare(ctx, upgradeToken(creds), policies); err != nil {
-		r.log.Warn("the policy was not taken: the connector goes by its own or the one before; the next drain tries again",
-			"error", err)
+		r.log.Warn(logs.PolicyRefused, logs.KeyError, err)
 		return
 	}
-	r.log.Info("policy", "platforms", len(policies), "ms", time.Since(began).Milliseconds())
+	r.log.Info(logs.Policy, logs.KeyPlatforms, len(policies), logs.KeyMS, time.Since(began).Milliseconds())
 	if err := r.lease.SetDeclared(ctx, fingerprint); err != nil {
-		r.log.Error("the policy could not be written down: the next drain sends it again", "error", err)
+		r.log.Error(logs.PolicyUnwritten, logs.KeyError, err)
 	}
 }
 

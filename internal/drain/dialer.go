@@ -11,7 +11,7 @@ import (
 )
 
 // dialer dials the connector, for provisioning and for the socket. It can open connections ahead, while the lease is
-// being asked for, so that their TCP and TLS handshakes cost no time afterwards.
+// asked for, so that their TCP and TLS handshakes cost no time afterwards.
 type dialer struct {
 	dial relay.DialFunc
 	addr string
@@ -28,7 +28,7 @@ func newDialer(connector relay.BaseURL, dial relay.DialFunc) *dialer {
 	d := &dialer{dial: dial}
 	u, err := url.Parse(connector.RelayURL())
 	if err != nil {
-		return d // relay.Dial tells what is wrong with it
+		return d // relay.Dial says what is wrong with it
 	}
 	port := u.Port()
 	if port == "" {
@@ -54,7 +54,7 @@ func (d *dialer) open(ctx context.Context, n int) {
 		d.wg.Go(func() {
 			conn, err := d.dial(ctx, "tcp", d.addr)
 			if err != nil {
-				conn = nil // whoever wants one dials again, and tells
+				conn = nil // DialContext dials again, and returns the error
 			}
 			c <- conn
 		})

@@ -1,5 +1,30 @@
-// Package drain is when to dial and when to leave: lease, credentials, socket, idling, deadline, hand-off, revocation.
-// What happens to a delivery is package turn's. Sections named in comments are the contract's.
+// Package drain decides when to dial and when to leave: lease, credentials, socket, idling, deadline, hand-off and
+// revocation. What happens to a delivery is package turn's. Sections named in comments are the contract's.
+//
+// A drain is one call of Run, and goes as design section 1 draws it: take the lease, dial, serve the socket until it is
+// quiet and the connector has agreed to buffer, close it, give the lease back. What the connector makes of this run is its
+// phase (phase.go):
+//
+//	           refused:                      refused, and an
+//	           new credentials               earlier run was let in
+//	stranger -----------------> renewed ---------------------------------> revoked
+//	    |                          |                                          ^
+//	    | descriptor               | descriptor                       refused |
+//	    |                          v                                          |
+//	    +--------------------> connected ---------------------------------> on trial
+//	                               ^         refused: a fresh token           |
+//	                               |                                          | descriptor
+//	                               +------------------------------------------+
+//
+// Refused is a close with 4401 or 4403, or HTTP 401 or 403 at the upgrade. If no run was ever let in, a renewed stranger
+// that is refused stays one, and gives up after 100 s. A refusal of /relay/provision revokes a gateway that was let in
+// before, in any phase. Revoked ends the run and switches the instance off. Beside the phase stands one fact: whether the
+// connector is flipped, that is, buffers for this gateway. No run leaves it unflipped while there is time.
+//
+// Run blocks until the drain is over: minutes, at most until its context's deadline. It starts the heartbeat
+// (heartbeat.go), for each socket the goroutine that hands deliveries to package turn, and one that waits for
+// going_idle_ack (stay.go); all of them end before Run returns. Run is for one caller at a time; Terminate may be called
+// from any goroutine. The package reads no environment and keeps no secret outside of access.go.
 package drain
 
 import (
@@ -10,23 +35,32 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dormouse-relay/dormouse/internal/agent"
 	"github.com/dormouse-relay/dormouse/internal/config"
+	"github.com/dormouse-relay/dormouse/internal/identity"
 	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/internal/logs"
 	"github.com/dormouse-relay/dormouse/internal/media"
 	"github.com/dormouse-relay/dormouse/internal/turn"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
-const (
-	patience    = 100 * time.Second // with a connector that cannot be reached, refuses, or has the seat taken
-	ackPatience = 10 * time.Second  // with a going_idle
-	closeSlow   = 2 * time.Second   // a peer's close later than that after its ack leaves room for a lost poke
-	closeLimit  = 5 * time.Second
-	lastWords   = 3 * time.Second // what the end of an invocation is kept free for, at most
-	settled     = time.Minute     // a socket that lived that long resets the backoff
-)
+// Parts are what a drain needs besides its settings.
+type Parts struct {
+	Ledger  Ledger
+	Agent   agent.Agent
+	Clients identity.Clients                     // those that the identity needs
+	Again   func(context.Context, Request) error // invokes drain once more, asynchronously; nil: no hand-offs
+	NetDial relay.DialFunc                       // nil: the network
+	Log     *slog.Logger
+}
 
-// Drainer runs drains, one at a time per instance. It is kept for warm invocations, with the credentials it has got.
+// Ledger is what a drain needs of a ledger.Ledger: all else goes through the lease.
+type Ledger interface {
+	Acquire(ctx context.Context, ask ledger.Ask) (ledger.Lease, error)
+}
+
+// Drainer runs drains, one at a time. It is kept for warm invocations, with the credentials that it has got.
 type Drainer struct {
 	Parts
 	settings config.DrainSettings
@@ -39,167 +73,167 @@ type Drainer struct {
 	terminated bool
 }
 
+// New returns a Drainer. It touches no network.
+func New(s config.DrainSettings, p Parts) *Drainer {
+	dialer := newDialer(s.URL, p.NetDial)
+	return &Drainer{Parts: p, settings: s, instance: s.Instance(), dialer: dialer, access: newAccess(s, dialer, p)}
+}
+
 // run is one drain.
 type run struct {
 	*Drainer
-	req      Request
-	log      *slog.Logger
-	start    time.Time
-	lease    ledger.Lease
-	grant    ledger.Grant // the lease's, with what this run has written since
-	link     *link
-	heart    *heart
-	media    *media.Client
-	worker   *turn.Worker // nil before the first handshake
-	handoff  time.Time    // go idle for the deadline's sake; zero: never
-	turnsEnd time.Time    // no turn may run on after that; zero: never
+	req     Request
+	log     *slog.Logger
+	figures *figures
+	times   timetable
+	link    *link
+	media   *media.Client
 
-	agentTimeout time.Duration
-	declared     bool      // the policy has been seen to
-	renewed      bool      // a refusal before any handshake has been answered with new credentials
-	shaken       bool      // there has been a handshake in this run
-	provisional  bool      // a refusal after a handshake is being put to the test
-	flipped      bool      // the connector buffers for us
-	failures     int       // dials in a row, for the backoff
-	hold         time.Time // not idle before: the connector's cooldown between pokes
+	lease ledger.Lease
+	heart *heart
 
-	reporting sync.Mutex
-	report    Report
+	phase         phase
+	flipped       bool   // the connector buffers for this gateway, and sends nothing to nobody
+	handshaken    string // the gateway id that the connector let in last, in this run or before
+	declared      bool   // the policy was sent, or need not be
+	failures      int    // dials in a row without success, for the back-off
+	worker        *turn.Worker
+	idleNotBefore time.Time // end of the connector's pause between pokes
 }
 
-// errors that end a run, each with its status.
+// Errors that end a run, each with its status.
 var (
 	errRevoked    = errors.New("drain: the connector refuses this gateway for good")
 	errReplaced   = errors.New("drain: another socket took the seat")
 	errSeatTaken  = errors.New("drain: another socket, or its ghost, holds the seat")
 	errDeadline   = errors.New("drain: the invocation's time is up")
 	errTerminated = errors.New("drain: the sandbox is being shut down")
+	errLeaseLost  = errors.New("drain: the lease is lost: another drain owns the instance")
 )
+
+// isLost reports whether an error is the loss of the lease.
+func isLost(err error) bool { return errors.Is(err, errLeaseLost) || errors.Is(err, ledger.ErrLost) }
 
 // Run drains once. The error is not nil only if the status is Failed; the report is good either way.
 func (d *Drainer) Run(ctx context.Context, req Request) (Report, error) {
-	r := &run{Drainer: d, req: req, start: time.Now(), link: newLink()}
+	r := &run{Drainer: d, req: req, figures: &figures{start: time.Now()}, link: newLink()}
 	r.media = media.New(media.Config{URL: d.settings.URL, Token: d.access.bearer, NetDial: d.NetDial})
 	defer r.media.Close()
-	r.log = d.Log.With("reason", req.Reason)
+	r.log = d.Log.With(logs.KeyReason, req.Reason)
 	if req.Hop > 0 {
-		r.log = r.log.With("hop", req.Hop)
+		r.log = r.log.With(logs.KeyHop, req.Hop)
 	}
 	if !req.At.IsZero() {
-		r.log.Info("woken", "poke_ms", r.start.Sub(req.At).Milliseconds())
+		r.log.Info(logs.Woken, logs.KeyPokeMS, r.figures.start.Sub(req.At).Milliseconds())
 	}
 	err := r.run(ctx)
-	rep := r.result(err)
+	rep := r.figures.result(err, r.counts())
 	if rep.Status == Failed {
-		r.log.Error("drain failed", "error", err, "report", rep)
+		r.log.Error(logs.DrainFailed, logs.KeyError, err, logs.KeyReport, rep)
 		return rep, err
 	}
-	r.log.Info("drain ended", "report", rep)
+	r.log.Info(logs.DrainEnded, logs.KeyReport, rep)
 	return rep, nil
 }
 
+// run takes the lease, keeps it alive while loop dials and serves, and gives it back.
 func (r *run) run(ctx context.Context) error {
-	// A schedule mostly ends in the lease's condition, so it opens nothing ahead.
-	if r.req.Reason != ledger.Schedule {
-		connections := 1
-		if r.access.tokens != nil && !r.access.inHand() {
-			connections = 2
-		}
-		r.dialer.open(ctx, connections)
-		defer r.dialer.closeUnused()
-		prefetching, stop := context.WithCancel(ctx)
-		var ahead sync.WaitGroup
-		ahead.Go(func() { r.access.prefetch(prefetching) })
-		defer ahead.Wait()
-		defer stop()
-	}
-	asked := time.Now()
-	lease, err := r.Ledger.Acquire(ctx, ledger.Ask{Reason: r.req.Reason, Owner: rand.Text(), Life: r.settings.Lease})
-	if err != nil {
+	stop := r.openAhead(ctx)
+	defer stop()
+	if err := r.takeLease(ctx); err != nil {
 		return err
 	}
-	r.lease, r.grant = lease, lease.Grant()
-	r.mark(&r.report.MS.Lease)
-	r.log = r.log.With("epoch", r.grant.Epoch)
-	r.log.Info("lease")
-	r.heart = &heart{lease: lease, life: r.settings.Lease, log: r.log, good: asked}
-	r.link.guard = r.heart.fresh
-	r.link.acked = func() { r.count(&r.report.Acked, &r.report.MS.FirstAck) }
-	r.link.said = func() { r.mark(&r.report.MS.FirstReply) }
-
 	ctx, cancel := context.WithCancelCause(ctx)
 	var beating sync.WaitGroup
 	beating.Go(func() { r.heart.beat(ctx, cancel) })
-	end := r.timetable(ctx, cancel)
-	err = r.drain(ctx)
+	deadline, _ := ctx.Deadline()
+	r.times = newTimetable(r.settings, r.figures.start, deadline)
+	uncut := r.times.cut(func() { cancel(errDeadline) })
+	err := r.loop(ctx)
 	if r.worker != nil {
 		r.worker.Close()
 	}
-	end()
+	uncut()
 	cancel(nil)
 	beating.Wait()
 	return r.giveBack(err)
 }
 
-// timetable divides the time that the invocation has.
-func (r *run) timetable(ctx context.Context, cancel context.CancelCauseFunc) (stop func()) {
-	r.agentTimeout = r.settings.AgentTimeout
-	margin := r.settings.HandoffMargin
-	deadline, ok := ctx.Deadline()
-	if !ok {
+// openAhead opens connections and fetches what credentials need while the lease is asked for. stop ends what is not done
+// and closes what was not used. A schedule mostly ends in the lease's condition, so nothing is opened for it.
+func (r *run) openAhead(ctx context.Context) (stop func()) {
+	if r.req.Reason == ledger.Schedule {
 		return func() {}
 	}
-	has := deadline.Sub(r.start)
-	r.agentTimeout, margin = min(r.agentTimeout, has/3), min(margin, has/3)
-	r.turnsEnd = deadline.Add(-margin)
-	r.handoff = r.turnsEnd.Add(-r.agentTimeout)
-	end := time.AfterFunc(time.Until(deadline)-min(lastWords, margin/2), func() { cancel(errDeadline) })
-	return func() { end.Stop() }
+	connections := 1
+	if r.access.tokens != nil && !r.access.inHand() {
+		connections = 2
+	}
+	r.dialer.open(ctx, connections)
+	ctx, cancel := context.WithCancel(ctx)
+	var fetching sync.WaitGroup
+	fetching.Go(func() { r.access.prefetch(ctx) })
+	return func() {
+		cancel()
+		fetching.Wait()
+		r.dialer.closeUnused()
+	}
 }
 
-// drain dials and serves until there is nothing left to look for. It returns nil once the connector has flipped.
-func (r *run) drain(ctx context.Context) error {
-	look := r.emptyAfter(r.req.Reason)
-	second := false
+func (r *run) takeLease(ctx context.Context) error {
+	asked := time.Now()
+	lease, err := r.Ledger.Acquire(ctx, ledger.Ask{Reason: r.req.Reason, Owner: rand.Text(), Life: r.settings.Lease})
+	if err != nil {
+		return err
+	}
+	r.lease = lease
+	r.handshaken = lease.Grant().Standing.Handshaken
+	r.figures.stamp(&r.figures.MS.Lease)
+	r.log = r.log.With(logs.KeyEpoch, lease.Grant().Epoch)
+	r.log.Info(logs.Lease)
+	r.heart = &heart{lease: lease, life: r.settings.Lease, log: r.log, good: asked}
+	r.link.guard = r.heart.check
+	r.link.onAck = r.figures.acked
+	r.link.onResult = func() { r.figures.stamp(&r.figures.MS.FirstReply) }
+	return nil
+}
+
+// loop is steps 2 to 9 of design section 1. It returns nil once the connector is flipped and the lease is given back.
+func (r *run) loop(ctx context.Context) error {
+	wait, second := r.emptyAfter(r.req.Reason), false
 	for {
-		conn, err := r.connect(ctx)
+		conn, err := r.connect(ctx) // credentials, dial, hello and descriptor
 		if err != nil {
 			return err
 		}
-		s := r.serve(ctx, conn, look)
-		if s.err != nil {
-			if err := r.judge(ctx, s.err, s.lived); err != nil {
+		end := r.stay(ctx, conn, wait) // deliveries, until the connector is flipped and the socket is closed
+		r.flipped = end.flipped
+		if end.err != nil {
+			if err := r.judge(ctx, end.err, end.lived); err != nil {
 				return err
 			}
-			look, second = r.emptyAfter(r.req.Reason), false
+			wait, second = r.emptyAfter(r.req.Reason), false
 			continue
 		}
 		busy, broken := r.worker.Busy(), r.worker.Broken()
 		switch {
-		case s.deadline:
+		case end.deadline:
 			return errDeadline
 		case broken != nil && !busy: // if it is busy, a message came late
 			return broken
-		// A message may have come without a poke while the connector was flipped and we were still connected.
-		// A second look that found nothing is not followed by a third, however slow the peer's close.
-		case busy, r.settings.SecondLook > 0 && (s.cameLate || s.slow && !(second && s.received == 0)):
-			r.log.Info("second look", "slow_close", s.slow, "came_late", s.cameLate)
-			look, second = max(r.settings.SecondLook, time.Millisecond), true
+		case busy, r.settings.SecondLook > 0 && end.mayHaveMissed(second):
+			r.log.Info(logs.SecondLook, logs.KeySlowClose, end.slow, logs.KeyCameLate, end.cameLate)
+			wait, second = max(r.settings.SecondLook, time.Millisecond), true
 			continue
 		}
-		err = r.lease.Release(ctx, r.plan(nil), r.counts().Received > 0)
-		if !errors.Is(err, ledger.ErrAsked) {
-			if err == nil {
-				r.log.Info("released")
-			}
+		if err := r.release(ctx); !errors.Is(err, ledger.ErrAsked) {
 			return err
 		}
-		r.log.Info("asked to look again")
-		look, second = r.emptyAfter(ledger.Wake), false
+		wait, second = r.emptyAfter(ledger.Wake), false // the poke that asked again
 	}
 }
 
-// emptyAfter is how long to wait for a first delivery: after a poke longer, as a slow first push must not be walked out on.
+// emptyAfter is how long to wait for a first delivery: after a poke longer, so that a slow first push is not missed.
 func (r *run) emptyAfter(reason ledger.Reason) time.Duration {
 	switch {
 	case r.settings.EmptyAfter > 0:
@@ -210,71 +244,22 @@ func (r *run) emptyAfter(reason ledger.Reason) time.Duration {
 	return 3 * time.Second
 }
 
-// giveBack returns the lease of a run that ended with err, and hands over what is left.
-func (r *run) giveBack(err error) error {
-	if r.lease.GivenBack() || isLost(err) || errors.Is(err, errTerminated) {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), lastWords)
-	defer cancel()
-	if errors.Is(err, errRevoked) {
-		r.log.Error("revoked", "gateway", r.access.name(), "error", err) // the template's metric counts these lines
-		if err := r.lease.Disable(ctx, err.Error()); err != nil {
-			r.log.Error("the opt-out could not be written down: the next wake will try again", "error", err)
-		}
-	}
-	c := r.counts()
-	asked, freed := r.lease.HandOff(ctx, r.plan(err), c.Received > 0)
-	if freed != nil {
-		r.log.Error("the lease could not be given back: it runs out by itself", "error", freed)
-	} else {
-		r.log.Info("released")
-	}
-	if !errors.Is(err, errDeadline) {
-		return err
-	}
-	if r.shaken && !r.flipped {
-		r.report.Unflipped++
-		r.log.Warn("left without going_idle_ack: live messages may be lost until the next dial")
-	}
-	if r.flipped && c.Left == 0 && !asked {
+// stopped is why the run has to end; nil if it need not.
+func (r *run) stopped(ctx context.Context) error {
+	r.Drainer.mu.Lock()
+	defer r.Drainer.mu.Unlock()
+	switch {
+	case r.terminated:
+		return errTerminated
+	case ctx.Err() == nil:
 		return nil
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return errDeadline
 	}
-	switch {
-	case r.Again == nil:
-		r.log.Warn("work is left and nothing to hand it to: the next wake takes it up")
-	case c.Received == 0 && c.Finished == 0:
-		r.log.Warn("work is left, but this run got nowhere: no hand-off, the schedule goes on")
-	case r.req.Hop >= r.settings.MaxHandoffs:
-		r.log.Warn("work is left after DORMOUSE_MAX_HANDOFFS: no hand-off, the schedule goes on")
-	default:
-		if err := r.Again(ctx, Request{Reason: ledger.Continue, Hop: r.req.Hop + 1}); err != nil {
-			r.log.Error("work is left and could not be handed off: the schedule goes on", "error", err)
-		}
-	}
-	return errDeadline
+	return context.Cause(ctx)
 }
 
-// plan says when the next sweep is due, after a run that ended with err.
-func (r *run) plan(err error) ledger.Plan {
-	plan := r.grant.Plan
-	scheduled := r.req.Reason == ledger.Schedule
-	c := r.counts()
-	switch {
-	// After the first interval where something was received or is left, or may have been by a holder who died and told
-	// nobody, or where the connector may be sending to nobody. Whoever took the seat away is somebody.
-	case c.Received > 0, c.Left > 0, plan.Every == 0, r.grant.Heir,
-		!r.flipped && !(scheduled && errors.Is(err, errReplaced)):
-		plan.Every = r.settings.Sweep
-	case scheduled && !plan.At.After(time.Now().Add(ledger.SweepEarly)):
-		plan.Every = min(2*plan.Every, r.settings.SweepMax)
-	default:
-		return plan // a look that nobody planned, for a poke or the mark, moves no plan
-	}
-	plan.At = time.Now().Add(plan.Every)
-	return plan
-}
-
+// counts are the figures of package turn.
 func (r *run) counts() turn.Counts {
 	if r.worker == nil {
 		return turn.Counts{}
@@ -282,58 +267,16 @@ func (r *run) counts() turn.Counts {
 	return r.worker.Counts()
 }
 
-// result puts the report together.
-func (r *run) result(err error) Report {
-	r.mark(&r.report.MS.All)
-	r.reporting.Lock()
-	defer r.reporting.Unlock()
-	rep := r.report
-	c := r.counts()
-	rep.Received, rep.Duplicates, rep.Recovered, rep.Turns = c.Received, c.Duplicates, c.Recovered, c.Turns
-	rep.Outbound, rep.Unknown, rep.Dead, rep.Unkept = c.Outbound, c.Unknown, c.Dead, c.Unkept
-	switch {
-	case err == nil && rep.Received+rep.Recovered == 0:
-		rep.Status = Empty
-	case err == nil:
-		rep.Status = Drained
-	case errors.Is(err, ledger.ErrTaken), isLost(err):
-		rep.Status = Taken
-	case errors.Is(err, ledger.ErrNotDue):
-		rep.Status = NotDue
-	case errors.Is(err, ledger.ErrDisabled):
-		rep.Status = Disabled
-	case errors.Is(err, errRevoked):
-		rep.Status = Revoked
-	case errors.Is(err, errReplaced):
-		rep.Status = Replaced
-	case errors.Is(err, errSeatTaken):
-		rep.Status = SeatTaken
-	case errors.Is(err, errDeadline), errors.Is(err, errTerminated):
-		rep.Status = HandedOff
-	default:
-		rep.Status = Failed
-	}
-	return rep
+// setOpen tells Terminate which socket is open. It is false if Terminate has come and gone.
+func (d *Drainer) setOpen(conn *relay.Conn) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.conn = conn
+	return !d.terminated
 }
 
-// mark notes the first time that something happened.
-func (r *run) mark(at **int64) {
-	r.reporting.Lock()
-	defer r.reporting.Unlock()
-	if *at == nil {
-		*at = new(time.Since(r.start).Milliseconds())
-	}
-}
-
-func (r *run) count(n *int, first **int64) {
-	r.mark(first)
-	r.reporting.Lock()
-	defer r.reporting.Unlock()
-	*n++
-}
-
-// Terminate says goodbye on the open socket, within what ctx allows, and waits for nothing: Lambda is about to kill the
-// process. Without a goodbye the connector would go on sending live messages to nobody.
+// Terminate writes going_idle and a close frame to the open socket, within what ctx allows, and waits for nothing: Lambda
+// is about to kill the process. Without going_idle the connector would go on sending live messages to nobody.
 func (d *Drainer) Terminate(ctx context.Context) {
 	d.mu.Lock()
 	conn := d.conn

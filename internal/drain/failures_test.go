@@ -23,6 +23,7 @@ import (
 	"github.com/dormouse-relay/dormouse/internal/drain"
 	"github.com/dormouse-relay/dormouse/internal/ledger"
 	"github.com/dormouse-relay/dormouse/internal/ledger/ledgertest"
+	"github.com/dormouse-relay/dormouse/internal/logs"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
@@ -41,14 +42,14 @@ func TestRevokedAfterAHandshakeStaysOff(t *testing.T) {
 				is.Equal(rep.Status, drain.Revoked)
 				state := r.State()
 				provisions := len(state.Provisions)
-				is.Equal(strings.Count(r.log.String(), `"msg":"dial"`), 2) // the first, and one with a fresh token
+				is.Equal(strings.Count(r.log.String(), `"msg":"`+logs.Dial+`"`), 2) // the first, and one with a fresh token
 
 				rep, _, err = r.run(ledger.Wake, quarter)
 				is.NoErr(err)
 				is.Equal(rep.Status, drain.Disabled)
 				state = r.State()
-				is.Equal(len(state.Provisions), provisions)                // neither provisions
-				is.Equal(strings.Count(r.log.String(), `"msg":"dial"`), 2) // nor dials
+				is.Equal(len(state.Provisions), provisions)                         // neither provisions
+				is.Equal(strings.Count(r.log.String(), `"msg":"`+logs.Dial+`"`), 2) // nor dials
 
 				is.NoErr(r.Restore(gateway))
 				is.NoErr(r.ledger.Enable(t.Context()))
@@ -483,7 +484,7 @@ func TestWithheldSecrets(t *testing.T) {
 			hellos := r.State().Hellos
 			is.True(freshID.MatchString(hellos[len(hellos)-1].Gateway))
 
-			is.Equal(strings.Count(r.log.String(), "provisioning under a fresh one; enroll and pin instead"), 1)
+			is.Equal(strings.Count(r.log.String(), logs.SecretWithheld), 1)
 
 			rep, _, err = r.coldStart(t).run(ledger.Wake, quarter)
 			is.Equal(rep.Status, drain.Failed)

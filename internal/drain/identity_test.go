@@ -21,6 +21,7 @@ import (
 	"github.com/dormouse-relay/dormouse/internal/drain"
 	"github.com/dormouse-relay/dormouse/internal/identity"
 	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/internal/logs"
 	"github.com/dormouse-relay/dormouse/internal/secretstore"
 	"github.com/dormouse-relay/dormouse/pkg/provision"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
@@ -227,7 +228,7 @@ func TestAnOptOutIsRemembered(t *testing.T) {
 				if !strings.Contains(standing.DisabledBy, tt.want) {
 					t.Errorf("disabled by %q, want %q", standing.DisabledBy, tt.want)
 				}
-				is.Equal(strings.Count(r.log.String(), `"msg":"revoked"`), 1)
+				is.Equal(strings.Count(r.log.String(), `"msg":"`+logs.Revoked+`"`), 1)
 
 				for _, reason := range []ledger.Reason{ledger.Wake, ledger.Schedule, ledger.Arm, ledger.Continue} {
 					before := len(r.State().Observations)
@@ -450,7 +451,7 @@ func TestAPolicyThatIsNotTakenHindersNothing(t *testing.T) {
 				is.Equal(rep.Status, drain.Drained)
 				is.Equal(r.replies(), []string{"c1 hello"})
 				is.True(*rep.MS.Dial >= tt.takes.Milliseconds() && *rep.MS.Dial < tt.takes.Milliseconds()+100)
-				is.True(strings.Contains(r.log.String(), "the policy was not taken"))
+				is.True(strings.Contains(r.log.String(), logs.PolicyRefused))
 				is.True(strings.Contains(r.log.String(), tt.told))
 				standing, err := r.ledger.Standing(t.Context())
 				is.NoErr(err)

@@ -8,15 +8,16 @@ import (
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
-// link is what turns see of the sockets: the one that is up, or the wait for the next.
+// link is what turns see of the sockets: the one that is up, or the wait for the next one. Its methods may be called from
+// any goroutine.
 type link struct {
-	guard func() error // refuses actions once the lease may be somebody else's
-	acked func()
-	said  func()
+	guard    func() error // refuses actions once the lease may be another drain's
+	onAck    func()       // is called after each ack
+	onResult func()       // is called after each action that the connector took
 
 	mu      sync.Mutex
 	conn    *relay.Conn
-	last    *relay.Conn   // the newest there was, for its descriptors
+	last    *relay.Conn   // the newest one, for its descriptors; it may have ended
 	changed chan struct{} // closed at the next connect or disconnect
 }
 
@@ -47,7 +48,7 @@ func (l *link) current() (*relay.Conn, <-chan struct{}) {
 func (l *link) up(ctx context.Context) (*relay.Conn, error) {
 	for {
 		conn, changed := l.current()
-		if conn != nil && !ended(conn) {
+		if conn != nil && !isClosed(conn) {
 			return conn, nil
 		}
 		select {
@@ -58,7 +59,7 @@ func (l *link) up(ctx context.Context) (*relay.Conn, error) {
 	}
 }
 
-func ended(conn *relay.Conn) bool {
+func isClosed(conn *relay.Conn) bool {
 	select {
 	case <-conn.Done():
 		return true
@@ -67,7 +68,7 @@ func ended(conn *relay.Conn) bool {
 	}
 }
 
-// Do sends an action over the socket that is up, and over the next one if it turns out that nothing left.
+// Do sends an action over the socket that is up. If that one ended before the action was sent, it is sent over the next.
 func (l *link) Do(ctx context.Context, out relay.Outbound) (relay.Result, error) {
 	for {
 		conn, err := l.up(ctx)
@@ -79,29 +80,29 @@ func (l *link) Do(ctx context.Context, out relay.Outbound) (relay.Result, error)
 		}
 		result, err := conn.Do(ctx, out)
 		if err == nil {
-			l.said()
+			l.onResult()
 		}
-		if err == nil || answered(err) || !ended(conn) {
+		if err == nil || wasSent(err) || !isClosed(conn) {
 			return result, err
 		}
 	}
 }
 
-// Post sends an action whose fate matters to nobody.
+// Post sends an action whose result and loss matter to nobody.
 func (l *link) Post(out relay.Outbound) {
 	if conn, _ := l.current(); conn != nil && l.guard() == nil {
 		conn.Post(out)
 	}
 }
 
-// Ack acks on the socket that is up. Without one the delivery comes again.
+// Ack acks on the socket that is up. Without one nothing is sent, and the connector sends the delivery again.
 func (l *link) Ack(bufferID string) {
 	if conn, _ := l.current(); conn != nil && conn.Ack(bufferID) == nil {
-		l.acked()
+		l.onAck()
 	}
 }
 
-// Descriptor is the one that the newest socket has for a platform.
+// Descriptor is what the newest socket has for a platform.
 func (l *link) Descriptor(platform string) relay.Descriptor {
 	l.mu.Lock()
 	conn := l.last
@@ -117,8 +118,8 @@ func (l *link) Settle(ctx context.Context) {
 	conn.WaitDescriptors(ctx)
 }
 
-// answered says whether an action left: refused, or with an unknown outcome.
-func answered(err error) bool {
+// wasSent reports whether an action was sent although Do failed: it was refused, or its outcome is unknown.
+func wasSent(err error) bool {
 	_, refused := errors.AsType[*relay.OpError](err)
 	return refused || errors.Is(err, relay.ErrOutcomeUnknown)
 }

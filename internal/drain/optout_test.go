@@ -15,6 +15,7 @@ import (
 	"github.com/dormouse-relay/dormouse/internal/devconnector"
 	"github.com/dormouse-relay/dormouse/internal/drain"
 	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/internal/logs"
 )
 
 // refusal is one of the ways to say no to a dial: an HTTP status at the upgrade, or a close code after it.
@@ -84,7 +85,7 @@ func (r *rig) isOff(t *testing.T, rep drain.Report, err error, by string) {
 	is.Equal(standing.DisabledBy, by)
 	var lines []string
 	for line := range strings.Lines(r.log.String()) {
-		if strings.Contains(line, `"msg":"revoked"`) {
+		if strings.Contains(line, `"msg":"`+logs.Revoked+`"`) {
 			lines = append(lines, line)
 		}
 	}
@@ -156,7 +157,7 @@ func TestAnOptOutWhileConnected(t *testing.T) {
 						rep, _, err := r.run(ledger.Wake, quarter)
 						wait()
 						r.isOff(t, rep, err, forGood+"refused again with a fresh token: "+no.text())
-						is.Equal(strings.Count(r.log.String(), `"msg":"dial"`), 2)
+						is.Equal(strings.Count(r.log.String(), `"msg":"`+logs.Dial+`"`), 2)
 					})
 				})
 			}

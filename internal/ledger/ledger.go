@@ -66,10 +66,10 @@ type Ask struct {
 
 // Grant is what Acquire found when it took the lease. It does not change.
 type Grant struct {
-	Epoch    int64 // counts acquisitions; in every write, and in logs
-	Standing Standing
-	Plan     Plan
-	Heir     bool // the holder before did not give the lease back: no plan knows what it received or left
+	Epoch     int64 // counts acquisitions; in every write, and in logs
+	Standing  Standing
+	Plan      Plan
+	TakenOver bool // the holder before did not give the lease back: no plan knows what it received or left
 }
 
 // Plan says when the next sweep is due.

@@ -76,9 +76,9 @@ func (m *Memory) Acquire(_ context.Context, ask Ask) (Lease, error) {
 	}
 	m.epoch++
 	m.compact()
-	heir := m.owner != ""
+	takenOver := m.owner != ""
 	m.owner, m.life, m.until = ask.Owner, ask.Life, now.Add(ask.Life)
-	return &memoryLease{Memory: m, grant: Grant{Epoch: m.epoch, Standing: m.copyStanding(), Plan: m.plan, Heir: heir}}, nil
+	return &memoryLease{Memory: m, grant: Grant{Epoch: m.epoch, Standing: m.copyStanding(), Plan: m.plan, TakenOver: takenOver}}, nil
 }
 
 func (m *Memory) Standing(context.Context) (Standing, error) {

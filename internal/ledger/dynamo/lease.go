@@ -36,7 +36,7 @@ func (l *Ledger) Acquire(ctx context.Context, ask ledger.Ask) (ledger.Lease, err
 		}
 		if ok || found.text("owner") == owner {
 			return &lease{Ledger: l, grant: ledger.Grant{
-				Epoch: found.number("epoch"), Standing: standing(found), Plan: plan(found), Heir: found.text("before") != "",
+				Epoch: found.number("epoch"), Standing: standing(found), Plan: plan(found), TakenOver: found.text("before") != "",
 			}}, nil
 		}
 		seen = found

@@ -113,7 +113,7 @@ func oneHolder(t *testing.T, is *is.I, s Subject) {
 	is.NoErr(g.Release(t.Context(), g.Grant().Plan, false))
 	next := mustAcquire(t, s, ledger.Arm)
 	is.True(next.Grant().Epoch > g.Grant().Epoch)
-	is.True(!g.Grant().Heir && !next.Grant().Heir) // nobody had it, and it was given back
+	is.True(!g.Grant().TakenOver && !next.Grant().TakenOver) // nobody had it, and it was given back
 }
 
 func racing(t *testing.T, is *is.I, s Subject) {
@@ -144,10 +144,10 @@ func deadHolder(t *testing.T, is *is.I, s Subject) {
 	s.Advance(life) // 1.5 lives after the last heartbeat: the design's bound
 	next := mustAcquire(t, s, ledger.Arm)
 	is.True(next.Grant().Epoch > g.Grant().Epoch)
-	is.True(next.Grant().Heir) // what the dead one knew, nobody has written down
+	is.True(next.Grant().TakenOver) // what the dead one knew, nobody has written down
 	_, err = next.HandOff(t.Context(), next.Grant().Plan, false)
 	is.NoErr(err)
-	is.True(!mustAcquire(t, s, ledger.Arm).Grant().Heir)
+	is.True(!mustAcquire(t, s, ledger.Arm).Grant().TakenOver)
 }
 
 func heartbeat(t *testing.T, is *is.I, s Subject) {
@@ -242,7 +242,7 @@ func oldEpoch(t *testing.T, is *is.I, s Subject) {
 		}
 	}
 	next := mustAcquire(t, s, ledger.Arm)
-	is.True(!next.Grant().Heir)
+	is.True(!next.Grant().TakenOver)
 	for name, write := range writes { // nor once another has it
 		if err := write(now); !errors.Is(err, ledger.ErrLost) {
 			t.Errorf("%s with a lease that was given back and acquired again: %v, want ErrLost", name, err)

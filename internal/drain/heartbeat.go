@@ -9,15 +9,12 @@ import (
 	"time"
 
 	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/internal/logs"
 )
 
-var errLeaseLost = errors.New("drain: the lease is lost: another drain owns the instance")
-
-// isLost says whether an error is the loss of the lease.
-func isLost(err error) bool { return errors.Is(err, errLeaseLost) || errors.Is(err, ledger.ErrLost) }
-
-// heart keeps the lease alive. It counts as lost once two thirds of a life have passed since the last good heartbeat
-// was started, however late that one's answer came: nobody else can have it before a whole life.
+// heart keeps the lease alive. The lease counts as lost once two thirds of a life have passed since the last good
+// heartbeat was started, however late its answer came: nobody else can have it before a whole life has passed. Its
+// methods may be called from any goroutine.
 type heart struct {
 	lease interface{ Heartbeat(context.Context) error }
 	life  time.Duration
@@ -27,7 +24,7 @@ type heart struct {
 	good time.Time // when the last good heartbeat was started
 }
 
-// beat renews the lease every third of its life until ctx ends; it calls lost once if it is lost.
+// beat renews the lease every third of its life until ctx ends; it calls lost if the lease is lost.
 func (h *heart) beat(ctx context.Context, lost func(error)) {
 	tick := time.NewTicker(h.life / 3)
 	defer tick.Stop()
@@ -51,8 +48,8 @@ func (h *heart) beat(ctx context.Context, lost func(error)) {
 			lost(fmt.Errorf("%w: %w", errLeaseLost, err))
 			return
 		}
-		h.log.Warn("heartbeat failed", "error", err)
-		if err := h.fresh(); err != nil {
+		h.log.Warn(logs.HeartbeatFailed, logs.KeyError, err)
+		if err := h.check(); err != nil {
 			lost(err)
 			return
 		}
@@ -65,9 +62,9 @@ func (h *heart) renew(ctx context.Context) error {
 	return h.lease.Heartbeat(ctx)
 }
 
-// fresh refuses once the lease may be somebody else's. Both clocks count: the monotonic one stands still while a
-// sandbox is frozen, the wall clock may be set.
-func (h *heart) fresh() error {
+// check returns an error once the lease may be another drain's. Both clocks count: the monotonic one stands still while
+// a sandbox is frozen, the wall clock may be set.
+func (h *heart) check() error {
 	h.mu.Lock()
 	good := h.good
 	h.mu.Unlock()

@@ -1,0 +1,94 @@
+package drain
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/internal/logs"
+)
+
+// release gives the lease back if nobody has asked for another look, else it returns ledger.ErrAsked.
+func (r *run) release(ctx context.Context) error {
+	err := r.lease.Release(ctx, r.plan(nil), r.counts().Received > 0)
+	switch {
+	case err == nil:
+		r.log.Info(logs.Released)
+	case errors.Is(err, ledger.ErrAsked):
+		r.log.Info(logs.AskedAgain)
+	}
+	return err
+}
+
+// giveBack gives the lease back after a run that ended with err, unless loop has, and hands on what is left. It returns
+// how the drain ended.
+func (r *run) giveBack(err error) error {
+	if r.lease.GivenBack() || isLost(err) || errors.Is(err, errTerminated) {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), lastWords)
+	defer cancel()
+	if r.phase == revoked {
+		r.log.Error(logs.Revoked, logs.KeyGateway, r.access.name(), logs.KeyError, err)
+		if err := r.lease.Disable(ctx, err.Error()); err != nil {
+			r.log.Error(logs.RevokedUnwritten, logs.KeyError, err)
+		}
+	}
+	c := r.counts()
+	asked, kept := r.lease.HandOff(ctx, r.plan(err), c.Received > 0)
+	if kept != nil {
+		r.log.Error(logs.LeaseKept, logs.KeyError, kept)
+	} else {
+		r.log.Info(logs.Released)
+	}
+	if !errors.Is(err, errDeadline) {
+		return err
+	}
+	if r.phase.met() && !r.flipped {
+		r.figures.unflipped()
+		r.log.Warn(logs.LeftUnflipped)
+	}
+	if r.flipped && c.Left == 0 && !asked {
+		return nil
+	}
+	r.handOn(ctx)
+	return err
+}
+
+// handOn invokes drain once more for what is left, unless that would get nowhere.
+func (r *run) handOn(ctx context.Context) {
+	c := r.counts()
+	switch {
+	case r.Again == nil:
+		r.log.Warn(logs.NoHandOff)
+	case c.Received == 0 && c.Finished == 0:
+		r.log.Warn(logs.NoProgress)
+	case r.req.Hop >= r.settings.MaxHandoffs:
+		r.log.Warn(logs.LastHop)
+	default:
+		if err := r.Again(ctx, Request{Reason: ledger.Continue, Hop: r.req.Hop + 1}); err != nil {
+			r.log.Error(logs.HandOffFailed, logs.KeyError, err)
+		}
+	}
+}
+
+// plan says when the next sweep is due, after a run that ended with err.
+func (r *run) plan(err error) ledger.Plan {
+	plan := r.lease.Grant().Plan
+	scheduled := r.req.Reason == ledger.Schedule
+	c := r.counts()
+	switch {
+	// After the first interval where something was received or is left, or may have been by a holder that died and wrote
+	// no plan, or where the connector may be sending to nobody. It is not if another socket took the seat.
+	case c.Received > 0, c.Left > 0, plan.Every == 0, r.lease.Grant().TakenOver,
+		!r.flipped && !(scheduled && errors.Is(err, errReplaced)):
+		plan.Every = r.settings.Sweep
+	case scheduled && !plan.At.After(time.Now().Add(ledger.SweepEarly)):
+		plan.Every = min(2*plan.Every, r.settings.SweepMax)
+	default:
+		return plan // a look that nobody planned, for a poke or the mark, moves no plan
+	}
+	plan.At = time.Now().Add(plan.Every)
+	return plan
+}

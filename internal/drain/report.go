@@ -1,0 +1,123 @@
+package drain
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/internal/turn"
+)
+
+// Status is how a drain ended.
+type Status string
+
+const (
+	Drained   Status = "drained"    // something was received or recovered
+	Empty     Status = "empty"      // nothing was there
+	NotDue    Status = "not_due"    // no sweep is due, or the budget of empty looks is spent
+	Taken     Status = "taken"      // another drain holds the lease, or took it over
+	Disabled  Status = "disabled"   // revoked earlier, and off until enabled
+	Revoked   Status = "revoked"    // the connector refuses this gateway for good
+	Replaced  Status = "replaced"   // another socket took the seat
+	SeatTaken Status = "seat_taken" // another socket, or its ghost, would not leave the seat
+	HandedOff Status = "handed_off" // time was up and work was left
+	Failed    Status = "failed"     // the only one that is an error
+)
+
+// Report is what a drain answers: one JSON line.
+type Report struct {
+	Status     Status `json:"status"`
+	Received   int    `json:"received"`
+	Acked      int    `json:"acked"`
+	Duplicates int    `json:"duplicates"`
+	Recovered  int    `json:"recovered"`
+	Turns      int    `json:"turns"`
+	Outbound   int    `json:"outbound"`
+	Unknown    int    `json:"unknown"` // actions without an answer: the chat has perhaps seen them, perhaps not
+	Dead       int    `json:"dead"`
+	Unkept     int    `json:"unkept,omitempty"`    // live messages answered although the journal was down
+	Unflipped  int    `json:"unflipped,omitempty"` // ended without going_idle_ack
+	MS         Times  `json:"ms"`
+}
+
+// Times are milliseconds from the drain's start; a missing one did not happen.
+type Times struct {
+	Lease      *int64 `json:"lease,omitempty"`
+	Dial       *int64 `json:"dial,omitempty"`
+	Descriptor *int64 `json:"descriptor,omitempty"`
+	FirstAck   *int64 `json:"first_ack,omitempty"`
+	FirstReply *int64 `json:"first_reply,omitempty"`
+	All        *int64 `json:"all,omitempty"`
+}
+
+// figures are the report of a run while it goes on. Its methods may be called from any goroutine.
+type figures struct {
+	start time.Time
+
+	mu sync.Mutex
+	Report
+}
+
+// stamp notes when something happened for the first time; at is one of f's own times.
+func (f *figures) stamp(at **int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.stampLocked(at)
+}
+
+func (f *figures) stampLocked(at **int64) {
+	if *at == nil {
+		*at = new(time.Since(f.start).Milliseconds())
+	}
+}
+
+func (f *figures) acked() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.stampLocked(&f.MS.FirstAck)
+	f.Acked++
+}
+
+func (f *figures) unflipped() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.Unflipped++
+}
+
+// result is the whole report of a run that ended with err.
+func (f *figures) result(err error, c turn.Counts) Report {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.stampLocked(&f.MS.All)
+	rep := f.Report
+	rep.Received, rep.Duplicates, rep.Recovered, rep.Turns = c.Received, c.Duplicates, c.Recovered, c.Turns
+	rep.Outbound, rep.Unknown, rep.Dead, rep.Unkept = c.Outbound, c.Unknown, c.Dead, c.Unkept
+	rep.Status = statusOf(err)
+	if err == nil && rep.Received+rep.Recovered == 0 {
+		rep.Status = Empty
+	}
+	return rep
+}
+
+func statusOf(err error) Status {
+	switch {
+	case err == nil:
+		return Drained
+	case errors.Is(err, ledger.ErrTaken), isLost(err):
+		return Taken
+	case errors.Is(err, ledger.ErrNotDue):
+		return NotDue
+	case errors.Is(err, ledger.ErrDisabled):
+		return Disabled
+	case errors.Is(err, errRevoked):
+		return Revoked
+	case errors.Is(err, errReplaced):
+		return Replaced
+	case errors.Is(err, errSeatTaken):
+		return SeatTaken
+	case errors.Is(err, errDeadline), errors.Is(err, errTerminated):
+		return HandedOff
+	}
+	return Failed
+}

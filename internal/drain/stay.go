@@ -1,0 +1,302 @@
+package drain
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/internal/logs"
+	"github.com/dormouse-relay/dormouse/pkg/relay"
+)
+
+const (
+	ackPatience = 10 * time.Second // how long going_idle_ack is waited for
+	closeLimit  = 5 * time.Second  // how long the connector's close frame is waited for
+	closeSlow   = 2 * time.Second  // a close later than that leaves room for a lost poke
+)
+
+// stay is the time with one socket, from its descriptor until it is closed. It ends flipped: the connector has agreed to
+// buffer, and the socket was closed at once. Any other end is an error.
+type stay struct {
+	*run
+	conn    *relay.Conn
+	empty   time.Duration // how long to wait for a first delivery
+	since   time.Time     // the descriptor
+	traffic *traffic
+	idling  *idling
+
+	busyUntil time.Time // when a turn or an action was under way last
+	deadline  bool      // time is up: go idle whatever there is to do
+}
+
+// ending is how a stay ended.
+type ending struct {
+	err      error         // the socket ended, or the run; nil: the connector is flipped and the socket is closed
+	flipped  bool          // the connector buffers for this gateway
+	lived    time.Duration // from the descriptor
+	received int
+	deadline bool // time is up
+	slow     bool // the connector's close came late
+	cameLate bool // a delivery came after going_idle_ack
+}
+
+// mayHaveMissed reports whether a message may have come without a poke, while the connector was flipped and the socket
+// still open. A second look that found nothing is not followed by a third, however slow the connector's close.
+func (e ending) mayHaveMissed(second bool) bool {
+	return e.cameLate || e.slow && !(second && e.received == 0)
+}
+
+// stay serves what comes on conn until it is quiet, goes idle and closes the socket. empty is how long to wait for a
+// first delivery.
+func (r *run) stay(ctx context.Context, conn *relay.Conn, empty time.Duration) (end ending) {
+	s := &stay{run: r, conn: conn, empty: empty, since: time.Now(), traffic: newTraffic(), idling: newIdling(ctx, conn)}
+	s.busyUntil = s.since
+	if !r.setOpen(conn) {
+		s.hangUpUnheard()
+	}
+	r.link.connect(conn)
+	received := make(chan error, 1) // the end of the goroutine that receives
+	var receiving sync.WaitGroup
+	receiving.Go(func() { received <- s.receive(ctx) })
+
+	end.err = s.serve(ctx, received)
+	end.flipped, end.deadline = s.idling.acked, s.deadline
+	if end.err == nil {
+		end.slow, end.cameLate = s.close(ctx, received)
+	}
+	s.idling.cancel()
+	if isLost(end.err) {
+		s.hangUpUnheard()
+	}
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	conn.Close(closing) // a second time does nothing
+	receiving.Wait()
+	r.link.disconnect()
+	r.setOpen(nil)
+	end.received = s.traffic.count()
+	end.lived = time.Since(s.since)
+	return end
+}
+
+// serve returns nil once the connector is flipped and the socket may be closed, else why the stay is over.
+func (s *stay) serve(ctx context.Context, received <-chan error) error {
+	var nearEnd <-chan time.Time // nil without a deadline
+	if at := s.times.goIdle; !at.IsZero() {
+		timer := time.NewTimer(time.Until(at))
+		defer timer.Stop()
+		nearEnd = timer.C
+	}
+	for {
+		busy := s.worker.Busy()
+		if busy {
+			s.busyUntil = time.Now()
+		}
+		if s.idling.acked && !s.answersFirst(busy) {
+			return nil
+		}
+		select {
+		case <-s.quiet(busy):
+			if err := s.goIdle(ctx); err != nil {
+				return err
+			}
+		case err := <-s.idling.answer:
+			s.heard(ctx, err)
+		case <-nearEnd:
+			s.deadline = true
+			s.log.Info(logs.DeadlineNear)
+			s.worker.StopStarting()
+		case <-s.traffic.changed:
+		case <-s.worker.Changed():
+			s.busyUntil = time.Now()
+		case err := <-received:
+			if stopped := s.stopped(ctx); stopped != nil {
+				return stopped
+			}
+			return err
+		case <-ctx.Done():
+			return s.stopped(ctx)
+		}
+	}
+}
+
+// answersFirst reports whether turns are waited for although the connector is flipped: before a deadline running turns
+// answer, and live messages that no journal has are answered now or never.
+func (s *stay) answersFirst(busy bool) bool { return busy && (s.deadline || s.worker.Broken() != nil) }
+
+// quiet fires when it is time to go idle, if nothing else comes before. It is nil while there is work, unless nothing
+// more shall be received, and while going_idle is under way.
+func (s *stay) quiet(busy bool) <-chan time.Time {
+	if s.idling.pending || s.idling.acked {
+		return nil
+	}
+	at := time.Now()
+	if !s.deadline && s.worker.Broken() == nil {
+		received, buffered, last := s.traffic.read()
+		if buffered {
+			s.idleNotBefore = later(s.idleNotBefore, s.since.Add(s.settings.PokeCooldown))
+		}
+		if busy {
+			return nil
+		}
+		at = s.since.Add(s.empty)
+		if received > 0 {
+			at = later(last, s.busyUntil).Add(s.settings.IdleAfter)
+		}
+		at = later(at, s.idleNotBefore)
+	}
+	return time.After(max(time.Until(at), time.Until(s.idling.notBefore)))
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// goIdle takes the asked mark away, so that a poke from now on is a reason to look again, and sends going_idle.
+func (s *stay) goIdle(ctx context.Context) error {
+	if err := s.lease.Clear(ctx); err != nil {
+		if stopped := s.stopped(ctx); stopped != nil {
+			return stopped
+		}
+		if errors.Is(err, ledger.ErrLost) {
+			return err
+		}
+		s.log.Warn(logs.MarkUncleared, logs.KeyError, err)
+	}
+	s.log.Info(logs.GoingIdle, logs.KeyDeadline, s.deadline)
+	s.idling.ask()
+	return nil
+}
+
+// heard is for the end of a going_idle.
+func (s *stay) heard(ctx context.Context, err error) {
+	s.idling.heard(err)
+	if err != nil && ctx.Err() == nil && !isClosed(s.conn) {
+		s.log.Warn(logs.NoIdleAck, logs.KeyIn, s.idling.pause.String(), logs.KeyError, err)
+	}
+}
+
+// receive hands deliveries to the worker until the socket has ended.
+func (s *stay) receive(ctx context.Context) error {
+	for {
+		d, err := s.conn.Receive(ctx)
+		if err != nil {
+			return err
+		}
+		s.traffic.note(d)
+		if err := s.worker.Take(d); err != nil {
+			s.log.Warn(logs.Untaken, logs.KeyError, err)
+		}
+	}
+}
+
+// close closes a socket whose connector is flipped. slow and cameLate tell whether a message may have come without a
+// poke.
+func (s *stay) close(ctx context.Context, received <-chan error) (slow, cameLate bool) {
+	s.log.Info(logs.Idle)
+	before := s.traffic.count()
+	s.link.disconnect() // the connector reads nothing behind the close frame: what a turn sends waits for the next dial
+	start := time.Now()
+	closing, cancel := context.WithTimeout(ctx, closeLimit)
+	defer cancel()
+	if err := s.conn.Close(closing); err != nil {
+		s.log.Warn(logs.CloseUnanswered, logs.KeyError, err)
+	}
+	took := time.Since(start)
+	s.log.Info(logs.Closed, logs.KeyMS, took.Milliseconds())
+	<-received // what was queued is with the worker
+	return took > closeSlow, s.traffic.count() > before
+}
+
+// hangUpUnheard writes going_idle and a close frame and waits for no answer: on a socket that came after Terminate, and
+// on one whose lease is lost. Whoever has that lease has yet to dial, or has the seat already, and then nobody reads this.
+func (s *stay) hangUpUnheard() {
+	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+	defer cancel()
+	s.conn.Hangup(ctx)
+}
+
+// traffic is what has come on one socket. One goroutine notes it, another reads it.
+type traffic struct {
+	changed chan struct{} // receives after note
+
+	mu       sync.Mutex
+	received int
+	buffered bool      // one of them was buffered
+	last     time.Time // when the newest came
+}
+
+func newTraffic() *traffic { return &traffic{changed: make(chan struct{}, 1)} }
+
+func (t *traffic) note(d relay.Delivery) {
+	t.mu.Lock()
+	t.received++
+	t.buffered = t.buffered || d.BufferID != ""
+	t.last = time.Now()
+	t.mu.Unlock()
+	select {
+	case t.changed <- struct{}{}:
+	default:
+	}
+}
+
+func (t *traffic) read() (received int, buffered bool, last time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.received, t.buffered, t.last
+}
+
+func (t *traffic) count() int {
+	received, _, _ := t.read()
+	return received
+}
+
+// idling asks for going_idle_ack: 10 s for an answer, then again after 5, 10, 20 s. Its goroutine puts each answer into
+// the channel; all else belongs to the goroutine that serves.
+type idling struct {
+	ctx       context.Context
+	stop      context.CancelFunc
+	conn      *relay.Conn
+	asking    sync.WaitGroup
+	answer    chan error
+	pending   bool          // an answer is waited for
+	acked     bool          // the connector is flipped
+	pause     time.Duration // before the next try
+	notBefore time.Time     // of the next try
+}
+
+func newIdling(ctx context.Context, conn *relay.Conn) *idling {
+	i := &idling{conn: conn, answer: make(chan error, 1)}
+	i.ctx, i.stop = context.WithCancel(ctx)
+	return i
+}
+
+func (i *idling) ask() {
+	i.pending = true
+	i.asking.Go(func() {
+		ctx, cancel := context.WithTimeout(i.ctx, ackPatience)
+		defer cancel()
+		i.answer <- i.conn.GoIdle(ctx)
+	})
+}
+
+func (i *idling) heard(err error) {
+	i.pending = false
+	if err == nil {
+		i.acked = true
+		return
+	}
+	i.pause = min(max(2*i.pause, 5*time.Second), 20*time.Second)
+	i.notBefore = time.Now().Add(i.pause)
+}
+
+// cancel ends an asking that is under way.
+func (i *idling) cancel() {
+	i.stop()
+	i.asking.Wait()
+}

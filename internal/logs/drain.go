@@ -1,0 +1,135 @@
+package logs
+
+// Events of package drain. Each has KeyReason, KeyHop if an earlier run handed its work on, and, once the lease is taken,
+// KeyEpoch.
+const (
+	// Woken comes first in a run that knows when the poke came. With KeyPokeMS.
+	Woken = "woken"
+
+	// Lease says that this run has taken the lease.
+	Lease = "lease"
+
+	// HeartbeatFailed is a warning: the lease could not be renewed. It is tried again while there is time. With KeyError.
+	HeartbeatFailed = "heartbeat failed"
+
+	// Provision says that credentials were issued. With KeyGateway and KeyMS.
+	Provision = "provision"
+
+	// TokenRefused is a warning: the connector did not accept the identity token, and there is another one. With KeyError.
+	TokenRefused = "the identity token was not accepted: trying another one"
+
+	// SecretWithheld is a warning: the connector keeps the secret of this gateway id to itself. With KeyGateway, the id
+	// that is taken instead.
+	SecretWithheld = "the secret of this gateway id is withheld: provisioning under a fresh one; enroll and pin instead"
+
+	// Policy says that the connector has taken the relevance policy. With KeyPlatforms and KeyMS.
+	Policy = "policy"
+
+	// PolicyRefused is a warning: the connector did not take the relevance policy. With KeyError.
+	PolicyRefused = "the policy was not taken: the connector goes by its own or the one before; the next drain tries again"
+
+	// PolicyUnwritten is an error: the ledger does not know that the policy was taken. With KeyError.
+	PolicyUnwritten = "the policy could not be written down: the next drain sends it again"
+
+	// Dial says that a socket is being opened, with credentials in hand.
+	Dial = "dial"
+
+	// Descriptor says that the connector has let this gateway in. With KeyMS, from Dial.
+	Descriptor = "descriptor"
+
+	// NotConnected is a warning: a dial ended without a descriptor. With KeyError.
+	NotConnected = "not connected"
+
+	// HandshakeUnwritten is an error: the ledger does not know that this gateway was let in. With KeyError.
+	HandshakeUnwritten = "the handshake could not be written down"
+
+	// RefusedStranger is a warning: the connector refused before any descriptor of this run. With KeyError.
+	RefusedStranger = "refused before a handshake: trying once with new credentials"
+
+	// RefusedConnected is a warning: the connector refused after a descriptor of this run. With KeyError.
+	RefusedConnected = "refused after a handshake: dialling once with a fresh token"
+
+	// NoNewCredentials is a warning: after a refusal new credentials could not be had, so nothing is decided. With
+	// KeyError.
+	NoNewCredentials = "no new credentials"
+
+	// Revoked is an error: the connector refuses this gateway for good, and the instance is off until an operator enables
+	// it. The template's metric counts these lines. With KeyGateway and KeyError.
+	Revoked = "revoked"
+
+	// RevokedUnwritten is an error: the ledger does not know of the revocation. With KeyError.
+	RevokedUnwritten = "the opt-out could not be written down: the next wake will try again"
+
+	// Untaken is a warning: the journal did not take a delivery, which is not acked. With KeyError.
+	Untaken = "a message is left with the connector"
+
+	// DeadlineNear says that the run goes idle because its time is nearly up.
+	DeadlineNear = "time is nearly up: going idle"
+
+	// MarkUncleared is a warning: the asked mark stands, and may lead to a look that nobody asked for. With KeyError.
+	MarkUncleared = "the mark could not be cleared: there may be a needless look"
+
+	// GoingIdle says that going_idle is sent. With KeyDeadline.
+	GoingIdle = "going idle"
+
+	// NoIdleAck is a warning: going_idle_ack did not come, and is asked for again. With KeyIn and KeyError.
+	NoIdleAck = "no going_idle_ack: serving on and asking again"
+
+	// Idle says that the connector buffers from now on: the socket is closed.
+	Idle = "idle"
+
+	// CloseUnanswered is a warning: the connector's close frame did not come. With KeyError.
+	CloseUnanswered = "the connector did not answer the close"
+
+	// Closed says that the socket is closed after Idle. With KeyMS, from Idle.
+	Closed = "closed"
+
+	// SecondLook says that the socket is dialled again, as a message may have come without a poke. With KeySlowClose and
+	// KeyCameLate.
+	SecondLook = "second look"
+
+	// AskedAgain says that a poke came before the lease was given back: the socket is dialled again.
+	AskedAgain = "asked to look again"
+
+	// Released says that the lease is given back.
+	Released = "released"
+
+	// LeaseKept is an error: the lease could not be given back. With KeyError.
+	LeaseKept = "the lease could not be given back: it runs out by itself"
+
+	// LeftUnflipped is a warning: the run ends, and the connector sends live messages to nobody.
+	LeftUnflipped = "left without going_idle_ack: live messages may be lost until the next dial"
+
+	// NoHandOff is a warning: work is left, and this function cannot invoke itself.
+	NoHandOff = "work is left and nothing to hand it to: the next wake takes it up"
+
+	// NoProgress is a warning: work is left after a run that received and finished nothing.
+	NoProgress = "work is left, but this run got nowhere: no hand-off, the schedule goes on"
+
+	// LastHop is a warning: work is left after as many hand-offs as are allowed.
+	LastHop = "work is left after DORMOUSE_MAX_HANDOFFS: no hand-off, the schedule goes on"
+
+	// HandOffFailed is an error: work is left, and the function could not invoke itself. With KeyError.
+	HandOffFailed = "work is left and could not be handed off: the schedule goes on"
+
+	// DrainEnded comes last in a run that is a successful invocation. With KeyReport.
+	DrainEnded = "drain ended"
+
+	// DrainFailed is an error. It comes last in a run that is a failed invocation. With KeyReport and KeyError.
+	DrainFailed = "drain failed"
+)
+
+// Keys of package drain's events.
+const (
+	KeyReason    = "reason"     // why the run was started
+	KeyHop       = "hop"        // how many runs handed work on before this one
+	KeyEpoch     = "epoch"      // of the lease
+	KeyGateway   = "gateway"    // a gateway id
+	KeyReport    = "report"     // what the run answers
+	KeyPokeMS    = "poke_ms"    // from the poke to the start of the run, in milliseconds
+	KeyPlatforms = "platforms"  // how many the policy is about
+	KeyDeadline  = "deadline"   // whether it is because time is up
+	KeyIn        = "in"         // how long until the next try
+	KeySlowClose = "slow_close" // whether the connector's close came late
+	KeyCameLate  = "came_late"  // whether a message came after going_idle_ack
+)

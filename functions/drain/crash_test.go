@@ -295,7 +295,7 @@ func TestAFrozenDrainWritesAndSendsNothingMore(t *testing.T) {
 			is.Equal(len(sends(rig.State())), 0)
 
 			other := newTableProxy(t, rig.proxy.target)
-			env := map[string]string{"GATEWAY_RELAY_URL": rig.servers[0].URL}
+			env := map[string]string{"GATEWAY_RELAY_URL": rig.host.ConnectorURL}
 			for name, value := range rig.env {
 				env[name] = value
 			}

@@ -7,15 +7,12 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"io/fs"
 	"maps"
 	"net/http"
-	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -29,6 +26,8 @@ import (
 	"github.com/dormouse-relay/dormouse/internal/devconnector"
 	"github.com/dormouse-relay/dormouse/internal/drain"
 	"github.com/dormouse-relay/dormouse/internal/locallambda"
+	"github.com/dormouse-relay/dormouse/internal/rig"
+	"github.com/dormouse-relay/dormouse/internal/rig/rigtest"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
@@ -43,43 +42,10 @@ const (
 	eventText     = "canary-of-the-text" // each message begins with it
 )
 
-// bootstraps are the functions as they are deployed, for this machine: folder below functions to path.
-var bootstraps = map[string]string{"drain": "", "wake": ""}
-
 func TestMain(m *testing.M) {
 	flag.Set("test.parallel", "6") // for the most part these tests wait, for other processes and for time to pass
-	dir, err := os.MkdirTemp("", "drain")
-	if err != nil {
-		panic(err)
-	}
-	for name := range bootstraps {
-		bootstraps[name] = filepath.Join(dir, name, "bootstrap")
-		build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-tags", "lambda.norpc", "-ldflags", "-s -w",
-			"-o", bootstraps[name], "../"+name)
-		build.Env = append(os.Environ(), "CGO_ENABLED=0") // as the Makefile does it, so that the build cache serves both
-		if out, err := build.CombinedOutput(); err != nil {
-			panic(string(out) + err.Error())
-		}
-	}
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		os.RemoveAll(dir)
-		os.Exit(code)
-	}))
+	goleak.VerifyTestMain(m)
 }
-
-// noteSources tells go test, which takes note of what this process opens, what the bootstraps are made from. It would
-// otherwise repeat results of old ones.
-var noteSources = sync.OnceValue(func() (err error) {
-	for _, dir := range []string{"functions", "internal", "pkg"} {
-		err = errors.Join(err, filepath.WalkDir(filepath.Join("..", "..", dir), func(path string, _ fs.DirEntry, err error) error {
-			if err == nil {
-				_, err = os.Stat(path)
-			}
-			return err
-		}))
-	}
-	return err
-})
 
 // setup is what a test changes of the ordinary stack.
 type setup struct {
@@ -98,9 +64,8 @@ type setup struct {
 type stack struct {
 	*devconnector.Connector
 	t       *testing.T
-	host    *locallambda.Host
-	handler http.Handler
-	servers []*httptest.Server
+	host    *rig.Rig
+	built   rig.Bootstraps
 	temp    string
 	env     map[string]string // of drain
 	done    chan outcome      // asynchronous invocations of drain
@@ -121,14 +86,11 @@ type outcome struct {
 
 func deploy(t *testing.T, s setup) *stack {
 	t.Helper()
-	if err := noteSources(); err != nil {
-		t.Fatal(err)
-	}
 	preset := devconnector.Hosted()
 	if s.change != nil {
 		s.change(&preset)
 	}
-	st := &stack{t: t, temp: t.TempDir(), done: make(chan outcome, 100), canaries: map[string]bool{}}
+	st := &stack{t: t, built: rigtest.Bootstraps(t), temp: t.TempDir(), done: make(chan outcome, 100), canaries: map[string]bool{}}
 	for _, word := range append(s.canaries, identityToken, wakePath, eventText) {
 		st.canaries[word] = true
 	}
@@ -137,31 +99,9 @@ func deploy(t *testing.T, s setup) *stack {
 		known.Secrets = []relay.Secret{relay.NewSecret(s.pinned)}
 		st.canaries[s.pinned] = true
 	}
-	st.Connector = devconnector.New(devconnector.Config{
-		Preset:     preset,
-		Gateways:   []devconnector.Gateway{known},
-		Identities: map[string]string{identityToken: "tenant-1"},
-		Identify:   s.identify,
-	})
-	st.handler = st.Connector
-	if s.before != nil {
-		st.handler = s.before(st.Connector)
-	}
-	connector := httptest.NewServer(http.HandlerFunc(st.wire))
-	front := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !s.wake {
-			w.WriteHeader(http.StatusAccepted)
-			return
-		}
-		st.host.Front(wakeFunction).ServeHTTP(w, r)
-	}))
-	st.servers = []*httptest.Server{connector, front}
-
 	env := map[string]string{
-		"GATEWAY_RELAY_URL":            connector.URL,
 		"GATEWAY_RELAY_ID":             gateway,
 		"GATEWAY_RELAY_IDENTITY_TOKEN": identityToken,
-		"GATEWAY_RELAY_WAKE_URL":       "http://" + front.Listener.Addr().String() + "/w/" + wakePath,
 		"GATEWAY_RELAY_PLATFORMS":      "discord,telegram,slack,whatsapp",
 		"GATEWAY_RELAY_BOT_IDS": `{"discord":{"botId":"bot-discord"},"telegram":{"botId":"bot-telegram"},` +
 			`"slack":{"botId":"bot-slack"},"whatsapp":{"botId":"bot-whatsapp"}}`,
@@ -183,55 +123,59 @@ func deploy(t *testing.T, s setup) *stack {
 		concurrency = 2
 	}
 	var err error
-	st.host, err = locallambda.Start(locallambda.Config{
-		Functions: []locallambda.Function{
-			{
-				Name: drainFunction, Command: []string{bootstraps["drain"]}, Env: env, Memory: 256, Timeout: s.timeout,
-				Concurrency: concurrency,
-			},
-			{
-				Name: wakeFunction, Command: []string{bootstraps["wake"]}, Memory: 512, Timeout: 30 * time.Second,
-				Env: map[string]string{"DORMOUSE_DRAIN_FUNCTION": drainFunction, "DORMOUSE_LOG_LEVEL": "debug"},
-			},
+	st.host, err = rig.Start(rig.Config{
+		Drain: &locallambda.Function{
+			Name: drainFunction, Command: []string{st.built.Drain}, Env: env, Timeout: s.timeout, Concurrency: concurrency,
 		},
-		Log: func(_, line string) {
-			st.mu.Lock()
-			defer st.mu.Unlock()
-			st.output = append(st.output, line)
+		Wake: &locallambda.Function{
+			Name: wakeFunction, Command: []string{st.built.Wake}, Timeout: 30 * time.Second,
+			Env: map[string]string{"DORMOUSE_LOG_LEVEL": "debug"},
 		},
-		Done: func(_ string, result locallambda.Result) { st.done <- st.outcome(result) },
+		Host: locallambda.Config{
+			Log: func(_, line string) {
+				st.mu.Lock()
+				defer st.mu.Unlock()
+				st.output = append(st.output, line)
+			},
+			Done: func(_ string, result locallambda.Result) { st.done <- st.outcome(result) },
+		},
+		Connector: &devconnector.Config{
+			Preset:     preset,
+			Gateways:   []devconnector.Gateway{known},
+			Identities: map[string]string{identityToken: "tenant-1"},
+			Identify:   s.identify,
+		},
+		Before: func(connector http.Handler) http.Handler {
+			if s.before != nil {
+				connector = s.before(connector)
+			}
+			return st.count(connector)
+		},
+		Secret:   st.note,
+		WakePath: "/w/" + wakePath,
+		Deaf:     !s.wake,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	front.Start()
+	st.Connector = st.host.Connector
 	t.Cleanup(st.stop)
 	return st
 }
 
-// wire is the way to the connector. It notes every credential that passes.
-func (s *stack) wire(w http.ResponseWriter, r *http.Request) {
-	s.mu.Lock()
-	s.requests++
-	if _, token, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok {
-		s.canaries[token] = true
-	}
-	s.mu.Unlock()
-	if r.URL.Path != "/relay/provision" {
-		s.handler.ServeHTTP(w, r)
-		return
-	}
-	answer := httptest.NewRecorder()
-	s.handler.ServeHTTP(answer, r)
-	var issued struct{ Secret, DeliveryKey string }
-	if json.Unmarshal(answer.Body.Bytes(), &issued) == nil {
+func (s *stack) count(connector http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
-		s.canaries[issued.Secret], s.canaries[issued.DeliveryKey] = true, true
+		s.requests++
 		s.mu.Unlock()
-	}
-	maps.Copy(w.Header(), answer.Header())
-	w.WriteHeader(answer.Code)
-	w.Write(answer.Body.Bytes())
+		connector.ServeHTTP(w, r)
+	})
+}
+
+func (s *stack) note(secret string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.canaries[secret] = true
 }
 
 // stop ends everything, after which the output is complete, and looks through it for canaries.
@@ -242,12 +186,6 @@ func (s *stack) stop() {
 		defer cancel()
 		if err := s.host.Close(ctx); err != nil {
 			s.t.Error(err)
-		}
-		if err := s.Connector.Close(ctx); err != nil {
-			s.t.Error(err)
-		}
-		for _, server := range s.servers {
-			server.Close()
 		}
 		for _, breach := range s.State().Breaches {
 			s.t.Errorf("breach of the contract: %s", breach)
@@ -281,6 +219,9 @@ func (s *stack) configured(variable string) bool {
 		"GATEWAY_RELAY_WAKE_URL", "GATEWAY_RELAY_IDENTITY_TOKEN", "GATEWAY_RELAY_SECRET", "GATEWAY_RELAY_IDP_CLIENT_SECRET",
 		"DORMOUSE_AGENT_SECRET", "DORMOUSE_AGENT",
 	}
+	if name == "GATEWAY_RELAY_WAKE_URL" && value == s.host.WakeURL {
+		return true
+	}
 	return slices.Contains(inside, name) && value == s.env[name]
 }
 
@@ -313,7 +254,7 @@ func (s *stack) searchFiles() {
 	if err != nil {
 		s.t.Error(err)
 	}
-	for _, bootstrap := range bootstraps {
+	for _, bootstrap := range []string{s.built.Drain, s.built.Wake} {
 		if entries, err := os.ReadDir(filepath.Dir(bootstrap)); err != nil || len(entries) != 1 {
 			s.t.Errorf("beside the bootstrap: %v %v", entries, err)
 		}

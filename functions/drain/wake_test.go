@@ -52,7 +52,7 @@ func TestPokesWakeOneDrainAtATime(t *testing.T) {
 	for range pokers {
 		poking.Go(func() {
 			for range pokes / pokers {
-				resp, err := client.Get(s.servers[1].URL + "/w/" + wakePath)
+				resp, err := client.Get(s.host.WakeURL)
 				if err != nil {
 					t.Error(err)
 					return

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -19,37 +18,23 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/dormouse-relay/dormouse/internal/locallambda"
+	"github.com/dormouse-relay/dormouse/internal/rig"
+	"github.com/dormouse-relay/dormouse/internal/rig/rigtest"
 )
 
 // standInVariable makes this test binary a drain function that answers with its event.
 const standInVariable = "WAKE_TEST_STAND_IN"
 
-var bootstrap string // functions/wake as it is deployed, for this machine
-
 func TestMain(m *testing.M) {
 	if os.Getenv(standInVariable) != "" {
 		runtime.Start(func(event json.RawMessage) (json.RawMessage, error) { return event, nil })
 	}
-	dir, err := os.MkdirTemp("", "wake")
-	if err != nil {
-		panic(err)
-	}
-	bootstrap = filepath.Join(dir, "bootstrap")
-	build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-tags", "lambda.norpc", "-ldflags", "-s -w",
-		"-o", bootstrap, ".")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as the Makefile does it, so that the build cache serves both
-	if out, err := build.CombinedOutput(); err != nil {
-		panic(string(out) + err.Error())
-	}
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		os.RemoveAll(dir)
-		os.Exit(code)
-	}))
+	goleak.VerifyTestMain(m)
 }
 
 // stack is wake and a stand-in for drain, deployed on a local Lambda.
 type stack struct {
-	*locallambda.Host
+	*rig.Rig
 	drained chan string // the events that reached drain
 
 	mu  sync.Mutex
@@ -60,20 +45,20 @@ func deploy(t *testing.T, settings map[string]string) *stack {
 	t.Helper()
 	s := &stack{drained: make(chan string, 10)}
 	var err error
-	s.Host, err = locallambda.Start(locallambda.Config{
-		Functions: []locallambda.Function{
-			{Name: "stack-wake", Command: []string{bootstrap}, Env: settings, Memory: 512, Timeout: 15 * time.Second},
-			{
-				Name: "stack-drain", Command: []string{os.Args[0]}, Memory: 256, Timeout: 15 * time.Second, Concurrency: 1,
-				Env: map[string]string{standInVariable: "1", "GORACE": "atexit_sleep_ms=0"},
+	s.Rig, err = rig.Start(rig.Config{
+		Wake: &locallambda.Function{Name: "stack-wake", Command: []string{rigtest.Bootstraps(t).Wake}, Env: settings},
+		Drain: &locallambda.Function{
+			Name: "stack-drain", Command: []string{os.Args[0]}, Timeout: 15 * time.Second,
+			Env: map[string]string{standInVariable: "1", "GORACE": "atexit_sleep_ms=0"},
+		},
+		Host: locallambda.Config{
+			Log: func(_, line string) {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				s.log.WriteString(line + "\n")
 			},
+			Done: func(_ string, result locallambda.Result) { s.drained <- result.FunctionError + string(result.Payload) },
 		},
-		Log: func(_, line string) {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			s.log.WriteString(line + "\n")
-		},
-		Done: func(_ string, result locallambda.Result) { s.drained <- result.FunctionError + string(result.Payload) },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -176,7 +161,7 @@ func TestADrainThatIsNotThereIsA503(t *testing.T) {
 
 func TestAMissingSettingIsNamed(t *testing.T) {
 	is := is.New(t)
-	s := deploy(t, nil)
+	s := deploy(t, drainOf(""))
 	result, err := s.Invoke(t.Context(), "stack-wake", []byte(`{}`))
 	is.NoErr(err)
 	is.Equal(result.FunctionError, "Unhandled")

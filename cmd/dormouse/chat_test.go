@@ -14,6 +14,7 @@ import (
 	"github.com/matryer/is"
 
 	"github.com/dormouse-relay/dormouse/internal/agent"
+	"github.com/dormouse-relay/dormouse/internal/rig/rigtest"
 )
 
 func TestChatCarriesLinesAndButtons(t *testing.T) {
@@ -55,7 +56,7 @@ func TestChatCarriesLinesAndButtons(t *testing.T) {
 		say.Close()
 	}()
 	var errs bytes.Buffer
-	code := run(t.Context(), []string{"dormouse", "chat", "--functions", functions, "--agent", server.URL}, in, out, &errs)
+	code := run(t.Context(), []string{"dormouse", "chat", "--functions", rigtest.Functions(t), "--agent", server.URL}, in, out, &errs)
 	t.Log(out)
 	is.Equal(errs.String(), "")
 	is.Equal(code, 0)
@@ -72,7 +73,7 @@ func TestChatSaysWhatKeepsAnAgentFromAnswering(t *testing.T) {
 			t.Parallel()
 			is := is.New(t)
 			var out, errs buffer
-			args := []string{"dormouse", "chat", "--functions", functions, "--agent", tt.agent}
+			args := []string{"dormouse", "chat", "--functions", rigtest.Functions(t), "--agent", tt.agent}
 			is.Equal(run(t.Context(), args, strings.NewReader("hello\n"), &out, &errs), 1)
 			t.Log(out.String(), errs.String())
 			is.True(strings.Contains(out.String(), tt.told))
@@ -97,7 +98,7 @@ func TestChatSaysWhatItCannotRead(t *testing.T) {
 			t.Parallel()
 			is := is.New(t)
 			var out, errs buffer
-			is.Equal(run(t.Context(), []string{"dormouse", "chat", "--functions", functions}, tt.in, &out, &errs), 1)
+			is.Equal(run(t.Context(), []string{"dormouse", "chat", "--functions", rigtest.Functions(t)}, tt.in, &out, &errs), 1)
 			is.Equal(errs.String(), tt.want)
 			is.True(strings.Contains(out.String(), "  send hello  ("))
 			is.True(!strings.Contains(out.String(), "send bye"))

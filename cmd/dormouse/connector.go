@@ -9,23 +9,26 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/urfave/cli/v3"
 
+	"github.com/dormouse-relay/dormouse/internal/demo"
 	"github.com/dormouse-relay/dormouse/internal/devconnector"
+	"github.com/dormouse-relay/dormouse/internal/rig"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
 const (
 	// Variables for what a command line would show to everybody on the machine.
-	identityVariable = variablePrefix + "IDENTITY_TOKEN"
+	identityVariable = demo.IdentityVariable
 	redeemVariable   = variablePrefix + "ENROLLMENT_TOKEN"
 	secretVariable   = variablePrefix + "SECRET"
 	wakeURLVariable  = variablePrefix + "WAKE_URL"
-	variablePrefix   = "DORMOUSE_CONNECTOR_"
+	variablePrefix   = demo.VariablePrefix
 
 	defaultIdentity = "dev"
 	farewellTime    = 3 * time.Second
@@ -65,7 +68,7 @@ invoke) it is http://host.docker.internal:8787; on Linux that takes --listen 0.0
 				Usage: "`URL` to poke for --gateway or --anonymous; others name theirs when they provision"},
 			&cli.DurationFlag{Name: "poke-cooldown", Usage: "shortest `TIME` between two pokes", DefaultText: "the preset's"},
 			&cli.BoolFlag{Name: "json", Usage: "print JSON lines: the two addresses, then whatever happens"},
-			&cli.BoolFlag{Name: untilEOF, Hidden: true, Usage: "end when standard input does, as whoever started this"},
+			&cli.BoolFlag{Name: demo.UntilEOF, Hidden: true, Usage: "end when standard input does, as whoever started this"},
 		},
 		Action: func(ctx context.Context, cmd *cli.Command) error {
 			if err := noArguments(cmd); err != nil {
@@ -75,7 +78,7 @@ invoke) it is http://host.docker.internal:8787; on Linux that takes --listen 0.0
 			if err != nil {
 				return fmt.Errorf("%w\nsee dormouse connector --help", err)
 			}
-			if cmd.Bool(untilEOF) {
+			if cmd.Bool(demo.UntilEOF) {
 				var stop context.CancelFunc
 				ctx, stop = context.WithCancel(ctx)
 				defer stop()
@@ -89,8 +92,6 @@ invoke) it is http://host.docker.internal:8787; on Linux that takes --listen 0.0
 		},
 	}
 }
-
-const untilEOF = "until-stdin-ends"
 
 // connectorConfig reads the flags. It reports every fault at once, joined.
 func connectorConfig(cmd *cli.Command) (devconnector.Config, error) {
@@ -173,15 +174,6 @@ type connector struct {
 	json bool
 }
 
-// listening is the first of the JSON lines.
-type listening struct {
-	What    string `json:"what"`    // "listening", which is no Observation's
-	Relay   string `json:"relay"`   // GATEWAY_RELAY_URL for a gateway on this machine
-	Control string `json:"control"` // base URL of the control API
-}
-
-const whatListening = "listening"
-
 // run serves until ctx ends, which is no error.
 func (c *connector) run(ctx context.Context, listen, control string) error {
 	relayListener, err := net.Listen("tcp", listen)
@@ -194,7 +186,7 @@ func (c *connector) run(ctx context.Context, listen, control string) error {
 		return fmt.Errorf("listening for control: %w: choose another address with --control", err)
 	}
 	defer controlListener.Close()
-	c.announce(listening{What: whatListening, Relay: local(relayListener), Control: local(controlListener)})
+	c.announce(demo.Listening{What: demo.WhatListening, Relay: rig.LocalURL(relayListener), Control: rig.LocalURL(controlListener)})
 
 	c.cfg.Observe = c.tell
 	connector := devconnector.New(c.cfg)
@@ -238,18 +230,8 @@ func serve(ctx context.Context, farewell func() error, endpoints ...endpoint) (e
 	return err
 }
 
-// local is a listener's URL as this machine reaches it.
-func local(listener net.Listener) string {
-	addr := listener.Addr().(*net.TCPAddr)
-	host := addr.IP.String()
-	if addr.IP.IsUnspecified() {
-		host = "127.0.0.1"
-	}
-	return "http://" + net.JoinHostPort(host, fmt.Sprint(addr.Port))
-}
-
 // announce says how to use it.
-func (c *connector) announce(at listening) {
+func (c *connector) announce(at demo.Listening) {
 	if c.json {
 		c.line(at)
 		return
@@ -322,7 +304,7 @@ func (c *connector) tell(o devconnector.Observation) {
 		words = append(words, fmt.Sprint(number))
 	}
 	words = append(words, o.Detail)
-	fmt.Fprintf(c.out, "%s  %-20s%s\n", o.At.Format("15:04:05.000"), o.What, strings.Join(nonEmpty(words), "  "))
+	fmt.Fprintf(c.out, "%s  %-20s%s\n", o.At.Format("15:04:05.000"), o.What, strings.Join(slices.DeleteFunc(words, func(word string) bool { return word == "" }), "  "))
 }
 
 func (c *connector) line(v any) {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/matryer/is"
 
+	"github.com/dormouse-relay/dormouse/internal/demo"
 	"github.com/dormouse-relay/dormouse/internal/devconnector"
 )
 
@@ -55,9 +56,9 @@ func TestConnectorServesUntilItIsToldToEnd(t *testing.T) {
 	is.NoErr(cmd.Start())
 	lines := bufio.NewScanner(stdout)
 	is.True(lines.Scan())
-	var at listening
+	var at demo.Listening
 	is.NoErr(json.Unmarshal(lines.Bytes(), &at))
-	is.Equal(at.What, whatListening)
+	is.Equal(at.What, demo.WhatListening)
 
 	const provision = `{"gatewayId":"gw-1","platform":"telegram","botId":"1"}`
 	status, _ := request(t, http.MethodPost, at.Relay+"/relay/provision", defaultIdentity, provision)
@@ -121,7 +122,7 @@ func TestConnectorTakesTheIdentityTokenDev(t *testing.T) {
 	go func() {
 		ended <- run(ctx, append([]string{"dormouse"}, append(loopback, "--json")...), strings.NewReader(""), out, io.Discard)
 	}()
-	var at listening
+	var at demo.Listening
 	is.NoErr(json.Unmarshal([]byte(<-announced), &at))
 	status, answer := request(t, http.MethodPost, at.Relay+"/relay/provision", "dev",
 		`{"gatewayId":"gw-1","platform":"relay"}`)

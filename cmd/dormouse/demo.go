@@ -2,17 +2,16 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"time"
+	"io"
+	"os"
 
 	"github.com/urfave/cli/v3"
 
-	"github.com/dormouse-relay/dormouse/internal/devconnector"
-	"github.com/dormouse-relay/dormouse/internal/locallambda"
+	"github.com/dormouse-relay/dormouse/internal/demo"
 )
 
-const demoTime = time.Minute
+const agentSecretVariable = "DORMOUSE_AGENT_SECRET"
 
 func demoCommand() *cli.Command {
 	return &cli.Command{
@@ -21,14 +20,13 @@ func demoCommand() *cli.Command {
 		Description: `Starts a connector and the built functions as processes of their own, delivers messages while the
 gateway sleeps, and prints what happens. It needs no network, no account and no settings, and ends
 with an error if anything did not happen as it should.`,
-		Flags: []cli.Flag{
-			functionsFlag(),
-		},
+		Flags: []cli.Flag{functionsFlag()},
 		Action: func(ctx context.Context, cmd *cli.Command) error {
-			if err := noArguments(cmd); err != nil {
+			cfg, err := demoConfig(cmd)
+			if err != nil {
 				return err
 			}
-			if err := demo(ctx, cmd.String("functions"), newScreen(cmd.Root().Writer)); err != nil {
+			if err := demo.Run(ctx, cfg, cmd.Root().Writer); err != nil {
 				return fmt.Errorf("demo: %w", err)
 			}
 			return nil
@@ -36,153 +34,55 @@ with an error if anything did not happen as it should.`,
 	}
 }
 
-// demo plays on a stage of its own and clears it away.
-func demo(ctx context.Context, functions string, screen screen) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, demoTime, fmt.Errorf("not done after %s", demoTime))
-	defer cancel()
-	ctx, fail := context.WithCancelCause(ctx)
-	defer fail(nil)
-	s, err := openStage(ctx, functions, nil, newRecord(fail))
-	if err != nil {
-		return because(ctx, err)
-	}
-	p := &play{stage: s, screen: screen}
-	if err := errors.Join(p.play(ctx), s.Close()); err != nil {
-		return err
-	}
-	screen.say("\nAll well: each message was answered once, in its chat, and acked once. Every process has ended.")
-	return nil
-}
-
-// play is the demonstration itself.
-type play struct {
-	*stage
-	screen
-}
-
-func (p *play) play(ctx context.Context) error {
-	p.say("Dormouse's whole loop on this machine. Connector, wake and drain are processes of their own; the two functions\n"+
-		"run as built, under a stand-in for Lambda. The agent is echo. Quiet times are shortened: idle after %s instead\n"+
-		"of 20s (%s instead of 3s if nothing came), pokes at least %s apart instead of 60s.\n",
-		shortIdle, shortEmpty, shortCooldown)
-	asleep, again := scripted()
-
-	armed, err := p.act(ctx, act{arm: true, cold: true})
-	if err != nil {
-		return fmt.Errorf("arming: %w", err)
-	}
-	p.say("Armed: drain ran once, for %d ms. It provisioned %d platforms, so the connector knows the wake URL.",
-		armed.result.Duration.Milliseconds(), len(platforms))
-	if err := p.Shutdown(drainFunction); err != nil {
-		return err
-	}
-	p.say("Gateway asleep: nothing of it runs. Its process is discarded, as Lambda does after a while.\n")
-
-	p.say("%d messages come, and the connector pokes the wake URL. Milliseconds from the poke:", len(asleep))
-	first, err := p.act(ctx, act{messages: asleep, cold: true})
-	if err != nil {
-		return fmt.Errorf("first poke: %w", err)
-	}
-	p.say("It was a cold start: drain's process took %d ms to be ready.\n", first.result.InitDuration.Milliseconds())
-
-	p.say("Gateway asleep, its process frozen. Another message, second poke: warm, no provisioning.")
-	second, err := p.act(ctx, act{messages: again})
-	if err != nil {
-		return fmt.Errorf("second poke: %w", err)
-	}
-	if second.pid != first.pid {
-		return fmt.Errorf("second poke: another process of drain than before, want the warm one")
-	}
-	return nil
-}
-
-// act is one run of drain.
-type act struct {
-	arm      bool      // run because somebody says so; otherwise because the connector pokes
-	cold     bool      // in a new process, which has to provision
-	messages []message // delivered while the gateway sleeps
-}
-
-// outcome is what came of an act.
-type outcome struct {
-	act
-	bufferIDs     []string
-	result        locallambda.Result
-	pid           int // drain's
-	scene         scene
-	before, after devconnector.State
-}
-
-// act runs, shows and checks one.
-func (p *play) act(ctx context.Context, a act) (outcome, error) {
-	o := outcome{act: a}
-	err := because(ctx, p.perform(ctx, &o))
-	o.scene = p.cut()
-	if err != nil || !a.arm {
-		p.show(o.start(), timeline(o.scene, o.words()))
-	}
-	if err != nil {
-		return o, err
-	}
-	return o, o.check()
-}
-
-func (p *play) perform(ctx context.Context, o *outcome) (err error) {
-	if o.before, err = p.state(ctx); err != nil {
-		return err
-	}
-	if o.arm {
-		o.result, err = p.Invoke(ctx, drainFunction, []byte(`{"reason":"arm"}`))
-	} else {
-		o.bufferIDs, err = p.deliver(ctx, o.messages)
-	}
-	if err != nil {
-		return err
-	}
-	err = p.await(ctx, func(s *scene) bool {
-		if !o.arm && len(s.results) > 0 {
-			o.result = s.results[0]
-		}
-		return s.count(devconnector.ObsUpgrade) == s.count(devconnector.ObsClosed) &&
-			s.count(devconnector.ObsPoke) == s.count(devconnector.ObsPoked) && s.count(devconnector.ObsPoke) == s.wakes() &&
-			s.report() != nil && (o.arm || len(s.results) > 0)
-	})
-	if err != nil {
-		return err
-	}
-	p.notePIDs()
-	if pids := p.PIDs(drainFunction); len(pids) == 1 {
-		o.pid = pids[0]
-	}
-	o.after, err = p.state(ctx)
-	return err
-}
-
-// start is the poke, or whatever came first.
-func (o *outcome) start() time.Time {
-	for _, seen := range o.scene.observations {
-		if seen.What == devconnector.ObsPoke {
-			return seen.At
-		}
-	}
-	if lines := timeline(o.scene, nil); len(lines) > 0 {
-		return lines[0].at
-	}
-	return time.Time{}
-}
-
-// words say of the actions, by request id, where they went and what they said.
-func (o *outcome) words() map[string]string {
-	words := map[string]string{}
-	for _, action := range o.after.Outbounds {
-		for _, m := range o.messages {
-			if want := m.expectation(); want.Source.ChatID == action.ChatID {
-				words[action.RequestID] = m.From
-				if action.Op == "send" {
-					words[action.RequestID] = fmt.Sprintf("%-31s %s", m.From, action.Content)
-				}
+func chatCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "chat",
+		Usage: "talk to an agent on this machine, through the whole loop",
+		Description: `Each line is a message in a Discord channel, "/name ..." is a command, and a number presses that button of
+the last question. What the agent does is printed as it reaches the connector. The gateway runs as in
+the demonstration: it sleeps a second after the last word, and a message wakes it. With a signing secret
+in ` + agentSecretVariable + ` turns are signed.`,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "agent", Value: "echo", Usage: "`URL` of the agent, http on this machine or https, or echo"},
+			functionsFlag(),
+		},
+		Action: func(ctx context.Context, cmd *cli.Command) error {
+			cfg, err := demoConfig(cmd)
+			if err != nil {
+				return err
 			}
-		}
+			env := map[string]string{"DORMOUSE_AGENT": cmd.String("agent")}
+			if secret := os.Getenv(agentSecretVariable); secret != "" {
+				env[agentSecretVariable] = secret
+			}
+			if err := demo.Chat(ctx, cfg, env, cmd.Root().Reader, cmd.Root().Writer); err != nil {
+				return fmt.Errorf("chat: %w", err)
+			}
+			return nil
+		},
 	}
-	return words
+}
+
+// demoConfig has the demonstration start this program once more, as connector.
+func demoConfig(cmd *cli.Command) (demo.Config, error) {
+	if err := noArguments(cmd); err != nil {
+		return demo.Config{}, err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return demo.Config{}, fmt.Errorf("finding this program, to start it as connector: %w", err)
+	}
+	return demo.Config{
+		Functions: cmd.String("functions"), Connector: []string{self, "connector"}, Color: wantsColor(cmd.Root().Writer),
+	}, nil
+}
+
+// wantsColor reports whether out is a terminal whose user wants colours.
+func wantsColor(out io.Writer) bool {
+	file, ok := out.(*os.File)
+	if !ok || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
+		return false
+	}
+	info, err := file.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }

@@ -8,20 +8,22 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/urfave/cli/v3"
 
 	"github.com/dormouse-relay/dormouse/internal/config"
 	"github.com/dormouse-relay/dormouse/internal/locallambda"
+	"github.com/dormouse-relay/dormouse/internal/rig"
 )
 
-const localStack = "local" // what arm and status call the functions that host runs
+// The functions that host runs, as arm and status call them.
+const (
+	localStack = "local"
+	localWake  = localStack + "-wake"
+	localDrain = localStack + "-drain"
+)
 
 func hostCommand() *cli.Command {
 	return &cli.Command{
@@ -43,38 +45,34 @@ deployed; AWS is asked only for what the settings name, such as a table or a sto
 			if cmd.Duration("schedule") <= 0 {
 				return fmt.Errorf("--schedule is %v: want more than 0", cmd.Duration("schedule"))
 			}
-			listener, err := net.Listen("tcp", cmd.String("listen"))
-			if err != nil {
-				return fmt.Errorf("listening for pokes: %w: choose another address with --listen", err)
-			}
-			defer listener.Close()
-			path := "/w/" + rand.Text()
-			env := hostSettings(config.Environ(), local(listener)+path)
-			host, err := hostFunctions(cmd.String("functions"), cmd.String("lambda"), env, cmd.Root().Writer)
-			if err != nil {
-				return err
-			}
-			out := cmd.Root().Writer
-			fmt.Fprint(out, "Both functions on this machine, as Lambda would run them. Ctrl-C ends it.\n\n")
-			fmt.Fprintf(out, "The wake URL, which drain names when it provisions:\n  %s\n\n", env["GATEWAY_RELAY_WAKE_URL"])
-			fmt.Fprintf(out, "To arm, and to look (status needs a table), in another shell:\n  export AWS_ENDPOINT_URL_LAMBDA=%s%s\n"+
-				"  build/dormouse arm --stack %[3]s\n  build/dormouse status --stack %[3]s\n\n", host.URL(), anyKeys(env), localStack)
-
-			mux := http.NewServeMux()
-			mux.Handle(path, host.Front(localStack+"-"+wakeFunction))
-			ctx, stop := context.WithCancel(ctx)
-			var firing sync.WaitGroup
-			firing.Go(func() { fire(ctx, host, cmd.Duration("schedule")) })
-			return serve(ctx, func() error {
-				stop()
-				firing.Wait()
-				shut := host.Shutdown(localStack + "-" + drainFunction) // it says goodbye: the connector buffers from now on
-				closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewellTime)
-				defer cancel()
-				return errors.Join(shut, host.Close(closing))
-			}, endpoint{listener, mux})
+			return host(ctx, cmd)
 		},
 	}
+}
+
+// host runs the functions and the schedule until ctx ends. Drain says goodbye then, so that the connector buffers.
+func host(ctx context.Context, cmd *cli.Command) error {
+	front, err := net.Listen("tcp", cmd.String("listen"))
+	if err != nil {
+		return fmt.Errorf("listening for pokes: %w: choose another address with --listen", err)
+	}
+	path := "/w/" + rand.Text()
+	env := hostSettings(config.Environ(), rig.LocalURL(front)+path)
+	out := cmd.Root().Writer
+	r, err := hostFunctions(cmd.String("functions"), cmd.String("lambda"), rig.Config{Front: front, WakePath: path}, env, out)
+	if err != nil {
+		front.Close()
+		return err
+	}
+	fmt.Fprint(out, "Both functions on this machine, as Lambda would run them. Ctrl-C ends it.\n\n")
+	fmt.Fprintf(out, "The wake URL, which drain names when it provisions:\n  %s\n\n", env["GATEWAY_RELAY_WAKE_URL"])
+	fmt.Fprintf(out, "To arm, and to look (status needs a table), in another shell:\n  export AWS_ENDPOINT_URL_LAMBDA=%s%s\n"+
+		"  build/dormouse arm --stack %[3]s\n  build/dormouse status --stack %[3]s\n\n", r.URL(), anyKeys(env), localStack)
+	fire(ctx, r.Host, cmd.Duration("schedule"))
+	shut := r.Shutdown(localDrain)
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewellTime)
+	defer cancel()
+	return errors.Join(shut, r.Close(closing))
 }
 
 // anyKeys are for a shell that has no AWS keys: the SDK would look for some on the network, and here any will do.
@@ -104,39 +102,29 @@ func hostSettings(environ map[string]string, wakeURL string) map[string]string {
 	return env
 }
 
-func hostFunctions(dir, address string, drainEnv map[string]string, out io.Writer) (*locallambda.Host, error) {
+// hostFunctions starts both functions, wake as cfg says, and the Lambda API at address.
+func hostFunctions(dir, address string, cfg rig.Config, drainEnv map[string]string, out io.Writer) (*rig.Rig, error) {
 	if addr, err := net.ResolveTCPAddr("tcp", address); err != nil || !addr.IP.IsLoopback() {
 		return nil, fmt.Errorf("--lambda is %s: want a loopback address, such as 127.0.0.1:8791", address)
 	}
-	bootstraps, err := findBootstraps(dir)
+	bootstraps, err := rig.Find(dir)
 	if err != nil {
 		return nil, err
 	}
-	wakeEnv := map[string]string{"DORMOUSE_DRAIN_FUNCTION": localStack + "-" + drainFunction}
+	wakeEnv := map[string]string{}
 	if level := drainEnv["DORMOUSE_LOG_LEVEL"]; level != "" {
 		wakeEnv["DORMOUSE_LOG_LEVEL"] = level
 	}
-	concurrency := 0
-	if drainEnv["DORMOUSE_TABLE"] == "" {
-		concurrency = 1 // without a table the lease is in the process
-	}
-	return locallambda.Start(locallambda.Config{
+	cfg.Wake = &locallambda.Function{Name: localWake, Command: []string{bootstraps.Wake}, Env: wakeEnv}
+	cfg.Drain = &locallambda.Function{Name: localDrain, Command: []string{bootstraps.Drain}, Env: drainEnv, Shown: operatorVariables}
+	cfg.Host = locallambda.Config{
 		Listen: address,
-		Functions: []locallambda.Function{
-			{
-				Name: localStack + "-" + wakeFunction, Command: []string{bootstraps[wakeFunction]}, Env: wakeEnv,
-				Memory: 512, Timeout: 15 * time.Second,
-			},
-			{
-				Name: localStack + "-" + drainFunction, Command: []string{bootstraps[drainFunction]}, Env: drainEnv,
-				Shown: operatorVariables, Memory: 256, Timeout: 15 * time.Minute, Concurrency: concurrency,
-			},
-		},
 		Region: cmp.Or(drainEnv["AWS_REGION"], drainEnv["AWS_DEFAULT_REGION"]),
 		Log: func(function, line string) {
 			fmt.Fprintf(out, "%-6s%s\n", strings.TrimPrefix(function, localStack+"-"), line)
 		},
-	})
+	}
+	return rig.Start(cfg)
 }
 
 // functionsFlag is for the commands that run the built functions. make run builds them by make host.
@@ -146,25 +134,14 @@ func functionsFlag() cli.Flag {
 	}
 }
 
-func findBootstraps(dir string) (map[string]string, error) {
-	bootstraps := map[string]string{}
-	for _, name := range []string{wakeFunction, drainFunction} {
-		bootstraps[name] = filepath.Join(dir, name, "bootstrap")
-		if _, err := os.Stat(bootstraps[name]); err != nil {
-			return nil, fmt.Errorf("no function %s: %w: run make host, which builds it, or pass --functions", name, err)
-		}
-	}
-	return bootstraps, nil
-}
-
-// fire is the schedule.
+// fire is the schedule, until ctx ends.
 func fire(ctx context.Context, host *locallambda.Host, every time.Duration) {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ticker.C:
-			if err := host.InvokeEvent(localStack+"-"+drainFunction, []byte(`{"reason":"schedule"}`)); errors.Is(err, locallambda.ErrClosed) {
+			if err := host.InvokeEvent(localDrain, []byte(`{"reason":"schedule"}`)); errors.Is(err, locallambda.ErrClosed) {
 				return
 			}
 		case <-ctx.Done():

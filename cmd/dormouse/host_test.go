@@ -12,6 +12,9 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/matryer/is"
+
+	"github.com/dormouse-relay/dormouse/internal/rig"
+	"github.com/dormouse-relay/dormouse/internal/rig/rigtest"
 )
 
 // running is a command that goes on in this process until stop.
@@ -118,7 +121,7 @@ func TestAnIdentityCanBeTriedByHand(t *testing.T) {
 			for name, value := range variables {
 				t.Setenv(name, value)
 			}
-			host := start(t, "host", "--functions", functions, "--listen", "127.0.0.1:0", "--lambda", "127.0.0.1:0")
+			host := start(t, "host", "--functions", rigtest.Functions(t), "--listen", "127.0.0.1:0", "--lambda", "127.0.0.1:0")
 			line := host.until(`(?m)^  export AWS_ENDPOINT_URL_LAMBDA=(\S+)\n  build/dormouse (arm .*)$`)
 			t.Setenv("AWS_ENDPOINT_URL_LAMBDA", line[1])
 			code, out, errs := dormouse(t.Context(), strings.Fields(line[2])...)
@@ -153,7 +156,7 @@ func TestHostEndsWithAGoodbye(t *testing.T) {
 	})
 	connector := start(t, loopback...)
 	t.Setenv("GATEWAY_RELAY_URL", connector.until(`GATEWAY_RELAY_URL=(\S+)`)[1])
-	host := start(t, "host", "--functions", functions, "--listen", "127.0.0.1:0", "--lambda", "127.0.0.1:0", "--schedule", "10ms")
+	host := start(t, "host", "--functions", rigtest.Functions(t), "--listen", "127.0.0.1:0", "--lambda", "127.0.0.1:0", "--schedule", "10ms")
 	connector.until(`(?m)^\S+  descriptor `) // the schedule has fired, and drain is at work
 	host.stop()
 	connector.until(`(?m)^\S+  going_idle_ack `)
@@ -175,10 +178,10 @@ func TestTheHostsLambdaAPIShowsNoSecret(t *testing.T) {
 	} {
 		env[name] = "canary"
 	}
-	host, err := hostFunctions(functions, "127.0.0.1:0", env, io.Discard)
+	host, err := hostFunctions(rigtest.Functions(t), "127.0.0.1:0", rig.Config{}, env, io.Discard)
 	is.NoErr(err)
 	defer func() { is.NoErr(host.Close(context.Background())) }()
-	for _, function := range []string{localStack + "-" + wakeFunction, localStack + "-" + drainFunction} {
+	for _, function := range []string{localWake, localDrain} {
 		status, body := request(t, "GET", host.URL()+"/2015-03-31/functions/"+function+"/configuration", "", "")
 		is.Equal(status, 200)
 		is.True(!strings.Contains(body, "canary"))
@@ -187,7 +190,7 @@ func TestTheHostsLambdaAPIShowsNoSecret(t *testing.T) {
 	t.Setenv("AWS_ENDPOINT_URL_LAMBDA", host.URL())
 	cloud, err := operatorConfig(t.Context())
 	is.NoErr(err)
-	got, err := variablesOf(t.Context(), lambda.NewFromConfig(cloud), localStack+"-"+drainFunction)
+	got, err := variablesOf(t.Context(), lambda.NewFromConfig(cloud), localDrain)
 	is.NoErr(err)
 	is.Equal(got, shown) // all that arm and status read
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"github.com/dormouse-relay/dormouse/internal/devissuer"
+	"github.com/dormouse-relay/dormouse/internal/rig"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
@@ -54,7 +55,7 @@ reach this: it proves nothing about anybody, and is for development.`,
 			defer listener.Close()
 			url := strings.TrimRight(cmd.String("url"), "/")
 			if url == "" {
-				url = local(listener)
+				url = rig.LocalURL(listener)
 			}
 			issuer, err := devissuer.New(url)
 			if err != nil {
@@ -63,7 +64,7 @@ reach this: it proves nothing about anybody, and is for development.`,
 			issuer.Subject, issuer.Audience = cmd.String("subject"), cmd.String("audience")
 			issuer.ClientID, issuer.ClientSecret = cmd.String("client-id"), secret.Reveal()
 			out := cmd.Root().Writer
-			introduce(out, issuer, local(listener))
+			introduce(out, issuer, rig.LocalURL(listener))
 			return serve(ctx, func() error { return nil }, endpoint{listener, told{issuer, out}})
 		},
 	}

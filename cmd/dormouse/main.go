@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -82,16 +81,4 @@ func version() string {
 		return "unknown"
 	}
 	return info.Main.Version + " " + info.GoVersion
-}
-
-// because returns why ctx ended, if it did, as err is then only a consequence; else err.
-func because(ctx context.Context, err error) error {
-	cause := context.Cause(ctx)
-	switch {
-	case err == nil || cause == nil:
-		return err
-	case errors.Is(cause, context.Canceled):
-		return errors.New("interrupted")
-	}
-	return cause
 }

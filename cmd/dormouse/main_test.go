@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -14,37 +12,14 @@ import (
 	"go.uber.org/goleak"
 )
 
-// functions has wake/bootstrap and drain/bootstrap as they are deployed, for this machine.
-var functions string
-
-// TestMain builds the functions. The test binary is also the program that a demonstration starts as its connector, and
-// that tests start to look at its process.
+// TestMain: the test binary is also the program that a demonstration starts as its connector, and that tests start to look
+// at its process.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && slices.Contains([]string{"connector", "enroll", "rotate"}, os.Args[1]) {
 		main()
 	}
 	os.Setenv("GORACE", "atexit_sleep_ms=0") // that connector would take a second to exit
-	dir, err := os.MkdirTemp("", "dormouse")
-	if err != nil {
-		panic(err)
-	}
-	functions = dir
-	var building sync.WaitGroup
-	for _, name := range []string{wakeFunction, drainFunction} {
-		building.Go(func() {
-			build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-tags", "lambda.norpc", "-ldflags", "-s -w",
-				"-o", filepath.Join(dir, name, "bootstrap"), "../../functions/"+name)
-			build.Env = append(os.Environ(), "CGO_ENABLED=0") // as the Makefile does it, so that the build cache serves both
-			if out, err := build.CombinedOutput(); err != nil {
-				panic(string(out) + err.Error())
-			}
-		})
-	}
-	building.Wait()
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		os.RemoveAll(dir)
-		os.Exit(code)
-	}))
+	goleak.VerifyTestMain(m)
 }
 
 // buffer is a strings.Builder for several goroutines. grown, if set, is called after each write with all of it.

@@ -26,6 +26,7 @@ import (
 	"github.com/dormouse-relay/dormouse/internal/devconnector"
 	"github.com/dormouse-relay/dormouse/internal/devissuer"
 	"github.com/dormouse-relay/dormouse/internal/ledger/dynamo"
+	"github.com/dormouse-relay/dormouse/internal/rig/rigtest"
 	"github.com/dormouse-relay/dormouse/internal/secretstore"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
@@ -290,7 +291,7 @@ func TestAnOperatorsWay(t *testing.T) {
 	parameter := "/dormouse/" + rand.Text()
 	out := do(0, "enroll", "--parameter", parameter)
 	t.Setenv("GATEWAY_RELAY_CREDENTIALS_ARN", regexp.MustCompile(`CredentialsArn=(\S+)`).FindStringSubmatch(out)[1])
-	host := start(t, "host", "--functions", functions, "--listen", "127.0.0.1:0", "--lambda", "127.0.0.1:0")
+	host := start(t, "host", "--functions", rigtest.Functions(t), "--listen", "127.0.0.1:0", "--lambda", "127.0.0.1:0")
 	t.Setenv("AWS_ENDPOINT_URL_LAMBDA", host.until(`AWS_ENDPOINT_URL_LAMBDA=(\S+)`)[1])
 	is.True(strings.HasPrefix(do(0, "status", "--stack", "local"), "gw-1: enabled, never connected so far\n"))
 	out = do(0, "arm", "--stack", "local")

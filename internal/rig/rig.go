@@ -42,9 +42,9 @@ type Config struct {
 	Secret    func(string)                     // is told each credential on the way to and from the connector
 	Between   func(url string) (string, error) // returns what drain gets as connector URL; nil: the connector's own
 
-	Listen   string // address of the wake URL; default a free port of loopback
-	WakePath string // default /w/ and something that nobody guesses; other paths are 404
-	Deaf     bool   // pokes are answered 202 and start nothing
+	Front    net.Listener // of the wake URL; default a free port of loopback. Start takes it over, also if it fails
+	WakePath string       // default /w/ and something that nobody guesses; other paths are 404
+	Deaf     bool         // pokes are answered 202 and start nothing
 }
 
 // Rig is what Start has started.
@@ -66,9 +66,11 @@ func Start(cfg Config) (_ *Rig, err error) {
 			r.Close(context.Background())
 		}
 	}()
-	front, err := net.Listen("tcp", cmp.Or(cfg.Listen, "127.0.0.1:0"))
-	if err != nil {
-		return nil, fmt.Errorf("listening for pokes: %w", err)
+	front := cfg.Front
+	if front == nil {
+		if front, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			return nil, fmt.Errorf("listening for pokes: %w", err)
+		}
 	}
 	path := cmp.Or(cfg.WakePath, "/w/"+rand.Text())
 	r.WakeURL = LocalURL(front) + path

@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	_ "embed"
@@ -8,8 +8,8 @@ import (
 //go:embed messages.json
 var messagesJSON []byte
 
-// message is one that somebody writes to the demonstration.
-type message struct {
+// Message is one that somebody writes to the demonstration.
+type Message struct {
 	From string `json:"from"` // for people
 
 	// Event is what is delivered, or, beside a forward, what the agent is to make of it.
@@ -19,20 +19,20 @@ type message struct {
 	Interaction json.RawMessage `json:"interaction"`
 }
 
-// scripted are the messages while the gateway sleeps for the first and for the second time.
-func scripted() (asleep, again []message) {
+// Script returns the messages while the gateway sleeps for the first and for the second time.
+func Script() (asleep, again []Message) {
 	var script struct {
-		Asleep []message `json:"asleep"`
-		Again  []message `json:"again"`
+		Asleep []Message `json:"asleep"`
+		Again  []Message `json:"again"`
 	}
 	if err := json.Unmarshal(messagesJSON, &script); err != nil {
-		panic("dormouse: messages.json: " + err.Error())
+		panic("demo: messages.json: " + err.Error())
 	}
 	return script.Asleep, script.Again
 }
 
 // delivery is the control API's path and body for it.
-func (m message) delivery() (path string, body map[string]any) {
+func (m Message) delivery() (path string, body map[string]any) {
 	if m.Forward == nil {
 		return "/deliver", map[string]any{"gateway": gatewayID, "event": m.Event}
 	}
@@ -55,10 +55,13 @@ type expectation struct {
 	} `json:"source"`
 }
 
-func (m message) expectation() expectation {
+// Text is what the echo of it says.
+func (m Message) Text() string { return m.expectation().Text }
+
+func (m Message) expectation() expectation {
 	var e expectation
 	if err := json.Unmarshal(m.Event, &e); err != nil {
-		panic("dormouse: messages.json: " + err.Error())
+		panic("demo: messages.json: " + err.Error())
 	}
 	return e
 }

@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"context"
@@ -14,6 +14,8 @@ import (
 	"github.com/dormouse-relay/dormouse/internal/devconnector"
 	"github.com/dormouse-relay/dormouse/internal/drain"
 	"github.com/dormouse-relay/dormouse/internal/locallambda"
+	"github.com/dormouse-relay/dormouse/internal/logs"
+	"github.com/dormouse-relay/dormouse/internal/rig"
 )
 
 // logLine is a line of a function's log.
@@ -46,7 +48,7 @@ func (s *scene) count(what string) (n int) {
 // wakes says how often wake has started a drain.
 func (s *scene) wakes() (n int) {
 	for _, l := range s.logs {
-		if l.Function == wakeFunction && l.Msg == "poke" {
+		if l.Function == rig.Wake && l.Msg == logs.Poke {
 			n++
 		}
 	}
@@ -56,7 +58,7 @@ func (s *scene) wakes() (n int) {
 // report is that of the drain that has ended, nil before.
 func (s *scene) report() *drain.Report {
 	for _, l := range s.logs {
-		if l.Function == drainFunction && l.Report != nil {
+		if l.Function == rig.Drain && l.Report != nil {
 			return l.Report
 		}
 	}
@@ -157,4 +159,16 @@ func (r *record) cut() scene {
 
 func nonEmpty(words []string) []string {
 	return slices.DeleteFunc(words, func(word string) bool { return word == "" })
+}
+
+// because returns why ctx ended, if it did, as err is then only a consequence; else err.
+func because(ctx context.Context, err error) error {
+	cause := context.Cause(ctx)
+	switch {
+	case err == nil || cause == nil:
+		return err
+	case errors.Is(cause, context.Canceled):
+		return errors.New("interrupted")
+	}
+	return cause
 }

@@ -1,15 +1,16 @@
-package main
+package demo
 
 import (
 	"cmp"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/dormouse-relay/dormouse/internal/devconnector"
+	"github.com/dormouse-relay/dormouse/internal/logs"
+	"github.com/dormouse-relay/dormouse/internal/rig"
 )
 
 const connectorName = "connector"
@@ -87,7 +88,7 @@ func timeline(s scene, words map[string]string) []line {
 			r := l.Report
 			add(l.At, l.Function, "report: %s; received %d, acked %d, turns %d, actions %d",
 				r.Status, r.Received, r.Acked, r.Turns, r.Outbound)
-		case l.Function == wakeFunction && l.Msg == "poke":
+		case l.Function == rig.Wake && l.Msg == logs.Poke:
 			add(l.At, l.Function, "has invoked drain")
 		case slices.Contains([]string{"lease", "dial", "going idle", "idle", "second look"}, l.Msg):
 			add(l.At, l.Function, "%s", l.Msg)
@@ -105,21 +106,11 @@ type screen struct {
 	color bool
 }
 
-// newScreen shows colours only to a terminal whose user wants them.
-func newScreen(out io.Writer) screen {
-	file, ok := out.(*os.File)
-	if !ok || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
-		return screen{out: out}
-	}
-	info, err := file.Stat()
-	return screen{out: out, color: err == nil && info.Mode()&os.ModeCharDevice != 0}
-}
-
 // say is narration.
 func (s screen) say(format string, args ...any) { fmt.Fprintf(s.out, format+"\n", args...) }
 
 // colors are of terminals: cyan, yellow, green.
-var colors = map[string]int{connectorName: 36, wakeFunction: 33, drainFunction: 32}
+var colors = map[string]int{connectorName: 36, rig.Wake: 33, rig.Drain: 32}
 
 // show prints lines with their milliseconds from a point in time.
 func (s screen) show(from time.Time, lines []line) {

@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"bufio"
@@ -8,63 +8,30 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/urfave/cli/v3"
-
 	"github.com/dormouse-relay/dormouse/internal/devconnector"
+	"github.com/dormouse-relay/dormouse/internal/rig"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
-const (
-	agentSecretVariable = "DORMOUSE_AGENT_SECRET"
+const chatPatience = 3 * time.Second // with a message that waits while the gateway sleeps and nothing happens
 
-	chatPatience = 3 * time.Second // with a message that waits while the gateway sleeps and nothing happens
-)
-
-func chatCommand() *cli.Command {
-	return &cli.Command{
-		Name:  "chat",
-		Usage: "talk to an agent on this machine, through the whole loop",
-		Description: `Each line is a message in a Discord channel, "/name ..." is a command, and a number presses that button of
-the last question. What the agent does is printed as it reaches the connector. The gateway runs as in
-the demonstration: it sleeps a second after the last word, and a message wakes it. With a signing secret
-in ` + agentSecretVariable + ` turns are signed.`,
-		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "agent", Value: "echo", Usage: "`URL` of the agent, http on this machine or https, or echo"},
-			functionsFlag(),
-		},
-		Action: func(ctx context.Context, cmd *cli.Command) error {
-			if err := noArguments(cmd); err != nil {
-				return err
-			}
-			env := map[string]string{"DORMOUSE_AGENT": cmd.String("agent")}
-			if secret := os.Getenv(agentSecretVariable); secret != "" {
-				env[agentSecretVariable] = secret
-			}
-			if err := chat(ctx, cmd.String("functions"), env, cmd.Root().Reader, cmd.Root().Writer); err != nil {
-				return fmt.Errorf("chat: %w", err)
-			}
-			return nil
-		},
-	}
-}
-
-// chat carries lines to the agent until they end, or one cannot be read, and all is answered.
-func chat(ctx context.Context, functions string, env map[string]string, in io.Reader, out io.Writer) (err error) {
+// Chat carries lines of in to the agent until they end, or one cannot be read, and all is answered. What the agent does is
+// printed to out. env is laid over drain's settings and names the agent. A read of in that blocks may outlive Chat.
+func Chat(ctx context.Context, cfg Config, env map[string]string, in io.Reader, out io.Writer) (err error) {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	rec := newRecord(fail)
 	rec.warn = func(text string) { fmt.Fprintln(out, "  !", text) }
-	s, err := openStage(ctx, functions, env, rec)
+	s, err := openStage(ctx, cfg, env, rec)
 	if err != nil {
 		return because(ctx, err)
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	if armed, err := s.Invoke(ctx, drainFunction, []byte(`{"reason":"arm"}`)); err != nil {
+	if armed, err := s.Invoke(ctx, rig.Drain, []byte(`{"reason":"arm"}`)); err != nil {
 		return because(ctx, err)
 	} else if armed.FunctionError != "" {
 		return errors.New("drain does not start with these settings")

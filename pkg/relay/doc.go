@@ -2,7 +2,7 @@
 // Sections named in comments are those of docs/contract.md.
 //
 // The short way: mint a token with UpgradeToken, Dial, then Receive, keep what came, Ack it and answer with Do. Before you
-// leave, GoIdle and Close. The Gateway example is all of it in 40 lines.
+// leave, GoIdle and Close. The example "Gateway" is all of it in 40 lines.
 //
 // # The life of a socket
 //

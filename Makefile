@@ -1,6 +1,5 @@
 # make help lists what there is. Tests and the demo need Go alone (and a C compiler for the race detector).
 
-STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 SAM         := 1.170.0
 CFN_LINT    := 1.58.0
 MOTO        := 5.2.5
@@ -10,6 +9,9 @@ RUNS        ?= 500
 
 # SAM copies the tree without .git, hence no version stamp from there.
 GOBUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags lambda.norpc -ldflags "-s -w"
+
+# The linters' versions are in tools/go.mod.
+TOOL := go tool -modfile=tools/go.mod
 
 # The Python tools stay outside the tree, which sam build copies once for each function.
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dormouse
@@ -77,9 +79,13 @@ check: ## gofmt, go vet, staticcheck, and cfn-lint where there is Python
 	@unformatted=$$(gofmt -l .) || exit 1; \
 	if [ -n "$$unformatted" ]; then echo "make check: not in gofmt's form:" $$unformatted >&2; exit 1; fi
 	go vet ./...
-	go run $(STATICCHECK) ./...
+	$(TOOL) staticcheck ./...
 	@if python3 -c 'import ensurepip, venv' 2>/dev/null; then $(MAKE) --no-print-directory cfn-lint; \
 	else echo "make check: no cfn-lint, python3 with venv is missing (Debian: apt-get install python3-venv)" >&2; fi
+
+.PHONY: lint
+lint: ## golangci-lint: the list of .golangci.yml, and the limits of files and functions (its first run builds it)
+	$(TOOL) golangci-lint run ./...
 
 .PHONY: cfn-lint
 cfn-lint: $(TOOLS)
@@ -114,6 +120,12 @@ model: ## the model of the protocol, searched exhaustively by spin (FAULTS=2 END
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (30s)
 	sh scripts/fuzz.sh $(FUZZTIME)
+
+.PHONY: nightly
+nightly: ## what takes too long for each landing: chaos with 500 seeds, the model with more faults, every fuzz target
+	$(MAKE) chaos RUNS=500
+	FAULTS=2 ENDS=1 $(MAKE) model
+	$(MAKE) fuzz
 
 .PHONY: clean
 clean: ## remove build/ and .aws-sam/

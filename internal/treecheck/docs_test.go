@@ -217,6 +217,19 @@ func TestWhatIsNotBuiltIsNotInTheCode(t *testing.T) {
 	}
 }
 
+func TestContributorsFindEveryPackage(t *testing.T) {
+	listed := words(readDoc(t, "CONTRIBUTING.md"))
+	for _, path := range goList(t, "./...") {
+		found := false
+		for at := ours(path); at != "." && !found; at = filepath.ToSlash(filepath.Dir(at)) {
+			found = slices.Contains(listed, at)
+		}
+		if !found {
+			t.Errorf("the map in CONTRIBUTING.md lacks %s", ours(path))
+		}
+	}
+}
+
 // table is one of a document: its rows, each by column.
 type table struct{ rows []map[string]string }
 

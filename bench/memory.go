@@ -6,6 +6,8 @@ import (
 	"log"
 	"os"
 	"strconv"
+
+	"github.com/dormouse-relay/dormouse/internal/rig"
 )
 
 const (
@@ -58,7 +60,7 @@ func (b *bench) bigDrain(ctx context.Context) (peak, rate float64, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	kibibytes, err := peakMemory(g.host.PIDs("drain")[0]) // kept warm
+	kibibytes, err := peakMemory(g.host.PIDs(rig.Drain)[0]) // kept warm
 	return float64(kibibytes) / mebibyte, perSecond(went.traffic), err
 }
 

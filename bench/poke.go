@@ -7,13 +7,13 @@ import (
 	"fmt"
 	"io"
 	"log"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/dormouse-relay/dormouse/internal/locallambda"
+	"github.com/dormouse-relay/dormouse/internal/rig"
 )
 
 const (
@@ -113,10 +113,8 @@ func (b *bench) pokesAt(ctx context.Context, share cpu, rtt time.Duration) ([]fi
 
 // gateway is the two built functions on the local host, set up as the template does, with an HTTP API in front.
 type gateway struct {
-	host  *locallambda.Host
-	front *http.Server
-	url   string
-	done  chan locallambda.Result
+	host *rig.Rig
+	done chan locallambda.Result
 
 	mu  sync.Mutex
 	log []string // the newest lines
@@ -148,33 +146,19 @@ func (b *bench) newGateway(ctx context.Context, connector string, share cpu, env
 	if err != nil {
 		return nil, err
 	}
-	wakeEnv := map[string]string{"GOMEMLIMIT": "409MiB", "DORMOUSE_DRAIN_FUNCTION": "drain"}
-	drainEnv := drainEnvironment(connector)
+	wakeEnv, drainEnv := map[string]string{"GOMEMLIMIT": "409MiB"}, drainEnvironment(connector)
 	for name, value := range env {
 		wakeEnv[name], drainEnv[name] = value, value
 	}
 	g := &gateway{done: make(chan locallambda.Result, 1)}
-	g.host, err = locallambda.Start(locallambda.Config{
-		Functions: []locallambda.Function{
-			{Name: "wake", Command: []string{wake}, Env: wakeEnv, Timeout: 15 * time.Second, Memory: 512, CPU: share.wake},
-			{Name: "drain", Command: []string{drain}, Env: drainEnv, Timeout: 15 * time.Minute, Memory: 256, CPU: share.drain},
+	g.host, err = rig.Start(rig.Config{
+		Wake:  &locallambda.Function{Command: []string{wake}, Env: wakeEnv, CPU: share.wake},
+		Drain: &locallambda.Function{Command: []string{drain}, Env: drainEnv, CPU: share.drain},
+		Host: locallambda.Config{
+			Retries: -1, Log: g.remember, Done: func(_ string, result locallambda.Result) { g.done <- result },
 		},
-		Retries: -1,
-		Log:     g.remember,
-		Done:    func(_ string, result locallambda.Result) { g.done <- result },
 	})
-	if err != nil {
-		return nil, err
-	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		g.host.Close(ctx)
-		return nil, err
-	}
-	g.url = "http://" + ln.Addr().String()
-	g.front = &http.Server{Handler: g.host.Front("wake")}
-	go g.front.Serve(ln)
-	return g, nil
+	return g, err
 }
 
 func (g *gateway) remember(function, line string) {
@@ -187,14 +171,13 @@ func (g *gateway) remember(function, line string) {
 
 // discard makes the next poke a cold one.
 func (g *gateway) discard() {
-	g.host.Kill("wake")
-	g.host.Kill("drain")
+	g.host.Kill(rig.Wake)
+	g.host.Kill(rig.Drain)
 }
 
 func (g *gateway) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	g.front.Close()
 	g.host.Close(ctx)
 }
 
@@ -220,7 +203,7 @@ func (g *gateway) poke(ctx context.Context, c *connector) (course, error) {
 
 func (g *gateway) follow(ctx context.Context, c *connector) (course, error) {
 	went := course{poked: time.Now()}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, g.url+"/w/bench", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, g.host.WakeURL, nil)
 	if err != nil {
 		return went, err
 	}

@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/dormouse-relay/dormouse/internal/rig"
 )
 
 // history is what the table has taken, by delivery key or request id, and when its answer was seen.
@@ -51,7 +53,7 @@ func (r *run) serveTable(w http.ResponseWriter, req *http.Request) {
 		io.WriteString(w, `{"__type":"com.amazonaws.dynamodb.v20120810#InternalServerError","message":"chaos"}`)
 		return
 	case killedFirst:
-		r.host.Kill(drainFunction)
+		r.host.Kill(rig.Drain)
 		panic(http.ErrAbortHandler)
 	}
 	out, err := http.NewRequest(req.Method, r.endpoint+req.URL.Path, bytes.NewReader(body)) // goes on if the process dies
@@ -73,7 +75,7 @@ func (r *run) serveTable(w http.ResponseWriter, req *http.Request) {
 	}
 	switch fault {
 	case killedAfter:
-		r.host.Kill(drainFunction)
+		r.host.Kill(rig.Drain)
 		panic(http.ErrAbortHandler)
 	case answerLost:
 		panic(http.ErrAbortHandler)

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"syscall"
+	"time"
+
+	"github.com/dormouse-relay/dormouse/internal/devconnector"
+	"github.com/dormouse-relay/dormouse/internal/rig"
+)
+
+// weather is what a run's seed decides: shares of requests or turns that something happens to, and how long from one
+// other fault to the next.
+type weather struct {
+	killTable, failTable, slowTable float64
+	killTurn, failTurn, slowTurn    float64
+	pause                           time.Duration
+	lease                           time.Duration // of the drain: how soon a dead one's is free
+	timeout                         time.Duration // of the function: a short one makes it hand over
+}
+
+// between is a random time in milliseconds.
+func (r *run) between(from, to int) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return time.Duration(from+r.rng.IntN(to-from)) * time.Millisecond
+}
+
+// lucky is a throw of the dice for a fault, which is counted.
+func (r *run) lucky(name string, share float64) bool {
+	if r.calm.Load() {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.rng.Float64() >= share {
+		return false
+	}
+	r.injected[name]++
+	return true
+}
+
+// schedules fire as EventBridge does, only faster.
+func (r *run) schedules(ctx context.Context) {
+	for ctx.Err() == nil {
+		pause(ctx, 700*time.Millisecond)
+		if err := r.host.InvokeEvent(rig.Drain, []byte(`{"reason":"schedule"}`)); err != nil {
+			r.fault("schedule: %v", err)
+		}
+	}
+}
+
+// blow injects the faults that do not hang on a request.
+func (r *run) blow(ctx context.Context) {
+	losses := []devconnector.PokeLoss{devconnector.LostInCooldown, devconnector.LostInFlip, devconnector.LostByFailure}
+	for {
+		if !pause(ctx, r.between(50, int(2*r.weather.pause.Milliseconds()))) {
+			return
+		}
+		r.mu.Lock()
+		which, way := r.rng.IntN(14), losses[r.rng.IntN(len(losses))]
+		r.mu.Unlock()
+		name := ""
+		switch which {
+		case 0, 1:
+			name = "SIGKILL"
+			r.host.Kill(rig.Drain)
+		case 2:
+			name = "SIGTERM"
+			r.host.Shutdown(rig.Drain)
+		case 3, 4:
+			name = "SIGSTOP for a while"
+			r.freeze(r.between(100, 4500))
+		case 5:
+			name = "socket cut by the connector"
+			if r.connector.Drop(r.gateway) != nil {
+				continue // nobody is connected
+			}
+		case 6:
+			name = "connection cut"
+			r.wire.each((*line).cut)
+		case 7, 8:
+			name = "acks and actions dropped, then the connection cut"
+			r.wire.each(func(l *line) { l.muted.Store(true) })
+			pause(ctx, r.between(20, 400))
+			r.wire.each(func(l *line) {
+				if l.muted.Load() {
+					l.cut()
+				}
+			})
+		case 9, 10:
+			name = "poke lost: " + string(way)
+			r.connector.LosePoke(way)
+		case 11:
+			name = "deliveries doubled"
+			r.connector.Duplicate(2)
+		case 12:
+			name = "token expired"
+			if r.connector.Expire(r.gateway) != nil {
+				continue
+			}
+		case 13:
+			name = "results delayed"
+			r.connector.DelayResults(r.between(0, 300))
+		}
+		r.mu.Lock()
+		r.injected[name]++
+		r.mu.Unlock()
+	}
+}
+
+// freeze stops the function's processes, and lets them go on after d.
+func (r *run) freeze(d time.Duration) {
+	pids := r.host.PIDs(rig.Drain)
+	r.mu.Lock()
+	r.frozen = true
+	r.mu.Unlock()
+	for _, pid := range pids {
+		syscall.Kill(pid, syscall.SIGSTOP)
+	}
+	r.wg.Go(func() {
+		time.Sleep(d)
+		for _, pid := range r.host.PIDs(rig.Drain) { // whose number is another's by now was not stopped
+			syscall.Kill(pid, syscall.SIGCONT)
+		}
+	})
+}
+
+// pause says whether it lasted the whole time.
+func pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

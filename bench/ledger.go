@@ -197,7 +197,7 @@ func (l *ackLink) sends() int {
 	return l.sent
 }
 
-func (l *ackLink) Settle(context.Context) {}
+func (l *ackLink) WaitDescriptors(context.Context) {}
 func (l *ackLink) Post(relay.Outbound)    {}
 func (l *ackLink) Ack(string)             { <-l.window }
 func (l *ackLink) Descriptor(platform string) relay.Descriptor {

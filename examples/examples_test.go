@@ -141,7 +141,7 @@ func (c *chat) Do(_ context.Context, out relay.Outbound) (relay.Result, error) {
 func (*chat) Post(relay.Outbound) {}
 func (*chat) Ack(string)          {}
 
-func (*chat) Settle(context.Context) {}
+func (*chat) WaitDescriptors(context.Context) {}
 
 func (*chat) Descriptor(platform string) relay.Descriptor {
 	return relay.Descriptor{

@@ -110,8 +110,8 @@ func (l *link) Descriptor(platform string) relay.Descriptor {
 	return conn.Descriptor(platform)
 }
 
-// Settle waits for the newest socket's other descriptors.
-func (l *link) Settle(ctx context.Context) {
+// WaitDescriptors waits for the newest socket's other descriptors.
+func (l *link) WaitDescriptors(ctx context.Context) {
 	l.mu.Lock()
 	conn := l.last
 	l.mu.Unlock()

@@ -73,9 +73,9 @@ func New(cfg Config) *Client {
 // Close ends idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// Own says whether link is a file of this connector: its host and port, and a path below its media path. Only then does
+// Hosts says whether link is a file of this connector: its host and port, and a path below its media path. Only then does
 // a request carry the bearer.
-func (c *Client) Own(link string) bool {
+func (c *Client) Hosts(link string) bool {
 	u, err := url.Parse(link)
 	return err == nil && c.own(u)
 }

@@ -81,7 +81,7 @@ func TestAFileGoesUpAndComesDown(t *testing.T) {
 	link, err := gw.Upload(t.Context(), []byte("\x89PNG"), "image/png", "ü\r\n"+strings.Repeat("n", 300))
 	is.NoErr(err)
 	is.True(strings.HasPrefix(link, base+"/relay/media/"))
-	is.True(gw.Own(link))
+	is.True(gw.Hosts(link))
 	is.Equal(seen.last(t).Header.Get("X-Media-Filename"), "ü"+strings.Repeat("n", 254))
 	is.True(strings.HasPrefix(seen.last(t).Header.Get("User-Agent"), "dormouse (")) // a library's default gets 403 from some
 
@@ -166,7 +166,7 @@ func TestOnlyItsOwnFilesGetTheBearer(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			is.New(t).Equal(media.New(media.Config{URL: relay.NewBaseURL(tt.base)}).Own(tt.link), tt.want)
+			is.New(t).Equal(media.New(media.Config{URL: relay.NewBaseURL(tt.base)}).Hosts(tt.link), tt.want)
 		})
 	}
 }

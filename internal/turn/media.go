@@ -4,19 +4,21 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/dormouse-relay/dormouse/internal/action"
 	"github.com/dormouse-relay/dormouse/internal/agent"
+	"github.com/dormouse-relay/dormouse/internal/logs"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
 // Media moves files between the connector and turns (section 15).
 type Media interface {
-	// Own says whether a URL is a file that the connector has re-hosted.
-	Own(url string) bool
+	// Hosts says whether a URL is a file that the connector has re-hosted.
+	Hosts(url string) bool
 	// Fetch returns a file of at most so many bytes, and its media type if that is told.
 	Fetch(ctx context.Context, url string, most int64) (data []byte, mediaType string, err error)
 	// Upload gives a file to the connector and returns the URL that a send_media names it by.
@@ -29,6 +31,16 @@ const (
 )
 
 var errNoTime = fmt.Errorf("not fetched: no time left after %v", fetchingTime)
+
+// files fetches the attachments of messages and uploads the files of answers. It knows events and actions, no delivery.
+//
+// It has no lock. filled has one token for each turn that has files in memory, so that as many turns have files as there
+// are slots.
+type files struct {
+	media  Media // nil: nothing is fetched or uploaded
+	gate   *gate
+	filled chan struct{}
+}
 
 // attachments are an event's: media_urls has them, media what is known of each (section 6).
 func attachments(e *relay.Event) (list []agent.Media) {
@@ -47,95 +59,93 @@ func attachments(e *relay.Event) (list []agent.Media) {
 	return list
 }
 
-// attach fetches what the connector has re-hosted of its attachments, as far as it fits into a turn; what cannot be had
-// is told as what is known of it. It is done before the turn has its slot, so that a slow download holds up nobody but its
-// session and, where as many as there are slots have files, others with files. release is for the end of the turn.
-func (w *Worker) attach(r running) (release func(), err error) {
-	it := r.item
-	it.files = attachments(it.Event)
-	if w.cfg.Media == nil || !slices.ContainsFunc(it.files, func(f agent.Media) bool { return w.cfg.Media.Own(f.URL) }) {
-		return func() { it.files = nil }, nil
+// attach returns the attachments of a message. It fetches those that the connector has re-hosted, as far as they fit into
+// a turn; of the others the agent gets what is known. A turn fetches before it has its slot, so that a slow download holds
+// up no other session, unless as many as there are slots have files. started is called before the first download, and
+// release is for the end of the turn.
+func (f *files) attach(
+	ctx context.Context, log *slog.Logger, e *relay.Event, typing *typingMark, started func(),
+) (list []agent.Media, release func(), err error) {
+	list = attachments(e)
+	if f.media == nil || !slices.ContainsFunc(list, func(m agent.Media) bool { return f.media.Hosts(m.URL) }) {
+		return list, func() {}, nil
 	}
-	select {
-	case w.filled <- struct{}{}:
-	case <-w.closing:
-		return nil, errLeft
-	case <-r.ctx.Done():
-		return nil, context.Cause(r.ctx)
+	release, err = f.gate.acquire(ctx, f.filled)
+	if err != nil {
+		return nil, nil, err
 	}
-	release = func() {
-		it.files = nil
-		<-w.filled
-	}
-	r.started()
-	ctx, stop := context.WithCancelCause(r.ctx)
+	started()
+	fetching, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	w.fetch(ctx, stop, it)
-	if ctx.Err() != nil {
+	f.fetch(fetching, stop, log, list, typing)
+	if fetching.Err() != nil {
 		release()
-		return nil, context.Cause(ctx)
+		return nil, nil, context.Cause(fetching)
 	}
-	return release, nil
+	return list, release, nil
 }
 
-// fetch fills it's files, with the chat showing typing meanwhile.
-func (w *Worker) fetch(ctx context.Context, stop context.CancelCauseFunc, it *item) {
+// fetch fills list with the files that it can have, while the chat shows typing. It calls stop, which ends ctx, once no
+// turn starts any more.
+func (f *files) fetch(
+	ctx context.Context, stop context.CancelCauseFunc, log *slog.Logger, list []agent.Media, typing *typingMark,
+) {
 	limited, cancel := context.WithTimeoutCause(ctx, fetchingTime, errNoTime)
 	var beside sync.WaitGroup
 	defer beside.Wait()
 	defer cancel()
-	beside.Go(func() { w.keepTyping(limited, it) })
+	beside.Go(func() { typing.keepShowing(limited) })
 	beside.Go(func() {
 		select {
-		case <-w.closing:
-			stop(errLeft)
+		case <-f.gate.closing:
+			stop(errDeferred)
 		case <-limited.Done():
 		}
 	})
-	log := w.cfg.Log.With("delivery", it.key, "session", it.session)
 	room := int64(filesPerTurn)
-	for i := range it.files {
-		f := &it.files[i]
-		if !w.cfg.Media.Own(f.URL) {
+	for i := range list {
+		m := &list[i]
+		if !f.media.Hosts(m.URL) {
 			continue
 		}
-		if room == 0 || f.Size > room {
-			f.Error = fmt.Sprintf("not fetched: a turn carries %d bytes of files, %d are left", filesPerTurn, room)
+		if room == 0 || m.Size > room {
+			m.Error = fmt.Sprintf("not fetched: a turn carries %d bytes of files, %d are left", filesPerTurn, room)
 			continue
 		}
 		err := context.Cause(limited)
 		if err == nil {
 			var mediaType string
-			f.Data, mediaType, err = w.cfg.Media.Fetch(limited, f.URL, room)
-			f.MIME = cmp.Or(f.MIME, mediaType)
+			m.Data, mediaType, err = f.media.Fetch(limited, m.URL, room)
+			m.MIME = cmp.Or(m.MIME, mediaType)
 		}
 		if err != nil {
-			f.Data, f.Error = nil, err.Error()
-			log.Warn("an attachment could not be fetched: the agent gets what is known of it", "number", i, "error", err)
+			m.Data, m.Error = nil, err.Error()
+			log.Warn(logs.AttachmentNotFetched, logs.KeyNumber, i, logs.KeyError, err)
 			continue
 		}
-		f.Size = int64(len(f.Data))
-		room -= f.Size
+		m.Size = int64(len(m.Data))
+		room -= m.Size
 	}
 }
 
 // upload gives the files in actions to the connector, so that what is kept has links only. For a file that cannot be
-// uploaded a text is sent. It fails only if ctx ends otherwise than by its time.
-func (w *Worker) upload(ctx context.Context, it *item, s action.Shaper, actions []action.Outgoing) ([]action.Outgoing, error) {
+// uploaded it puts in a text. It fails only if ctx ends for another reason than the agent's time.
+func (f *files) upload(
+	ctx context.Context, log *slog.Logger, shaper action.Shaper, actions []action.Outgoing,
+) ([]action.Outgoing, error) {
 	var out []action.Outgoing
 	for _, o := range actions {
 		if o.File == nil {
 			out = append(out, o)
 			continue
 		}
-		link, err := w.give(ctx, *o.File)
+		link, err := f.uploadOne(ctx, *o.File)
 		if cause := context.Cause(ctx); cause != nil && cause != errTimeout {
 			return nil, cause
 		}
 		if err != nil {
-			w.cfg.Log.Warn("a file could not be uploaded: a text is sent in its place",
-				"delivery", it.key, "session", it.session, "bytes", len(o.File.Data), "error", err)
-			out = append(out, s.TextInstead(o, "")...)
+			log.Warn(logs.FileNotUploaded, logs.KeyBytes, len(o.File.Data), logs.KeyError, err)
+			out = append(out, shaper.TextInstead(o, "")...)
 			continue
 		}
 		out = append(out, o.Uploaded(link))
@@ -143,24 +153,18 @@ func (w *Worker) upload(ctx context.Context, it *item, s action.Shaper, actions 
 	return out, nil
 }
 
-func (w *Worker) give(ctx context.Context, f action.File) (link string, err error) {
-	if w.cfg.Media == nil {
-		return "", fmt.Errorf("turn: no way to upload %d bytes; use source_url", len(f.Data))
+func (f *files) uploadOne(ctx context.Context, file action.File) (link string, err error) {
+	if f.media == nil {
+		return "", fmt.Errorf("turn: no way to upload %d bytes; use source_url", len(file.Data))
 	}
-	return w.cfg.Media.Upload(ctx, f.Data, f.MIME, f.Name)
+	return f.media.Upload(ctx, file.Data, file.MIME, file.Name)
 }
 
-// insteadOf sends the text for a send_media that the connector has refused, under ids that a successor makes as well.
-func (w *Worker) insteadOf(it *item, requestID string, media action.Outgoing) (outcome string, sent bool) {
-	outcome = outcomeRefused
-	link, _ := media.Action["source_url"].(string)
-	if w.cfg.Media != nil && w.cfg.Media.Own(link) {
-		link = ""
+// publicLink is the link of a send_media that anybody can follow, or "": a file that the connector has is for it alone.
+func (f *files) publicLink(o action.Outgoing) string {
+	link, _ := o.Action["source_url"].(string)
+	if f.media != nil && f.media.Hosts(link) {
+		return ""
 	}
-	for i, text := range w.shaper(it).TextInstead(media, link) {
-		if outcome, sent = w.deliver(it, hash(requestID, fmt.Sprint(i)), text); !sent {
-			return "", false
-		}
-	}
-	return outcome, true
+	return link
 }

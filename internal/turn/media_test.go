@@ -36,7 +36,7 @@ type shelf struct {
 	given   map[string][]byte // by file name
 }
 
-func (s *shelf) Own(url string) bool { return strings.HasPrefix(url, own) }
+func (s *shelf) Hosts(url string) bool { return strings.HasPrefix(url, own) }
 
 func (s *shelf) Fetch(ctx context.Context, url string, most int64) ([]byte, string, error) {
 	id := strings.TrimPrefix(url, own)

@@ -5,78 +5,55 @@ import (
 	"errors"
 
 	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/internal/logs"
 )
 
 // Recover queues what earlier runs left, which is what Journal.Recover returns, in the order it arrived and before anything
 // that Take brings. What was running when a process died is a suspect: suspects run first, one at a time, each marked
 // before it starts.
 func (w *Worker) Recover(entries []ledger.Entry) {
-	var suspects []*item
-	w.mu.Lock()
-	w.room = make(chan struct{}, maxQueued+len(entries))
+	var left []*delivery
+	suspects := 0
+	w.intake.makeRoom(len(entries))
 	for _, e := range entries {
-		it := &item{
-			key: e.Key, state: e.State, attempts: e.Attempts, actions: e.Actions, done: e.Done, open: e.Open,
-			ready: make(chan struct{}),
-		}
-		if err := json.Unmarshal(e.Body, &it.body); err != nil || it.Event == nil {
-			w.cfg.Log.Error("an entry of the journal cannot be read: left there", "delivery", e.Key, "error", err)
+		d, err := w.restore(e)
+		if err != nil {
+			w.cfg.Log.Error(logs.EntryUnreadable, logs.KeyDelivery, e.Key, logs.KeyError, err)
 			continue
 		}
-		it.session = it.Event.SessionKey()
-		it.recall()
-		w.counts.Recovered++
-		w.open[it.key] = it
-		w.room <- struct{}{}
-		if w.isStop(it.Event) { // what it was to stop has been cut short already
-			w.wg.Go(func() { w.finish(it) })
-			continue
+		if d.suspect {
+			suspects++
 		}
-		if !it.whole() && it.state != ledger.New {
-			suspects = append(suspects, it)
-		} else {
-			close(it.ready)
-		}
-		w.pushLocked(it)
+		w.counts.add(func(c *Counts) { c.Recovered++ })
+		w.intake.adopt(d.receipt)
+		left = append(left, d)
 	}
-	w.mu.Unlock()
 	if len(entries) > 0 {
-		w.cfg.Log.Info("taking up what an earlier run left", "messages", len(entries), "suspects", len(suspects))
+		w.cfg.Log.Info(logs.TakingUp, logs.KeyMessages, len(entries), logs.KeySuspects, suspects)
 	}
-	w.wg.Go(func() {
-		defer close(w.alone)
-		for _, it := range suspects {
-			w.suspect(it)
-			close(it.ready)
-		}
-	})
+	w.schedule.resume(left)
 }
 
-// suspect gives it one turn with nothing beside it; if that fails, the rest is its session's business.
-func (w *Worker) suspect(it *item) {
-	if w.overtakes(it) {
-		w.conclude(it, errLeft)
-		return
+// restore makes the record of a delivery from its entry.
+func (w *Worker) restore(e ledger.Entry) (*delivery, error) {
+	d := &delivery{
+		key: e.Key, state: e.State, attempts: e.Attempts, ready: make(chan struct{}),
+		receipt: &receipt{key: e.Key, ackAtEnd: !w.cfg.Journal.Durable()},
+		answer:  answer{actions: e.Actions, outcomes: e.Done, streamed: e.Open},
 	}
-	if it.state == ledger.Alone {
-		over, err := w.failed(it, errors.New("the process died while this message ran alone"))
-		if over {
-			w.conclude(it, err)
-			return
-		}
+	if err := json.Unmarshal(e.Body, &d.Delivery); err != nil {
+		return nil, err
 	}
-	w.mu.Lock()
-	s := w.sessions[it.session]
-	w.mu.Unlock()
-	r, over := w.begin(s, it)
-	err := w.attempt(r, ledger.Alone)
-	over()
-	if err != nil && !errors.Is(err, errLeft) {
-		over, why := w.failed(it, err)
-		if !over {
-			return
-		}
-		err = why
+	if d.Event == nil {
+		return nil, errors.New("the entry has no event")
 	}
-	w.conclude(it, err)
+	d.session = d.Event.SessionKey()
+	d.stop = isStop(w.cfg.Stop, d.Event)
+	d.suspect = !d.stop && !d.answer.complete() && d.state != ledger.New
+	d.inChats = d.answer.inChats()
+	d.typing = w.chats.typingMark(d.Event, d.session)
+	if len(d.answer.actions) > 0 {
+		d.typing.hidden = false // without a prompt that was open there would be no answer
+	}
+	return d, nil
 }

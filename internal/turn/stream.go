@@ -2,8 +2,6 @@ package turn
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"iter"
 	"sync"
@@ -11,80 +9,79 @@ import (
 
 	"github.com/dormouse-relay/dormouse/internal/action"
 	"github.com/dormouse-relay/dormouse/internal/agent"
-	"github.com/dormouse-relay/dormouse/internal/ledger"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
-// streaming is an answer on its way from the agent to the chat.
-type streaming struct {
-	*Worker
-	it     *item
-	edit   []action.Outgoing // the newest edit and the sends that follow it; nil: none
-	edited bool              // the edit itself has been sent
+// stream decides which action of a streamed answer leaves next, and when. Every action but an edit is sent as soon as the
+// agent has said it. Of the edits of one message only the newest is sent, at most once a second, and its last one always.
+//
+// It has no lock: the goroutine that calls follow has it. A second goroutine only listens to the agent.
+type stream struct {
+	chats *chats
+	shape func(n int, said relay.Action) ([]action.Outgoing, error) // makes the agent's action number n fit for the wire
+	send  func(action.Outgoing) error
+
+	pending []action.Outgoing // the newest edit and the sends that follow it; nil: none
+	edited  bool              // the edit itself has been sent
 }
 
-// next is what the agent said last.
-type next struct {
+// said is what the agent has said last.
+type said struct {
 	action relay.Action
 	err    error
 }
 
-// stream sends actions as they come. Sends are kept one by one before they leave. Edits are not: of those of one message
-// the newest is sent at most once a second; the last is left for the caller to settle.
-func (w *Worker) stream(
-	ctx context.Context, cancel func(), it *item, s action.Shaper, answer agent.Answer,
-) (last *streaming, err error) {
-	said := make(chan next)
+// follow sends an answer's actions as the agent says them, until the agent has no more or ctx ends. Pending edits are left
+// for sendPending. cancel ends ctx, which ends the agent's request.
+func (s *stream) follow(ctx context.Context, cancel func(), answer agent.Answer) error {
+	heard := make(chan said)
 	var listening sync.WaitGroup
 	defer listening.Wait()
-	defer cancel() // which ends the agent's request, and so its stream
-	listening.Go(func() { listen(ctx, answer, said) })
-	st := &streaming{Worker: w, it: it}
+	defer cancel()
+	listening.Go(func() { listen(ctx, answer, heard) })
 	for n := 0; ; n++ {
-		a, err := st.wait(ctx, said)
+		a, err := s.next(ctx, heard)
 		if a == nil || err != nil {
-			return st, err
+			return err
 		}
-		parts, err := s.Shape(n, a)
-		if err == nil {
-			parts, err = w.upload(ctx, it, s, parts)
-		}
+		parts, err := s.shape(n, a)
 		if err != nil {
-			return st, err
+			return err
 		}
 		if len(parts) == 0 {
 			continue // a file that has no text in its place either
 		}
-		if err := st.take(ctx, parts); err != nil {
-			return st, err
+		if err := s.take(ctx, parts); err != nil {
+			return err
 		}
 	}
 }
 
-// listen passes on what the agent says, and closes said at the end.
-func listen(ctx context.Context, answer agent.Answer, said chan<- next) {
+// listen passes on what the agent says, and closes heard at the end.
+func listen(ctx context.Context, answer agent.Answer, heard chan<- said) {
 	pass := func(a relay.Action, err error) bool {
 		select {
-		case said <- next{a, err}:
+		case heard <- said{a, err}:
 			return err == nil
 		case <-ctx.Done():
 			return false
 		}
 	}
-	defer close(said)
+	defer close(heard)
 	defer func() {
 		if p := recover(); p != nil {
 			pass(nil, fmt.Errorf("agent: panicked: %v", p))
 		}
 	}()
-	for a, err := range concat(answer) {
+	for a, err := range all(answer) {
 		if !pass(a, err) {
 			return
 		}
 	}
 }
 
-func concat(answer agent.Answer) iter.Seq2[relay.Action, error] {
+// all is an answer's actions and those of its stream behind them.
+func all(answer agent.Answer) iter.Seq2[relay.Action, error] {
 	return func(yield func(relay.Action, error) bool) {
 		for _, a := range answer.Actions {
 			if !yield(a, nil) {
@@ -97,15 +94,15 @@ func concat(answer agent.Answer) iter.Seq2[relay.Action, error] {
 	}
 }
 
-// wait returns the next action, nil at the end. Meanwhile it sends an edit whose time has come.
-func (st *streaming) wait(ctx context.Context, said <-chan next) (relay.Action, error) {
+// next waits for the agent's next action, which is nil at the end. Meanwhile it sends an edit whose time has come.
+func (s *stream) next(ctx context.Context, heard <-chan said) (relay.Action, error) {
 	for {
 		var due <-chan time.Time
-		if st.edit != nil && !st.edited {
-			due = time.After(time.Until(st.nextEdit(st.edit[0])))
+		if s.pending != nil && !s.edited {
+			due = time.After(time.Until(s.chats.nextEdit(s.pending[0].Chat())))
 		}
 		select {
-		case n, ok := <-said:
+		case n, ok := <-heard:
 			if err := context.Cause(ctx); err != nil {
 				return nil, err
 			}
@@ -114,7 +111,7 @@ func (st *streaming) wait(ctx context.Context, said <-chan next) (relay.Action, 
 			}
 			return n.action, n.err
 		case <-due:
-			if err := st.sendEdit(ctx); err != nil {
+			if err := s.sendEdit(ctx); err != nil {
 				return nil, err
 			}
 		case <-ctx.Done():
@@ -123,96 +120,57 @@ func (st *streaming) wait(ctx context.Context, said <-chan next) (relay.Action, 
 	}
 }
 
-// take sends an action, or lets an edit wait for its time.
-func (st *streaming) take(ctx context.Context, parts []action.Outgoing) error {
+// take sends the parts of an action, or makes them the pending edit.
+func (s *stream) take(ctx context.Context, parts []action.Outgoing) error {
 	if parts[0].Op() == "edit" {
-		if st.edit != nil && !sameMessage(st.edit[0], parts[0]) {
-			if err := st.settle(ctx); err != nil {
+		if s.pending != nil && !sameMessage(s.pending[0], parts[0]) {
+			if err := s.sendPending(ctx); err != nil {
 				return err
 			}
 		}
-		st.edit, st.edited = parts, false
+		s.pending, s.edited = parts, false
 		return nil
 	}
-	if err := st.settle(ctx); err != nil {
+	if err := s.sendPending(ctx); err != nil {
 		return err
 	}
-	for _, p := range parts {
-		if err := st.sendKept(p); err != nil {
-			return err
-		}
-	}
-	return nil
+	return s.sendAll(parts)
 }
 
 func sameMessage(a, b action.Outgoing) bool {
 	return a.Chat() == b.Chat() && a.Action["message_id"] == b.Action["message_id"]
 }
 
-// settle sends what is left of the newest edit, which was its message's last.
-func (st *streaming) settle(ctx context.Context) error {
-	if st.edit == nil {
+// sendPending sends what is left of the pending edit, which was its message's last.
+func (s *stream) sendPending(ctx context.Context) error {
+	if s.pending == nil {
 		return nil
 	}
-	if err := st.sendEdit(ctx); err != nil {
+	if err := s.sendEdit(ctx); err != nil {
 		return err
 	}
-	more := st.edit[1:]
-	st.edit = nil
-	for _, p := range more {
-		if err := st.sendKept(p); err != nil {
+	more := s.pending[1:]
+	s.pending = nil
+	return s.sendAll(more)
+}
+
+// sendEdit sends the pending edit once the chat may be edited, unless that has been done.
+func (s *stream) sendEdit(ctx context.Context) error {
+	if s.edited {
+		return nil
+	}
+	if !s.chats.takeEdit(ctx, s.pending[0].Chat()) {
+		return context.Cause(ctx)
+	}
+	s.edited = true
+	return s.send(s.pending[0])
+}
+
+func (s *stream) sendAll(list []action.Outgoing) error {
+	for _, o := range list {
+		if err := s.send(o); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func (st *streaming) sendEdit(ctx context.Context) error {
-	if st.edited {
-		return nil
-	}
-	if !st.pace(ctx, st.edit[0]) {
-		return context.Cause(ctx)
-	}
-	st.edited = true
-	if _, sent := st.deliver(st.it, "", st.edit[0]); !sent {
-		return errLeft
-	}
-	return nil
-}
-
-// sendKept keeps an action and sends it.
-func (st *streaming) sendKept(o action.Outgoing) error {
-	it := st.it
-	if o.Repeatable() {
-		if _, sent := st.deliver(it, "", o); !sent {
-			return errLeft
-		}
-		return nil
-	}
-	raw, err := json.Marshal(o)
-	if err != nil {
-		return fmt.Errorf("agent: an action cannot be encoded: %w", err)
-	}
-	if !it.unkept {
-		err := st.cfg.Journal.Extend(st.ctx, it.key, raw)
-		if errors.Is(err, ledger.ErrTooLarge) {
-			return err // in the next run, too
-		}
-		if err != nil {
-			st.cfg.Log.Error("an action could not be kept, so it is not sent: left for the next run", "delivery", it.key, "error", err)
-			return errLeft
-		}
-	}
-	i := len(it.actions)
-	it.actions, it.done, it.open = append(it.actions, raw), append(it.done, ""), true
-	outcome, sent := st.deliver(it, requestID(it.key, i), o)
-	if !sent {
-		return errLeft
-	}
-	it.done[i] = outcome
-	if it.unkept {
-		return nil
-	}
-	return st.confirm(it, i, outcome)
 }

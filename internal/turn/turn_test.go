@@ -63,8 +63,8 @@ func (w *wire) Post(out relay.Outbound) {
 
 func (w *wire) Ack(id string) { w.note("ack %s", id) }
 
-// Settle has a connector list its ops late, if it has others to list.
-func (w *wire) Settle(context.Context) {
+// WaitDescriptors has a connector list its ops late, if it has others to list.
+func (w *wire) WaitDescriptors(context.Context) {
 	if w.late != nil {
 		w.ops = w.late
 	}

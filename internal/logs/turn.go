@@ -1,0 +1,145 @@
+package logs
+
+// Events of package turn. Each has KeyDelivery, and KeySession where it is named below, unless something else is said.
+
+// What happens to a delivery as it comes in.
+const (
+	// Journalled says that the journal has a delivery, before its ack is sent. With KeySession and KeyBuffered.
+	Journalled = "journalled"
+
+	// SetAside is a warning: a delivery cannot become a turn; it is kept as dead and acked. With KeyReason.
+	SetAside = "set aside"
+
+	// SeenRunning says that a delivery repeats one that has not ended. With KeyState, that of the first.
+	SeenRunning = "seen before, not started again"
+
+	// SeenEnded says that a delivery repeats one that is finished or dead. With KeyState, that of the first.
+	SeenEnded = "seen before, acked and dropped"
+
+	// TooLarge is a warning: a delivery has more bytes than an entry of the journal can. With KeyBytes.
+	TooLarge = "too large for the journal: a buffered message is acked when its turn is done, a crash loses a live one"
+
+	// NotJournalled is an error: the journal has refused a buffered delivery. With KeyError.
+	NotJournalled = "not journalled and not acked: the connector keeps it"
+
+	// LiveLost is an error: the journal has refused a live delivery, and no turn can start. With KeyError.
+	LiveLost = "a live message is lost: it could not be journalled"
+
+	// LiveUnkept is an error: the journal has refused a live delivery, whose turn comes all the same. With KeyError.
+	LiveUnkept = "a live message is answered without being journalled: a crash now would lose it"
+
+	// TakingUp says that deliveries of earlier runs are queued. With KeyMessages and KeySuspects, without KeyDelivery.
+	TakingUp = "taking up what an earlier run left"
+
+	// EntryUnreadable is an error: an entry of the journal is no delivery. With KeyError.
+	EntryUnreadable = "an entry of the journal cannot be read: left there"
+)
+
+// What happens to its turn.
+const (
+	// Turn says that the agent is asked. With KeySession and KeyAttempt.
+	Turn = "turn"
+
+	// TurnStopped says that a person has stopped the turn: its answer is not sent. With KeySession.
+	TurnStopped = "turn stopped"
+
+	// AgentUnavailable is a warning: the agent cannot be reached or throttles. With KeySession and KeyError.
+	AgentUnavailable = "the agent is out of reach: no attempt is counted"
+
+	// AttemptFailed is a warning. With KeySession, KeyError, KeyAttempt and KeyOf.
+	AttemptFailed = "attempt failed"
+
+	// Dead is an error: a delivery is given up. With KeyAttempts and KeyError.
+	Dead = "message is dead: kept with its error"
+
+	// ChatNotTold is a warning: a text of our own cannot be sent to the chat. With KeyError, without KeyDelivery.
+	ChatNotTold = "the chat is not told"
+
+	// AttachmentNotFetched is a warning. With KeySession, KeyNumber, that of the attachment from 0, and KeyError.
+	AttachmentNotFetched = "an attachment could not be fetched: the agent gets what is known of it"
+
+	// FileNotUploaded is a warning: a file of the answer is lost. With KeySession, KeyBytes and KeyError.
+	FileNotUploaded = "a file could not be uploaded: a text is sent in its place"
+)
+
+// What happens to the actions of its answer. Each has KeySession and KeyOp.
+const (
+	// Reply says that the connector has carried out an action. With KeyMessageID, which may be empty.
+	Reply = "reply"
+
+	// OutcomeUnknown is a warning: an action has been sent and no result came. With KeyError.
+	OutcomeUnknown = "no answer to an action: it may have reached the chat and is not sent again"
+
+	// ActionRefused is a warning. With KeyCode, which may be empty, and KeyError, what the connector said.
+	ActionRefused = "the connector refused an action"
+
+	// ActionNotSent is a warning: there was no socket to send an action over, or no right to. With KeyError.
+	ActionNotSent = "an action could not be sent: left for the next run"
+
+	// ChatDeclined is a warning: the connector has declined the action's chat before.
+	ChatDeclined = "not sent: the connector has declined this chat"
+
+	// NoMessageKnown is a warning: an edit or a delete does not say which message it is for.
+	NoMessageKnown = "not sent: this turn has put no message there that is known by an id"
+)
+
+// What the journal did not take of a turn. Each is an error with KeyError, but SuspectStays, which is a warning.
+const (
+	// StartNotJournalled says that the agent is not asked.
+	StartNotJournalled = "a turn's start could not be journalled: left for the next run"
+
+	// AnswerNotKept says that a whole answer is thrown away.
+	AnswerNotKept = "an answer could not be kept, so it is not sent: left for the next run"
+
+	// ActionNotKept says that an action of a stream is thrown away.
+	ActionNotKept = "an action could not be kept, so it is not sent: left for the next run"
+
+	// OutcomeNotJournalled says that the next run sends an action once more.
+	OutcomeNotJournalled = "an action's outcome could not be journalled: left for the next run"
+
+	// FailureNotJournalled says that a failed attempt is not counted. With KeySession, and KeyReason, why it failed.
+	FailureNotJournalled = "a failed attempt could not be journalled: left for the next run"
+
+	// FinishNotJournalled says that the next run takes up a delivery that is done with.
+	FinishNotJournalled = "answered, but not journalled as finished: the next run may send the answer again"
+
+	// SuspectStays says that a delivery that is deferred could not be put back to where it was before its turn.
+	SuspectStays = "the next run will take a turn for a suspect that was only cut short"
+)
+
+// What happens to prompts. Those about an answer to a prompt have KeySession and KeyPrompt.
+const (
+	// PromptNotKept is an error. With KeyError.
+	PromptNotKept = "a prompt could not be kept, so it is not sent: left for the next run"
+
+	// PromptNotDropped is a warning. With KeyError.
+	PromptNotDropped = "a refused prompt stays known until its time is over"
+
+	// PromptForeign says that a button of another gateway's prompt was pressed.
+	PromptForeign = "an answer to another gateway's prompt: dropped"
+
+	// PromptAnsweredBefore says that a button of a prompt was pressed that has been answered.
+	PromptAnsweredBefore = "a prompt answered before: dropped"
+
+	// PromptOver says that a button was pressed too late; the chat is told.
+	PromptOver = "a prompt that is not open any more"
+
+	// PromptsUnreadable is an error. With KeyError.
+	PromptsUnreadable = "prompts cannot be read: left for the next run"
+)
+
+// Keys of package turn's events.
+const (
+	KeyBuffered  = "buffered"   // whether the connector had buffered the delivery
+	KeyReason    = "reason"     // why, in words
+	KeyState     = "state"      // of an entry of the journal; "unkept" for a delivery that has none
+	KeyMessages  = "messages"   // how many
+	KeySuspects  = "suspects"   // how many of them
+	KeyAttempt   = "attempt"    // its number, from 1
+	KeyOf        = "of"         // how many attempts a delivery has
+	KeyNumber    = "number"     // of an item, from 0
+	KeyOp        = "op"         // of an action
+	KeyMessageID = "message_id" // of the message that an action made
+	KeyCode      = "code"       // of a refusal
+	KeyPrompt    = "prompt"     // the prompt's id
+)

@@ -1,0 +1,63 @@
+package turn
+
+const ackAhead = 256 // deliveries that have not ended beyond which acks are withheld, which holds the connector back
+
+// receipt is what the intake knows of a delivery until the delivery ends.
+type receipt struct {
+	key      string
+	ackAtEnd bool // its acks wait for its end: no journal has it that outlives the process
+	acks     []*ack
+}
+
+// ack is an ack to come.
+type ack struct {
+	bufferID string
+	state    ackState
+}
+
+type ackState int
+
+const (
+	ackWaits ackState = iota
+	ackDue
+	ackVoid // not to be sent: the connector shall deliver again
+)
+
+// ackQueue has the acks that have not been sent, in the order in which their deliveries arrived. No ack overtakes another,
+// also not one that waits. It has no lock: it is the intake's.
+type ackQueue struct {
+	send     func(bufferID string)
+	withhold func() bool
+	list     []*ack
+}
+
+// add appends an ack that waits for the delivery of that receipt.
+func (q *ackQueue) add(r *receipt, bufferID string) {
+	a := &ack{bufferID: bufferID}
+	r.acks = append(r.acks, a)
+	q.list = append(q.list, a)
+}
+
+// resolve says what becomes of the acks that wait for the delivery of that receipt.
+func (q *ackQueue) resolve(r *receipt, s ackState) {
+	for _, a := range r.acks {
+		a.state = s
+	}
+	r.acks = nil
+	q.flush()
+}
+
+// flush sends the acks that are due.
+func (q *ackQueue) flush() {
+	for len(q.list) > 0 && q.list[0].state != ackWaits {
+		a := q.list[0]
+		if a.state == ackDue {
+			if q.withhold() {
+				return
+			}
+			q.send(a.bufferID)
+		}
+		q.list[0] = nil
+		q.list = q.list[1:]
+	}
+}

@@ -1,0 +1,32 @@
+package turn
+
+import (
+	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/pkg/relay"
+)
+
+// delivery is the one record of a delivery, from Take to its end. The embedded Delivery is what the journal keeps of it.
+// The record has no methods: the rooms' functions take it as a parameter, so that its path can be followed.
+//
+// The intake makes a record and may touch it until it closes ready. From then on the record belongs to one goroutine: that
+// of its session, or while it is a suspect that of the suspects.
+type delivery struct {
+	relay.Delivery
+	key     string // names the delivery in the journal
+	session string // its session key
+	stop    bool   // it is the command that stops its session's turn
+	suspect bool   // its turn was running when an earlier process died
+
+	receipt *receipt      // what the intake knows it by
+	ready   chan struct{} // closed once the journal has answered
+	over    bool          // its turn is not to be run, or has been: its session passes it over
+	unkept  bool          // it is not in the journal, as far as we know
+	unsure  bool          // it is unkept, but the journal write that failed may have been made
+
+	state    ledger.State // as the journal has it
+	attempts int          // failed ones, in all runs
+	tries    int          // attempts in this run, with those for which the agent was unavailable
+	answer   answer
+	inChats  chatState
+	typing   *typingMark
+}

@@ -1,0 +1,26 @@
+package turn
+
+import (
+	"encoding/json"
+	"strings"
+
+	"github.com/dormouse-relay/dormouse/pkg/relay"
+)
+
+func isDiscord(f *relay.Forward) bool {
+	return strings.EqualFold(strings.TrimSpace(f.Platform), "discord")
+}
+
+// rawEvent is the event of a request that only the agent can make sense of: its platform, and no chat.
+func rawEvent(f *relay.Forward) (*relay.Event, error) {
+	event, err := json.Marshal(map[string]any{"source": map[string]string{"platform": f.Platform, "profile": f.Profile}})
+	if err != nil {
+		return nil, err
+	}
+	return relay.DecodeEvent(event)
+}
+
+// isStop says whether a message is the command that cancels its session's turn.
+func isStop(command string, e *relay.Event) bool {
+	return command != "" && e.PromptResponse == nil && e.MessageType == "command" && strings.TrimSpace(e.Text) == command
+}

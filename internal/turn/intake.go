@@ -1,0 +1,347 @@
+package turn
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+
+	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/internal/logs"
+	"github.com/dormouse-relay/dormouse/pkg/relay"
+)
+
+const (
+	journalBatch = 64   // deliveries journalled in one call
+	maxQueued    = 4096 // deliveries that have not ended, beyond which Take blocks
+)
+
+// intake journals deliveries and sends their acks, both in the order of arrival, and recognises duplicates.
+//
+// Whenever nobody holds mu, this is true: pending has the deliveries that were released to the schedule and have not ended;
+// acks has those that have not been sent, by arrival; a goroutine is journalling only if writing is set. The schedule and
+// Link.Ack are called with mu held.
+type intake struct {
+	cfg      Config
+	schedule *schedule
+	chats    *chats
+	counts   *tally
+	run      *lifetime
+	changed  chan struct{}
+	room     chan struct{} // one token per delivery that has not ended
+	seq      int64         // Take's only
+
+	mu      sync.Mutex          // guards the rest, and every receipt
+	pending map[string]*receipt // by key
+	acks    ackQueue
+	arrived []arrival // to be journalled
+	writing bool
+	broken  error // why the journal takes no more
+}
+
+// arrival is a delivery that is to be journalled.
+type arrival struct {
+	d     *delivery
+	entry ledger.Entry
+}
+
+func newIntake(cfg Config, s *schedule, chats *chats, counts *tally, run *lifetime) *intake {
+	i := &intake{
+		cfg: cfg, schedule: s, chats: chats, counts: counts, run: run,
+		changed: make(chan struct{}, 1), room: make(chan struct{}, maxQueued), pending: map[string]*receipt{},
+	}
+	i.acks = ackQueue{send: cfg.Link.Ack, withhold: func() bool { return len(i.room) > ackAhead }}
+	return i
+}
+
+// Take journals a delivery, queues its turn and sees to its ack. It returns once the order is settled; it blocks while
+// thousands wait. ErrJournal means that no buffered delivery will be taken any more: it is not acked.
+func (w *Worker) Take(d relay.Delivery) error {
+	if d.Kind == relay.KindInterrupt {
+		w.Interrupt(d.SessionKey)
+		return nil
+	}
+	return w.intake.take(d)
+}
+
+func (i *intake) take(received relay.Delivery) error {
+	i.counts.add(func(c *Counts) { c.Received++ })
+	if err := i.fault(); err != nil && received.BufferID != "" {
+		return err
+	}
+	d, why := i.record(received)
+	select {
+	case i.room <- struct{}{}:
+	case <-i.run.ctx.Done():
+		return context.Cause(i.run.ctx)
+	}
+	i.seq++
+	next := arrival{d, ledger.Entry{Key: d.key, Seq: i.seq, State: ledger.New, Error: why}}
+
+	i.mu.Lock()
+	if d.BufferID != "" {
+		i.acks.add(d.receipt, d.BufferID)
+	}
+	switch {
+	case why != "":
+		next.entry.State = ledger.Dead
+	case !d.stop && i.schedule.queue(d):
+		next.entry.State = ledger.Running
+	}
+	d.state = next.entry.State
+	durable, idle := i.cfg.Journal.Durable(), !i.writing
+	if durable {
+		i.arrived, i.writing = append(i.arrived, next), true
+	}
+	i.mu.Unlock()
+
+	switch {
+	case !durable:
+		i.journal([]arrival{next}) // the ledger is a map: there is no round trip to wait for
+	case idle:
+		i.run.start(i.journalArrived)
+	}
+	return nil
+}
+
+// record makes the record of a delivery. why says why the delivery cannot become a turn; empty: it can.
+func (i *intake) record(received relay.Delivery) (d *delivery, why string) {
+	key := Key(i.cfg.Instance, received)
+	d = &delivery{Delivery: received, key: key, ready: make(chan struct{})}
+	d.receipt = &receipt{key: key, ackAtEnd: !i.cfg.Journal.Durable()}
+	d.Forward = nil
+	switch received.Kind {
+	case relay.KindInbound:
+	case relay.KindPassthrough:
+		event, err := received.Forward.Interaction()
+		if err != nil && i.cfg.Passthrough && !isDiscord(received.Forward) {
+			event, err = rawEvent(received.Forward)
+			d.Forward = received.Forward
+		}
+		if err != nil {
+			why = err.Error()
+		}
+		d.Event = event
+	default:
+		why = received.Fault
+	}
+	if why == "" {
+		// The reference's default: each top-level Slack message opens a thread, and a session, of its own.
+		d.Event.Source = d.Event.ThreadedSource()
+		d.session = d.Event.SessionKey()
+		d.stop = isStop(i.cfg.Stop, d.Event)
+		d.typing = i.chats.typingMark(d.Event, d.session)
+	}
+	return d, why
+}
+
+// Key names a delivery, 32 hex digits: instance, platform, chat and message id, and what the message says, so that an edit
+// is a new message and a redelivery is not. Without a message id it is the buffer id and the whole event; without either
+// no delivery is a repeat of another.
+func Key(instance string, d relay.Delivery) string {
+	switch e := d.Event; {
+	case e != nil && e.MessageID != "" && e.Source.ChatID != "":
+		content, _ := json.Marshal([]any{e.Text, e.MessageType, e.MediaURLs, e.Media, e.PromptResponse})
+		return hash(instance, "message", e.Source.Platform, e.Source.ChatID, e.MessageID, string(content))
+	case d.BufferID != "":
+		content, _ := json.Marshal([]any{d.Kind, d.Event, d.Forward, d.Fault})
+		return hash(instance, "buffered", d.BufferID, string(content))
+	}
+	return hash(instance, "live", rand.Text())
+}
+
+// journalArrived journals what has arrived. Several deliveries go in one write, but one write follows the other: a death,
+// or a write that fails, must not leave a delivery in the journal and an earlier one of its session with the connector.
+func (i *intake) journalArrived() {
+	for {
+		i.mu.Lock()
+		n := min(len(i.arrived), journalBatch)
+		next := i.arrived[:n:n]
+		i.arrived = i.arrived[n:]
+		i.writing = n > 0
+		i.mu.Unlock()
+		if n == 0 {
+			return
+		}
+		i.journal(next)
+	}
+}
+
+// journal journals deliveries and lets them go on. A write that is under way as the run ends is still made: of a live
+// message there is no other trace. After a write that failed only live ones are journalled, as nobody sends them again.
+func (i *intake) journal(arrivals []arrival) {
+	if err := i.fault(); err != nil { // what came before a buffered one may not be there
+		arrivals = slices.DeleteFunc(arrivals, func(a arrival) bool {
+			hopeless := a.d.BufferID != "" || i.run.ctx.Err() != nil
+			if hopeless {
+				i.notJournalled(a.d, a.entry, err)
+			}
+			return hopeless
+		})
+	}
+	if len(arrivals) == 0 {
+		return
+	}
+	entries := make([]ledger.Entry, len(arrivals))
+	for n, a := range arrivals {
+		if a.entry.State != ledger.Dead {
+			a.entry.Body, _ = json.Marshal(a.d.Delivery) // strings and numbers: it marshals
+		}
+		entries[n] = a.entry
+	}
+	ctx, cancel := i.run.journalling()
+	defer cancel()
+	states, err := i.cfg.Journal.Receive(ctx, entries...)
+	for n, a := range arrivals {
+		if n < len(states) {
+			i.journalled(a.d, entries[n], states[n])
+		} else {
+			i.notJournalled(a.d, a.entry, err)
+		}
+	}
+}
+
+// journalled is for a delivery of which the journal has found that state; "" means that its entry has been written.
+func (i *intake) journalled(d *delivery, entry ledger.Entry, found ledger.State) {
+	log := i.cfg.Log.With(logs.KeyDelivery, d.key)
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	defer close(d.ready)
+	switch {
+	case found == "" && entry.State == ledger.Dead:
+		log.Warn(logs.SetAside, logs.KeyReason, entry.Error)
+		i.counts.add(func(c *Counts) { c.Dead++ })
+		i.dropLocked(d, ackDue)
+	case found == "":
+		log.Info(logs.Journalled, logs.KeySession, d.session, logs.KeyBuffered, d.BufferID != "")
+		i.releaseLocked(d)
+	case found == ledger.TooLarge && i.pending[d.key] != nil:
+		i.joinLocked(d, log, "unkept")
+	case found == ledger.TooLarge:
+		log.Warn(logs.TooLarge, logs.KeyBytes, len(entry.Body))
+		if d.BufferID == "" {
+			i.counts.add(func(c *Counts) { c.Unkept++ })
+		}
+		d.unkept = true
+		i.releaseLocked(d)
+	case found == ledger.Finished, found == ledger.Dead:
+		i.counts.add(func(c *Counts) { c.Duplicates++ })
+		log.Info(logs.SeenEnded, logs.KeyState, found)
+		i.dropLocked(d, ackDue)
+	default:
+		i.joinLocked(d, log, found)
+	}
+}
+
+// notJournalled is for a delivery that could not be journalled.
+func (i *intake) notJournalled(d *delivery, entry ledger.Entry, err error) {
+	log := i.cfg.Log.With(logs.KeyDelivery, d.key, logs.KeyError, err)
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	defer close(d.ready)
+	if i.broken == nil {
+		i.broken = fmt.Errorf("%w: %w", ErrJournal, err)
+		i.signal()
+	}
+	switch {
+	case d.BufferID != "":
+		log.Error(logs.NotJournalled)
+		i.dropLocked(d, ackVoid)
+	case entry.State == ledger.Dead || errors.Is(err, ledger.ErrLost) || i.run.ctx.Err() != nil:
+		log.Error(logs.LiveLost)
+		i.dropLocked(d, ackVoid)
+	case i.pending[d.key] != nil:
+		i.joinLocked(d, log, "unkept")
+	default:
+		log.Error(logs.LiveUnkept)
+		i.counts.add(func(c *Counts) { c.Unkept++ })
+		d.unkept, d.unsure = true, true
+		i.releaseLocked(d)
+	}
+}
+
+// releaseLocked releases a delivery to the schedule.
+func (i *intake) releaseLocked(d *delivery) {
+	i.pending[d.key] = d.receipt
+	d.receipt.ackAtEnd = d.receipt.ackAtEnd || d.unkept
+	if !d.receipt.ackAtEnd && !d.stop {
+		i.acks.resolve(d.receipt, ackDue)
+	}
+	i.schedule.release(d)
+}
+
+// joinLocked drops a duplicate. Its ack is sent with that of the delivery that it repeats.
+func (i *intake) joinLocked(d *delivery, log *slog.Logger, state ledger.State) {
+	i.counts.add(func(c *Counts) { c.Duplicates++ })
+	log.Info(logs.SeenRunning, logs.KeyState, state)
+	first := i.pending[d.key]
+	switch {
+	case first != nil && first.ackAtEnd:
+		first.acks = append(first.acks, d.receipt.acks...)
+		d.receipt.acks = nil
+		i.dropLocked(d, ackVoid)
+	case i.cfg.Journal.Durable():
+		i.dropLocked(d, ackDue)
+	default: // the first was deferred to the next run: this one stays with the connector, too
+		i.dropLocked(d, ackVoid)
+	}
+}
+
+// dropLocked drops a delivery that gets no turn.
+func (i *intake) dropLocked(d *delivery, s ackState) {
+	d.over = true
+	i.endLocked(d.receipt, s)
+}
+
+// makeRoom lets Recover have more deliveries than Take would. It is called before anything else.
+func (i *intake) makeRoom(more int) { i.room = make(chan struct{}, maxQueued+more) }
+
+// adopt makes a delivery pending that an earlier run has journalled.
+func (i *intake) adopt(r *receipt) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.pending[r.key] = r
+	i.room <- struct{}{}
+}
+
+// end ends a delivery that was released.
+func (i *intake) end(r *receipt, s ackState) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.endLocked(r, s)
+}
+
+// endLocked forgets a delivery and resolves its acks.
+func (i *intake) endLocked(r *receipt, s ackState) {
+	if i.pending[r.key] == r {
+		delete(i.pending, r.key)
+	}
+	i.acks.resolve(r, s)
+	<-i.room
+	i.acks.flush() // there may be room for acks again
+	i.signal()
+}
+
+func (i *intake) signal() {
+	select {
+	case i.changed <- struct{}{}:
+	default:
+	}
+}
+
+func (i *intake) fault() error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.broken
+}
+
+// busy takes the lock so that what has ended before it returns false has happened before, too.
+func (i *intake) busy() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return len(i.room) > 0
+}

@@ -1,0 +1,253 @@
+package turn
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// schedule says which turn runs, and when: those of one session one after another, those of different sessions side by
+// side, suspects of an earlier run before all others and one at a time.
+//
+// Whenever nobody holds mu, this is true: sessions has exactly the sessions that have a goroutine, and a session's queue
+// has, by arrival, the deliveries that its goroutine has not begun; deferred has the sessions with a delivery that this
+// run has deferred, which nothing may overtake. No room above is called with mu held.
+type schedule struct {
+	gate     *gate
+	attempts *attempts
+	run      *lifetime
+	ended    func(*receipt, ackState) // tells the intake; New sets it
+
+	suspectsDone chan struct{} // closed once no suspect runs
+
+	mu       sync.Mutex
+	sessions map[string]*session
+	deferred map[string]bool
+}
+
+// session is a conversation that has deliveries. The schedule's mu guards it.
+type session struct {
+	queue []*delivery
+	stop  context.CancelCauseFunc // cancels the running turn; nil: none runs
+}
+
+func newSchedule(g *gate, a *attempts, run *lifetime) *schedule {
+	return &schedule{
+		gate: g, attempts: a, run: run, suspectsDone: make(chan struct{}),
+		sessions: map[string]*session{}, deferred: map[string]bool{},
+	}
+}
+
+// queue appends a delivery to its session, and says whether its turn starts as soon as it is released.
+func (s *schedule) queue(d *delivery) (startsNow bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	q, known := s.sessions[d.session]
+	if !known {
+		q = &session{}
+		s.sessions[d.session] = q
+		s.run.start(func() { s.runSession(d.session, q) })
+	}
+	q.queue = append(q.queue, d)
+	return !known && !s.deferred[d.session] && s.gate.free() && s.gate.mayStart()
+}
+
+// release lets the turn of a delivery come that has been journalled. A command to stop is carried out here, and not
+// before, because one that comes again would stop a later turn.
+func (s *schedule) release(d *delivery) {
+	if d.stop {
+		s.interrupt(d.session)
+		s.run.start(func() { s.end(d, s.attempts.finish(d)) })
+		return
+	}
+	if s.gate.mayStart() {
+		d.typing.show() // before the turn can start: after a fast reply it would look as if more were to come
+	}
+}
+
+// resume queues what earlier runs left. A suspect's session waits for it.
+func (s *schedule) resume(left []*delivery) {
+	var suspects []*delivery
+	for _, d := range left {
+		if d.stop { // what it was to stop has been cut short already
+			s.run.start(func() { s.end(d, s.attempts.finish(d)) })
+			continue
+		}
+		if d.suspect {
+			suspects = append(suspects, d)
+		} else {
+			close(d.ready)
+		}
+		s.queue(d)
+	}
+	s.run.start(func() {
+		defer close(s.suspectsDone)
+		for _, d := range suspects {
+			s.serveSuspect(d)
+			close(d.ready)
+		}
+	})
+}
+
+// runSession works a session's queue until it is empty.
+func (s *schedule) runSession(key string, q *session) {
+	for {
+		s.mu.Lock()
+		if len(q.queue) == 0 {
+			delete(s.sessions, key)
+			s.mu.Unlock()
+			return
+		}
+		d := q.queue[0]
+		q.queue[0] = nil
+		q.queue = q.queue[1:]
+		s.mu.Unlock()
+		<-d.ready
+		if !d.over {
+			<-s.suspectsDone
+			s.serve(d)
+		}
+	}
+}
+
+// serve runs a delivery's turn until the delivery is answered, dead or deferred.
+func (s *schedule) serve(d *delivery) {
+	err := errDeferred
+	if !s.mustWait(d) {
+		ctx, started, over := s.begin(d.session)
+		err = s.attempts.answer(ctx, d, started)
+		over()
+	}
+	s.end(d, s.attempts.conclude(d, err))
+}
+
+// serveSuspect gives a suspect one attempt with nothing beside it. If that fails, its session goes on with it.
+func (s *schedule) serveSuspect(d *delivery) {
+	err := errDeferred
+	if !s.mustWait(d) {
+		ctx, started, over := s.begin(d.session)
+		var again bool
+		again, err = s.attempts.answerAlone(ctx, d, started)
+		over()
+		if again {
+			return
+		}
+	}
+	s.end(d, s.attempts.conclude(d, err))
+}
+
+// mustWait says whether a delivery would overtake one of its session that was deferred to the next run. A live one that is
+// in no journal does not wait: it is answered now or never.
+func (s *schedule) mustWait(d *delivery) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.deferred[d.session] && (!d.unkept || d.BufferID != "")
+}
+
+// end ends a delivery as its turn has ended, and tells the intake.
+func (s *schedule) end(d *delivery, how ending) {
+	d.over = true
+	if how == endDeferred {
+		s.mu.Lock()
+		s.deferred[d.session] = true
+		s.mu.Unlock()
+	}
+	s.ended(d.receipt, how.ack())
+}
+
+// begin returns the context of a turn, which ends with errStopped as its cause, or with the run. started makes the turn
+// the one that is stopped with its session; over is called at the turn's end.
+func (s *schedule) begin(key string) (ctx context.Context, started, over func()) {
+	s.mu.Lock()
+	q := s.sessions[key]
+	s.mu.Unlock()
+	setStop := func(stop context.CancelCauseFunc) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		q.stop = stop
+	}
+	ctx, cancel := context.WithCancelCause(s.run.ctx)
+	return ctx, func() { setStop(cancel) }, func() {
+		setStop(nil)
+		cancel(nil)
+	}
+}
+
+// interrupt cancels the running turn of a session.
+func (s *schedule) interrupt(key string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if q := s.sessions[key]; q != nil && q.stop != nil {
+		q.stop(errStopped)
+	}
+}
+
+// stopped says whether a turn's context has ended because the turn was stopped.
+func stopped(ctx context.Context) bool { return context.Cause(ctx) == errStopped }
+
+// gate is what a turn passes before it starts: it may be shut, the deadline may be near, and only so many turns run side
+// by side. It has no lock: its channels do.
+type gate struct {
+	slots    chan struct{} // one token per turn that runs
+	closing  chan struct{} // closed by shut
+	shutOnce sync.Once
+	deadline time.Time // zero: none
+	need     time.Duration
+}
+
+func newGate(cfg Config) *gate {
+	return &gate{
+		slots: make(chan struct{}, cfg.Concurrency), closing: make(chan struct{}),
+		deadline: cfg.Deadline, need: cfg.AgentTimeout,
+	}
+}
+
+func (g *gate) shut() { g.shutOnce.Do(func() { close(g.closing) }) }
+
+// free says whether a turn would get a slot at once.
+func (g *gate) free() bool { return len(g.slots) < cap(g.slots) }
+
+// mayStart says whether a whole turn still fits.
+func (g *gate) mayStart() bool {
+	select {
+	case <-g.closing:
+		return false
+	default:
+		return g.deadline.IsZero() || time.Until(g.deadline) >= g.need
+	}
+}
+
+// enter waits for a slot. It fails with errDeferred if the gate is shut, and with ctx's cause if ctx ends.
+func (g *gate) enter(ctx context.Context) (leave func(), err error) {
+	return g.acquire(ctx, g.slots)
+}
+
+// acquire puts a token into sem as enter does; release takes it out again.
+func (g *gate) acquire(ctx context.Context, sem chan struct{}) (release func(), err error) {
+	select {
+	case sem <- struct{}{}:
+		return func() { <-sem }, nil
+	case <-g.closing:
+		return nil, errDeferred
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// ending says how a delivery's turn has ended.
+type ending int
+
+const (
+	endFinished    ending = iota + 1 // answered, or stopped
+	endDead                          // given up
+	endDeferred                      // left to the next run
+	endNotRecorded                   // finished, but the journal does not know: the next run takes it up
+)
+
+// ack is what becomes of the ack of a buffered delivery that has ended so.
+func (e ending) ack() ackState {
+	if e == endFinished || e == endDead {
+		return ackDue
+	}
+	return ackVoid
+}

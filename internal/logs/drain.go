@@ -121,7 +121,6 @@ const (
 
 // Keys of package drain's events.
 const (
-	KeyReason    = "reason"     // why the run was started
 	KeyHop       = "hop"        // how many runs handed work on before this one
 	KeyEpoch     = "epoch"      // of the lease
 	KeyGateway   = "gateway"    // a gateway id

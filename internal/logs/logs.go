@@ -10,5 +10,6 @@ const (
 	KeyError    = "error"    // an error's text; no other key holds one
 	KeyDelivery = "delivery" // the key of a delivery
 	KeySession  = "session"  // the session key of a delivery
+	KeyReason   = "reason"   // why a run was started, or why something is as the event says
 	KeyMS       = "ms"       // how long it took, in milliseconds
 )

@@ -131,7 +131,6 @@ const (
 // Keys of package turn's events.
 const (
 	KeyBuffered  = "buffered"   // whether the connector had buffered the delivery
-	KeyReason    = "reason"     // why, in words
 	KeyState     = "state"      // of an entry of the journal; "unkept" for a delivery that has none
 	KeyMessages  = "messages"   // how many
 	KeySuspects  = "suspects"   // how many of them

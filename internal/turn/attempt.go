@@ -16,13 +16,9 @@ import (
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
-const (
-	firstRetry = time.Second
-	lastRetry  = 10 * time.Second
-)
+const firstRetry, lastRetry = time.Second, 10 * time.Second // the wait before an attempt doubles from one to the other
 
-// attempts asks the agent about a delivery, keeps the answer, sends it, confirms what became of each action, and finishes
-// the delivery. It has no lock, as a record belongs to one goroutine.
+// attempts asks the agent about a delivery, keeps the answer, has it sent, and finishes the delivery. It has no lock.
 //
 // Three things hold at every moment, so that a death leaves what the next run can go on from: the agent is asked only once
 // the journal has the delivery as running; an action that could be noticed twice leaves only once the journal has kept
@@ -207,12 +203,12 @@ func (a *attempts) keep(ctx context.Context, d *delivery, list []action.Outgoing
 		return err
 	}
 	if !d.unkept {
-		if err := a.journal.keep(d.key, actions); err != nil {
-			return err
-		}
+		err = a.journal.keep(d.key, actions)
 	}
-	d.answer = answer{actions: actions, outcomes: make([]string, len(actions))}
-	return nil
+	if err == nil {
+		d.answer = answer{actions: actions, outcomes: make([]string, len(actions))}
+	}
+	return err
 }
 
 // send sends the kept actions that have no outcome yet, until ctx ends; then its error is ctx's cause. Any other error is

@@ -11,8 +11,8 @@ import (
 
 // journal is what is written of a delivery after it has been journalled. It knows keys, no records, and has no lock.
 //
-// A write that failed has been logged when its method returns, and defers the delivery: then the error is errDeferred. The
-// exception is ledger.ErrTooLarge, which the next run would meet as well.
+// A write that failed has been logged when its method returns, and defers the delivery: then the error is errDeferred.
+// keep and extend return ledger.ErrTooLarge as it is, because the next run would meet it as well.
 type journal struct {
 	ledger ledger.Journal
 	run    *lifetime
@@ -26,12 +26,12 @@ func (j *journal) start(key string, as ledger.State) error {
 
 // keep keeps a whole answer.
 func (j *journal) keep(key string, actions []json.RawMessage) error {
-	return j.check(j.ledger.Keep(j.run.ctx, key, actions), logs.AnswerNotKept, key)
+	return j.fits(j.ledger.Keep(j.run.ctx, key, actions), logs.AnswerNotKept, key)
 }
 
 // extend keeps the next action of a streamed answer.
 func (j *journal) extend(key string, action json.RawMessage) error {
-	return j.check(j.ledger.Extend(j.run.ctx, key, action), logs.ActionNotKept, key)
+	return j.fits(j.ledger.Extend(j.run.ctx, key, action), logs.ActionNotKept, key)
 }
 
 // confirm says what became of an action.
@@ -47,7 +47,7 @@ func (j *journal) fail(key, session string, cause error, dead bool) error {
 	return j.check(err, logs.FailureNotJournalled, key, logs.KeySession, session, logs.KeyReason, cause.Error())
 }
 
-// finish finishes a delivery, even as the run ends.
+// finish finishes a delivery, even as the run ends. It logs nothing, and its error is the ledger's.
 func (j *journal) finish(key string) error {
 	ctx, cancel := j.run.recording()
 	defer cancel()
@@ -63,9 +63,17 @@ func (j *journal) unstart(key string) {
 	}
 }
 
-func (j *journal) check(err error, event, key string, more ...any) error {
-	if err == nil || errors.Is(err, ledger.ErrTooLarge) {
+// fits is check for what may be too large.
+func (j *journal) fits(err error, event, key string) error {
+	if errors.Is(err, ledger.ErrTooLarge) {
 		return err
+	}
+	return j.check(err, event, key)
+}
+
+func (j *journal) check(err error, event, key string, more ...any) error {
+	if err == nil {
+		return nil
 	}
 	j.log.With(logs.KeyDelivery, key).With(more...).Error(event, logs.KeyError, err)
 	return errDeferred

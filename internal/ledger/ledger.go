@@ -18,16 +18,16 @@ import (
 )
 
 var (
-	// ErrTaken means another drain holds the lease; unless the asker was a schedule, the holder has been marked as asked.
+	// ErrTaken means another drain holds the lease. Unless the reason was a schedule, the holder is now marked as asked.
 	ErrTaken = errors.New("ledger: lease is held by another drain")
 	// ErrNotDue means there is no reason to look: no sweep is due, or the budget of empty looks is spent. In the second
-	// case the mark stands, so that the next schedule becomes a sweep.
+	// case the instance is now marked as asked, so that the next schedule is a sweep.
 	ErrNotDue = errors.New("ledger: nothing is due")
 	// ErrDisabled means the instance was revoked, and stays off until it is enabled again.
 	ErrDisabled = errors.New("ledger: instance is disabled")
-	// ErrAsked means the holder was asked to look again and keeps the lease.
+	// ErrAsked means the holder is marked as asked: it keeps the lease and looks again.
 	ErrAsked = errors.New("ledger: asked to look again")
-	// ErrLost means a later epoch has begun: stop at once and write nothing.
+	// ErrLost means a later epoch has begun, or the lease was given back: stop at once and write nothing.
 	ErrLost = errors.New("ledger: lease is lost")
 	// ErrTooLarge means that an answer is more than the ledger can hold; nothing was written.
 	ErrTooLarge = errors.New("ledger: too large to be kept")
@@ -35,7 +35,7 @@ var (
 	ErrNoPrompt = errors.New("ledger: no such prompt is open")
 	// ErrAnswered means that another delivery has answered the question before.
 	ErrAnswered = errors.New("ledger: the prompt has been answered")
-	// ErrNotDead means that no dead entry has this key, or that it has no event that could be answered.
+	// ErrNotDead means that no dead entry has this key, or that the entry has no event that could be answered.
 	ErrNotDead = errors.New("ledger: no dead entry that this can be done to")
 )
 
@@ -43,14 +43,15 @@ var (
 type Reason string
 
 const (
-	Wake     Reason = "wake"     // a poke: takes a token, marks the holder
-	Schedule Reason = "schedule" // runs only if a sweep is due or the mark stands; marks nobody, a holder is connected anyway
+	Wake     Reason = "wake"     // a poke: takes a token, or marks the holder
+	Schedule Reason = "schedule" // runs only if a sweep is due or somebody asked; marks nobody: a holder is connected anyway
 	Arm      Reason = "arm"      // an operator: always
 	Continue Reason = "continue" // a hand-off: always
 )
 
-// The budget of empty looks: Tokens dials that receive nothing, one token back every Refill. SweepEarly is how much
-// before its time a sweep is due: schedules fire every 5 minutes, so 4 minutes of grace bound the wait at 6 after 5.
+// The budget of empty looks: a poke's dial takes one of Tokens, one comes back every Refill, and all of them when a run
+// receives something. SweepEarly is how long before its time a sweep is due: schedules fire every 5 minutes, so a sweep
+// that is planned in 5 comes after 6 at the latest.
 const (
 	Tokens     = 10
 	Refill     = 6 * time.Minute
@@ -69,7 +70,7 @@ type Grant struct {
 	Epoch     int64 // counts acquisitions; in every write, and in logs
 	Standing  Standing
 	Plan      Plan
-	TakenOver bool // the holder before did not give the lease back: no plan knows what it received or left
+	TakenOver bool // the holder before did not give the lease back: what it received or left is in no plan
 }
 
 // Plan says when the next sweep is due.
@@ -95,12 +96,12 @@ type Lease interface {
 	Grant() Grant
 	// Heartbeat renews the lease for another life.
 	Heartbeat(ctx context.Context) error
-	// Clear takes the mark away, just before going idle.
+	// Clear takes the asked mark away, just before going idle.
 	Clear(ctx context.Context) error
-	// Release gives the lease back if the mark is still clear, else it returns ErrAsked. A run that received something
-	// gets its tokens back.
+	// Release gives the lease back if nobody has asked since Clear, else it returns ErrAsked. received fills the budget of
+	// empty looks.
 	Release(ctx context.Context, plan Plan, received bool) error
-	// HandOff gives the lease back whatever the mark says, and returns the mark.
+	// HandOff gives the lease back even if somebody has asked, and says so.
 	HandOff(ctx context.Context, plan Plan, received bool) (asked bool, err error)
 	// GivenBack reports whether Release or HandOff has succeeded.
 	GivenBack() bool
@@ -125,7 +126,7 @@ type Overview struct {
 	Held     bool      // a drain has the lease
 	Until    time.Time // and has it until then, unless it renews it
 	Ended    time.Time // when a drain last gave it back; zero: never
-	Asked    bool      // somebody asked for a look that has not been had
+	Asked    bool      // somebody asked for a look that has not been made
 	Pending  int       // deliveries that are not finished
 }
 
@@ -143,7 +144,7 @@ type Operator interface {
 type State string
 
 const (
-	New      State = "new"      // taken, no turn has started
+	New      State = "new"      // journalled, no turn has started
 	Running  State = "running"  // its turn has started beside others: a suspect if its process dies
 	Alone    State = "alone"    // its turn has started with nothing beside it: a death now is its own
 	Finished State = "finished" // answered, or nothing to answer
@@ -153,7 +154,7 @@ const (
 	TooLarge State = "too large"
 )
 
-// Entry is one journalled delivery. Body and Actions belong to the caller.
+// Entry is one journalled delivery. The ledger does not read Body and Actions.
 type Entry struct {
 	Key      string
 	Seq      int64 // arrival number within the epoch; Receive may be called out of order
@@ -167,26 +168,26 @@ type Entry struct {
 	Died     time.Time         // when it was given up; zero unless Dead
 }
 
-// Journal is what was taken, before its ack.
+// Journal is what was received, written before its ack.
 type Journal interface {
 	// Durable says whether entries outlive the process: then a delivery may be acked as soon as Receive returns.
 	Durable() bool
 	// Receive writes entries, whose State is New, Running or Dead, in this order, each unless its key is known. It returns
-	// the state that it found of each: "" if it was written, TooLarge if it never will be. After an error they are those
-	// that are certain; of the others none was written without all before it.
+	// the state that it found of each: "" if it was written, TooLarge if it never will be. After an error it returns the
+	// states that are certain; none of the other entries was written without all those before it.
 	Receive(ctx context.Context, entries ...Entry) ([]State, error)
-	// Start says that a turn starts: Running or Alone.
+	// Start notes that a turn starts, Running or Alone, or with New that it is left to the next run.
 	Start(ctx context.Context, key string, s State) error
-	// Keep stores a whole answer before the first of its actions leaves. ErrTooLarge means that it will never fit.
+	// Keep stores a whole answer before the first of its actions is sent. ErrTooLarge means that it will never fit.
 	Keep(ctx context.Context, key string, actions []json.RawMessage) error
-	// Extend adds an action to an answer that is streamed, before that action leaves, and makes it Open. Outcomes stay.
-	// ErrTooLarge as for Keep.
+	// Extend adds an action to an answer that is streamed, before that action is sent, and makes the entry Open. Outcomes
+	// stay. ErrTooLarge as for Keep.
 	Extend(ctx context.Context, key string, action json.RawMessage) error
 	// Confirm stores the outcome of one kept action.
 	Confirm(ctx context.Context, key string, action int, outcome string) error
 	// Finish ends an entry and drops its payload.
 	Finish(ctx context.Context, key string) error
-	// Fail counts an attempt. A dead entry is kept with its error and not recovered.
+	// Fail counts a failed attempt. With dead the entry is given up: kept with its error, and not recovered.
 	Fail(ctx context.Context, key, reason string, dead bool) error
 	// Recover returns the unfinished entries in the order they arrived.
 	Recover(ctx context.Context) ([]Entry, error)
@@ -199,27 +200,27 @@ type Prompt struct {
 	Until time.Time // its first answer may come until then
 }
 
-// AnsweredLife is how long a prompt that was taken is known as answered.
+// AnsweredLife is how long a prompt that was taken is remembered as answered.
 const AnsweredLife = 7 * 24 * time.Hour
 
-// Prompts are the pending ones.
+// Prompts are the questions that wait for a button, and those that were answered.
 type Prompts interface {
-	// PutPrompt keeps p until its time is over, in place of what it was put as before; one that has been taken is left
-	// alone. ErrTooLarge as for Keep.
+	// PutPrompt keeps p until its time is over, in place of an earlier one of that ID. One that was taken stays as it is.
+	// ErrTooLarge as for Keep.
 	PutPrompt(ctx context.Context, p Prompt) error
-	// TakePrompt gives a prompt to the delivery that answers it: to the first one, however often that one asks, so that
-	// an attempt that failed can be repeated. To any other it says ErrAnswered for AnsweredLife, else ErrNoPrompt.
+	// TakePrompt gives a prompt to the first delivery that answers it, and again to the same one, so that an attempt that
+	// failed can be repeated. Any other delivery gets ErrAnswered for AnsweredLife, else ErrNoPrompt.
 	TakePrompt(ctx context.Context, id, delivery string) (Prompt, error)
 }
 
 // Graveyard holds the dead entries.
 type Graveyard interface {
-	// ListDead returns them without body and actions, the longest dead first.
+	// ListDead returns all without body and actions, the longest dead first.
 	ListDead(ctx context.Context) ([]Entry, error)
 	// ShowDead returns one with all that is known of it, or ErrNotDead.
 	ShowDead(ctx context.Context, key string) (Entry, error)
-	// RetryDead puts one back as if it had never been tried; the next run recovers it. ErrNotDead if there is none, or
-	// if it was dead on arrival.
+	// RetryDead puts one back as if it had never been tried; the next run recovers it. ErrNotDead if there is none, or if
+	// it came without an event that could be answered.
 	RetryDead(ctx context.Context, key string) error
 	// DropDead finishes one: its payload is dropped, a redelivery is still known. ErrNotDead if there is none.
 	DropDead(ctx context.Context, key string) error
@@ -232,9 +233,9 @@ type Ledger interface {
 	Operator
 }
 
-// Rested is the moment at which the budget is full again after one more empty look at now; ok is false if there is no
-// token for it. full is the moment that the look before gave; zero if the budget is full.
-func Rested(full, now time.Time) (next time.Time, ok bool) {
+// SpendToken takes a token for a look at now. full is when the budget is full again, zero if it is; next is the same after
+// the look. ok is false if there is no token.
+func SpendToken(full, now time.Time) (next time.Time, ok bool) {
 	if full.Before(now) {
 		full = now
 	}
@@ -242,9 +243,9 @@ func Rested(full, now time.Time) (next time.Time, ok bool) {
 	return next, next.Sub(now) <= Tokens*Refill
 }
 
-// FreshIDs returns taken with now added and what is older than a day left out; ok is false if the limits of one an
-// hour and ten a day do not allow it.
-func FreshIDs(taken []time.Time, now time.Time) (next []time.Time, ok bool) {
+// TakeFreshID returns taken with now added, without what is more than a day old. ok is false, and now not added, if that
+// would be more than one an hour or ten a day.
+func TakeFreshID(taken []time.Time, now time.Time) (next []time.Time, ok bool) {
 	ok = true
 	for _, at := range taken {
 		if now.Sub(at) < 24*time.Hour {

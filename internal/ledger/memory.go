@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// remembered bounds how many finished and dead entries a Memory knows: an older redelivery would be answered again.
+// remembered is how many finished and dead entries a Memory knows. An older one that is delivered again is answered again.
 const remembered = 1 << 16
 
-// Memory is a ledger that lives and dies with its process: the laptop's and the tests', and a function's without a table.
+// Memory is a ledger that dies with its process: for a laptop, for tests, and for a function without a table.
 type Memory struct {
 	mu       sync.Mutex
 	epoch    int64
@@ -20,28 +20,22 @@ type Memory struct {
 	asked    bool
 	full     time.Time // when the budget of empty looks is full again
 	plan     Plan
-	freed    time.Time // when the lease was last given back
+	ended    time.Time // when the lease was last given back
 	standing Standing
 
 	open    map[string]*kept
-	order   []*kept // open entries by arrival, and ended ones until compacted
-	ended   map[string]State
+	order   []*kept          // open entries by arrival, and closed ones until compacted
+	closed  map[string]State // the finished and the dead
 	dead    map[string]*kept
-	old     []string // keys of ended, a ring
-	next    int
-	prompts map[string]*asked
-}
-
-type asked struct {
-	Prompt
-	by   string    // the delivery that took it
-	gone time.Time // it is forgotten then
+	old     []string // keys of closed, a ring
+	next    int      // its oldest
+	prompts map[string]*question
 }
 
 // NewMemory returns an empty ledger.
 func NewMemory() *Memory {
 	return &Memory{
-		open: map[string]*kept{}, ended: map[string]State{}, dead: map[string]*kept{}, prompts: map[string]*asked{},
+		open: map[string]*kept{}, closed: map[string]State{}, dead: map[string]*kept{}, prompts: map[string]*question{},
 	}
 }
 
@@ -62,7 +56,7 @@ func (m *Memory) Acquire(_ context.Context, ask Ask) (Lease, error) {
 	}
 	switch ask.Reason {
 	case Wake:
-		next, ok := Rested(m.full, now)
+		next, ok := SpendToken(m.full, now)
 		if !ok {
 			m.asked = true
 			return nil, ErrNotDue
@@ -90,7 +84,7 @@ func (m *Memory) Standing(context.Context) (Standing, error) {
 func (m *Memory) Overview(context.Context) (Overview, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	o := Overview{Standing: m.copyStanding(), Plan: m.plan, Ended: m.freed, Asked: m.asked, Pending: len(m.open)}
+	o := Overview{Standing: m.copyStanding(), Plan: m.plan, Ended: m.ended, Asked: m.asked, Pending: len(m.open)}
 	if m.owner != "" && time.Now().Before(m.until) {
 		o.Held, o.Until = true, m.until
 	}

@@ -32,11 +32,12 @@ func (l *memoryLease) Receive(_ context.Context, entries ...Entry) (found []Stat
 	return found, err
 }
 
+// receive writes one entry unless its key is known.
 func (m *Memory) receive(epoch int64, e Entry) (found State) {
 	if known, ok := m.open[e.Key]; ok {
 		return known.State
 	}
-	if state, ok := m.ended[e.Key]; ok {
+	if state, ok := m.closed[e.Key]; ok {
 		return state
 	}
 	k := &kept{Entry: e, epoch: epoch}
@@ -48,6 +49,7 @@ func (m *Memory) receive(epoch int64, e Entry) (found State) {
 	return ""
 }
 
+// insert puts an open entry in its place by arrival.
 func (m *Memory) insert(k *kept) {
 	m.open[k.Key] = k
 	at := len(m.order)
@@ -106,6 +108,7 @@ func (l *memoryLease) Recover(_ context.Context) (entries []Entry, err error) {
 	return entries, err
 }
 
+// entry runs f on an open entry.
 func (l *memoryLease) entry(key string, f func(*kept)) error {
 	return l.held(func() error {
 		e, ok := l.open[key]
@@ -117,6 +120,7 @@ func (l *memoryLease) entry(key string, f func(*kept)) error {
 	})
 }
 
+// end closes an open entry and drops its payload.
 func (m *Memory) end(e *kept, s State) {
 	delete(m.open, e.Key)
 	e.State, e.Body, e.Actions, e.Done = s, nil, nil, nil
@@ -126,27 +130,30 @@ func (m *Memory) end(e *kept, s State) {
 	}
 }
 
+// bury keeps a dead entry.
 func (m *Memory) bury(e *kept) {
 	e.State, e.Died = Dead, time.Now()
 	m.remember(e.Key, Dead)
 	m.dead[e.Key] = e
 }
 
+// remember notes the state of a closed entry, in place of the oldest if there are too many.
 func (m *Memory) remember(key string, s State) {
-	_, known := m.ended[key]
-	m.ended[key] = s
+	_, known := m.closed[key]
+	m.closed[key] = s
 	switch {
 	case known:
 	case len(m.old) < remembered:
 		m.old = append(m.old, key)
 	default:
-		delete(m.ended, m.old[m.next])
+		delete(m.closed, m.old[m.next])
 		delete(m.dead, m.old[m.next])
 		m.old[m.next] = key
 		m.next = (m.next + 1) % remembered
 	}
 }
 
+// compact takes closed entries out of order.
 func (m *Memory) compact() {
 	m.order = slices.DeleteFunc(m.order, func(e *kept) bool { return e.State == Finished || e.State == Dead })
 }
@@ -182,7 +189,7 @@ func (m *Memory) RetryDead(_ context.Context, key string) error {
 		return ErrNotDead
 	}
 	delete(m.dead, key)
-	delete(m.ended, key)
+	delete(m.closed, key)
 	m.old = slices.DeleteFunc(m.old, func(old string) bool { return old == key })
 	e.State, e.Attempts, e.Error, e.Died = New, 0, "", time.Time{}
 	m.insert(e)
@@ -196,6 +203,6 @@ func (m *Memory) DropDead(_ context.Context, key string) error {
 		return ErrNotDead
 	}
 	delete(m.dead, key)
-	m.ended[key] = Finished
+	m.closed[key] = Finished
 	return nil
 }

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// memoryLease is the lease of a Memory in its holder's hands.
+// memoryLease is the lease of a Memory, in its holder's hands.
 type memoryLease struct {
 	*Memory
 	grant     Grant
@@ -65,7 +65,7 @@ func (l *memoryLease) HandOff(_ context.Context, plan Plan, received bool) (aske
 }
 
 func (l *memoryLease) giveBack(plan Plan, received bool) {
-	l.givenBack, l.owner, l.plan, l.freed = true, "", plan, time.Now()
+	l.givenBack, l.owner, l.plan, l.ended = true, "", plan, time.Now()
 	if received {
 		l.full = time.Time{}
 	}
@@ -94,18 +94,25 @@ func (l *memoryLease) Disable(_ context.Context, by string) error {
 
 func (l *memoryLease) TakeFreshID(_ context.Context) (ok bool, err error) {
 	err = l.held(func() error {
-		l.standing.FreshIDs, ok = FreshIDs(l.standing.FreshIDs, time.Now())
+		l.standing.FreshIDs, ok = TakeFreshID(l.standing.FreshIDs, time.Now())
 		return nil
 	})
 	return ok, err
 }
 
+// question is a prompt with what became of it.
+type question struct {
+	Prompt
+	by      string    // the delivery that took it
+	expires time.Time // it is forgotten then
+}
+
 func (l *memoryLease) PutPrompt(_ context.Context, p Prompt) error {
 	return l.held(func() error {
 		now := time.Now()
-		maps.DeleteFunc(l.prompts, func(_ string, old *asked) bool { return !now.Before(old.gone) })
+		maps.DeleteFunc(l.prompts, func(_ string, old *question) bool { return !now.Before(old.expires) })
 		if old := l.prompts[p.ID]; old == nil || old.by == "" {
-			l.prompts[p.ID] = &asked{Prompt: p, gone: p.Until}
+			l.prompts[p.ID] = &question{Prompt: p, expires: p.Until}
 		}
 		return nil
 	})
@@ -116,10 +123,10 @@ func (l *memoryLease) TakePrompt(_ context.Context, id, delivery string) (p Prom
 		now := time.Now()
 		found := l.prompts[id]
 		switch {
-		case found == nil || !now.Before(found.gone):
+		case found == nil || !now.Before(found.expires):
 			return ErrNoPrompt
 		case found.by == "":
-			found.by, found.gone = delivery, now.Add(AnsweredLife)
+			found.by, found.expires = delivery, now.Add(AnsweredLife)
 		case found.by != delivery:
 			return ErrAnswered
 		}

@@ -47,12 +47,12 @@ func TestSweepsAndBudgetAreExact(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	full := time.Time{}
 	for range ledger.Tokens {
-		next, ok := ledger.Rested(full, now)
+		next, ok := ledger.SpendToken(full, now)
 		is.True(ok)
 		full = next
 	}
-	_, ok := ledger.Rested(full, now.Add(ledger.Refill-time.Second))
+	_, ok := ledger.SpendToken(full, now.Add(ledger.Refill-time.Second))
 	is.True(!ok)
-	_, ok = ledger.Rested(full, now.Add(ledger.Refill))
+	_, ok = ledger.SpendToken(full, now.Add(ledger.Refill))
 	is.True(ok)
 }

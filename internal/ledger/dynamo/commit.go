@@ -14,42 +14,44 @@ import (
 	"github.com/dormouse-relay/dormouse/internal/ledger"
 )
 
-// What a transaction may hold is 100 actions and 4 MB; one is the condition, and JSON and base64 want room.
+// A transaction may hold 100 actions and 4 MB. One action is the condition on state; JSON and base64 take the rest of the
+// bytes.
 const (
 	mostWrites = 99
 	mostBytes  = 2 << 20
 )
 
-// write is a journal write on its way.
+// write is one journal write.
 type write struct {
 	sk    string
-	mark  string
+	tag   string // unique to it
 	input types.TransactWriteItem
 	size  int
 
-	over    bool // its own condition has refused it
-	refused item // what was found then; nil if that holds the write's own mark
+	refused bool // its own condition has refused it: it is in no further transaction
+	found   item // what refused it; nil if that has the write's own tag: then it was made before
 }
 
-// group is writes of one epoch that are made in one transaction, those that their own condition refuses left out, or not
-// at all.
+// group is writes of one caller, of one epoch. They are made in one transaction, without those that their own condition
+// refuses; or none of them is made.
 type group struct {
-	epoch  int64
-	writes []*write
-	size   int
-	gone   bool // nobody waits for it any more; guarded by Ledger.mu
+	epoch     int64
+	writes    []*write
+	size      int
+	abandoned bool // its caller waits no more; guarded by Ledger.mu
 
-	done chan struct{} // closed once err, and refused of each write, are set
+	done chan struct{} // closed once err, and what became of each write, are set
 	err  error
 }
 
-func alone(epoch int64, w *write) *group {
+// single is a group of one write.
+func single(epoch int64, w *write) *group {
 	g := &group{epoch: epoch}
 	g.add(w)
 	return g
 }
 
-// takes says whether w may be in the same transaction: there is room, and no other write of its item.
+// takes reports whether w may be in the same transaction: there is room, and no other write of its item.
 func (g *group) takes(w *write) bool {
 	return len(g.writes) < mostWrites && g.size+w.size <= mostBytes &&
 		!slices.ContainsFunc(g.writes, func(other *write) bool { return other.sk == w.sk })
@@ -60,14 +62,45 @@ func (g *group) add(w *write) {
 	g.size += w.size
 }
 
-func settle(groups []*group, err error) {
-	for _, g := range groups {
-		g.err = err
-		close(g.done)
+func (g *group) end(err error) {
+	g.err = err
+	close(g.done)
+}
+
+// batch is groups that go into one transaction.
+type batch []*group
+
+func (b batch) end(err error) {
+	for _, g := range b {
+		g.end(err)
 	}
 }
 
-// commit makes the writes of a group under its epoch, together with those of other callers that wait for the same.
+// writes are those that nothing has refused.
+func (b batch) writes() (list []*write) {
+	for _, g := range b {
+		for _, w := range g.writes {
+			if !w.refused {
+				list = append(list, w)
+			}
+		}
+	}
+	return list
+}
+
+// without ends the groups that match with err and returns the others.
+func (b batch) without(err error, match func(*group) bool) batch {
+	return slices.DeleteFunc(b, func(g *group) bool {
+		if match(g) {
+			g.end(err)
+			return true
+		}
+		return false
+	})
+}
+
+// commit makes the writes of a group, together with those of other callers that wait. One caller at a time makes a
+// transaction: for itself and for as many others as fit.
 func (l *lease) commit(ctx context.Context, g *group) error {
 	if l.givenBack.Load() {
 		return ledger.ErrLost
@@ -91,123 +124,94 @@ func (l *lease) commit(ctx context.Context, g *group) error {
 			default:
 				return ctx.Err()
 			}
-		case l.turn <- struct{}{}:
+		case l.committing <- struct{}{}:
 		}
-		runtime.Gosched() // those whom the last transaction has let go on may join this one
-		l.transact(ctx, g, l.batch(g))
-		<-l.turn
+		runtime.Gosched() // callers that the last transaction has let go on may join this one
+		l.transact(ctx, g, l.gather(g))
+		<-l.committing
 	}
 }
 
-// withdraw takes a group out of the queue; in a transaction that is under way it may still be made.
+// withdraw takes a group out of the queue. If a transaction with it is under way, that may still be made.
 func (l *Ledger) withdraw(g *group) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	g.gone = true
+	g.abandoned = true
 	l.queue = slices.DeleteFunc(l.queue, func(other *group) bool { return other == g })
 }
 
-// requeue puts groups back in front. One whose caller has gone would be made behind what he did next.
-func (l *Ledger) requeue(batch []*group) {
+// requeue puts groups back in front, without the abandoned: their writes would be made after what the caller did next.
+func (l *Ledger) requeue(b batch) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	batch = slices.DeleteFunc(batch, func(g *group) bool { return g.gone })
-	l.queue = append(batch, l.queue...)
+	b = slices.DeleteFunc(b, func(g *group) bool { return g.abandoned })
+	l.queue = append(b, l.queue...)
 }
 
-// batch takes own and what else may go with it out of the queue: of the same epoch, and no two writes of one item. It is
-// empty if own was made by somebody else meanwhile.
-func (l *Ledger) batch(own *group) (batch []*group) {
+// gather takes first out of the queue, and what else may go into the same transaction: groups of the same epoch, and no
+// two writes of one item. It is empty if first was made by another caller meanwhile.
+func (l *Ledger) gather(first *group) batch {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !slices.Contains(l.queue, own) {
+	if !slices.Contains(l.queue, first) {
 		return nil
 	}
-	batch = append(batch, own)
-	taken, count, size := map[string]bool{}, len(own.writes), own.size
-	for _, w := range own.writes {
-		taken[w.sk] = true
+	b := batch{first}
+	written, count, size := map[string]bool{}, len(first.writes), first.size
+	for _, w := range first.writes {
+		written[w.sk] = true
 	}
-	l.queue = slices.DeleteFunc(l.queue, func(other *group) bool {
-		if other == own {
+	l.queue = slices.DeleteFunc(l.queue, func(g *group) bool {
+		if g == first {
 			return true
 		}
-		if other.epoch != own.epoch || count+len(other.writes) > mostWrites || size+other.size > mostBytes ||
-			slices.ContainsFunc(other.writes, func(w *write) bool { return taken[w.sk] }) {
+		if g.epoch != first.epoch || count+len(g.writes) > mostWrites || size+g.size > mostBytes ||
+			slices.ContainsFunc(g.writes, func(w *write) bool { return written[w.sk] }) {
 			return false
 		}
-		for _, w := range other.writes {
-			taken[w.sk] = true
+		for _, w := range g.writes {
+			written[w.sk] = true
 		}
-		count, size = count+len(other.writes), size+other.size
-		batch = append(batch, other)
+		count, size = count+len(g.writes), size+g.size
+		b = append(b, g)
 		return true
 	})
-	return batch
+	return b
 }
 
-// transact makes the writes of a batch, own among them. One whose own condition refuses it is left out and the others
-// tried again. If the caller's time is up, the others wait for somebody else's turn.
-func (l *Ledger) transact(ctx context.Context, own *group, batch []*group) {
+// transact makes the writes of a batch, first among them, for first's caller. What is refused is left out, and the others
+// are tried again. Once the caller's time is up, the others wait for another caller's transaction.
+func (l *Ledger) transact(ctx context.Context, first *group, b batch) {
 	for try := 0; ; try++ {
-		var writes []*write
-		for _, g := range batch {
-			for _, w := range g.writes {
-				if !w.over {
-					writes = append(writes, w)
-				}
-			}
-		}
+		writes := b.writes()
 		if len(writes) == 0 {
-			settle(batch, nil)
+			b.end(nil)
 			return
 		}
-		_, err := l.client.TransactWriteItems(ctx, l.transaction(batch[0].epoch, writes))
+		_, err := l.client.TransactWriteItems(ctx, l.transaction(b[0].epoch, writes))
 		canceled, is := errors.AsType[*types.TransactionCanceledException](err)
 		switch {
 		case err == nil:
-			settle(batch, nil)
+			b.end(nil)
 			return
 		case ctx.Err() != nil:
-			l.requeue(slices.DeleteFunc(batch, func(g *group) bool {
-				if g == own { // unless it has failed already
-					settle([]*group{own}, ctx.Err())
-				}
-				return g == own
-			}))
+			l.requeue(b.without(ctx.Err(), func(g *group) bool { return g == first }))
 			return
 		case !is || len(canceled.CancellationReasons) != len(writes)+1:
-			settle(batch, l.failed("writing the journal", err))
+			b.end(l.failed("writing the journal", err))
 			return
 		}
 		fence, reasons := canceled.CancellationReasons[0], canceled.CancellationReasons[1:]
-		if aws.ToString(fence.Code) == "ConditionalCheckFailed" {
-			settle(batch, ledger.ErrLost)
+		if aws.ToString(fence.Code) == conditionFailed {
+			b.end(ledger.ErrLost)
 			return
 		}
-		fewer := false
-		for i, w := range writes {
-			switch code := aws.ToString(reasons[i].Code); code {
-			case "ConditionalCheckFailed":
-				w.over, w.refused, fewer = true, unless(w.mark, reasons[i].Item), true
-			case "", "None", "TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded":
-			default:
-				err := fmt.Errorf("ledger: writing %s: %s: %s", w.sk, code, aws.ToString(reasons[i].Message))
-				batch = slices.DeleteFunc(batch, func(g *group) bool {
-					failed := slices.Contains(g.writes, w)
-					if failed {
-						settle([]*group{g}, err)
-					}
-					return failed
-				})
-				fewer = true
-			}
-		}
-		if fewer {
+		var fewer bool
+		if b, fewer = b.leaveOut(writes, reasons); fewer {
 			continue
 		}
 		if try >= patience {
-			settle(batch, l.failed("writing the journal", err))
+			b.end(l.failed("writing the journal", err))
 			return
 		}
 		if pause(ctx, try) != nil {
@@ -216,10 +220,30 @@ func (l *Ledger) transact(ctx context.Context, own *group, batch []*group) {
 	}
 }
 
-// unless is found, or nil if it holds the mark: then the write had been made, and its answer was lost.
-func unless(mark string, found item) item {
+const conditionFailed = "ConditionalCheckFailed"
+
+// leaveOut notes why writes of a cancelled transaction were refused, and ends the groups of those that failed for good.
+// fewer is false if every reason may pass: another transaction met it, or a throttle.
+func (b batch) leaveOut(writes []*write, reasons []types.CancellationReason) (rest batch, fewer bool) {
+	for i, w := range writes {
+		switch code := aws.ToString(reasons[i].Code); code {
+		case conditionFailed:
+			w.refused, w.found, fewer = true, unlessTagged(w.tag, reasons[i].Item), true
+		case "", "None", "TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded":
+		default:
+			err := fmt.Errorf("ledger: writing %s: %s: %s", w.sk, code, aws.ToString(reasons[i].Message))
+			b = b.without(err, func(g *group) bool { return slices.Contains(g.writes, w) })
+			fewer = true
+		}
+	}
+	return b, fewer
+}
+
+// unlessTagged is the item that refused a write; nil if it has the write's tag: then the write had been made, and its
+// answer was lost.
+func unlessTagged(tag string, found item) item {
 	switch {
-	case found.text("w") == mark:
+	case found.text("w") == tag:
 		return nil
 	case found == nil:
 		return item{}
@@ -243,10 +267,11 @@ func (l *Ledger) transaction(epoch int64, writes []*write) *dynamodb.TransactWri
 	return in
 }
 
-// put is a write of a whole item.
-func (l *Ledger) put(mark string, it item, when string, values item) *write {
-	it["pk"], it["w"] = text(l.instance), text(mark)
-	w := &write{sk: it.text("sk"), mark: mark, size: size(it)}
+// put is a write of a whole item, if the condition when holds.
+func (l *Ledger) put(it item, when string, values item) *write {
+	tag := l.tag()
+	it["pk"], it["w"] = text(l.instance), text(tag)
+	w := &write{sk: it.text("sk"), tag: tag, size: size(it)}
 	w.input.Put = &types.Put{
 		TableName:                           &l.table,
 		Item:                                it,
@@ -258,14 +283,14 @@ func (l *Ledger) put(mark string, it item, when string, values item) *write {
 	return w
 }
 
-// update changes an item unless it has done so before. c.update begins with assignments, without their SET. It returns
-// the item that refused it, if one did.
+// update changes an item, once however often it is sent. c.update begins with assignments, without their SET. refused is
+// the item whose state the condition did not hold for; nil if the change was made.
 func (l *lease) update(ctx context.Context, c change) (refused item, err error) {
-	mark := l.mark()
+	tag := l.tag()
 	c.update = "SET #w = :w, " + c.update
 	c.when += " AND #w <> :w"
-	c.values[":w"] = text(mark)
-	w := &write{sk: c.sk, mark: mark, size: size(c.values)}
+	c.values[":w"] = text(tag)
+	w := &write{sk: c.sk, tag: tag, size: size(c.values)}
 	w.input.Update = &types.Update{
 		TableName:                           &l.table,
 		Key:                                 l.key(c.sk),
@@ -275,13 +300,13 @@ func (l *lease) update(ctx context.Context, c change) (refused item, err error) 
 		ExpressionAttributeValues:           c.values,
 		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
 	}
-	if err := l.commit(ctx, alone(l.grant.Epoch, w)); err != nil {
+	if err := l.commit(ctx, single(l.grant.Epoch, w)); err != nil {
 		return nil, err
 	}
-	return w.refused, nil
+	return w.found, nil
 }
 
-// size is about what values take in a request.
+// size is roughly how many bytes values take in a request.
 func size(values item) int {
 	n := 200
 	for name, v := range values {

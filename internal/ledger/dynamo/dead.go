@@ -40,12 +40,13 @@ func (l *Ledger) ShowDead(ctx context.Context, key string) (ledger.Entry, error)
 	return decode(it)
 }
 
+// dead reports whether an item is that of a dead entry that has not expired.
 func (l *Ledger) dead(it item) bool {
 	return it.text("state") == string(ledger.Dead) && it.number(TTL) > l.now().Unix()
 }
 
 func (l *Ledger) RetryDead(ctx context.Context, key string) error {
-	return l.exhume(ctx, key, change{
+	return l.changeDead(ctx, key, change{
 		update: "#state = :next, #open = #order, #attempts = :zero REMOVE #error, #died, #expires",
 		when:   " AND attribute_exists(#body)",
 		values: item{":next": text(string(ledger.New)), ":zero": number(0)},
@@ -53,21 +54,21 @@ func (l *Ledger) RetryDead(ctx context.Context, key string) error {
 }
 
 func (l *Ledger) DropDead(ctx context.Context, key string) error {
-	return l.exhume(ctx, key, change{
+	return l.changeDead(ctx, key, change{
 		update: "#state = :next, #expires = :expires REMOVE #open, #order, #error, #died, " + payload,
 		values: item{":next": text(string(ledger.Finished)), ":expires": number(l.now().Add(keepFinished).Unix())},
 	})
 }
 
-// exhume changes a dead entry. A refusal by an item that shows the change is that of a second try: the first was applied.
-func (l *Ledger) exhume(ctx context.Context, key string, c change) error {
-	mark := l.mark()
+// changeDead changes a dead entry. A refusal by an item that has the tag is that of a second try: the first was made.
+func (l *Ledger) changeDead(ctx context.Context, key string, c change) error {
+	tag := l.tag()
 	c.sk = entryKey(key)
 	c.update = "SET #w = :w, " + c.update
 	c.when = "#state = :dead AND #expires > :now" + c.when
-	c.values[":w"], c.values[":dead"], c.values[":now"] = text(mark), text(string(ledger.Dead)), number(l.now().Unix())
+	c.values[":w"], c.values[":dead"], c.values[":now"] = text(tag), text(string(ledger.Dead)), number(l.now().Unix())
 	found, ok, err := l.apply(ctx, c)
-	if err == nil && !ok && unless(mark, found) != nil {
+	if err == nil && !ok && unlessTagged(tag, found) != nil {
 		return ledger.ErrNotDead
 	}
 	return err

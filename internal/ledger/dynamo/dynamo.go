@@ -1,32 +1,36 @@
-// Package dynamo is the ledger in one DynamoDB table.
+// Package dynamo is the ledger in one DynamoDB table. Package drain acquires the lease here, package turn writes the
+// journal through it, the command line reads it as an operator. Every call makes requests to DynamoDB and blocks until
+// they are answered or its context ends; a journal write also waits for the transaction that is under way.
 //
-// The partition key pk is the instance. The sort key sk is "state" for lease, standing, budget and plan, "d#" and the key
-// for a delivery, "p#" and the id for a pending prompt. The local secondary index "open" holds the deliveries that are
-// not finished, KEYS_ONLY: "o#", epoch and arrival number, or "x#" and the time of death. It is read consistently, so an
-// empty recovery is one read. "expires" is the table's TTL; DynamoDB deletes late, so it is looked at on reading, too.
+// # Items
+//
+// The partition key pk is the instance. The sort key sk is "state" for lease, standing, budget and plan (lease.go), "d#"
+// and the key for a delivery (journal.go), "p#" and the id for a prompt (prompts.go). The local secondary index "open"
+// holds the deliveries that are not finished, KEYS_ONLY: "o#", epoch and arrival number, or for the dead "x#" and the time
+// of death. It is read consistently, so an empty recovery is one read. "expires" is the table's TTL; DynamoDB deletes late,
+// so reads look at it, too.
 //
 // # Fence
 //
 // A journal write must fail once a later epoch has begun, and a condition sees only its own item. So every journal write
-// is a transaction of the write and a condition on state, which is exact: no clock and no takeover procedure takes part.
-// What that costs: twice the write units, and two transactions under way on one item may cancel each other (AWS
-// documents no exception for conditions alone). Hence only one is under way at a time; what comes meanwhile gathers and
-// leaves together in the next one, up to 99 writes. An ordinary message makes three, and shares them with others as
-// soon as there is more than one. Fencing each delivery by an epoch of its own would be cheaper, but a stalled drain
-// could still create entries that its successor does not know of.
+// is a transaction of the write and a condition on state. That is exact: it depends on no clock and on no takeover
+// procedure. It costs twice the write units, and two transactions under way on one item may cancel each other (AWS
+// documents no exception for conditions alone). So only one is under way at a time; writes that come meanwhile gather and
+// leave together in the next one, up to 99 (commit.go). An ordinary message makes three writes, and shares their
+// transactions with others as soon as there is more than one. Fencing each delivery by an epoch of its own would be
+// cheaper, but then a stalled drain could still create entries that its successor does not know of.
 //
 // # Clocks
 //
-// The lease is the only thing that depends on them. Lambda's clocks follow NTP and are taken to be within margin (10 s,
-// or a third of a life if that is less) of each other: a lease is free that long after its life is over, so at most 4/3
-// lives after the last heartbeat. The holder stops by itself two thirds of a life after the start of its last good
-// heartbeat. A clock that is further off can at worst let a second drain begin early; the epoch still keeps the first
-// one from writing.
+// Only the lease depends on clocks. Lambda's follow NTP and are taken to be within margin (10 s, or a third of a life if
+// that is less) of each other: a lease is free that long after its life is over, so at most 4/3 lives after the last
+// heartbeat. The holder stops by itself two thirds of a life after the start of its last good heartbeat. A clock that is
+// further off can at worst let a second drain begin early; the epoch still keeps the first one from writing.
 //
-// # Writes that were applied and reported as failed
+// # Writes that were made and reported as failed
 //
-// The SDK tries again after a lost answer. Each write that may not be applied twice, or that would be refused the second
-// time, leaves a mark of its own in the item (owner, freed, w), and a refusal by an item with that mark is a success.
+// The SDK sends a request again after a lost answer. Each write that may not be made twice, or that would be refused the
+// second time, leaves a tag of its own in the item (owner, freed, w), and a refusal by an item with that tag is a success.
 package dynamo
 
 import (
@@ -66,7 +70,7 @@ const (
 
 type option = func(*dynamodb.Options)
 
-// Client is what of *dynamodb.Client is used.
+// Client is what a Ledger uses of a *dynamodb.Client.
 type Client interface {
 	GetItem(context.Context, *dynamodb.GetItemInput, ...option) (*dynamodb.GetItemOutput, error)
 	BatchGetItem(context.Context, *dynamodb.BatchGetItemInput, ...option) (*dynamodb.BatchGetItemOutput, error)
@@ -84,12 +88,12 @@ type Ledger struct {
 	table    string
 	instance string
 
-	run    string // names this Ledger in the marks of its writes
+	run    string // names this Ledger in the tags of its writes
 	writes atomic.Int64
 
-	turn  chan struct{} // held by whoever has a transaction under way
-	mu    sync.Mutex
-	queue []*group // waiting for the next transaction
+	committing chan struct{} // full while a transaction is under way
+	mu         sync.Mutex
+	queue      []*group // what waits for the next transaction
 }
 
 var _ ledger.Ledger = (*Ledger)(nil)
@@ -97,17 +101,17 @@ var _ ledger.Ledger = (*Ledger)(nil)
 // New returns the ledger of an instance. It touches no network.
 func New(client Client, table, instance string) *Ledger {
 	return &Ledger{
-		Now: time.Now, client: client, table: table, instance: instance, run: crand.Text()[:10], turn: make(chan struct{}, 1),
+		Now: time.Now, client: client, table: table, instance: instance, run: crand.Text()[:10], committing: make(chan struct{}, 1),
 	}
 }
 
-// attempts are how often a request is made that fails as the next may not.
+// attempts is how often a request is sent whose failure may pass.
 const attempts = 7
 
-// NewClient makes a client from cfg whose requests fail, and are tried again, after seconds: a sandbox that was frozen
-// may hold connections that nobody answers any more. After an error that comes at once they are tried again within
-// milliseconds, for a second or two: all writes wait for the one that is under way, and the SDK's own backoff takes half a
-// second at first. No quota ends that, as there are never many at once.
+// NewClient makes a client from cfg. A request without an answer fails within seconds and is sent again: a sandbox that was
+// frozen may hold connections that nobody answers any more. A request that fails at once is sent again within
+// milliseconds, for a second or two: all writes wait for the one that is under way, and the SDK's own back-off takes half
+// a second at first. No quota limits the retries, as there are never many requests at once.
 func NewClient(cfg aws.Config) *dynamodb.Client {
 	return dynamodb.NewFromConfig(cfg, func(o *dynamodb.Options) {
 		if cfg.Retryer == nil {
@@ -150,77 +154,15 @@ func Definition(table string) *dynamodb.CreateTableInput {
 	}
 }
 
-// item is what DynamoDB stores. A missing attribute reads as zero.
-type item map[string]types.AttributeValue
-
-func (i item) has(name string) bool { _, ok := i[name]; return ok }
-
-func (i item) text(name string) string {
-	v, _ := i[name].(*types.AttributeValueMemberS)
-	if v == nil {
-		return ""
-	}
-	return v.Value
-}
-
-func (i item) number(name string) int64 {
-	v, _ := i[name].(*types.AttributeValueMemberN)
-	if v == nil {
-		return 0
-	}
-	n, _ := strconv.ParseInt(v.Value, 10, 64)
-	return n
-}
-
-func (i item) bytes(name string) []byte {
-	v, _ := i[name].(*types.AttributeValueMemberB)
-	if v == nil {
-		return nil
-	}
-	return v.Value
-}
-
-func (i item) list(name string) []types.AttributeValue {
-	v, _ := i[name].(*types.AttributeValueMemberL)
-	if v == nil {
-		return nil
-	}
-	return v.Value
-}
-
-// time reads milliseconds since 1970; 0 is the zero time.
-func (i item) time(name string) time.Time { return fromMillis(i.number(name)) }
-
-func fromMillis(ms int64) time.Time {
-	if ms == 0 {
-		return time.Time{}
-	}
-	return time.UnixMilli(ms)
-}
-
-func millis(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMilli()
-}
-
-func text(s string) types.AttributeValue { return &types.AttributeValueMemberS{Value: s} }
-func number(n int64) types.AttributeValue {
-	return &types.AttributeValueMemberN{Value: strconv.FormatInt(n, 10)}
-}
-func moment(t time.Time) types.AttributeValue { return number(millis(t)) }
-func binary(b []byte) types.AttributeValue    { return &types.AttributeValueMemberB{Value: b} }
-
 func (l *Ledger) key(sk string) item { return item{"pk": text(l.instance), "sk": text(sk)} }
 
 // now is in whole milliseconds, as the table keeps times.
 func (l *Ledger) now() time.Time { return l.Now().Truncate(time.Millisecond) }
 
-// mark is unique to one write.
-func (l *Ledger) mark() string { return l.run + "/" + strconv.FormatInt(l.writes.Add(1), 36) }
+// tag is unique to one write.
+func (l *Ledger) tag() string { return l.run + "/" + strconv.FormatInt(l.writes.Add(1), 36) }
 
-// change is a conditional write: in its expressions #name is an attribute, as many names are reserved words, and :name
+// change is a conditional write. In its expressions #name is an attribute, since many names are reserved words, and :name
 // one of its values.
 type change struct {
 	sk     string
@@ -242,8 +184,8 @@ func names(expressions ...string) map[string]string {
 	return found
 }
 
-// apply makes a conditional write. It returns the item as it is afterwards, or with ok false as it was when the condition
-// refused it; then it is nil if there is none.
+// apply makes a conditional write. found is the item after it; or, with ok false, the item for which the condition did not
+// hold, nil if there is none.
 func (l *Ledger) apply(ctx context.Context, c change) (found item, ok bool, err error) {
 	in := &dynamodb.UpdateItemInput{
 		TableName:                           &l.table,
@@ -270,7 +212,7 @@ func (l *Ledger) apply(ctx context.Context, c change) (found item, ok bool, err 
 			return nil, false, err
 		}
 	}
-	return nil, false, fmt.Errorf("ledger: writing %s: transactions kept getting in the way", c.sk)
+	return nil, false, fmt.Errorf("ledger: writing %s: each of %d tries met a transaction: try again", c.sk, patience)
 }
 
 // get reads an item consistently; nil if there is none.
@@ -282,7 +224,7 @@ func (l *Ledger) get(ctx context.Context, sk string) (item, error) {
 	return out.Item, nil
 }
 
-// patience is how often a write that a transaction got in the way of is tried, over about 3 s. The SDK does not.
+// patience is how often a write is tried that meets a transaction, over about 3 s. The SDK does not try those again.
 const patience = 20
 
 func pause(ctx context.Context, try int) error {
@@ -294,10 +236,10 @@ func pause(ctx context.Context, try int) error {
 	}
 }
 
-// jitter is the latter half of d, by chance.
+// jitter is at least half of d, and at most d.
 func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d/2) }
 
-// failed names what was being done, and the table where there is none of that name.
+// failed is err with what was being done. If there is no such table it says so, and what to check.
 func (l *Ledger) failed(act string, err error) error {
 	if _, missing := errors.AsType[*types.ResourceNotFoundException](err); missing {
 		return fmt.Errorf("ledger: %s: there is no table %s: check DORMOUSE_TABLE, AWS_REGION and the account: %w", act, l.table, err)

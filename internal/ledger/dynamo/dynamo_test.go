@@ -85,7 +85,8 @@ func client(endpoint string, through http.RoundTripper) *dynamodb.Client {
 		HTTPClient:   &http.Client{Transport: through},
 		Retryer: func() aws.Retryer {
 			return retry.NewStandard(func(o *retry.StandardOptions) {
-				o.MaxBackoff, o.RateLimiter = 10*time.Millisecond, ratelimit.None
+				o.RateLimiter = ratelimit.None
+				o.Backoff = retry.BackoffDelayerFunc(func(int, error) (time.Duration, error) { return 0, nil })
 			})
 		},
 	})

@@ -4,28 +4,33 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/dormouse-relay/dormouse/internal/ledger"
 )
 
-// The item of a delivery: state, seq, attempts, error; until it is finished body, packed, answer, a list of packed
-// actions, its size, done, a list of outcomes, and streamed; open while it is unfinished or dead, and order, which is what
-// open is while it is unfinished; died; expires.
+// The attributes of a delivery's item:
+//
+//	state, seq, attempts, error  as in ledger.Entry
+//	body                         the event, packed; until it is finished
+//	answer, size                 the kept actions, each packed, and their bytes; until it is finished
+//	done                         their outcomes; until it is finished
+//	streamed                     the answer is a stream whose end was not seen
+//	open                         the index: while it is unfinished or dead
+//	order                        what open is while it is unfinished
+//	died, expires                when it was given up; when it may be deleted
+//	w                            the tag of the last write
 
-// DynamoDB takes items of up to 400 KB, and a request that would make a larger one fails late. These leave 16 KB for the
-// rest.
+// DynamoDB takes items of up to 400 KB, and fails a request that would make a larger one late. These limits leave 16 KB
+// for the rest.
 const (
 	mostBody   = 256 << 10
 	mostAnswer = 128 << 10
 	mostError  = 2 << 10
-	perAction  = 32 // what an action takes beside itself, its outcome included
+	perAction  = 32 // bytes that an action takes beside itself, its outcome included
 )
 
 const (
@@ -53,32 +58,32 @@ func (l *lease) Receive(ctx context.Context, entries ...ledger.Entry) ([]ledger.
 	return states, nil
 }
 
-// receive writes as many of entries as go into one transaction: all of them, or none. It returns the state that it found
-// of each.
+// receive writes the first entries, as many as fit into one transaction: all of them, or none. states are those that it
+// found, as in Receive.
 func (l *lease) receive(ctx context.Context, entries []ledger.Entry) (states []ledger.State, err error) {
 	now := l.now()
 	g := &group{epoch: l.grant.Epoch}
-	of := map[*write]int{} // place among the states
+	place := map[*write]int{} // among the states
 	for _, e := range entries {
 		it, fits := received(e, g.epoch, now)
 		if !fits {
 			states = append(states, ledger.TooLarge)
 			continue
 		}
-		w := l.put(l.mark(), it, "attribute_not_exists(#pk) OR #expires <= :now", item{":now": number(now.Unix())})
+		w := l.put(it, "attribute_not_exists(#pk) OR #expires <= :now", item{":now": number(now.Unix())})
 		if !g.takes(w) {
 			break
 		}
 		g.add(w)
-		of[w] = len(states)
+		place[w] = len(states)
 		states = append(states, "")
 	}
 	if err := l.commit(ctx, g); err != nil {
 		return nil, err
 	}
-	for w, place := range of {
-		if w.refused != nil {
-			states[place] = ledger.State(w.refused.text("state"))
+	for w, i := range place {
+		if w.found != nil {
+			states[i] = ledger.State(w.found.text("state"))
 		}
 	}
 	return states, nil
@@ -113,7 +118,7 @@ func received(e ledger.Entry, epoch int64, now time.Time) (it item, fits bool) {
 	return it, true
 }
 
-// grave is what a dead entry is given.
+// grave is what a dead entry gets, as values of an expression.
 func grave(key string, now time.Time) item {
 	return item{
 		":open":    text(fmt.Sprintf("%s%019d#%s", buried, now.UnixMilli(), key)),
@@ -202,139 +207,13 @@ func (l *lease) entry(ctx context.Context, key, update string, values item) erro
 	return l.entryIf(ctx, key, "", update, values)
 }
 
-func (l *lease) entryIf(ctx context.Context, key, and, update string, values item) error {
+func (l *lease) entryIf(ctx context.Context, key, andWhen, update string, values item) error {
 	values[":alive"] = text(alive)
-	refused, err := l.update(ctx, change{sk: entryKey(key), update: update, when: unfinished + and, values: values})
+	refused, err := l.update(ctx, change{sk: entryKey(key), update: update, when: unfinished + andWhen, values: values})
 	if err == nil && refused != nil {
 		return noEntry(key)
 	}
 	return err
-}
-
-func (l *lease) Recover(ctx context.Context) ([]ledger.Entry, error) {
-	if l.givenBack.Load() {
-		return nil, ledger.ErrLost
-	}
-	keys, err := l.list(ctx, alive)
-	if err != nil || len(keys) == 0 {
-		return nil, err
-	}
-	// The state is read beside or after what is recovered: while the epoch is mine nobody else has written.
-	items, err := l.fetch(ctx, append(keys, state))
-	if err != nil {
-		return nil, err
-	}
-	if !l.holds(items[state]) {
-		return nil, ledger.ErrLost
-	}
-	var entries []ledger.Entry
-	for _, sk := range keys {
-		it := items[sk]
-		if !strings.HasPrefix(it.text("open"), alive) {
-			continue
-		}
-		e, err := decode(it)
-		if err != nil {
-			return nil, err
-		}
-		entries = append(entries, e)
-	}
-	return entries, nil
-}
-
-// list returns the sort keys of the entries whose open has a prefix, in its order.
-func (l *Ledger) list(ctx context.Context, prefix string) (keys []string, err error) {
-	in := &dynamodb.QueryInput{
-		TableName:                 &l.table,
-		IndexName:                 aws.String(Index),
-		ConsistentRead:            aws.Bool(true),
-		KeyConditionExpression:    aws.String("#pk = :pk AND begins_with(#open, :prefix)"),
-		ExpressionAttributeNames:  names("#pk #open"),
-		ExpressionAttributeValues: item{":pk": text(l.instance), ":prefix": text(prefix)},
-	}
-	for {
-		out, err := l.client.Query(ctx, in)
-		if err != nil {
-			return nil, l.failed("reading the index", err)
-		}
-		for _, it := range out.Items {
-			keys = append(keys, item(it).text("sk"))
-		}
-		if len(out.LastEvaluatedKey) == 0 {
-			return keys, nil
-		}
-		in.ExclusiveStartKey = out.LastEvaluatedKey
-	}
-}
-
-// fetch reads items consistently, by sort key, in the order of keys as far as one request reaches. only are the
-// attributes to read; all of them if there are none.
-func (l *Ledger) fetch(ctx context.Context, keys []string, only ...string) (map[string]item, error) {
-	found := make(map[string]item, len(keys))
-	for part := range slices.Chunk(keys, 100) {
-		want := types.KeysAndAttributes{ConsistentRead: aws.Bool(true)}
-		for _, sk := range part {
-			want.Keys = append(want.Keys, l.key(sk))
-		}
-		if len(only) > 0 {
-			want.ProjectionExpression = aws.String(strings.Join(only, ", "))
-			want.ExpressionAttributeNames = names(only...)
-		}
-		for try := 0; ; try++ {
-			out, err := l.client.BatchGetItem(ctx, &dynamodb.BatchGetItemInput{
-				RequestItems: map[string]types.KeysAndAttributes{l.table: want},
-			})
-			if err != nil {
-				return nil, l.failed("reading entries", err)
-			}
-			for _, it := range out.Responses[l.table] {
-				found[item(it).text("sk")] = it
-			}
-			if want = out.UnprocessedKeys[l.table]; len(want.Keys) == 0 {
-				break
-			}
-			if len(out.Responses[l.table]) == 0 { // throttled; otherwise the answer was full
-				if err := pause(ctx, try); err != nil {
-					return nil, err
-				}
-			}
-		}
-	}
-	return found, nil
-}
-
-func decode(it item) (ledger.Entry, error) {
-	e := ledger.Entry{
-		Key:      strings.TrimPrefix(it.text("sk"), entryKey("")),
-		Seq:      it.number("seq"),
-		State:    ledger.State(it.text("state")),
-		Attempts: int(it.number("attempts")),
-		Error:    it.text("error"),
-		Died:     it.time("died"),
-		Open:     it.has("streamed"),
-	}
-	body, err := unpack(it.bytes("body"))
-	if err != nil {
-		return e, fmt.Errorf("ledger: the event of entry %s: %w", e.Key, err)
-	}
-	e.Body = body
-	if !it.has("answer") {
-		return e, nil
-	}
-	for _, v := range it.list("answer") {
-		action, err := unpack(item{"action": v}.bytes("action"))
-		if err != nil {
-			return e, fmt.Errorf("ledger: the answer of entry %s: %w", e.Key, err)
-		}
-		e.Actions = append(e.Actions, action)
-	}
-	e.Done = make([]string, len(e.Actions))
-	for i, outcome := range it.list("done") {
-		if i < len(e.Done) {
-			e.Done[i] = item{"outcome": outcome}.text("outcome")
-		}
-	}
-	return e, nil
 }
 
 // shorten keeps an error's text from growing an item out of bounds.

@@ -385,22 +385,36 @@ func TestAWriteWhoseCallerHasGoneIsNotMadeLater(t *testing.T) {
 	})
 }
 
+// agreeable agrees to every write and keeps nothing.
+type agreeable struct{ dynamo.Client }
+
+func (agreeable) UpdateItem(context.Context, *dynamodb.UpdateItemInput, ...option) (*dynamodb.UpdateItemOutput, error) {
+	return &dynamodb.UpdateItemOutput{}, nil
+}
+
+func (agreeable) TransactWriteItems(
+	context.Context, *dynamodb.TransactWriteItemsInput, ...option,
+) (*dynamodb.TransactWriteItemsOutput, error) {
+	return &dynamodb.TransactWriteItemsOutput{}, nil
+}
+
 func TestTransactionsThatMeetAreTriedAgain(t *testing.T) {
-	is := is.New(t)
-	tbl := newTable(t, nil)
-	client := &crossed{Client: tbl.client, times: 3}
-	l := dynamo.New(client, tbl.name, "inst")
-	g := acquire(t, l, ledger.Arm)
-	client.times = 3
-	_, err := g.Receive(t.Context(), ledger.Entry{Key: "a", Body: []byte(`{}`)})
-	is.NoErr(err)
-	client.times = 3
-	is.NoErr(g.Heartbeat(t.Context()))
-	client.times = 1000
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-	defer cancel()
-	is.True(errors.Is(g.Finish(ctx, "a"), context.DeadlineExceeded))
-	is.True(errors.Is(g.Heartbeat(ctx), context.DeadlineExceeded))
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		client := &crossed{Client: agreeable{}, times: 3}
+		l := dynamo.New(client, "table", "inst")
+		g := acquire(t, l, ledger.Arm)
+		client.times = 3
+		_, err := g.Receive(t.Context(), ledger.Entry{Key: "a", Body: []byte(`{}`)})
+		is.NoErr(err)
+		client.times = 3
+		is.NoErr(g.Heartbeat(t.Context()))
+		client.times = 1000
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		defer cancel()
+		is.True(errors.Is(g.Finish(ctx, "a"), context.DeadlineExceeded))
+		is.True(errors.Is(g.Heartbeat(ctx), context.DeadlineExceeded))
+	})
 }
 
 func TestADatabaseThatIsDownIsAnErrorAndNothingElse(t *testing.T) {

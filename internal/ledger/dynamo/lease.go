@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -12,10 +13,22 @@ import (
 	"github.com/dormouse-relay/dormouse/internal/ledger"
 )
 
-// The state item: epoch; owner while the lease is held, before (the owner that the lease was taken from, if he had not given
-// it back), until when it is free (the margin included), life (the same as a duration); asked; full (when the budget of
-// empty looks is full again); at and every, the plan; off and offby, the opt-out; shaken; declared; fresh; ended (when the
-// lease was last given back). Times and durations are milliseconds.
+// The attributes of the state item. Times and durations are milliseconds.
+//
+//	epoch     counts acquisitions
+//	owner     whose the lease is; missing: it is free
+//	before    the owner that it was taken from without being given back; else empty
+//	until     when it is free again, the margin included
+//	life      the same as a duration
+//	freed     the tag of the write that gave it back last
+//	ended     when that was
+//	asked     when somebody asked the holder to look again; missing: nobody
+//	full      when the budget of empty looks is full again
+//	at, every the plan of sweeps
+//	off,offby when the instance was switched off, and the connector's words; missing: it is on
+//	shaken    the gateway id of the last handshake
+//	declared  the fingerprint of the policy that the connector took last
+//	fresh     when fresh gateway ids were taken
 const state = "state"
 
 const held = "#epoch = :epoch AND attribute_exists(#owner)"
@@ -23,8 +36,8 @@ const held = "#epoch = :epoch AND attribute_exists(#owner)"
 // margin is what two clocks may differ by.
 func margin(life time.Duration) time.Duration { return min(10*time.Second, life/3) }
 
-// Acquire is one write for whoever gets the lease, and for whoever is refused without leaving a mark. A refusal tells
-// why from the item that it met.
+// Acquire makes one write if it takes the lease, or is refused and leaves no mark. Why it was refused it reads from the
+// item that refused it.
 func (l *Ledger) Acquire(ctx context.Context, ask ledger.Ask) (ledger.Lease, error) {
 	owner := ask.Owner + "/" + rand.Text() // two asks are never taken for one
 	var seen item
@@ -42,7 +55,7 @@ func (l *Ledger) Acquire(ctx context.Context, ask ledger.Ask) (ledger.Lease, err
 		seen = found
 		why := refusal(found, ask.Reason, now)
 		switch {
-		case why == nil: // the budget was not as thought
+		case why == nil: // the budget was not what seen said
 			continue
 		case errors.Is(why, ledger.ErrDisabled) || ask.Reason == ledger.Schedule:
 			return nil, why
@@ -56,11 +69,11 @@ func (l *Ledger) Acquire(ctx context.Context, ask ledger.Ask) (ledger.Lease, err
 		}
 		// The holder is gone, or there is a new one: try again.
 	}
-	return nil, errors.New("ledger: taking the lease: it kept changing hands")
+	return nil, fmt.Errorf("ledger: taking the lease: it changed hands at each of %d tries: try again", patience)
 }
 
-// acquisition takes the lease if it is free and there is a reason to look. full is the end of the budget's refill as far
-// as it is known.
+// acquisition takes the lease if it is free and there is a reason to look. full is when the budget is full again, as the
+// try before found it; zero at first.
 func (l *Ledger) acquisition(ask ledger.Ask, owner string, now, full time.Time) change {
 	life := ask.Life + margin(ask.Life)
 	c := change{
@@ -74,8 +87,8 @@ func (l *Ledger) acquisition(ask ledger.Ask, owner string, now, full time.Time) 
 		},
 	}
 	switch ask.Reason {
-	case ledger.Wake: // expressions know no maximum, hence two forms; the first is the usual one
-		next, _ := ledger.Rested(full, now)
+	case ledger.Wake: // an expression knows no maximum, so there are two forms; the first is the usual one
+		next, _ := ledger.SpendToken(full, now)
 		c.update += ", #full = :next"
 		c.values[":next"] = moment(next)
 		if full.Before(now) {
@@ -91,7 +104,7 @@ func (l *Ledger) acquisition(ask ledger.Ask, owner string, now, full time.Time) 
 	return c
 }
 
-// refusal says why an acquisition met with found was refused; nil if it need not be.
+// refusal says why found refused an acquisition; nil if another try may be accepted.
 func refusal(found item, reason ledger.Reason, now time.Time) error {
 	switch {
 	case found.has("off"):
@@ -101,13 +114,13 @@ func refusal(found item, reason ledger.Reason, now time.Time) error {
 	case reason == ledger.Schedule:
 		return ledger.ErrNotDue
 	}
-	if _, ok := ledger.Rested(found.time("full"), now); !ok && reason == ledger.Wake {
+	if _, ok := ledger.SpendToken(found.time("full"), now); !ok && reason == ledger.Wake {
 		return ledger.ErrNotDue
 	}
 	return nil
 }
 
-// ask leaves a mark while the lease is with whom it was found with.
+// ask marks the instance as asked, if the lease is still with the holder that was found, or free if it was.
 func (l *Ledger) ask(ctx context.Context, found item, now time.Time) (marked bool, err error) {
 	c := change{
 		sk:     state,
@@ -123,7 +136,7 @@ func (l *Ledger) ask(ctx context.Context, found item, now time.Time) (marked boo
 	return marked, err
 }
 
-// lease is the lease of a Ledger in its holder's hands. The epoch in its grant fences every write.
+// lease is the lease of a Ledger, in its holder's hands. The epoch in its grant fences every write.
 type lease struct {
 	*Ledger
 	grant     ledger.Grant
@@ -140,7 +153,7 @@ func (l *lease) holds(found item) bool {
 	return found.number("epoch") == l.grant.Epoch && found.has("owner")
 }
 
-// holding makes a write that only the holder may make. Written twice, it is the same.
+// holding makes a write to state that only the holder may make, and that may be made twice.
 func (l *lease) holding(ctx context.Context, update string, values item) error {
 	if l.givenBack.Load() {
 		return ledger.ErrLost
@@ -173,15 +186,15 @@ func (l *lease) HandOff(ctx context.Context, plan ledger.Plan, received bool) (a
 	return l.giveBack(ctx, plan, received, "")
 }
 
-func (l *lease) giveBack(ctx context.Context, plan ledger.Plan, received bool, and string) (asked bool, err error) {
+func (l *lease) giveBack(ctx context.Context, plan ledger.Plan, received bool, andWhen string) (asked bool, err error) {
 	if l.givenBack.Load() {
 		return false, ledger.ErrLost
 	}
-	freed := l.mark()
+	freed := l.tag()
 	c := change{
 		sk:     state,
 		update: "SET #at = :at, #every = :every, #freed = :freed, #ended = :now REMOVE #owner, #until",
-		when:   held + and,
+		when:   held + andWhen,
 		values: item{
 			":epoch": number(l.grant.Epoch), ":freed": text(freed), ":now": moment(l.now()),
 			":at": moment(plan.At), ":every": number(plan.Every.Milliseconds()),
@@ -251,7 +264,7 @@ func (l *lease) TakeFreshID(ctx context.Context) (bool, error) {
 	if !l.holds(found) {
 		return false, ledger.ErrLost
 	}
-	next, ok := ledger.FreshIDs(standing(found).FreshIDs, l.now())
+	next, ok := ledger.TakeFreshID(standing(found).FreshIDs, l.now())
 	if !ok {
 		return false, nil
 	}

@@ -8,11 +8,11 @@ import (
 )
 
 const (
-	worthPacking = 1 << 10  // a write unit: less costs the same
+	worthPacking = 1 << 10  // a write unit: fewer bytes cost the same
 	mostUnpacked = 64 << 20 // far more than a frame may hold
 )
 
-// pack compresses JSON if that makes it smaller. JSON cannot begin as gzip does, so both are told apart.
+// pack compresses JSON if that makes it smaller. JSON cannot begin as gzip does, so unpack knows which it is.
 func pack(raw []byte) []byte {
 	if len(raw) <= worthPacking {
 		return raw

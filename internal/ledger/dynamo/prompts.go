@@ -7,9 +7,10 @@ import (
 	"github.com/dormouse-relay/dormouse/internal/ledger"
 )
 
-// The item of a prompt: ref, until (when it can be taken no more), by (the delivery that took it), expires.
+// The attributes of a prompt's item: ref; until, when it may be taken no more; by, the delivery that took it; expires; w,
+// the tag of the last write.
 
-// mostKey is how long a sort key may be.
+// mostKey is how many bytes a sort key may have.
 const mostKey = 1024
 
 func promptKey(id string) string { return "p#" + id }
@@ -18,10 +19,10 @@ func (l *lease) PutPrompt(ctx context.Context, p ledger.Prompt) error {
 	if len(p.Ref) > mostBody {
 		return fmt.Errorf("%w: a prompt's ref of %d bytes; %d fit", ledger.ErrTooLarge, len(p.Ref), mostBody)
 	}
-	w := l.put(l.mark(), item{
+	w := l.put(item{
 		"sk": text(promptKey(p.ID)), "ref": text(p.Ref), "until": moment(p.Until), TTL: number(p.Until.Unix() + 1),
 	}, "attribute_not_exists(#by) OR #expires <= :now", item{":now": number(l.now().Unix())})
-	return l.commit(ctx, alone(l.grant.Epoch, w))
+	return l.commit(ctx, single(l.grant.Epoch, w))
 }
 
 func (l *lease) TakePrompt(ctx context.Context, id, delivery string) (ledger.Prompt, error) {
@@ -50,7 +51,7 @@ func (l *lease) TakePrompt(ctx context.Context, id, delivery string) (ledger.Pro
 		return ledger.Prompt{}, err
 	case refused.has("by"):
 		return ledger.Prompt{}, ledger.ErrAnswered
-	case refused != nil: // DynamoDB has deleted it meanwhile
+	case refused != nil: // DynamoDB has deleted the item meanwhile
 		return ledger.Prompt{}, ledger.ErrNoPrompt
 	}
 	return p, nil

@@ -1,0 +1,70 @@
+package dynamo
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+)
+
+// item is what DynamoDB stores. A missing attribute reads as zero.
+type item map[string]types.AttributeValue
+
+func (i item) has(name string) bool { _, ok := i[name]; return ok }
+
+func (i item) text(name string) string {
+	v, _ := i[name].(*types.AttributeValueMemberS)
+	if v == nil {
+		return ""
+	}
+	return v.Value
+}
+
+func (i item) number(name string) int64 {
+	v, _ := i[name].(*types.AttributeValueMemberN)
+	if v == nil {
+		return 0
+	}
+	n, _ := strconv.ParseInt(v.Value, 10, 64)
+	return n
+}
+
+func (i item) bytes(name string) []byte {
+	v, _ := i[name].(*types.AttributeValueMemberB)
+	if v == nil {
+		return nil
+	}
+	return v.Value
+}
+
+func (i item) list(name string) []types.AttributeValue {
+	v, _ := i[name].(*types.AttributeValueMemberL)
+	if v == nil {
+		return nil
+	}
+	return v.Value
+}
+
+// time reads milliseconds since 1970; 0 is the zero time.
+func (i item) time(name string) time.Time { return fromMillis(i.number(name)) }
+
+func fromMillis(ms int64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms)
+}
+
+func millis(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+func text(s string) types.AttributeValue { return &types.AttributeValueMemberS{Value: s} }
+func number(n int64) types.AttributeValue {
+	return &types.AttributeValueMemberN{Value: strconv.FormatInt(n, 10)}
+}
+func moment(t time.Time) types.AttributeValue { return number(millis(t)) }
+func binary(b []byte) types.AttributeValue    { return &types.AttributeValueMemberB{Value: b} }

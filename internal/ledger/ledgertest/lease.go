@@ -1,0 +1,210 @@
+package ledgertest
+
+import (
+	"encoding/json"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/matryer/is"
+
+	"github.com/dormouse-relay/dormouse/internal/ledger"
+)
+
+func oneHolder(t *testing.T, is *is.I, s Subject) {
+	g := mustAcquire(t, s, ledger.Wake)
+	_, err := s.Acquire(t.Context(), ask(ledger.Arm))
+	is.True(errors.Is(err, ledger.ErrTaken))
+	is.NoErr(g.Clear(t.Context()))
+	is.NoErr(g.Release(t.Context(), g.Grant().Plan, false))
+	next := mustAcquire(t, s, ledger.Arm)
+	is.True(next.Grant().Epoch > g.Grant().Epoch)
+	is.True(!g.Grant().TakenOver && !next.Grant().TakenOver) // nobody had it, and it was given back
+}
+
+func racing(t *testing.T, is *is.I, s Subject) {
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	won := 0
+	for range 64 {
+		wg.Go(func() {
+			_, err := s.Acquire(t.Context(), ask(ledger.Continue))
+			mu.Lock()
+			defer mu.Unlock()
+			if err == nil {
+				won++
+			} else if !errors.Is(err, ledger.ErrTaken) {
+				t.Errorf("a loser got %v", err)
+			}
+		})
+	}
+	wg.Wait()
+	is.Equal(won, 1)
+}
+
+func deadHolder(t *testing.T, is *is.I, s Subject) {
+	g := mustAcquire(t, s, ledger.Arm)
+	s.Advance(life / 2)
+	_, err := s.Acquire(t.Context(), ask(ledger.Arm))
+	is.True(errors.Is(err, ledger.ErrTaken))
+	s.Advance(life) // 1.5 lives after the last heartbeat: the design's bound
+	next := mustAcquire(t, s, ledger.Arm)
+	is.True(next.Grant().Epoch > g.Grant().Epoch)
+	is.True(next.Grant().TakenOver) // what the dead one knew, nobody has written down
+	_, err = next.HandOff(t.Context(), next.Grant().Plan, false)
+	is.NoErr(err)
+	is.True(!mustAcquire(t, s, ledger.Arm).Grant().TakenOver)
+}
+
+func heartbeat(t *testing.T, is *is.I, s Subject) {
+	g := mustAcquire(t, s, ledger.Arm)
+	for range 6 {
+		s.Advance(life / 3)
+		is.NoErr(g.Heartbeat(t.Context()))
+	}
+	_, err := s.Acquire(t.Context(), ask(ledger.Arm))
+	is.True(errors.Is(err, ledger.ErrTaken))
+}
+
+func marks(t *testing.T, is *is.I, s Subject) {
+	g := mustAcquire(t, s, ledger.Wake)
+	_, err := s.Acquire(t.Context(), ask(ledger.Wake))
+	is.True(errors.Is(err, ledger.ErrTaken))
+	is.True(errors.Is(g.Release(t.Context(), g.Grant().Plan, true), ledger.ErrAsked))
+	is.NoErr(g.Heartbeat(t.Context())) // it still holds the lease
+	is.NoErr(g.Clear(t.Context()))
+	is.NoErr(g.Release(t.Context(), g.Grant().Plan, true))
+}
+
+func scheduleMarksNobody(t *testing.T, is *is.I, s Subject) {
+	g := mustAcquire(t, s, ledger.Wake)
+	_, err := s.Acquire(t.Context(), ask(ledger.Schedule))
+	is.True(errors.Is(err, ledger.ErrTaken))
+	is.NoErr(g.Release(t.Context(), g.Grant().Plan, true))
+}
+
+func handOff(t *testing.T, is *is.I, s Subject) {
+	g := mustAcquire(t, s, ledger.Wake)
+	asked, err := g.HandOff(t.Context(), g.Grant().Plan, true)
+	is.NoErr(err)
+	is.True(!asked)
+	g = mustAcquire(t, s, ledger.Continue)
+	_, err = s.Acquire(t.Context(), ask(ledger.Wake))
+	is.True(errors.Is(err, ledger.ErrTaken))
+	asked, err = g.HandOff(t.Context(), g.Grant().Plan, true)
+	is.NoErr(err)
+	is.True(asked)
+	mustAcquire(t, s, ledger.Continue)
+}
+
+func oldEpoch(t *testing.T, is *is.I, s Subject) {
+	ctx := t.Context()
+	old := mustAcquire(t, s, ledger.Arm)
+	_, err := old.Receive(ctx, entry("a"))
+	is.NoErr(err)
+	is.NoErr(old.PutPrompt(ctx, ledger.Prompt{ID: "asked", Until: s.Now().Add(24 * time.Hour)}))
+	s.Advance(2 * life)
+	now := mustAcquire(t, s, ledger.Arm)
+	writes := map[string]func(ledger.Lease) error{
+		"heartbeat":  func(l ledger.Lease) error { return l.Heartbeat(ctx) },
+		"clear":      func(l ledger.Lease) error { return l.Clear(ctx) },
+		"release":    func(l ledger.Lease) error { return l.Release(ctx, ledger.Plan{}, true) },
+		"hand-off":   func(l ledger.Lease) error { _, err := l.HandOff(ctx, ledger.Plan{}, true); return err },
+		"handshaken": func(l ledger.Lease) error { return l.SetHandshaken(ctx, "gw") },
+		"declared":   func(l ledger.Lease) error { return l.SetDeclared(ctx, "f") },
+		"disable":    func(l ledger.Lease) error { return l.Disable(ctx, "4401") },
+		"fresh id":   func(l ledger.Lease) error { _, err := l.TakeFreshID(ctx); return err },
+		"receive":    func(l ledger.Lease) error { _, err := l.Receive(ctx, entry("b")); return err },
+		"start":      func(l ledger.Lease) error { return l.Start(ctx, "a", ledger.Running) },
+		"keep":       func(l ledger.Lease) error { return l.Keep(ctx, "a", []json.RawMessage{[]byte(`{}`)}) },
+		"extend":     func(l ledger.Lease) error { return l.Extend(ctx, "a", []byte(`{}`)) },
+		"confirm":    func(l ledger.Lease) error { return l.Confirm(ctx, "a", 0, "ok") },
+		"fail":       func(l ledger.Lease) error { return l.Fail(ctx, "a", "boom", true) },
+		"finish":     func(l ledger.Lease) error { return l.Finish(ctx, "a") },
+		"recover":    func(l ledger.Lease) error { _, err := l.Recover(ctx); return err },
+		"prompt": func(l ledger.Lease) error {
+			return l.PutPrompt(ctx, ledger.Prompt{ID: "p", Until: s.Now().Add(time.Hour)})
+		},
+		"take prompt": func(l ledger.Lease) error { _, err := l.TakePrompt(ctx, "asked", "d"); return err },
+	}
+	for name, write := range writes {
+		if err := write(old); !errors.Is(err, ledger.ErrLost) {
+			t.Errorf("%s under an old epoch: %v, want ErrLost", name, err)
+		}
+	}
+	is.True(!old.GivenBack()) // it was taken away
+	entries, err := now.Recover(ctx)
+	is.NoErr(err)
+	is.Equal(len(entries), 1)
+	is.Equal(entries[0].State, ledger.New)
+	is.NoErr(now.Clear(ctx))
+	is.True(!now.GivenBack())
+	is.NoErr(now.Release(ctx, now.Grant().Plan, true))
+	is.True(now.GivenBack())
+	is.True(errors.Is(now.Heartbeat(ctx), ledger.ErrLost)) // given back is lost, too
+	for name, write := range writes {
+		if err := write(now); !errors.Is(err, ledger.ErrLost) {
+			t.Errorf("%s with a lease that was given back: %v, want ErrLost", name, err)
+		}
+	}
+	next := mustAcquire(t, s, ledger.Arm)
+	is.True(!next.Grant().TakenOver)
+	for name, write := range writes { // nor once another has it
+		if err := write(now); !errors.Is(err, ledger.ErrLost) {
+			t.Errorf("%s with a lease that was given back and acquired again: %v, want ErrLost", name, err)
+		}
+	}
+}
+
+func schedule(t *testing.T, is *is.I, s Subject) {
+	g := mustAcquire(t, s, ledger.Schedule) // the first firing arms
+	plan := ledger.Plan{At: s.Now().Add(20 * time.Minute), Every: 20 * time.Minute}
+	is.NoErr(g.Release(t.Context(), plan, false))
+	s.Advance(15 * time.Minute)
+	_, err := s.Acquire(t.Context(), ask(ledger.Schedule))
+	is.True(errors.Is(err, ledger.ErrNotDue))
+	s.Advance(90 * time.Second)
+	g = mustAcquire(t, s, ledger.Schedule)
+	is.Equal(g.Grant().Plan.Every, plan.Every)
+	is.True(g.Grant().Plan.At.Sub(plan.At).Abs() < time.Second)
+}
+
+func scheduleAfterDeath(t *testing.T, is *is.I, s Subject) {
+	g := mustAcquire(t, s, ledger.Arm)
+	is.NoErr(g.Release(t.Context(), ledger.Plan{At: s.Now().Add(24 * time.Hour), Every: time.Hour}, false))
+	g = mustAcquire(t, s, ledger.Arm)
+	s.Advance(2 * life)
+	is.True(mustAcquire(t, s, ledger.Schedule).Grant().Epoch > g.Grant().Epoch)
+}
+
+func budget(t *testing.T, is *is.I, s Subject) {
+	plan := ledger.Plan{At: s.Now().Add(24 * time.Hour), Every: time.Hour}
+	look := func() error {
+		g, err := s.Acquire(t.Context(), ask(ledger.Wake))
+		if err != nil {
+			return err
+		}
+		return g.Release(t.Context(), plan, false)
+	}
+	for range ledger.Tokens {
+		is.NoErr(look())
+	}
+	is.True(errors.Is(look(), ledger.ErrNotDue)) // the budget is spent
+	// The poke was only marked: the schedule's next firing is a sweep, due or not.
+	g := mustAcquire(t, s, ledger.Schedule)
+	is.NoErr(g.Clear(t.Context()))
+	is.NoErr(g.Release(t.Context(), plan, false))
+	s.Advance(ledger.Refill + time.Second)
+	is.NoErr(look()) // one token is back
+	is.True(errors.Is(look(), ledger.ErrNotDue))
+}
+
+func budgetBack(t *testing.T, is *is.I, s Subject) {
+	for range 2 {
+		for i := range ledger.Tokens {
+			g := mustAcquire(t, s, ledger.Wake)
+			is.NoErr(g.Release(t.Context(), g.Grant().Plan, i == ledger.Tokens-1))
+		}
+	}
+}

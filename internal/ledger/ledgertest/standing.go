@@ -1,0 +1,100 @@
+package ledgertest
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/matryer/is"
+
+	"github.com/dormouse-relay/dormouse/internal/ledger"
+)
+
+func disabled(t *testing.T, is *is.I, s Subject) {
+	g := mustAcquire(t, s, ledger.Wake)
+	is.NoErr(g.Disable(t.Context(), "4401 unauthorized"))
+	is.NoErr(g.Release(t.Context(), g.Grant().Plan, true))
+	for _, r := range []ledger.Reason{ledger.Wake, ledger.Schedule, ledger.Arm, ledger.Continue} {
+		_, err := s.Acquire(t.Context(), ask(r))
+		is.True(errors.Is(err, ledger.ErrDisabled))
+	}
+	standing, err := s.Standing(t.Context())
+	is.NoErr(err)
+	is.True(standing.Disabled)
+	is.True(!standing.DisabledAt.IsZero())
+	is.Equal(standing.DisabledBy, "4401 unauthorized")
+	is.NoErr(s.Enable(t.Context()))
+	is.True(!mustAcquire(t, s, ledger.Wake).Grant().Standing.Disabled)
+}
+
+func handshaken(t *testing.T, is *is.I, s Subject) {
+	g := mustAcquire(t, s, ledger.Wake)
+	is.Equal(g.Grant().Standing.Handshaken, "")
+	is.NoErr(g.SetHandshaken(t.Context(), "gw-1"))
+	is.NoErr(g.Release(t.Context(), g.Grant().Plan, true))
+	is.Equal(mustAcquire(t, s, ledger.Wake).Grant().Standing.Handshaken, "gw-1")
+}
+
+func declared(t *testing.T, is *is.I, s Subject) {
+	g := mustAcquire(t, s, ledger.Wake)
+	is.Equal(g.Grant().Standing.Declared, "")
+	is.NoErr(g.SetDeclared(t.Context(), "f-1"))
+	is.NoErr(g.Release(t.Context(), g.Grant().Plan, true))
+	is.Equal(mustAcquire(t, s, ledger.Wake).Grant().Standing.Declared, "f-1")
+}
+
+func freshIDs(t *testing.T, is *is.I, s Subject) {
+	g := mustAcquire(t, s, ledger.Arm)
+	taken := 0
+	for range 12 * 2 { // every half hour of half a day
+		ok, err := g.TakeFreshID(t.Context())
+		is.NoErr(err)
+		if ok {
+			taken++
+		}
+		s.Advance(30 * time.Minute)
+	}
+	is.Equal(taken, 10)
+	s.Advance(24 * time.Hour)
+	ok, err := g.TakeFreshID(t.Context())
+	is.NoErr(err)
+	is.True(ok)
+}
+
+func overview(t *testing.T, is *is.I, s Subject) {
+	ctx := t.Context()
+	glance := func() ledger.Overview {
+		t.Helper()
+		o, err := s.Overview(ctx)
+		is.NoErr(err)
+		return o
+	}
+	is.Equal(glance(), ledger.Overview{})
+	g := mustAcquire(t, s, ledger.Arm)
+	is.NoErr(g.SetHandshaken(ctx, "gw-1"))
+	for _, key := range []string{"a", "b", "c"} {
+		_, err := g.Receive(ctx, entry(key))
+		is.NoErr(err)
+	}
+	is.NoErr(g.Finish(ctx, "a"))
+	is.NoErr(g.Fail(ctx, "b", "agent: 500", true))
+	_, err := s.Acquire(ctx, ask(ledger.Wake))
+	is.True(errors.Is(err, ledger.ErrTaken))
+	o := glance()
+	is.True(o.Held && o.Until.After(s.Now()))
+	is.True(o.Asked)
+	is.Equal(o.Pending, 1) // neither the finished one nor the dead
+	is.Equal(o.Standing.Handshaken, "gw-1")
+	is.True(o.Ended.IsZero())
+
+	at := s.Now().Add(20 * time.Minute)
+	_, err = g.HandOff(ctx, ledger.Plan{At: at, Every: 20 * time.Minute}, true)
+	is.NoErr(err)
+	o = glance()
+	is.True(!o.Held)
+	is.True(o.Plan.At.Sub(at).Abs() < time.Second)
+	is.True(s.Now().Sub(o.Ended).Abs() < time.Minute)
+	mustAcquire(t, s, ledger.Arm)
+	s.Advance(2 * life)
+	is.True(!glance().Held) // its holder has died
+}

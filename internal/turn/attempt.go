@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"sync"
 	"time"
 
@@ -20,9 +19,9 @@ const firstRetry, lastRetry = time.Second, 10 * time.Second // the wait before a
 
 // attempts asks the agent about a delivery, keeps the answer, has it sent, and finishes the delivery. It has no lock.
 //
-// Three things hold at every moment, so that a death leaves what the next run can go on from: the agent is asked only once
-// the journal has the delivery as running; an action that could be noticed twice leaves only once the journal has kept
-// it; a second such action leaves only once the outcome of the first is confirmed.
+// Three things hold at every moment for a delivery that is in the journal, so that the next run can go on after a death:
+// the agent is asked only once the journal has the delivery as running; an action that is not repeatable leaves only once
+// the journal has kept it; a second such action leaves only once the outcome of the first is confirmed.
 type attempts struct {
 	cfg     Config
 	gate    *gate
@@ -76,7 +75,7 @@ func (a *attempts) answerAlone(ctx context.Context, d *delivery, started func())
 func (a *attempts) attempt(ctx context.Context, d *delivery, started func(), as ledger.State) error {
 	var media []agent.Media
 	if !d.answer.complete() && a.gate.mayStart() {
-		fetched, release, err := a.files.attach(ctx, a.log(d), d.Event, d.typing, started)
+		fetched, release, err := a.files.attach(ctx, d.log, d.Event, d.typing, started)
 		switch {
 		case err != nil && ctx.Err() != nil:
 			return a.cutShort(ctx, d)
@@ -131,7 +130,7 @@ func (a *attempts) try(ctx context.Context, d *delivery, started func(), as ledg
 func (a *attempts) turn(ctx context.Context, d *delivery, prompt *agent.Prompt, media []agent.Media) error {
 	asking, cancel := context.WithTimeoutCause(ctx, a.cfg.AgentTimeout, errTimeout)
 	a.counts.add(func(c *Counts) { c.Turns++ })
-	a.cfg.Log.Info(logs.Turn, logs.KeyDelivery, d.key, logs.KeySession, d.session, logs.KeyAttempt, d.attempts+1)
+	d.log.Info(logs.Turn, logs.KeyAttempt, d.attempts+1)
 	var typing sync.WaitGroup
 	typing.Go(func() { d.typing.keepShowing(asking) })
 	stopTyping := func() {
@@ -150,7 +149,7 @@ func (a *attempts) turn(ctx context.Context, d *delivery, prompt *agent.Prompt, 
 		if err != nil {
 			return nil, err
 		}
-		return a.files.upload(asking, a.log(d), shaper, list)
+		return a.files.upload(asking, d.log, shaper, list)
 	}
 	if said.Stream != nil || d.answer.streamed {
 		s := &stream{
@@ -257,8 +256,9 @@ func (a *attempts) tell(d *delivery, text string) {
 		a.cfg.Log.Warn(logs.ChatNotTold, logs.KeyError, err)
 		return
 	}
+	key := d.key + "/apology"
 	note := &delivery{
-		Delivery: d.Delivery, key: d.key + "/apology", session: d.session, unkept: true,
+		Delivery: d.Delivery, key: key, session: d.session, log: logTo(a.cfg.Log, key, d.session), unkept: true,
 		answer: answer{outcomes: make([]string, len(parts))}, inChats: chatState{declined: d.inChats.declined},
 	}
 	for i, o := range parts {
@@ -268,16 +268,11 @@ func (a *attempts) tell(d *delivery, text string) {
 	}
 }
 
-func (a *attempts) log(d *delivery) *slog.Logger {
-	return a.cfg.Log.With(logs.KeyDelivery, d.key, logs.KeySession, d.session)
-}
-
 // failed records a failed attempt. over reports whether this run stops trying; then err is what answer returns.
 func (a *attempts) failed(d *delivery, cause error) (over bool, err error) {
 	d.tries++
-	log := a.log(d)
 	if errors.Is(cause, agent.ErrUnavailable) {
-		log.Warn(logs.AgentUnavailable, logs.KeyError, cause)
+		d.log.Warn(logs.AgentUnavailable, logs.KeyError, cause)
 		if d.tries >= a.cfg.MaxAttempts {
 			return true, errDeferred
 		}
@@ -285,7 +280,7 @@ func (a *attempts) failed(d *delivery, cause error) (over bool, err error) {
 	}
 	d.attempts++
 	dead := d.attempts >= a.cfg.MaxAttempts || errors.Is(cause, agent.ErrRefused)
-	log.Warn(logs.AttemptFailed, logs.KeyError, cause, logs.KeyAttempt, d.attempts, logs.KeyOf, a.cfg.MaxAttempts)
+	d.log.Warn(logs.AttemptFailed, logs.KeyError, cause, logs.KeyAttempt, d.attempts, logs.KeyOf, a.cfg.MaxAttempts)
 	d.state = ledger.New
 	if !d.unkept {
 		if err := a.journal.fail(d.key, d.session, cause, dead); err != nil {
@@ -303,7 +298,7 @@ func (a *attempts) cutShort(ctx context.Context, d *delivery) error {
 	if !stopped(ctx) {
 		return errDeferred // the end of the run is not the agent's fault
 	}
-	a.log(d).Info(logs.TurnStopped)
+	d.log.Info(logs.TurnStopped)
 	return nil
 }
 

@@ -22,7 +22,6 @@ type sender struct {
 	files   *files
 	counts  *tally
 	run     *lifetime
-	log     *slog.Logger
 }
 
 // deliverKept delivers the kept action number i, and confirms its outcome.
@@ -62,7 +61,7 @@ func (s *sender) deliver(d *delivery, requestID string, o action.Outgoing) (outc
 // put sends one action, which it may change.
 func (s *sender) put(d *delivery, requestID string, o action.Outgoing) (outcome string, sent bool) {
 	op, chat := o.Op(), o.Chat()
-	log := s.log.With(logs.KeyDelivery, d.key, logs.KeySession, d.session, logs.KeyOp, op)
+	log := d.log.With(logs.KeyOp, op)
 	if d.inChats.declined[chat] {
 		log.Warn(logs.ChatDeclined)
 		return outcomeDeclined, true

@@ -1,6 +1,8 @@
 package turn
 
 import (
+	"log/slog"
+
 	"github.com/dormouse-relay/dormouse/internal/ledger"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
@@ -16,6 +18,8 @@ type delivery struct {
 	session string // its session key
 	stop    bool   // it is the command that stops its session's turn
 	suspect bool   // its turn was running when an earlier process died
+
+	log *slog.Logger // names key and session
 
 	receipt *receipt      // what the intake knows it by
 	ready   chan struct{} // closed once the journal has answered

@@ -2,8 +2,10 @@ package turn
 
 import (
 	"encoding/json"
+	"log/slog"
 	"strings"
 
+	"github.com/dormouse-relay/dormouse/internal/logs"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
@@ -23,4 +25,9 @@ func rawEvent(f *relay.Forward) (*relay.Event, error) {
 // isStop says whether a message is the command that cancels its session's turn.
 func isStop(command string, e *relay.Event) bool {
 	return command != "" && e.PromptResponse == nil && e.MessageType == "command" && strings.TrimSpace(e.Text) == command
+}
+
+// logTo returns a log whose lines name a delivery and its session.
+func logTo(log *slog.Logger, key, session string) *slog.Logger {
+	return log.With(logs.KeyDelivery, key, logs.KeySession, session)
 }

@@ -58,8 +58,9 @@ func newIntake(cfg Config, s *schedule, chats *chats, counts *tally, run *lifeti
 	return i
 }
 
-// Take journals a delivery, queues its turn and sees to its ack. It returns once the order is settled; it blocks while
-// thousands wait. ErrJournal means that no buffered delivery will be taken any more: it is not acked.
+// Take journals a delivery, queues its turn and sees to its ack. It returns once the delivery has its place in the order,
+// which may be before it is journalled. It blocks while thousands wait. ErrJournal means that no buffered delivery will be
+// taken any more: this one is not acked.
 func (w *Worker) Take(d relay.Delivery) error {
 	if d.Kind == relay.KindInterrupt {
 		w.Interrupt(d.SessionKey)
@@ -134,6 +135,7 @@ func (i *intake) record(received relay.Delivery) (d *delivery, why string) {
 		d.Event.Source = d.Event.ThreadedSource()
 		d.session = d.Event.SessionKey()
 		d.stop = isStop(i.cfg.Stop, d.Event)
+		d.log = logTo(i.cfg.Log, key, d.session)
 		d.typing = i.chats.typingMark(d.Event, d.session)
 	}
 	return d, why

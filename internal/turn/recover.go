@@ -48,6 +48,7 @@ func (w *Worker) restore(e ledger.Entry) (*delivery, error) {
 		return nil, errors.New("the entry has no event")
 	}
 	d.session = d.Event.SessionKey()
+	d.log = logTo(w.cfg.Log, d.key, d.session)
 	d.stop = isStop(w.cfg.Stop, d.Event)
 	d.suspect = !d.stop && !d.answer.complete() && d.state != ledger.New
 	d.inChats = d.answer.inChats()

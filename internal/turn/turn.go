@@ -1,45 +1,46 @@
 // Package turn takes a delivery from the socket to its end: it is journalled, acked, answered by the agent and finished.
-// Worker is what package drain sees of it. Take may block while thousands of deliveries wait, and Close until every
-// goroutine has ended; nothing else blocks. The package opens no socket and takes no lease: it knows a Link, a journal and
-// an agent.
+// Package drain calls it, through a Worker. Take blocks while thousands of deliveries wait, and Close until every
+// goroutine has ended; no other method blocks. The package never opens a socket and never takes a lease: it is given a
+// Link, a journal and an agent.
 //
-// # The rooms
+// # Rooms
 //
-// Each file is a room with one job. A delivery is one record (type delivery), and the record goes from room to room along
-// a line:
+// Each file is a room with one job. Of each delivery there is one record (type delivery), which goes along a line:
 //
 //	drain's pump
-//	   |  Take
-//	   v
-//	intake.go      journals deliveries in order, recognises duplicates, sends acks in order
-//	   |  queue, release
-//	   v
-//	schedule.go    sessions, slots, suspects, stop: which turn runs, and when       <--- recover.go
-//	   |  answer, answerAlone, conclude, finish                                         what earlier runs left
-//	   v
-//	attempt.go     asks the agent, keeps its answer, takes its actions one by one, finishes
-//	   |  deliverKept, deliverUnkept
-//	   v
-//	deliver.go     one action: over the link, to an outcome that is confirmed
+//	     |  Take
+//	     v
+//	intake.go     journals deliveries in order, recognises duplicates, sends acks in order
+//	     |  queue, release
+//	     v
+//	schedule.go   which turn runs, and when: sessions, slots, suspects, stop       <--- recover.go: what earlier
+//	     |  answer, answerAlone, conclude, finish                                       runs left
+//	     v
+//	attempt.go    asks the agent, keeps its answer, takes its actions one by one, finishes
+//	     |  deliverKept, deliverUnkept
+//	     v
+//	deliver.go    sends one action over the link, and confirms its outcome
 //
-// No room calls one above it. What comes back is a return value; that a delivery has ended goes from the schedule to the
-// intake by a function that New connects, and names the delivery's receipt, not the record.
+// No room calls one above it. What comes back is a return value, with one exception: the schedule tells the intake that a
+// delivery has ended by a function that New connects, which is given the delivery's receipt and not the record.
 //
-// Beside the line are rooms that are given no record, but an event, a chat or a key:
+// The other rooms are given no record, but an event, a chat or a key:
 //
-//	chat.go        what is known of chats: routing facts, typing marks, the pace of edits
-//	stream.go      which action of a streamed answer leaves next, and when
-//	answer.go      kept actions and their outcomes
-//	prompts.go     questions that wait for a button
-//	journal.go     what is written of a delivery after it was journalled
-//	media.go       attachments of a message, files of an answer
-//	ids.go         keys and request ids
+//	acks.go       the acks that are to come
+//	chat.go       what is known of chats: routing facts, typing marks, the pace of edits
+//	media.go      attachments of a message, files of an answer
+//	stream.go     which action of a streamed answer leaves next, and when
+//	answer.go     kept actions and their outcomes
+//	prompts.go    questions that wait for a button
+//	journal.go    what is written of a delivery after it was journalled
+//	event.go      what an event says of itself
+//	ids.go        request ids and other names
 //
 // # What is one step
 //
-// Taking a delivery and deciding whether its turn starts now is one step, under the intake's lock: the entry is journalled
-// as running in the same write that journals the delivery. So the intake calls the schedule with its own lock held. Locks
-// are taken in this order only: intake, schedule, then those of chat.go and counts.go, which call nothing.
+// Taking a delivery and deciding whether its turn starts now is one step: the entry is journalled as running in the same
+// write that journals the delivery. So the intake calls the schedule with its own lock held. Locks are taken in this order
+// only: the intake's, the schedule's, then that of chat.go or counts.go.
 //
 // # Order
 //
@@ -58,7 +59,8 @@ import (
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
-// Link is the way back to the connector, over whatever socket there is.
+// Link is the way back to the connector, over whatever socket there is. Post, Ack and Descriptor are called with locks held:
+// they must return soon, and must not call the Worker.
 type Link interface {
 	// Do is relay.Conn.Do; without a socket it waits for one. An error that does not wrap relay.ErrOutcomeUnknown and is
 	// no *relay.OpError means that nothing was sent.
@@ -122,7 +124,7 @@ func New(ctx context.Context, cfg Config) *Worker {
 	prompts := &prompts{ledger: cfg.Prompts, marker: marker, run: run, log: cfg.Log}
 	journal := &journal{ledger: cfg.Journal, run: run, log: cfg.Log}
 	sender := &sender{
-		link: cfg.Link, journal: journal, prompts: prompts, chats: chats, files: files, counts: counts, run: run, log: cfg.Log,
+		link: cfg.Link, journal: journal, prompts: prompts, chats: chats, files: files, counts: counts, run: run,
 	}
 	attempts := &attempts{
 		cfg: cfg, gate: start, chats: chats, files: files, prompts: prompts, sender: sender, counts: counts, run: run,

@@ -1,4 +1,8 @@
-// Package agent is who answers: it takes a turn as JSON and gives back actions for the chat.
+// Package agent asks the agent: it gives a turn to whatever answers, as JSON, and returns the actions that the chat is to
+// get. An agent is a Lambda function, an HTTP endpoint, or the echo for tests.
+//
+// Answer blocks until the agent has answered or the context ends, and may be called from any goroutine, for several turns
+// at a time. It starts no goroutine and remembers nothing of a turn. Errors quote neither events nor answers nor URLs.
 package agent
 
 import (
@@ -37,16 +41,16 @@ const (
 	KindPassthrough = "passthrough" // a platform's raw request: its event says no more than the platform
 )
 
-// Media is an attachment. Data is there if the connector had re-hosted it and it fits into the turn, else Error says why
-// it is not. Neither is there for a public link.
+// Media is an attachment. One that the connector has re-hosted has Data, or an Error that says why the file is missing. A
+// public link has neither.
 type Media struct {
 	relay.Media
 	Data  []byte `json:"data,omitempty"` // base64 in JSON
 	Error string `json:"error,omitempty"`
 }
 
-// light is the turn without its files, which say why.
-func (t Turn) light() Turn {
+// withoutFiles returns the turn without its files. Their Error says that they were left out.
+func (t Turn) withoutFiles() Turn {
 	t.Media = slices.Clone(t.Media)
 	for i := range t.Media {
 		if m := &t.Media[i]; m.Data != nil {
@@ -56,7 +60,7 @@ func (t Turn) light() Turn {
 	return t
 }
 
-// Prompt is a question that was asked by an earlier answer, with the option that was chosen.
+// Prompt is a question that an earlier answer asked, with the option that the user chose.
 type Prompt struct {
 	PromptID string `json:"prompt_id"`
 	OptionID string `json:"option_id"`
@@ -69,7 +73,7 @@ type Delivery struct {
 	Attempt    int       `json:"attempt"` // from 1
 	Buffered   bool      `json:"buffered"`
 	ReceivedAt time.Time `json:"received_at"`
-	Sent       []Sent    `json:"sent,omitempty"` // what earlier attempts, cut short in their stream, have put into the chat
+	Sent       []Sent    `json:"sent,omitempty"` // what earlier attempts have put into the chat before their stream broke
 }
 
 // Sent is an action that an earlier attempt has sent, or may have sent.
@@ -78,24 +82,24 @@ type Sent struct {
 	MessageID string `json:"message_id,omitempty"` // empty if no answer told it
 }
 
-// Answer is what the agent wants done, in order; none means nothing.
+// Answer is what the agent wants done, in order. An empty answer is a choice to say nothing.
 type Answer struct {
 	Actions []relay.Action
 
-	// Stream, if it is not nil, brings further actions while the agent is still making them. It is ranged over once at
-	// most, before the turn's context ends. An error is its last; it is one of Answer's.
+	// Stream, if it is not nil, yields further actions as the agent makes them. It is ranged over once at most, before the
+	// turn's context ends. An error is the last that it yields, and means what an error of Agent.Answer means.
 	Stream iter.Seq2[relay.Action, error]
 }
 
-// Agent answers turns. An error is a failed attempt, unless it wraps ErrUnavailable or ErrRefused.
+// Agent answers turns. An error is a failed attempt, unless it wraps ErrUnavailable.
 type Agent interface {
 	Answer(ctx context.Context, turn Turn) (Answer, error)
 }
 
 var (
-	// ErrUnavailable means that the agent was not reached or has no room: no attempt, the message waits.
+	// ErrUnavailable means that the agent cannot be reached, or throttles: this uses up no attempt, and the message waits.
 	ErrUnavailable = errors.New("agent cannot be reached")
-	// ErrRefused means that the agent will never take this turn: the message is dead.
+	// ErrRefused means that the agent will never take this turn: the message is dead at once.
 	ErrRefused = errors.New("agent refuses this turn for good")
 )
 
@@ -104,7 +108,7 @@ type Options struct {
 	Secret relay.Secret // signs turns that are posted to a URL; blank leaves them unsigned
 	Lambda Invoker      // invokes a lambda: agent
 
-	// ReadSecret, if set, is asked for the signing secret when the first turn is posted, in place of Secret.
+	// ReadSecret, if set, returns the signing secret in place of Secret. It is called when the first turn is posted.
 	ReadSecret func(context.Context) (relay.Secret, error)
 
 	// NetDial opens the connections to a URL; nil means the network.
@@ -151,8 +155,8 @@ func (Echo) Answer(_ context.Context, t Turn) (Answer, error) {
 
 func say(text string) relay.Action { return relay.Action{"op": "send", "content": text} }
 
-// Decode reads an answer: {"actions":[{"op":...},...]}, {"text":"..."}, or nothing, which is an empty body, {} or null. An
-// object of something else is no answer, whatever its author had in mind.
+// Decode reads an answer: {"actions":[{"op":...},...]}, {"text":"..."}, or nothing, which is an empty body, {} or null. Any
+// other object is an error, because its author meant to say something.
 func Decode(body []byte) (Answer, error) {
 	if len(bytes.TrimSpace(body)) == 0 {
 		return Answer{}, nil
@@ -163,7 +167,7 @@ func Decode(body []byte) (Answer, error) {
 		More    jsontext.Value `json:",embed"`
 	}
 	if err := jsonv2.Unmarshal(body, &in); err != nil {
-		return Answer{}, fmt.Errorf(`agent: answer is not {"actions":[...]}, {"text":"..."} or empty: %w`, shape(err))
+		return Answer{}, fmt.Errorf(`agent: answer is not {"actions":[...]}, {"text":"..."} or empty: %w`, jsonFault(err))
 	}
 	if in.Actions != nil && in.Text != nil {
 		return Answer{}, errors.New("agent: answer has both actions and text, want one of them")
@@ -186,7 +190,7 @@ func Decode(body []byte) (Answer, error) {
 func DecodeLine(line []byte) (relay.Action, error) {
 	var a relay.Action
 	if err := jsonv2.Unmarshal(line, &a); err != nil {
-		return nil, fmt.Errorf(`is not {"op":...} or {"text":"..."}: %w`, shape(err))
+		return nil, fmt.Errorf(`is not {"op":...} or {"text":"..."}: %w`, jsonFault(err))
 	}
 	text, has := a["text"].(string)
 	switch {

@@ -12,8 +12,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// reach says what kept a request from its answer, without its URL. What never got a connection is ErrUnavailable.
-func reach(ctx context.Context, err error) error {
+// noAnswer is the error of a request that got no answer, without the URL. If there was no connection, it is ErrUnavailable.
+func noAnswer(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -26,10 +26,10 @@ func reach(ctx context.Context, err error) error {
 	return err
 }
 
-// shape says where JSON is not as wanted, without quoting it: an answer is a user's text.
-func shape(err error) error {
+// jsonFault says where JSON is not as it should be. It does not quote the JSON, which has a user's text.
+func jsonFault(err error) error {
 	if e, ok := errors.AsType[*jsonv2.SemanticError](err); ok {
-		return fmt.Errorf("at %.80q: want %s, got %s", e.JSONPointer, wanted(e.GoType), kinds[e.JSONKind])
+		return fmt.Errorf("at %.80q: want %s, got %s", e.JSONPointer, jsonType(e.GoType), jsonKinds[e.JSONKind])
 	}
 	if e, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
 		return fmt.Errorf("no valid JSON at byte %d", e.ByteOffset)
@@ -37,12 +37,12 @@ func shape(err error) error {
 	return errors.New("it cannot be read")
 }
 
-var kinds = map[jsontext.Kind]string{
+var jsonKinds = map[jsontext.Kind]string{
 	'{': "an object", '[': "a list", '"': "a string", '0': "a number", 't': "true", 'f': "false", 'n': "null",
 }
 
-// wanted is what t is in JSON.
-func wanted(t reflect.Type) string {
+// jsonType is what a value of type t is in JSON.
+func jsonType(t reflect.Type) string {
 	for t != nil && t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}

@@ -28,28 +28,28 @@ const (
 	ndjson      = "application/x-ndjson"
 )
 
-// HTTP posts each turn to a URL, under the delivery's key as webhook-id, and signed if there is a secret (Standard
-// Webhooks). The answer is JSON as Decode reads it, or a stream of lines as DecodeLine reads them.
+// HTTP posts each turn to a URL as a Standard Webhook: webhook-id is the delivery's key, and there is a signature if there is
+// a secret. The answer is JSON as Decode reads it, or a stream of lines as DecodeLine reads them.
 //
-// Statuses 408, 425, 429 and 5xx and network errors are met with up to two more requests in the same attempt, after the
-// Retry-After if there is one. A 429 that stays is ErrUnavailable, any other 4xx ErrRefused. Any other status but 200 and
-// 204, and what cannot be read, is a failed attempt. Errors do not show the URL, which may hold a credential.
+// After status 408, 425, 429 or 5xx, or a network error, HTTP makes up to two more requests in the same attempt. It waits for
+// the Retry-After, or half a second and then a second. If the last status is 429, the error is ErrUnavailable; any other 4xx
+// is ErrRefused at once. Any other status but 200 and 204, or an answer that cannot be read, is a failed attempt.
+// Errors do not show the URL, which may hold a credential.
 type HTTP struct {
 	url    string
 	signer *standardwebhooks.Webhook // nil: unsigned
 	client *http.Client
 }
 
-// NewHTTP returns the agent behind url. The secret is base64 after whsec_. Connections are kept for the next turn;
-// netDial opens them, nil means the network.
-// Redirects are refused: a turn goes to the host that was configured and to no other.
+// NewHTTP returns the agent behind url. The secret is base64 after whsec_. netDial opens connections, nil means the network;
+// they are kept for the next turn. No redirect is followed: a turn goes to the configured host and to no other.
 func NewHTTP(url string, secret relay.Secret, netDial relay.DialFunc) (*HTTP, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	if netDial != nil {
 		transport.DialContext = netDial
 	}
 	transport.MaxIdleConnsPerHost = 64
-	transport.DisableCompression = true // which would hold lines of a stream back
+	transport.DisableCompression = true // compression would hold back lines of a stream
 	h := &HTTP{url: url, client: &http.Client{
 		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -64,7 +64,7 @@ func NewHTTP(url string, secret relay.Secret, netDial relay.DialFunc) (*HTTP, er
 	return h, nil
 }
 
-// Answer posts the turn and reads the answer, or the head of it if it is streamed.
+// Answer posts the turn and reads the answer. Of a streamed answer it reads nothing yet.
 func (h *HTTP) Answer(ctx context.Context, t Turn) (Answer, error) {
 	body, err := json.Marshal(t)
 	if err != nil {
@@ -75,9 +75,9 @@ func (h *HTTP) Answer(ctx context.Context, t Turn) (Answer, error) {
 		again := err != nil && ctx.Err() == nil
 		if err == nil {
 			if res.StatusCode == http.StatusOK {
-				return read(ctx, res)
+				return readAnswer(ctx, res)
 			}
-			again, err = judge(res.StatusCode)
+			again, err = statusError(res.StatusCode)
 			if after, ok := retryAfter(res); ok {
 				pause = after
 			}
@@ -116,13 +116,13 @@ func (h *HTTP) post(ctx context.Context, key string, body []byte) (*http.Respons
 	}
 	res, err := h.client.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("agent: posting the turn: %w", reach(ctx, err))
+		return nil, fmt.Errorf("agent: posting the turn: %w", noAnswer(ctx, err))
 	}
 	return res, nil
 }
 
-// judge says what a status other than 200 means; again is true if the same request may be answered otherwise.
-func judge(status int) (again bool, err error) {
+// statusError says what a status other than 200 means. again is true if another request may get another status.
+func statusError(status int) (again bool, err error) {
 	switch {
 	case status == http.StatusNoContent:
 		return false, nil
@@ -138,7 +138,7 @@ func judge(status int) (again bool, err error) {
 	return false, fmt.Errorf("agent: answered HTTP %d, want 200 or 204", status)
 }
 
-// retryAfter is what the header says, in seconds or as a date.
+// retryAfter returns how long the Retry-After header says to wait, in seconds or as a date.
 func retryAfter(res *http.Response) (time.Duration, bool) {
 	value := res.Header.Get("Retry-After")
 	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
@@ -150,8 +150,8 @@ func retryAfter(res *http.Response) (time.Duration, bool) {
 	return 0, false
 }
 
-// read reads a 200. A stream is read, and its body closed, by whoever ranges over it.
-func read(ctx context.Context, res *http.Response) (Answer, error) {
+// readAnswer reads the answer of a status 200. A stream is read, and its body closed, by whoever ranges over it.
+func readAnswer(ctx context.Context, res *http.Response) (Answer, error) {
 	if kind, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type")); kind == ndjson {
 		return Answer{Stream: lines(ctx, res.Body)}, nil
 	}
@@ -159,14 +159,14 @@ func read(ctx context.Context, res *http.Response) (Answer, error) {
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
 	switch {
 	case err != nil:
-		return Answer{}, fmt.Errorf("agent: reading the answer: %w", reach(ctx, err))
+		return Answer{}, fmt.Errorf("agent: reading the answer: %w", noAnswer(ctx, err))
 	case len(body) > maxAnswer:
 		return Answer{}, fmt.Errorf("agent: answer is over %d bytes", maxAnswer)
 	}
 	return Decode(body)
 }
 
-// lines reads a stream. Blank lines are signs of life.
+// lines reads a stream. An agent may send blank lines to show that it is still there.
 func lines(ctx context.Context, body io.ReadCloser) iter.Seq2[relay.Action, error] {
 	return func(yield func(relay.Action, error) bool) {
 		defer body.Close()
@@ -192,7 +192,7 @@ func lines(ctx context.Context, body io.ReadCloser) iter.Seq2[relay.Action, erro
 		if err := in.Err(); errors.Is(err, bufio.ErrTooLong) {
 			yield(nil, fmt.Errorf("agent: a line of the answer is over %d bytes", maxLine))
 		} else if err != nil {
-			yield(nil, fmt.Errorf("agent: reading the answer: %w", reach(ctx, err)))
+			yield(nil, fmt.Errorf("agent: reading the answer: %w", noAnswer(ctx, err)))
 		}
 	}
 }

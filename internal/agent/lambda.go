@@ -26,16 +26,17 @@ type Invoker interface {
 
 // Lambda invokes a function with each turn and reads what it returns as Decode does.
 //
-// Only throttles are met with another invocation in the same attempt: after any other failure the function may have run.
-// A throttle that stays, a function that is not ready yet and a refused connection are ErrUnavailable, a turn of more than
-// 6 MB goes without its files, and is ErrRefused if that is not enough. What the function says of its errors is not shown but for their type: it may quote the user.
+// Only a throttled invocation is tried again in the same attempt: after any other failure the function may have run. If the
+// throttling goes on, if the function is not ready yet or if the connection is refused, the error is ErrUnavailable. A turn
+// of more than 6 MB goes without its files; if it is still too large, the error is ErrRefused. Of an error of the function
+// only the type is shown, as its message may quote the user.
 type Lambda struct {
 	function string
 	client   Invoker
 	retryer  aws.Retryer
 }
 
-// NewLambda returns the agent that is a function, by its name or ARN, with a version or alias if wanted.
+// NewLambda returns the agent that is a function, named by name or ARN, with a version or alias if wanted.
 func NewLambda(function string, client Invoker) *Lambda {
 	return &Lambda{function: function, client: client, retryer: retry.NewStandard(func(o *retry.StandardOptions) {
 		o.MaxAttempts = maxRequests
@@ -51,7 +52,7 @@ func (l *Lambda) Answer(ctx context.Context, t Turn) (Answer, error) {
 		return Answer{}, fmt.Errorf("agent: encoding the turn: %w", err)
 	}
 	if len(payload) > maxPayload && len(t.Media) > 0 {
-		if payload, err = json.Marshal(t.light()); err != nil {
+		if payload, err = json.Marshal(t.withoutFiles()); err != nil {
 			return Answer{}, fmt.Errorf("agent: encoding the turn: %w", err)
 		}
 	}
@@ -69,7 +70,7 @@ func (l *Lambda) Answer(ctx context.Context, t Turn) (Answer, error) {
 	return Decode(out.Payload)
 }
 
-// fault is for an invocation that Lambda itself did not carry out.
+// fault is the error of an invocation that Lambda itself did not carry out.
 func (l *Lambda) fault(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -96,18 +97,18 @@ func (l *Lambda) fault(ctx context.Context, err error) error {
 	case status == http.StatusNotFound:
 		return fmt.Errorf("agent: invoking %s: %s; want the name or ARN of a function in this region", l.function, code)
 	case status == 0:
-		return fmt.Errorf("agent: invoking %s: %w", l.function, reach(ctx, err))
+		return fmt.Errorf("agent: invoking %s: %w", l.function, noAnswer(ctx, err))
 	}
 	return fmt.Errorf("agent: invoking %s: HTTP %d (%s)", l.function, status, code)
 }
 
-// functionFault is for a function that ran and failed.
+// functionFault is the error of a function that ran and failed.
 func (l *Lambda) functionFault(payload []byte) error {
 	var told struct {
 		Type    string `json:"errorType"`
 		Message string `json:"errorMessage"`
 	}
-	json.Unmarshal(payload, &told) // without a type it has still failed
+	json.Unmarshal(payload, &told) // the function has failed also if this cannot be read
 	switch {
 	case told.Type == "Sandbox.Timedout", strings.Contains(told.Message, "Task timed out after"):
 		return fmt.Errorf("agent: %s ran into its own timeout; raise it, or answer sooner", l.function)

@@ -8,8 +8,8 @@ import (
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
-// late is an HTTP agent whose signing secret lies in a store: it is read when the first turn comes, so that a start needs
-// no network, and kept.
+// late is an HTTP agent whose signing secret is in a store. The secret is read when the first turn comes, so that a start
+// needs no network, and kept.
 type late struct {
 	url     string
 	read    func(context.Context) (relay.Secret, error)
@@ -19,7 +19,7 @@ type late struct {
 	agent *HTTP
 }
 
-// Answer is as HTTP's. A secret that cannot be read is ErrUnavailable: the message waits.
+// Answer is HTTP's. If the secret cannot be read, the error is ErrUnavailable: the message waits.
 func (l *late) Answer(ctx context.Context, t Turn) (Answer, error) {
 	h, err := l.get(ctx)
 	if err != nil {

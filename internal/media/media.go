@@ -1,7 +1,8 @@
-// Package media fetches and uploads files of the connector (section 15 of the relay contract): attachments that it has
-// re-hosted, and those of replies.
+// Package media fetches files from the connector and uploads files to it (section 15 of the contract): attachments that the
+// connector has re-hosted, and files of replies.
 //
-// All methods of a Client may be called from any goroutine. Close ends the idle connections that it keeps meanwhile.
+// Fetch and Upload block until the file is over or 30 seconds have passed. All methods of a Client may be called from any
+// goroutine. A Client keeps idle connections; Close ends them. Errors do not show URLs.
 package media
 
 import (
@@ -30,7 +31,7 @@ const (
 	maxRedirects = 3
 	maxAnswer    = 64 << 10 // bytes of an upload's answer
 	maxFilename  = 255      // characters (section 15)
-	ownPath      = "/relay/media/"
+	hostedPath   = "/relay/media/"
 	userAgent    = "dormouse (relay gateway; +https://github.com/dormouse-relay/dormouse)"
 )
 
@@ -73,14 +74,14 @@ func New(cfg Config) *Client {
 // Close ends idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// Hosts says whether link is a file of this connector: its host and port, and a path below its media path. Only then does
-// a request carry the bearer.
+// Hosts says whether link is a file of this connector: it has the connector's host and port, and a path below its media path.
+// Only requests for such a link carry the bearer.
 func (c *Client) Hosts(link string) bool {
 	u, err := url.Parse(link)
-	return err == nil && c.own(u)
+	return err == nil && c.hosts(u)
 }
 
-func (c *Client) own(u *url.URL) bool {
+func (c *Client) hosts(u *url.URL) bool {
 	if c.base == nil || !web(u) || u.User != nil {
 		return false
 	}
@@ -88,10 +89,10 @@ func (c *Client) own(u *url.URL) bool {
 		return false
 	}
 	if u.Scheme == "http" && c.base.Scheme == "https" {
-		return false // the bearer would be readable on its way
+		return false // the bearer would travel in clear text
 	}
-	clean := path.Clean(u.Path) // so that no dots lead elsewhere
-	return strings.HasPrefix(clean, ownPath) || strings.HasPrefix(clean, c.base.Path+"/")
+	clean := path.Clean(u.Path) // dots in it must not lead elsewhere
+	return strings.HasPrefix(clean, hostedPath) || strings.HasPrefix(clean, c.base.Path+"/")
 }
 
 func web(u *url.URL) bool { return (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" }
@@ -103,12 +104,12 @@ func port(u *url.URL) string {
 	return map[string]string{"http": "80", "https": "443"}[u.Scheme]
 }
 
-// Fetch returns a file of at most so many bytes, and never more than Limit, with its media type as far as it is told. A
-// larger one is not read. It is an error if the file is empty or not there within 30 s.
+// Fetch returns the file behind link, of at most so many bytes and never more than Limit, and its media type, "" if the
+// server does not say it. It is an error if the file is larger, empty, or not read within 30 s.
 func (c *Client) Fetch(ctx context.Context, link string, most int64) (data []byte, mediaType string, err error) {
 	u, err := url.Parse(link)
 	if err != nil || !web(u) {
-		return nil, "", errors.New("media: want an http or https URL") // the cause quotes it
+		return nil, "", errors.New("media: want an http or https URL") // the cause quotes the URL
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errSlow)
 	defer cancel()
@@ -116,7 +117,7 @@ func (c *Client) Fetch(ctx context.Context, link string, most int64) (data []byt
 	if err != nil {
 		return nil, "", errors.New("media: want an http or https URL")
 	}
-	if c.own(u) {
+	if c.hosts(u) {
 		c.authorize(req)
 	}
 	res, err := c.do(ctx, req)
@@ -150,8 +151,8 @@ func tooLarge(most int64) error {
 	return fmt.Errorf("media: the file is over the %d bytes that there is room for", most)
 }
 
-// Upload gives a file to the connector and returns the URL that an action names it by. The file must not be empty nor
-// have more than Limit bytes. Of filename, which may be empty, 255 characters are told.
+// Upload gives a file to the connector and returns the URL that an action names it by. The file must have 1 to Limit bytes.
+// The filename may be empty; only its first 255 characters are sent.
 func (c *Client) Upload(ctx context.Context, data []byte, mediaType, filename string) (string, error) {
 	switch {
 	case c.base == nil:
@@ -168,7 +169,7 @@ func (c *Client) Upload(ctx context.Context, data []byte, mediaType, filename st
 		return "", fault(ctx, err)
 	}
 	req.Header.Set("Content-Type", mediaType)
-	if name := header(filename); name != "" {
+	if name := headerText(filename); name != "" {
 		req.Header.Set("X-Media-Filename", name)
 	}
 	c.authorize(req)
@@ -196,8 +197,8 @@ func (c *Client) Upload(ctx context.Context, data []byte, mediaType, filename st
 	return c.base.String() + "/" + url.PathEscape(answer.ID), nil
 }
 
-// header makes a file name fit for one.
-func header(filename string) string {
+// headerText makes a file name fit for a header.
+func headerText(filename string) string {
 	runes := []rune(strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
 			return -1
@@ -225,7 +226,7 @@ func (c *Client) do(ctx context.Context, req *http.Request) (*http.Response, err
 	return res, nil
 }
 
-// redirect follows a download's only, and takes the bearer off if it leads away from the connector's files.
+// redirect follows redirects of downloads only. It takes the bearer off a request that is not for one of the connector's files.
 func (c *Client) redirect(req *http.Request, via []*http.Request) error {
 	first, last := via[0], via[len(via)-1]
 	switch {
@@ -236,14 +237,14 @@ func (c *Client) redirect(req *http.Request, via []*http.Request) error {
 	case len(via) > maxRedirects:
 		return fmt.Errorf("media: more than %d redirects", maxRedirects)
 	}
-	if !c.own(req.URL) || req.URL.Scheme != first.URL.Scheme {
+	if !c.hosts(req.URL) || req.URL.Scheme != first.URL.Scheme {
 		req.Header.Del("Authorization")
 	}
 	req.Header.Del("Referer")
 	return nil
 }
 
-// fault says what kept a request from its answer, without the URL that net/http puts into its errors.
+// fault is the error of a request that got no answer, without the URL that net/http puts into its errors.
 func fault(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

@@ -47,6 +47,10 @@ test: ## all tests, with the race detector where there is a C compiler
 	fi; \
 	set -x; NO_COLOR=1 $$with go test $(RACE) -shuffle=on ./...
 
+.PHONY: test-example
+test-example: ## examples/gateway, a module of its own that uses pkg/ from outside
+	cd examples/gateway && go vet ./... && go test $(RACE) ./...
+
 .PHONY: test-dynamodb
 test-dynamodb: $(LOCAL_JARS)/complete ## the ledger on Amazon's DynamoDB Local; needs Java 17, Maven and Python
 	NO_COLOR=1 sh scripts/dynamodb.sh local "$(LOCAL_JARS)" go test -count=1 $(RACE) -shuffle=on ./internal/ledger/...

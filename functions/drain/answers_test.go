@@ -277,7 +277,7 @@ func TestInteractionsBecomeTurns(t *testing.T) {
 		is.Equal(got[n].Text, text)
 		is.Equal(got[n].SessionKey(), "agent:main:discord:thread:t1:t1") // that of messages in the thread
 	}
-	is.Equal(got[2].Metadata, &relay.Modal{CustomID: "report", Fields: []relay.Field{{CustomID: "what", Value: "a\nb"}}})
+	is.Equal(got[2].Metadata, &relay.Metadata{CustomID: "report", Fields: []relay.Field{{CustomID: "what", Value: "a\nb"}}})
 	followUps := said(s.State())
 	is.Equal(len(followUps), 3) // and no notice
 	for _, o := range followUps {

@@ -47,12 +47,7 @@ var notYet = map[string]string{
 	"i-bom":       "a byte order mark before a frame is not skipped",
 	"i-edit-back": "an edit back to an earlier text is taken for a repeat",
 
-	"d-autocomplete":      "an autocomplete becomes a turn",
-	"d-string-select":     "what was chosen is not told",
-	"d-user-menu":         "the target of a command is not told",
-	"d-attachment-option": "attachments of options are not told",
-	"d-modal-checkbox":    "a checkbox has no value",
-	"d-reply-to-empty":    "an empty reply_to voids the answer",
+	"d-reply-to-empty": "an empty reply_to voids the answer",
 
 	"m-filename-0":      "an upload's header has the raw name",
 	"c-terminal-escape": "chat prints control characters",

@@ -61,3 +61,16 @@ func (q *ackQueue) flush() {
 		q.list = q.list[1:]
 	}
 }
+
+// ackOnly acks a delivery that there is nothing to keep of, in its place among the other acks.
+func (i *intake) ackOnly(bufferID string) error {
+	if bufferID == "" {
+		return nil
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	r := new(receipt)
+	i.acks.add(r, bufferID)
+	i.acks.resolve(r, ackDue)
+	return nil
+}

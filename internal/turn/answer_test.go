@@ -893,7 +893,7 @@ func TestASubmittedFormSurvivesADeath(t *testing.T) {
 		defer w.Close()
 		idle(w)
 		is.Equal(len(got), 2)
-		is.Equal(got[1].Metadata, &relay.Modal{CustomID: "report", Fields: []relay.Field{{CustomID: "what", Value: "a\nb"}}})
+		is.Equal(got[1].Metadata, &relay.Metadata{CustomID: "report", Fields: []relay.Field{{CustomID: "what", Value: "a\nb"}}})
 		is.Equal(got[1], got[0])
 	})
 }

@@ -2,6 +2,7 @@ package turn
 
 import (
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"strings"
 
@@ -30,4 +31,13 @@ func isStop(command string, e *relay.Event) bool {
 // logTo returns a log whose lines name a delivery and its session.
 func logTo(log *slog.Logger, key, session string) *slog.Logger {
 	return log.With(logs.KeyDelivery, key, logs.KeySession, session)
+}
+
+// isNoMessage reports whether nobody has said anything: Discord asks whether we are there, or what to suggest.
+func isNoMessage(received relay.Delivery) bool {
+	if received.Kind != relay.KindPassthrough {
+		return false
+	}
+	_, err := received.Forward.Interaction()
+	return errors.Is(err, relay.ErrNoMessage)
 }

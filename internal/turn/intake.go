@@ -74,6 +74,9 @@ func (i *intake) take(received relay.Delivery) error {
 	if err := i.fault(); err != nil && received.BufferID != "" {
 		return err
 	}
+	if isNoMessage(received) {
+		return i.ackOnly(received.BufferID)
+	}
 	d, why := i.record(received)
 	select {
 	case i.room <- struct{}{}:

@@ -18,7 +18,7 @@ type Event struct {
 	Context          []ContextEntry  `json:"context,omitempty"`    // oldest first; for reference only
 	ContextError     bool            `json:"context_error,omitempty"`
 	PromptResponse   *PromptResponse `json:"prompt_response,omitempty"`
-	Metadata         *Modal          `json:"metadata,omitempty"` // of a submitted form
+	Metadata         *Metadata       `json:"metadata,omitempty"` // of a form, a choice, or a command with a target
 	Source           Source          `json:"source"`
 }
 
@@ -59,17 +59,26 @@ type PromptResponse struct {
 	PromptMessageID string `json:"prompt_message_id,omitempty"`
 }
 
-// Modal is a form that a user has filled in, under the names that Discord gives its parts (section 9).
-type Modal struct {
-	CustomID string  `json:"custom_id"`
-	Fields   []Field `json:"fields"` // in the form's order
+// Metadata is what a user filled in, chose or aimed at, under the names that Discord gives the parts (section 9).
+type Metadata struct {
+	CustomID string  `json:"custom_id,omitempty"` // of the form or the menu
+	Fields   []Field `json:"fields,omitzero"`     // in the form's order; a choice is one field
+	Target   *Entity `json:"target,omitempty"`    // of a command from a user's or a message's menu
 }
 
-// Field is one answer in a Modal.
+// Field is one answer in a form, one choice, or one option of a command that stands for an Entity.
 type Field struct {
-	CustomID string   `json:"custom_id"`
-	Value    string   `json:"value"`            // several chosen values are joined by commas
-	Values   []string `json:"values,omitempty"` // the chosen ones, of a field that is chosen from
+	CustomID string   `json:"custom_id"`          // of an option its name
+	Value    string   `json:"value"`              // several chosen values are joined by commas; a checkbox is True or False
+	Values   []string `json:"values,omitempty"`   // the chosen ones, of a field that is chosen from
+	Resolved []Entity `json:"resolved,omitempty"` // the users, roles and channels among the values
+}
+
+// Entity is what an id stands for.
+type Entity struct {
+	Kind string `json:"kind"` // user, role, channel or message
+	ID   string `json:"id"`
+	Text string `json:"text"` // the name that is shown; of a message its text
 }
 
 // MediaTypes is the MIME type of each of MediaURLs, "" where Media does not say (section 6).

@@ -183,7 +183,7 @@ func TestDecodeEventIsLenient(t *testing.T) {
 		"metadata of a form": {
 			`{"metadata":{"custom_id":7,"fields":[{"custom_id":"a","value":1},{"values":["x",2]},7],"more":1}}`,
 			event(func(e *relay.Event) {
-				e.Metadata = &relay.Modal{CustomID: "7", Fields: []relay.Field{
+				e.Metadata = &relay.Metadata{CustomID: "7", Fields: []relay.Field{
 					{CustomID: "a", Value: "1"}, {Values: []string{"x", "2"}}, {},
 				}}
 			}),

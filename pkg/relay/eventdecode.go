@@ -65,7 +65,7 @@ func decodeEvent(v value) (*Event, error) {
 		case "prompt_response":
 			e.PromptResponse = decodePromptResponse(v)
 		case "metadata":
-			e.Metadata = decodeModal(v)
+			e.Metadata = decodeMetadata(v)
 		case "source":
 			source = v
 		}
@@ -141,21 +141,34 @@ func decodePromptResponse(v value) *PromptResponse {
 	return r
 }
 
-// decodeModal reads what a Modal marshals to. Connectors send none; an event that was kept may have one.
-func decodeModal(v value) *Modal {
-	fields := v.member("fields")
-	if !fields.isArray() {
+// decodeMetadata reads what a Metadata marshals to. Connectors send none; an event that was kept may have one.
+func decodeMetadata(v value) *Metadata {
+	fields, target := v.member("fields"), v.member("target")
+	if !fields.isArray() && !target.isObject() {
 		return nil
 	}
-	m := &Modal{CustomID: v.member("custom_id").text(), Fields: []Field{}}
+	m := &Metadata{CustomID: v.member("custom_id").text()}
+	if fields.isArray() {
+		m.Fields = []Field{}
+	}
 	for v := range fields.elements() {
 		f := Field{CustomID: v.member("custom_id").text(), Value: v.member("value").text()}
 		for v := range v.member("values").elements() {
 			f.Values = append(f.Values, v.text())
 		}
+		for v := range v.member("resolved").elements() {
+			f.Resolved = append(f.Resolved, decodeEntity(v))
+		}
 		m.Fields = append(m.Fields, f)
 	}
+	if target.isObject() {
+		m.Target = new(decodeEntity(target))
+	}
 	return m
+}
+
+func decodeEntity(v value) Entity {
+	return Entity{Kind: v.member("kind").text(), ID: v.member("id").text(), Text: v.member("text").text()}
 }
 
 func decodeMedia(v value) []Media {

@@ -1,11 +1,8 @@
 package relay
 
 import (
-	"cmp"
 	"encoding/base64"
 	"errors"
-	"fmt"
-	"strings"
 )
 
 // Forward is a raw request of a platform (section 9). It marshals to the wire form. Nothing in it has been verified.
@@ -100,126 +97,4 @@ func (v value) printed() string {
 		return "False"
 	}
 	return v.text()
-}
-
-// Types of a Discord interaction.
-const (
-	interactionCommand   = "2"
-	interactionComponent = "3"
-	interactionModal     = "5"
-)
-
-// Interaction is the event that a forwarded Discord interaction amounts to (section 9). The event has no message id,
-// only its source has: interactions are not deduplicated by it. Any other platform, and a body that is not a JSON
-// object, is an error: acked if buffered, and set aside.
-func (f Forward) Interaction() (*Event, error) {
-	if !strings.EqualFold(strings.TrimFunc(f.Platform, isSpace), "discord") {
-		return nil, fmt.Errorf("relay: no handler for a forward from %.40q; ack it and set it aside", f.Platform)
-	}
-	v, ok := parse(f.Body)
-	if !ok || !v.isObject() {
-		return nil, fmt.Errorf("relay: interaction of %d bytes is not a JSON object; ack it and set it aside", len(f.Body))
-	}
-
-	user := v.member("member").member("user")
-	if !user.isObject() {
-		user = v.member("user")
-	}
-	nick := v.member("member").member("nick").text()
-	e := &Event{MessageType: "text", Source: Source{
-		Platform:  "discord",
-		ChatID:    v.member("channel_id").text(),
-		ChatType:  "dm",
-		UserID:    user.member("id").text(),
-		UserName:  cmp.Or(nick, user.member("global_name").text(), user.member("username").text()),
-		ScopeID:   v.member("guild_id").text(),
-		MessageID: v.member("id").text(),
-		Profile:   f.Profile,
-	}}
-	if e.Source.ScopeID != "" {
-		e.Source.ChatType = "group"
-		switch channel := v.member("channel"); channel.member("type").text() {
-		case "10", "11", "12": // threads: keyed as the messages in them are
-			e.Source.ChatType = "thread"
-			e.Source.ThreadID = e.Source.ChatID
-			e.Source.ParentChatID = channel.member("parent_id").text()
-		}
-	}
-
-	data := v.member("data")
-	switch v.member("type").text() {
-	case interactionCommand:
-		if name := strings.TrimRight(data.member("name").text(), "/"); name != "" {
-			words := commandWords([]string{"/" + name}, data.member("options"), 0)
-			e.Text, e.MessageType = strings.Join(words, " "), "command"
-		}
-	case interactionComponent:
-		e.Text = data.member("custom_id").text()
-		if token, ok := ParsePromptToken(e.Text); ok {
-			e.Text, e.MessageType = "/"+token.OptionID, "command"
-			e.PromptResponse = &PromptResponse{
-				PromptID:        token.PromptID,
-				OptionID:        token.OptionID,
-				PromptMessageID: v.member("message").member("id").text(),
-			}
-		}
-	case interactionModal:
-		e.Metadata = &Modal{CustomID: data.member("custom_id").text(), Fields: modalFields([]Field{}, data, 0)}
-		var lines []string
-		for _, f := range e.Metadata.Fields {
-			lines = append(lines, f.CustomID+"="+f.Value)
-		}
-		e.Text = strings.Join(lines, "\n")
-	}
-	return e, nil
-}
-
-// maxNesting is deeper than Discord nests options or components; it bounds the work for a hostile body.
-const maxNesting = 8
-
-// commandWords appends the values of options, and the names of sub-commands and their groups before their own options.
-func commandWords(words []string, options value, depth int) []string {
-	for option := range options.elements() {
-		switch option.member("type").text() {
-		case "1", "2":
-			if name := option.member("name").text(); name != "" {
-				words = append(words, name)
-			}
-			if depth < maxNesting {
-				words = commandWords(words, option.member("options"), depth+1)
-			}
-		default:
-			v := option.member("value")
-			if word := strings.TrimFunc(v.printed(), isSpace); word != "" && !v.isNull() {
-				words = append(words, word)
-			}
-		}
-	}
-	return words
-}
-
-// modalFields appends each field within v.
-func modalFields(fields []Field, v value, depth int) []Field {
-	f := Field{CustomID: v.member("custom_id").text()}
-	switch given, chosen := v.member("value"), v.member("values"); {
-	case len(given) > 0:
-		f.Value = given.text()
-		fields = append(fields, f)
-	case len(chosen) > 0:
-		for v := range chosen.elements() {
-			f.Values = append(f.Values, v.text())
-		}
-		f.Value = strings.Join(f.Values, ",")
-		fields = append(fields, f)
-	}
-	if depth == maxNesting {
-		return fields
-	}
-	for v := range v.member("components").elements() {
-		fields = modalFields(fields, v, depth+1)
-	}
-	if v := v.member("component"); v.isObject() {
-		fields = modalFields(fields, v, depth+1)
-	}
-	return fields
 }

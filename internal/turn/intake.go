@@ -85,7 +85,6 @@ func (i *intake) take(received relay.Delivery) error {
 	}
 	i.seq++
 	next := arrival{d, ledger.Entry{Key: d.key, Seq: i.seq, State: ledger.New, Error: why}}
-
 	i.mu.Lock()
 	if d.BufferID != "" {
 		i.acks.add(d.receipt, d.BufferID)
@@ -102,7 +101,6 @@ func (i *intake) take(received relay.Delivery) error {
 		i.arrived, i.writing = append(i.arrived, next), true
 	}
 	i.mu.Unlock()
-
 	switch {
 	case !durable:
 		i.journal([]arrival{next}) // the ledger is a map: there is no round trip to wait for

@@ -5,7 +5,6 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -247,7 +246,7 @@ func TestHTTPAgentInNodeAsksForApproval(t *testing.T) {
 
 	stranger := onHTTP(t, env, "whsec_c29tZWJvZHkgZWxzZQ==", tool(t, "node"), "http-node/agent.mjs")
 	_, err := stranger.Answer(t.Context(), agent.Turn{Event: &relay.Event{}})
-	is.True(errors.Is(err, agent.ErrRefused)) // 401: the signature is another's
+	is.Equal(agent.ClassOf(err), agent.Away) // 401: the signature is another's, which is the deployment's fault
 }
 
 func TestOpenAIAgentStreamsEdits(t *testing.T) {

@@ -2,11 +2,11 @@
 // get. An agent is a Lambda function, an HTTP endpoint, or the echo for tests.
 //
 // Answer blocks until the agent has answered or the context ends, and may be called from any goroutine, for several turns
-// at a time. It starts no goroutine and remembers nothing of a turn. Errors quote neither events nor answers nor URLs.
+// at a time. It starts no goroutine and remembers nothing of a turn. Errors quote no events, no
+// answers and no URLs; of an HTTP status that is no answer they keep the first words.
 package agent
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -14,9 +14,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	jsonv2 "github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
@@ -91,17 +88,10 @@ type Answer struct {
 	Stream iter.Seq2[relay.Action, error]
 }
 
-// Agent answers turns. An error is a failed attempt, unless it wraps ErrUnavailable.
+// Agent answers turns. ClassOf says what an error means for the message.
 type Agent interface {
 	Answer(ctx context.Context, turn Turn) (Answer, error)
 }
-
-var (
-	// ErrUnavailable means that the agent cannot be reached, or throttles: this uses up no attempt, and the message waits.
-	ErrUnavailable = errors.New("agent cannot be reached")
-	// ErrRefused means that the agent will never take this turn: the message is dead at once.
-	ErrRefused = errors.New("agent refuses this turn for good")
-)
 
 // Options are what some agents need besides their name.
 type Options struct {
@@ -154,52 +144,3 @@ func (Echo) Answer(_ context.Context, t Turn) (Answer, error) {
 }
 
 func say(text string) relay.Action { return relay.Action{"op": "send", "content": text} }
-
-// Decode reads an answer: {"actions":[{"op":...},...]}, {"text":"..."}, or nothing, which is an empty body, {} or null. Any
-// other object is an error, because its author meant to say something.
-func Decode(body []byte) (Answer, error) {
-	if len(bytes.TrimSpace(body)) == 0 {
-		return Answer{}, nil
-	}
-	var in struct {
-		Actions []relay.Action `json:"actions"`
-		Text    *string        `json:"text"`
-		More    jsontext.Value `json:",embed"`
-	}
-	if err := jsonv2.Unmarshal(body, &in); err != nil {
-		return Answer{}, fmt.Errorf(`agent: answer is not {"actions":[...]}, {"text":"..."} or empty: %w`, jsonFault(err))
-	}
-	if in.Actions != nil && in.Text != nil {
-		return Answer{}, errors.New("agent: answer has both actions and text, want one of them")
-	}
-	if in.Actions == nil && in.Text == nil && len(in.More) > 0 {
-		return Answer{}, errors.New("agent: answer has neither actions nor text, want one of them, or {} to say nothing")
-	}
-	if in.Text != nil && *in.Text != "" {
-		return Answer{Actions: []relay.Action{say(*in.Text)}}, nil
-	}
-	for i, a := range in.Actions {
-		if a.Op() == "" {
-			return Answer{}, fmt.Errorf("agent: actions[%d] has no op", i)
-		}
-	}
-	return Answer{Actions: in.Actions}, nil
-}
-
-// DecodeLine reads one line of a streamed answer: an action, or {"text":"..."}.
-func DecodeLine(line []byte) (relay.Action, error) {
-	var a relay.Action
-	if err := jsonv2.Unmarshal(line, &a); err != nil {
-		return nil, fmt.Errorf(`is not {"op":...} or {"text":"..."}: %w`, jsonFault(err))
-	}
-	text, has := a["text"].(string)
-	switch {
-	case a.Op() != "":
-		return a, nil
-	case has && text != "":
-		return say(text), nil
-	case has:
-		return nil, errors.New("has an empty text")
-	}
-	return nil, errors.New("has neither op nor text")
-}

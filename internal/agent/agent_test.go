@@ -66,6 +66,24 @@ func TestDecode(t *testing.T) {
 		"nothing by name":  {`{"text":null,"actions":null}`, nil, ""},
 		"not JSON":         {`<html>secret-canary`, nil, "no valid JSON at byte 0"},
 		"two values":       {`{} {}`, nil, "no valid JSON"},
+		"a blank text":     {`{"text":" \n "}`, nil, ""},
+
+		"a byte order mark": {"\ufeff" + `{"text":"hello"}`, []relay.Action{{"op": "send", "content": "hello"}}, ""},
+		"only the mark":     {"\ufeff", nil, ""},
+		"half an emoji":     {`{"text":"a \ud83c"}`, []relay.Action{{"op": "send", "content": "a \ufffd"}}, ""},
+		"its other half":    {`{"text":"\udfa9 b"}`, []relay.Action{{"op": "send", "content": "\ufffd b"}}, ""},
+		"a whole emoji":     {`{"text":"\ud83c\udfa9"}`, []relay.Action{{"op": "send", "content": "\U0001f3a9"}}, ""},
+		"no UTF-8":          {"{\"text\":\"caf\xe9\"}", []relay.Action{{"op": "send", "content": "caf\ufffd"}}, ""},
+		"numeric ids": {
+			`{"actions":[{"op":"prompt","chat_id":-1009876543210,"reply_to":1290000000000000001,"timeout_s":60,` +
+				`"options":[{"id":1,"label":"A"}],"metadata":{"thread_id":7,"n":7}}]}`,
+			[]relay.Action{{
+				"op": "prompt", "chat_id": "-1009876543210", "reply_to": "1290000000000000001", "timeout_s": 60.0,
+				"options":  []any{map[string]any{"id": "1", "label": "A"}},
+				"metadata": map[string]any{"thread_id": "7", "n": 7.0},
+			}}, "",
+		},
+		"no numeric id": {`{"actions":[{"op":"send","chat_id":1.5,"message_id":1e3}]}`, []relay.Action{{"op": "send", "chat_id": 1.5, "message_id": 1000.0}}, ""},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -89,6 +107,9 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"actions":null,"text":null}`))
 	f.Add([]byte(`{"statusCode":200,"body":"{\"text\":\"a\"}"}`)) // what a function behind an HTTP API returns
 	f.Add([]byte(`{"text":"a","text":"b"}`))
+	f.Add([]byte(`{"text":"cut at the hat \ud83c"}`))
+	f.Add([]byte("\ufeff{\"text\":\"caf\xe9\"}"))
+	f.Add([]byte(`{"actions":[{"op":"send","content":"a","chat_id":-1009876543210,"reply_to":1e3,"metadata":{"thread_id":7}}]}`))
 	f.Add([]byte(`{"actions":[{"op":"prompt","options":[{"id":"a","label":"A"}],"timeout_s":1e999}]}`))
 	f.Add([]byte(`{"actions":[{"op":"send","metadata":` + strings.Repeat(`{"a":`, 100) + `1` + strings.Repeat(`}`, 100) + `}]}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
@@ -138,16 +159,12 @@ func TestHTTPPostsTheTurn(t *testing.T) {
 	is.True(got["descriptor"] != nil)
 }
 
-func TestHTTPFailures(t *testing.T) {
+// What an agent says with a 2xx is a user's text, which no error quotes.
+func TestHTTPAnswersThatAreNone(t *testing.T) {
 	tests := map[string]struct {
 		handler http.HandlerFunc
 		want    string
 	}{
-		"server error":  {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "boom-canary", 500) }, "answered HTTP 500"},
-		"other success": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(202) }, "answered HTTP 202"},
-		"a redirect": {func(w http.ResponseWriter, r *http.Request) {
-			http.Redirect(w, r, "http://elsewhere.invalid/canary", http.StatusTemporaryRedirect)
-		}, "answered HTTP 307"},
 		"junk": {func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "<p>canary") }, "no valid JSON"},
 		"cut short": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "100")
@@ -162,9 +179,10 @@ func TestHTTPFailures(t *testing.T) {
 			is := is.New(t)
 			_, err := serve(t, tt.handler).Answer(t.Context(), turn("x"))
 			is.True(err != nil)
-			is.True(strings.Contains(err.Error(), tt.want)) // want tt.want in the text
+			is.True(strings.Contains(err.Error(), tt.want))            // want tt.want in the text
+			is.True(strings.Contains(err.Error(), "(from 127.0.0.1:")) // and the host
 			is.True(!strings.Contains(err.Error(), "canary"))
-			is.True(!errors.Is(err, agent.ErrUnavailable))
+			is.Equal(agent.ClassOf(err), agent.Failed)
 		})
 	}
 }

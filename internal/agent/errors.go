@@ -4,26 +4,126 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
+	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"reflect"
+	"sync/atomic"
+	"time"
 
 	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// noAnswer is the error of a request that got no answer, without the URL. If there was no connection, it is ErrUnavailable.
-func noAnswer(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
+// Class is what an error of an agent means for the message.
+type Class int
+
+const (
+	// Failed is an attempt. The agent may have run, so its errors, its timeouts and answers that are not understood count.
+	Failed Class = iota
+	// Away is no attempt: the deployment's fault or the hour's, not the message's. The message waits and is asked again.
+	Away
+	// Refused means that the agent will never take this turn: the message is dead.
+	Refused
+)
+
+var (
+	// ErrUnavailable is what every error of class Away is.
+	ErrUnavailable = errors.New("agent cannot be reached")
+	// ErrRefused is what every error of class Refused is.
+	ErrRefused = errors.New("agent refuses this turn for good")
+)
+
+// Error is why an agent gave no answer.
+type Error struct {
+	Class      Class
+	RetryAfter time.Duration // the pause that an agent asked for; 0: none
+	err        error
+}
+
+func (e *Error) Error() string { return e.err.Error() }
+
+func (e *Error) Unwrap() error { return e.err }
+
+// Is knows the error by its class.
+func (e *Error) Is(target error) bool {
+	return target == ErrUnavailable && e.Class == Away || target == ErrRefused && e.Class == Refused
+}
+
+// ClassOf is the class of an error of an Agent. One that says nothing of it is Failed.
+func ClassOf(err error) Class {
+	switch {
+	case errors.Is(err, ErrRefused):
+		return Refused
+	case errors.Is(err, ErrUnavailable):
+		return Away
+	}
+	return Failed
+}
+
+func awayf(format string, args ...any) error {
+	return &Error{Class: Away, err: fmt.Errorf(format, args...)}
+}
+
+func refusedf(format string, args ...any) error {
+	return &Error{Class: Refused, err: fmt.Errorf(format, args...)}
+}
+
+// classOf is the class of an HTTP status that is no answer.
+func classOf(status int) Class {
+	switch status {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusProxyAuthRequired,
+		http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests,
+		http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout,
+		521, 522, 523, 530: // a proxy of Cloudflare's does not reach the origin
+		return Away
+	}
+	switch status / 100 {
+	case 3:
+		return Away // no redirect is followed
+	case 4:
+		return Refused
+	}
+	return Failed
+}
+
+// contact knows whether a request got a connection. Until then nothing of the turn has left.
+type contact struct {
+	made atomic.Bool
+}
+
+// watch returns a context for the request.
+func (c *contact) watch(ctx context.Context) context.Context {
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(httptrace.GotConnInfo) { c.made.Store(true) },
+	})
+}
+
+// fault says what kept a request to host from its answer, without its URL. A request that got no connection, because
+// there is no such name, nobody listens or TLS fails, is Away; after that the agent may have run.
+func (c *contact) fault(ctx context.Context, host string, err error) error {
+	connected := c.made.Load()
+	switch {
+	case ctx.Err() != nil && (connected || ctx.Err() != context.DeadlineExceeded):
 		return context.Cause(ctx)
+	case ctx.Err() != nil:
+		err = context.Cause(ctx)
 	}
 	if wrapped, ok := errors.AsType[*url.Error](err); ok {
 		err = wrapped.Err
 	}
-	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	if !connected {
+		return awayf("agent: %s cannot be reached: %w", host, err)
 	}
-	return err
+	return fmt.Errorf("agent: %s gave no answer: %w", host, err)
+}
+
+// broken is for a connection that broke within the answer.
+func broken(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return fmt.Errorf("agent: reading the answer: %w", err)
 }
 
 // jsonFault says where JSON is not as it should be. It does not quote the JSON, which has a user's text.

@@ -1,17 +1,24 @@
 package agent_test
 
 import (
+	"bufio"
+	"compress/gzip"
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"github.com/matryer/is"
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
@@ -60,94 +67,306 @@ func TestHTTPSignsTheTurn(t *testing.T) {
 	is.True(!strings.Contains(err.Error(), "canary"))
 }
 
-func TestHTTPAsksAgain(t *testing.T) {
+// The classes are those of docs/agent.
+func TestStatusesHaveClasses(t *testing.T) {
+	classes := map[agent.Class][]int{
+		agent.Away:    {300, 301, 302, 303, 304, 307, 308, 401, 403, 404, 407, 408, 425, 429, 502, 503, 504, 521, 522, 523, 530},
+		agent.Failed:  {500, 501, 505, 508, 520, 524, 599},
+		agent.Refused: {400, 402, 405, 406, 409, 410, 413, 415, 418, 421, 422, 451, 499},
+	}
+	for class, statuses := range classes {
+		for _, status := range statuses {
+			t.Run(strconv.Itoa(status), func(t *testing.T) {
+				is := is.New(t)
+				requests := 0
+				a := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+					requests++
+					w.WriteHeader(status)
+				})
+				_, err := a.Answer(t.Context(), turn("x"))
+				is.Equal(requests, 1) // whether it is asked again is not decided here
+				is.Equal(agent.ClassOf(err), class)
+				is.Equal(errors.Is(err, agent.ErrUnavailable), class == agent.Away)
+				is.Equal(errors.Is(err, agent.ErrRefused), class == agent.Refused)
+				is.True(strings.Contains(err.Error(), fmt.Sprint(" answered HTTP ", status)))
+				is.True(strings.Contains(err.Error(), "agent: 127.0.0.1:")) // the host
+			})
+		}
+	}
+}
+
+func TestErrorsWithoutAStatusHaveClasses(t *testing.T) {
+	unencrypted := httptest.NewServer(http.NotFoundHandler())
+	defer unencrypted.Close()
+	untrusted := httptest.NewUnstartedServer(http.NotFoundHandler())
+	untrusted.Config.ErrorLog = log.New(io.Discard, "", 0)
+	untrusted.StartTLS()
+	defer untrusted.Close()
+	breaking := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		panic(http.ErrAbortHandler)
+	}))
+	defer breaking.Close()
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed.Close()
 	tests := map[string]struct {
-		statuses    []int // one for each request, then 200
-		requests    int
-		err         string
-		unavailable bool
-		refused     bool
+		url  string
+		want agent.Class
 	}{
-		"after a timeout":         {[]int{408}, 2, "", false, false},
-		"too early":               {[]int{425}, 2, "", false, false},
-		"after a throttle":        {[]int{429, 429}, 3, "", false, false},
-		"after a server's fault":  {[]int{500, 503}, 3, "", false, false},
-		"three times at most":     {[]int{500, 502, 503, 504}, 3, "answered HTTP 503", false, false},
-		"throttled all the while": {[]int{429, 429, 429}, 3, "answered HTTP 429", true, false},
-		"not after a refusal":     {[]int{400}, 1, "answered HTTP 400", false, true},
-		"not where nobody is":     {[]int{404}, 1, "answered HTTP 404", false, true},
-		"not after a redirect":    {[]int{301}, 1, "answered HTTP 301", false, false},
-		"not after any success":   {[]int{202}, 1, "answered HTTP 202", false, false},
-		"a throttle and no more":  {[]int{429, 410}, 2, "answered HTTP 410", false, true},
+		"nobody listens":      {"http://" + closed.Addr().String(), agent.Away},
+		"no such name":        {"https://agent.invalid/", agent.Away},
+		"no TLS":              {"https" + strings.TrimPrefix(unencrypted.URL, "http"), agent.Away},
+		"an untrusted name":   {untrusted.URL, agent.Away},
+		"no usable URL":       {"http://127.0.0.1:port/", agent.Away},
+		"a broken connection": {breaking.URL, agent.Failed}, // the agent has the turn
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			is := is.New(t)
-			var mu sync.Mutex
-			var ids []string
-			a := serve(t, func(w http.ResponseWriter, r *http.Request) {
-				mu.Lock()
-				defer mu.Unlock()
-				ids = append(ids, r.Header.Get("webhook-id"))
-				if n := len(ids) - 1; n < len(tt.statuses) {
-					w.Header().Set("Retry-After", "0")
-					w.WriteHeader(tt.statuses[n])
-					io.WriteString(w, "canary")
-					return
-				}
-				io.WriteString(w, `{"text":"done"}`)
-			})
-			answer, err := a.Answer(t.Context(), turn("x"))
-			is.Equal(len(ids), tt.requests)
-			is.Equal(len(slices.Compact(ids)), 1) // all under the same id
-			is.Equal(errors.Is(err, agent.ErrUnavailable), tt.unavailable)
-			is.Equal(errors.Is(err, agent.ErrRefused), tt.refused)
-			if tt.err == "" {
-				is.NoErr(err)
-				is.Equal(len(answer.Actions), 1)
-				return
-			}
-			is.True(err != nil && strings.Contains(err.Error(), tt.err))
+			a, done, err := agent.New(tt.url+"?key=url-canary", agent.Options{})
+			is.NoErr(err)
+			defer done()
+			_, err = a.Answer(t.Context(), turn("x"))
+			is.True(err != nil)
+			t.Log(err)
+			is.Equal(agent.ClassOf(err), tt.want)
 			is.True(!strings.Contains(err.Error(), "canary"))
 		})
 	}
 }
 
-func TestRetryAfterIsHonouredWithinTheAttempt(t *testing.T) {
-	is := is.New(t)
-	requests := 0
-	a := serve(t, func(w http.ResponseWriter, _ *http.Request) {
-		requests++
-		w.Header().Set("Retry-After", "3600")
-		w.WriteHeader(http.StatusTooManyRequests)
-	})
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	start := time.Now()
-	_, err := a.Answer(ctx, turn("x"))
-	is.True(errors.Is(err, agent.ErrUnavailable))
-	is.Equal(requests, 1) // the next would be too late: the message waits elsewhere
-	is.True(time.Since(start) < 30*time.Second)
+func TestTimeoutsHaveClasses(t *testing.T) {
+	tests := map[string]struct {
+		connects bool
+		want     agent.Class
+	}{
+		"before a connection": {false, agent.Away}, // nothing has left
+		"after it":            {true, agent.Failed},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				is := is.New(t)
+				tooLong := errors.New("took too long")
+				a, done, err := agent.New("http://127.0.0.1/", agent.Options{NetDial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+					if tt.connects {
+						near, far := net.Pipe()
+						context.AfterFunc(ctx, func() { far.Close() })
+						return near, nil
+					}
+					<-ctx.Done()
+					return nil, ctx.Err()
+				}})
+				is.NoErr(err)
+				defer done()
+				ctx, cancel := context.WithTimeoutCause(t.Context(), time.Minute, tooLong)
+				defer cancel()
+				_, err = a.Answer(ctx, turn("x"))
+				is.True(errors.Is(err, tooLong))
+				is.Equal(agent.ClassOf(err), tt.want)
+			})
+		})
+	}
 }
 
-func TestABrokenConnectionIsAskedAgain(t *testing.T) {
+func TestRetryAfterIsPassedOn(t *testing.T) {
+	tests := map[string]time.Duration{
+		"":                              0,
+		"7":                             7 * time.Second,
+		"0":                             0,
+		"soon":                          0,
+		"Sat, 01 Jan 2000 00:00:05 GMT": 0, // long ago
+		time.Now().Add(time.Hour).UTC().Format(http.TimeFormat): time.Hour,
+	}
+	for value, want := range tests {
+		t.Run(value, func(t *testing.T) {
+			is := is.New(t)
+			a := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+				if value != "" {
+					w.Header().Set("Retry-After", value)
+				}
+				w.WriteHeader(http.StatusTooManyRequests)
+			})
+			_, err := a.Answer(t.Context(), turn("x"))
+			e, ok := errors.AsType[*agent.Error](err)
+			is.True(ok)
+			is.True((e.RetryAfter - want).Abs() < time.Minute)
+			is.Equal(e.RetryAfter > 0, want > 0)
+		})
+	}
+}
+
+func TestAnErrorKeepsTheAgentsFirstWords(t *testing.T) {
+	long := strings.Repeat("ä", 300)
+	tests := map[string]struct{ body, want string }{
+		"nothing":            {"", "answered HTTP 500"},
+		"a reason":           {`{"error":"no such key"}`, `answered HTTP 500: {"error":"no such key"}`},
+		"control characters": {"a\r\n\tb\x00\x1b[31mc\u202e\u009bd", "answered HTTP 500: a b[31mcd"},
+		"no UTF-8":           {"a\xff\xfeb", "answered HTTP 500: ab"},
+		"much":               {long, "answered HTTP 500: " + long[:200]},
+		"our URL":            {"Cannot POST /turn?key=url-canary, nor /turn with url-canary", "answered HTTP 500: Cannot POST [redacted], nor [redacted] with [redacted]"},
+		"packed":             {zipped("a reason"), "answered HTTP 500: a reason"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			is := is.New(t)
+			a := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.WriteHeader(http.StatusInternalServerError)
+				io.WriteString(w, tt.body)
+			})
+			_, err := a.Answer(t.Context(), turn("x"))
+			is.True(err != nil)
+			_, text, _ := strings.Cut(err.Error(), "127.0.0.1:")
+			_, text, _ = strings.Cut(text, " ")
+			is.Equal(text, tt.want)
+		})
+	}
+}
+
+func TestTheSigningSecretIsInNoError(t *testing.T) {
 	is := is.New(t)
-	requests := 0
-	a := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		io.Copy(io.Discard, r.Body)
-		if requests++; requests == 1 {
-			conn, _, err := http.NewResponseController(w).Hijack()
-			if err == nil {
-				conn.Close()
-			}
-			return
-		}
-		io.WriteString(w, `{"text":"done"}`)
-	})
-	answer, err := a.Answer(t.Context(), turn("x"))
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "you sign with "+signingSecret, http.StatusUnauthorized)
+	}))
+	defer srv.Close()
+	a, done, err := agent.New(srv.URL, agent.Options{Secret: relay.NewSecret(signingSecret)})
 	is.NoErr(err)
-	is.Equal(len(answer.Actions), 1)
-	is.Equal(requests, 2)
+	defer done()
+	_, err = a.Answer(t.Context(), turn("x"))
+	is.True(strings.Contains(err.Error(), "you sign with whsec_[redacted]"))
+}
+
+// zipped is text as gzip has it.
+func zipped(text string) string {
+	var b strings.Builder
+	w := gzip.NewWriter(&b)
+	io.WriteString(w, text)
+	w.Close()
+	return b.String()
+}
+
+func TestPackedAnswersAreUnpacked(t *testing.T) {
+	tests := map[string]struct {
+		encoding, kind, body string
+		want                 string // the content, or part of the error
+		fails                bool
+	}{
+		"told":               {"gzip", "application/json", zipped(`{"text":"hello"}`), "hello", false},
+		"told otherwise":     {"X-GZIP", "application/json", zipped(`{"text":"hello"}`), "hello", false},
+		"not told":           {"", "application/json", zipped(`{"text":"hello"}`), "hello", false},
+		"told and not so":    {"gzip", "application/json", `{"text":"hello"}`, "hello", false},
+		"told and empty":     {"gzip", "application/json", "", "", false},
+		"none":               {"identity", "application/json", `{"text":"hello"}`, "hello", false},
+		"a stream":           {"gzip", "application/x-ndjson", zipped(`{"text":"hello"}` + "\n"), "hello", false},
+		"not known here":     {"br", "application/json", `canary`, `Content-Encoding "br", want none or gzip`, true},
+		"cut":                {"gzip", "application/json", zipped(`{"text":"hello"}`)[:20], "reading the answer", true},
+		"more than it looks": {"gzip", "application/json", zipped(`{"text":"` + strings.Repeat("x", 6<<20) + `"}`), "answer is over", true},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			is := is.New(t)
+			answer, err := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Type", tt.kind)
+				if tt.encoding != "" {
+					w.Header().Set("Content-Encoding", tt.encoding)
+				}
+				io.WriteString(w, tt.body)
+			}).Answer(t.Context(), turn("x"))
+			if tt.fails {
+				is.True(err != nil && strings.Contains(err.Error(), tt.want))
+				is.True(!strings.Contains(err.Error(), "canary"))
+				is.Equal(agent.ClassOf(err), agent.Failed)
+				return
+			}
+			is.NoErr(err)
+			actions, err := gather(answer)
+			is.NoErr(err)
+			text := ""
+			for _, a := range actions {
+				text += a["content"].(string)
+			}
+			is.Equal(text, tt.want)
+		})
+	}
+}
+
+func TestAny2xxIsAnAnswer(t *testing.T) {
+	for status, body := range map[int]string{200: `{"text":"a"}`, 201: `{"text":"a"}`, 202: `{"text":"a"}`, 203: `{"text":"a"}`, 206: `{"text":"a"}`, 299: `{"text":"a"}`, 204: "", 205: ""} {
+		is := is.New(t)
+		answer, err := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(status)
+			io.WriteString(w, body)
+		}).Answer(t.Context(), turn("x"))
+		is.NoErr(err)
+		is.Equal(len(answer.Actions) == 1, body != "")
+	}
+}
+
+func TestStreamsHaveManyNames(t *testing.T) {
+	want := []relay.Action{{"op": "send", "content": "one"}, {"op": "edit", "content": "two"}}
+	const one, two = `{"text":"one"}`, `{"op":"edit","content":"two"}`
+	tests := map[string]struct{ kind, body string }{
+		"x-ndjson":     {"application/x-ndjson", one + "\n" + two + "\n"},
+		"ndjson":       {"application/ndjson", "\ufeff" + one + "\r\n\r\n" + two},
+		"jsonl":        {"application/jsonl; charset=utf-8", one + "\n" + two + "\n"},
+		"jsonlines":    {"application/jsonlines", one + "\n" + two + "\n"},
+		"x-jsonlines":  {"Application/X-JSONLines", one + "\n" + two + "\n"},
+		"json-seq":     {"application/json-seq", "\x1e" + one + "\n\x1e" + two + "\n"},
+		"over lines":   {"application/json-seq", "\x1e{\n\"text\":\n\"one\"}\n\x1e" + two},
+		"separators":   {"application/json-seq", "\ufeff\x1e\x1e" + one + "\n" + two + "\n\x1e\n"},
+		"events":       {"text/event-stream", "data: " + one + "\n\ndata: " + two + "\n\n"},
+		"event fields": {"text/event-stream;charset=utf-8", "\ufeff: hi\nid: 1\nevent: message\nretry: 5\ndata:" + one + "\r\n\r\n\ndata\n\ndata:\n\ndata: " + two + "\n\ndata: [DONE]\n\n"},
+		"data lines":   {"text/event-stream", "data: {\ndata: \"text\": \"one\"\ndata: }\n\ndata: " + two},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			is := is.New(t)
+			answer, err := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Type", tt.kind)
+				io.WriteString(w, tt.body)
+			}).Answer(t.Context(), turn("x"))
+			is.NoErr(err)
+			is.True(answer.Stream != nil)
+			got, err := gather(answer)
+			is.NoErr(err)
+			is.Equal(got, want)
+		})
+	}
+}
+
+func TestAKeptConnectionThatTheAgentClosesIsNoFailure(t *testing.T) {
+	is := is.New(t)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	is.NoErr(err)
+	var serving sync.WaitGroup
+	defer serving.Wait()
+	defer ln.Close()
+	serving.Go(func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			in := bufio.NewReader(conn)
+			if r, err := http.ReadRequest(in); err == nil {
+				io.Copy(io.Discard, r.Body)
+				io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n{\"text\":\"a\"}")
+				in.Peek(1) // each connection closes as its second turn comes
+			}
+			conn.Close()
+		}
+	})
+	a, done, err := agent.New("http://"+ln.Addr().String(), agent.Options{})
+	is.NoErr(err)
+	defer done()
+	for range 3 {
+		answer, err := a.Answer(t.Context(), turn("x"))
+		is.NoErr(err)
+		is.Equal(len(answer.Actions), 1)
+	}
 }
 
 func TestConnectionsAreKept(t *testing.T) {
@@ -218,7 +437,6 @@ func TestStreamsThatGoWrong(t *testing.T) {
 	}{
 		"junk":              {`{"text":"a"}` + "\n" + `<canary>` + "\n", "", "line 2 of the answer is not", 1},
 		"no action":         {"\n" + `{"txt":"canary"}`, "", "line 2 of the answer has neither op nor text", 0},
-		"an empty text":     {`{"text":""}`, "", "line 1 of the answer has an empty text", 0},
 		"a whole answer":    {`{"actions":[{"op":"send","content":"canary"}]}`, "", "has neither op nor text", 0},
 		"an array":          {`[]`, "", "want an object, got a list", 0},
 		"a line too long":   {`{"text":"` + strings.Repeat("x", 1<<20) + `"}`, "", "a line of the answer is over", 0},
@@ -269,19 +487,36 @@ func TestTheTurnsContextEndsTheStream(t *testing.T) {
 	<-gone
 }
 
-func FuzzStream(f *testing.F) { // each line is an action with an op, or an error without its text
+func TestABlankTextInAStreamSaysNothing(t *testing.T) {
+	is := is.New(t)
+	answer, err := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/x-ndjson")
+		io.WriteString(w, `{"text":""}`+"\n"+`{"text":" \n"}`+"\n"+`{"text":"a"}`)
+	}).Answer(t.Context(), turn("x"))
+	is.NoErr(err)
+	got, err := gather(answer)
+	is.NoErr(err)
+	is.Equal(got, []relay.Action{{"op": "send", "content": "a"}})
+}
+
+func FuzzDecodeLine(f *testing.F) { // each line is an action with an op, nothing, or an error without its text
 	f.Add([]byte(`{"text":"a"}`))
 	f.Add([]byte(`{"op":"edit","content":"\ud83d\ude00","metadata":{"x":[1,2]}}`))
 	f.Add([]byte(`{"op":7,"text":null}`))
 	f.Add([]byte(`{"op":"send","op":"edit"}`))
+	f.Add([]byte(`{"op":"edit","content":"Oh \ud83c","chat_id":-1009876543210}`)) // cut within an emoji
+	f.Add([]byte("\ufeff{\"text\":\" \"}"))
 	f.Add([]byte("{\"text\":\"\xff\"}"))
 	f.Fuzz(func(t *testing.T, line []byte) {
 		a, err := agent.DecodeLine(line)
-		if (err == nil) != (a.Op() != "") {
+		if a != nil && (err != nil || a.Op() == "") {
 			t.Fatalf("%v beside %v", a, err)
 		}
 		if err != nil && len(line) > 64 && strings.Contains(err.Error(), string(line)) {
 			t.Fatalf("the error quotes the line: %v", err)
+		}
+		if raw, err := json.Marshal(a); err != nil || !utf8.Valid(raw) {
+			t.Fatalf("what was decoded cannot be journalled: %v", err)
 		}
 	})
 }

@@ -16,8 +16,10 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
-// maxPayload is what Lambda takes and gives in a synchronous invocation.
-const maxPayload = 6 << 20
+const (
+	maxPayload     = 6 << 20 // bytes that Lambda takes and gives in a synchronous invocation
+	maxInvocations = 3       // within one attempt, as long as they are throttled
+)
 
 // Invoker is the part of Lambda's client that is used.
 type Invoker interface {
@@ -26,10 +28,9 @@ type Invoker interface {
 
 // Lambda invokes a function with each turn and reads what it returns as Decode does.
 //
-// Only a throttled invocation is tried again in the same attempt: after any other failure the function may have run. If the
-// throttling goes on, if the function is not ready yet or if the connection is refused, the error is ErrUnavailable. A turn
-// of more than 6 MB goes without its files; if it is still too large, the error is ErrRefused. Of an error of the function
-// only the type is shown, as its message may quote the user.
+// Only a throttled invocation is tried again in the same attempt: after any other failure the function may have run. A turn
+// of more than 6 MB goes without its files; if it is still too large, it is Refused. Of an error of the function only the
+// type is shown, as its message may quote the user.
 type Lambda struct {
 	function string
 	client   Invoker
@@ -39,7 +40,7 @@ type Lambda struct {
 // NewLambda returns the agent that is a function, named by name or ARN, with a version or alias if wanted.
 func NewLambda(function string, client Invoker) *Lambda {
 	return &Lambda{function: function, client: client, retryer: retry.NewStandard(func(o *retry.StandardOptions) {
-		o.MaxAttempts = maxRequests
+		o.MaxAttempts = maxInvocations
 		o.RateLimiter = ratelimit.None
 		o.Retryables = []retry.IsErrorRetryable{retry.RetryableErrorCode{Codes: retry.DefaultThrottleErrorCodes}}
 	})}
@@ -57,12 +58,13 @@ func (l *Lambda) Answer(ctx context.Context, t Turn) (Answer, error) {
 		}
 	}
 	if len(payload) > maxPayload {
-		return Answer{}, fmt.Errorf("agent: the turn has %d bytes, Lambda takes %d: %w", len(payload), maxPayload, ErrRefused)
+		return Answer{}, refusedf("agent: the turn has %d bytes, Lambda takes %d", len(payload), maxPayload)
 	}
-	out, err := l.client.Invoke(ctx, &lambda.InvokeInput{FunctionName: &l.function, Payload: payload},
+	var c contact
+	out, err := l.client.Invoke(c.watch(ctx), &lambda.InvokeInput{FunctionName: &l.function, Payload: payload},
 		func(o *lambda.Options) { o.Retryer = l.retryer })
 	if err != nil {
-		return Answer{}, l.fault(ctx, err)
+		return Answer{}, l.fault(ctx, &c, err)
 	}
 	if out.FunctionError != nil {
 		return Answer{}, l.functionFault(out.Payload)
@@ -70,36 +72,49 @@ func (l *Lambda) Answer(ctx context.Context, t Turn) (Answer, error) {
 	return Decode(out.Payload)
 }
 
+// away are codes of Lambda's that no status tells apart: what is not ready yet, and credentials or a clock that are wrong.
+var away = map[string]string{
+	"ResourceConflictException": "not ready", "ENILimitReachedException": "not ready",
+	"RequestExpired": "not signed as AWS wants it", "ExpiredToken": "not signed as AWS wants it",
+	"ExpiredTokenException": "not signed as AWS wants it", "IncompleteSignature": "not signed as AWS wants it",
+	"UnrecognizedClientException": "not signed as AWS wants it", "InvalidSignatureException": "not signed as AWS wants it",
+}
+
 // fault is the error of an invocation that Lambda itself did not carry out.
-func (l *Lambda) fault(ctx context.Context, err error) error {
+func (l *Lambda) fault(ctx context.Context, c *contact, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
-	}
-	code := "no answer"
-	if e, ok := errors.AsType[smithy.APIError](err); ok {
-		code = e.ErrorCode()
 	}
 	status := 0
 	if e, ok := errors.AsType[*smithyhttp.ResponseError](err); ok {
 		status = e.HTTPStatusCode()
 	}
+	if status == 0 {
+		return c.fault(ctx, "Lambda", fmt.Errorf("invoking %s: %w", l.function, err))
+	}
+	code := "no code"
+	if e, ok := errors.AsType[smithy.APIError](err); ok {
+		code = e.ErrorCode()
+	}
 	_, throttled := retry.DefaultThrottleErrorCodes[code]
+	why, class := away[code], classOf(status)
 	switch {
 	case throttled || status == http.StatusTooManyRequests:
-		return fmt.Errorf("agent: invoking %s: throttled (%s): %w", l.function, code, ErrUnavailable)
-	case strings.HasSuffix(code, "NotReadyException"), code == "ResourceConflictException",
-		strings.HasPrefix(code, "EC2Throttled"), code == "ENILimitReachedException":
-		return fmt.Errorf("agent: invoking %s: not ready (%s): %w", l.function, code, ErrUnavailable)
+		why, class = "throttled", Away
+	case strings.HasSuffix(code, "NotReadyException"), strings.HasPrefix(code, "EC2Throttled"):
+		why, class = "not ready", Away
+	case why != "":
+		class = Away
 	case status == http.StatusRequestEntityTooLarge:
-		return fmt.Errorf("agent: invoking %s: the turn is too large (%s): %w", l.function, code, ErrRefused)
+		why = "the turn is too large"
 	case status == http.StatusForbidden:
-		return fmt.Errorf("agent: invoking %s: %s; the drain function's role must allow it", l.function, code)
+		why = "the drain function's role must allow it"
 	case status == http.StatusNotFound:
-		return fmt.Errorf("agent: invoking %s: %s; want the name or ARN of a function in this region", l.function, code)
-	case status == 0:
-		return fmt.Errorf("agent: invoking %s: %w", l.function, noAnswer(ctx, err))
+		why = "want the name or ARN of a function in this region"
+	default:
+		why = fmt.Sprintf("HTTP %d", status)
 	}
-	return fmt.Errorf("agent: invoking %s: HTTP %d (%s)", l.function, status, code)
+	return &Error{Class: class, err: fmt.Errorf("agent: invoking %s: %s (%s)", l.function, why, code)}
 }
 
 // functionFault is the error of a function that ran and failed.

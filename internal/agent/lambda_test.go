@@ -91,8 +91,11 @@ func TestLambdaFaultsAreToldApart(t *testing.T) {
 		"not ready":     {fault(409, "SnapStartNotReadyException"), "not ready", 1, true, false},
 		"being updated": {fault(409, "ResourceConflictException"), "not ready", 1, true, false},
 		"too large":     {fault(413, "RequestTooLargeException"), "the turn is too large", 1, false, true},
-		"not allowed":   {fault(403, "AccessDeniedException"), "role must allow it", 1, false, false},
-		"not there":     {fault(404, "ResourceNotFoundException"), "want the name or ARN", 1, false, false},
+		"not allowed":   {fault(403, "AccessDeniedException"), "role must allow it", 1, true, false},
+		"not there":     {fault(404, "ResourceNotFoundException"), "want the name or ARN", 1, true, false},
+		"a wrong clock": {fault(400, "RequestExpired"), "not signed as AWS wants it", 1, true, false},
+		"a bad request": {fault(400, "InvalidRequestContentException"), "HTTP 400 (InvalidRequestContentException)", 1, false, true},
+		"overloaded":    {fault(503, "ServiceUnavailable"), "HTTP 503 (ServiceUnavailable)", 1, true, false},
 		"Lambda's own":  {fault(500, "ServiceException"), "HTTP 500 (ServiceException)", 1, false, false},
 		"it raised": {
 			functionError(`{"errorType":"ValueError","errorMessage":"canary"}`), `my-agent:live failed with "ValueError"`, 1, false, false,

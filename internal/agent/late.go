@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"fmt"
 	"sync"
 
 	"github.com/dormouse-relay/dormouse/pkg/relay"
@@ -19,7 +18,7 @@ type late struct {
 	agent *HTTP
 }
 
-// Answer is HTTP's. If the secret cannot be read, the error is ErrUnavailable: the message waits.
+// Answer is HTTP's. If the secret cannot be read, the error is of class Away: the message waits.
 func (l *late) Answer(ctx context.Context, t Turn) (Answer, error) {
 	h, err := l.get(ctx)
 	if err != nil {
@@ -36,11 +35,11 @@ func (l *late) get(ctx context.Context) (*HTTP, error) {
 	}
 	secret, err := l.read(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("%w: its signing secret: %w", ErrUnavailable, err)
+		return nil, awayf("agent: its signing secret cannot be read: %w", err)
 	}
 	h, err := NewHTTP(l.url, secret, l.netDial)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return nil, awayf("%w", err)
 	}
 	l.agent = h
 	return h, nil

@@ -140,7 +140,7 @@ func TestAnswersAreAsTheirSchemaSays(t *testing.T) {
 	}
 	for raw, want := range map[string]bool{
 		`{"text":"a"}`: true, `{"op":"send","content":"a"}`: true, `{"op":"edit","content":"a"}`: true,
-		`{"text":""}`: false, `{}`: false, `{"op":7}`: false, `[]`: false,
+		`{"text":""}`: true, `{"op":"send","content":"a","chat_id":7}`: true, `{}`: false, `{"op":7}`: false, `[]`: false,
 	} {
 		is.Equal(line.Validate(value(t, []byte(raw))) == nil, want)
 		_, err := agent.DecodeLine([]byte(raw))
@@ -195,12 +195,12 @@ func TestTheSchemaHasAllOps(t *testing.T) {
 		`{"op":"send_media","media_kind":"image","data":"aGk=","mime":"image/png","filename":"a.png"}`,
 		`{"op":"prompt","content":"?","prompt_kind":"choice","options":[{"id":"a","label":"A"}],"ref":"r","timeout_s":60}`,
 		`{"op":"react","emoji":"+1","remove":true}`, `{"op":"thread_create"}`, `{"op":"thread_rename","thread_name":"n"}`,
-		`{"op":"delete"}`,
+		`{"op":"delete"}`, `{"op":"delete","chat_id":-1009876543210,"message_id":7}`,
 	} {
 		is.NoErr(line.Validate(value(t, []byte(raw))))
 	}
 	for _, raw := range []string{
-		`{"op":"send"}`, `{"op":"draft","content":"a"}`, `{"op":"react"}`, `{"op":"send","content":"a","chat_id":7}`,
+		`{"op":"send"}`, `{"op":"draft","content":"a"}`, `{"op":"react"}`, `{"op":"send","content":"a","chat_id":1.5}`,
 		`{"op":"send_media","media_kind":"image"}`, `{"op":"send_media","media_kind":"image","data":"aGk="}`,
 		`{"op":"send_media","media_kind":"image","data":"aGk=","mime":"image/png","source_url":"https://x.example/a"}`,
 		`{"op":"prompt","content":"?","prompt_kind":"choice","options":[{"id":"a b","label":"A"}]}`,

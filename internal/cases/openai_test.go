@@ -127,6 +127,7 @@ func TestOpenAI(t *testing.T) {
 		t.Run(c.ID, func(t *testing.T) {
 			a := start(t)
 			alone = a.ask(t, c.Given.Turn)
+			a.stop()
 			alone.requests, alone.stderr = a.requests.Load(), a.stderr.String()
 			judge(t, c.ID, least(c.Expect.options(), func(e *completion) faults { return e.check(alone) }))
 		})
@@ -158,25 +159,8 @@ func TestOpenAI(t *testing.T) {
 type example struct {
 	url      string
 	requests atomic.Int64 // at the endpoint
-	stderr   *shared
-}
-
-// shared is a buffer that a process writes to while a test reads.
-type shared struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *shared) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *shared) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
+	stderr   strings.Builder
+	stop     func() // after which stderr is whole, and may be read
 }
 
 // startExample runs examples/openai. Without Python the test is skipped, in CI it fails.
@@ -189,7 +173,7 @@ func startExample(t *testing.T, endpoint http.HandlerFunc) *example {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &example{stderr: &shared{}}
+	a := &example{}
 	model := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a.requests.Add(1)
 		_, _ = io.Copy(io.Discard, r.Body)
@@ -198,7 +182,7 @@ func startExample(t *testing.T, endpoint http.HandlerFunc) *example {
 	t.Cleanup(model.Close)
 	cmd := exec.Command(python, "-B", "../../examples/openai/agent.py")
 	cmd.Env = append(os.Environ(), "PORT=0", "OPENAI_BASE_URL="+model.URL+"/v1", "OPENAI_API_KEY=key-canary")
-	cmd.Stderr = a.stderr
+	cmd.Stderr = &a.stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -206,16 +190,20 @@ func startExample(t *testing.T, endpoint http.HandlerFunc) *example {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
+	a.stop = sync.OnceFunc(func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
+	})
+	t.Cleanup(func() {
+		a.stop()
 		if strings.Contains(a.stderr.String(), "canary") {
 			t.Error("the agent writes its key")
 		}
 	})
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
-		t.Fatalf("%v: %s", err, a.stderr)
+		a.stop()
+		t.Fatalf("%v: %s", err, a.stderr.String())
 	}
 	var port int
 	if _, err := fmt.Sscanf(line, "listening on %d", &port); err != nil {

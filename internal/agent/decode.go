@@ -1,0 +1,96 @@
+package agent
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+
+	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/dormouse-relay/dormouse/pkg/relay"
+)
+
+// leniency is what an answer is not void for: half a surrogate pair, or bytes that are no UTF-8, become U+FFFD, and an id
+// that is written as a number is read as its digits.
+var leniency = jsonv2.JoinOptions(
+	jsontext.AllowInvalidUTF8(true),
+	jsonv2.WithUnmarshalers(jsonv2.UnmarshalFromFunc(idAsText)),
+)
+
+// idAsText reads a whole number as text if the member that it stands for is an id: chat_id, message_id, an option's id.
+// As a float a long one would lose its last digits.
+func idAsText(d *jsontext.Decoder, v *any) error {
+	if d.PeekKind() != '0' || !isID(d.StackPointer().LastToken()) {
+		return errors.ErrUnsupported
+	}
+	number, err := d.ReadValue()
+	if err != nil {
+		return err
+	}
+	if bytes.ContainsAny(number, ".eE") {
+		return jsonv2.Unmarshal(number, v)
+	}
+	*v = string(number)
+	return nil
+}
+
+func isID(member string) bool {
+	return member == "id" || member == "reply_to" || strings.HasSuffix(member, "_id")
+}
+
+// byteOrderMark may stand before JSON, and a reader may skip it (RFC 8259 section 8.1).
+var byteOrderMark = []byte("\ufeff")
+
+// Decode reads an answer: {"actions":[{"op":...},...]}, {"text":"..."}, or nothing, which is an empty body, {}, null or a
+// blank text. Any other object is an error, because its author meant to say something.
+func Decode(body []byte) (Answer, error) {
+	body = bytes.TrimPrefix(body, byteOrderMark)
+	if len(bytes.TrimSpace(body)) == 0 {
+		return Answer{}, nil
+	}
+	var in struct {
+		Actions []relay.Action `json:"actions"`
+		Text    *string        `json:"text"`
+		More    jsontext.Value `json:",embed"`
+	}
+	if err := jsonv2.Unmarshal(body, &in, leniency); err != nil {
+		return Answer{}, fmt.Errorf(`agent: answer is not {"actions":[...]}, {"text":"..."} or empty: %w`, jsonFault(err))
+	}
+	if in.Actions != nil && in.Text != nil {
+		return Answer{}, errors.New("agent: answer has both actions and text, want one of them")
+	}
+	if in.Actions == nil && in.Text == nil && len(in.More) > 0 {
+		return Answer{}, errors.New("agent: answer has neither actions nor text, want one of them, or {} to say nothing")
+	}
+	if in.Text != nil && !blank(*in.Text) {
+		return Answer{Actions: []relay.Action{say(*in.Text)}}, nil
+	}
+	for i, a := range in.Actions {
+		if a.Op() == "" {
+			return Answer{}, fmt.Errorf("agent: actions[%d] has no op", i)
+		}
+	}
+	return Answer{Actions: in.Actions}, nil
+}
+
+// DecodeLine reads one line of a streamed answer: an action, or {"text":"..."}. A blank text is no action: it is nil.
+func DecodeLine(line []byte) (relay.Action, error) {
+	var a relay.Action
+	if err := jsonv2.Unmarshal(bytes.TrimPrefix(line, byteOrderMark), &a, leniency); err != nil {
+		return nil, fmt.Errorf(`is not {"op":...} or {"text":"..."}: %w`, jsonFault(err))
+	}
+	text, has := a["text"].(string)
+	switch {
+	case a.Op() != "":
+		return a, nil
+	case has && blank(text):
+		return nil, nil
+	case has:
+		return say(text), nil
+	}
+	return nil, errors.New("has neither op nor text")
+}
+
+func blank(text string) bool { return strings.TrimSpace(text) == "" }

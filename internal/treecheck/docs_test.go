@@ -230,6 +230,56 @@ func TestContributorsFindEveryPackage(t *testing.T) {
 	}
 }
 
+// The model's page names the method that each step of the model stands for.
+func TestModelNamesTheCode(t *testing.T) {
+	_, page, ok := strings.Cut(readDoc(t, "docs/model/README.md"), "\n| model | code |\n")
+	is.New(t).True(ok)
+	page, _, _ = strings.Cut(page, "\n\n")
+	var members []string
+	for _, dir := range []string{"internal/drain", "internal/turn", "internal/ledger"} {
+		members = append(members, membersOf(parsePackage(t, dir))...)
+	}
+	named := regexp.MustCompile(`^[A-Za-z]+\.[A-Za-z]+$`)
+	found := 0
+	for row := range strings.Lines(page) {
+		for _, name := range words(cells(strings.TrimSpace(row))[1]) {
+			if !named.MatchString(name) {
+				continue // a directory, or a file
+			}
+			if found++; !slices.Contains(members, name) {
+				t.Errorf("docs/model/README.md names %s, which is not in the code", name)
+			}
+		}
+	}
+	is.New(t).True(found > 10)
+}
+
+// membersOf are the methods and fields of a package's types, as Type.member.
+func membersOf(files []*ast.File) (names []string) {
+	inspect(files, func(fn *ast.FuncDecl) {
+		if fn.Recv == nil {
+			return
+		}
+		of := fn.Recv.List[0].Type
+		if star, ok := of.(*ast.StarExpr); ok {
+			of = star.X
+		}
+		if name, ok := of.(*ast.Ident); ok {
+			names = append(names, name.Name+"."+fn.Name.Name)
+		}
+	})
+	inspect(files, func(spec *ast.TypeSpec) {
+		if s, ok := spec.Type.(*ast.StructType); ok {
+			for _, field := range s.Fields.List {
+				for _, name := range field.Names {
+					names = append(names, spec.Name.Name+"."+name.Name)
+				}
+			}
+		}
+	})
+	return names
+}
+
 // table is one of a document: its rows, each by column.
 type table struct{ rows []map[string]string }
 

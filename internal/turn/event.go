@@ -34,10 +34,7 @@ func logTo(log *slog.Logger, key, session string) *slog.Logger {
 }
 
 // isNoMessage reports whether nobody has said anything: Discord asks whether we are there, or what to suggest.
-func isNoMessage(received relay.Delivery) bool {
-	if received.Kind != relay.KindPassthrough {
-		return false
-	}
-	_, err := received.Forward.Interaction()
+func isNoMessage(f *relay.Forward) bool {
+	_, err := f.Interaction()
 	return errors.Is(err, relay.ErrNoMessage)
 }

@@ -74,7 +74,7 @@ func (i *intake) take(received relay.Delivery) error {
 	if err := i.fault(); err != nil && received.BufferID != "" {
 		return err
 	}
-	if isNoMessage(received) {
+	if received.Kind == relay.KindPassthrough && isNoMessage(received.Forward) {
 		return i.ackOnly(received.BufferID)
 	}
 	d, why := i.record(received)

@@ -121,8 +121,8 @@ const (
 	// PromptAnsweredBefore says that a button of a prompt was pressed that has been answered.
 	PromptAnsweredBefore = "a prompt answered before: dropped"
 
-	// PromptOver says that a button was pressed too late; the chat is told.
-	PromptOver = "a prompt that is not open any more"
+	// PromptClosed says that a button was pressed too late; the chat is told.
+	PromptClosed = "a prompt that is not open any more"
 
 	// PromptsUnreadable is an error. With KeyError.
 	PromptsUnreadable = "prompts cannot be read: left for the next run"

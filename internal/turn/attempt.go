@@ -42,7 +42,7 @@ func (a *attempts) answer(ctx context.Context, d *delivery, started func()) erro
 		if err == nil || errors.Is(err, errDeferred) {
 			return err
 		}
-		if over, err := a.failed(d, err); over {
+		if final, err := a.failed(d, err); final {
 			return err
 		}
 		select {
@@ -59,7 +59,7 @@ func (a *attempts) answer(ctx context.Context, d *delivery, started func()) erro
 // what answer returns.
 func (a *attempts) answerAlone(ctx context.Context, d *delivery, started func()) (again bool, err error) {
 	if d.state == ledger.Alone {
-		if over, err := a.failed(d, errDiedAlone); over {
+		if final, err := a.failed(d, errDiedAlone); final {
 			return false, err
 		}
 	}
@@ -67,8 +67,8 @@ func (a *attempts) answerAlone(ctx context.Context, d *delivery, started func())
 	if err == nil || errors.Is(err, errDeferred) {
 		return false, err
 	}
-	over, err := a.failed(d, err)
-	return !over, err
+	final, err := a.failed(d, err)
+	return !final, err
 }
 
 // attempt waits for attachments and a slot, and tries. The journal is told that the turn runs in the state as.
@@ -85,9 +85,9 @@ func (a *attempts) attempt(ctx context.Context, d *delivery, started func(), as 
 		defer release()
 		media = fetched
 	}
-	leave, err := a.gate.enter(ctx)
+	release, err := a.gate.enter(ctx)
 	if err == nil {
-		defer leave()
+		defer release()
 		err = a.try(ctx, d, started, as, media)
 	}
 	if ctx.Err() != nil && (err != nil || stopped(ctx)) {
@@ -117,8 +117,8 @@ func (a *attempts) try(ctx context.Context, d *delivery, started func(), as ledg
 		return errDeferred
 	case promptForeign, promptTaken:
 		return nil
-	case promptOver:
-		a.tell(d, promptOverText)
+	case promptClosed:
+		a.tell(d, promptClosedText)
 		return nil
 	}
 	d.typing.hidden = false
@@ -268,8 +268,8 @@ func (a *attempts) tell(d *delivery, text string) {
 	}
 }
 
-// failed records a failed attempt. over reports whether this run stops trying; then err is what answer returns.
-func (a *attempts) failed(d *delivery, cause error) (over bool, err error) {
+// failed records a failed attempt. final reports whether this run stops trying; then err is what answer returns.
+func (a *attempts) failed(d *delivery, cause error) (final bool, err error) {
 	d.tries++
 	if errors.Is(cause, agent.ErrUnavailable) {
 		d.log.Warn(logs.AgentUnavailable, logs.KeyError, cause)

@@ -23,7 +23,7 @@ type delivery struct {
 
 	receipt *receipt      // what the intake knows it by
 	ready   chan struct{} // closed once the journal has answered
-	over    bool          // its turn is not to be run, or has been: its session passes it over
+	ended   bool          // it gets no turn any more: its session goes on with the next
 	unkept  bool          // it is not in the journal, as far as we know
 	unsure  bool          // it is unkept, but the journal write that failed may have been made
 

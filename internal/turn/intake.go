@@ -296,19 +296,19 @@ func (i *intake) joinLocked(d *delivery, log *slog.Logger, state ledger.State) {
 
 // dropLocked drops a delivery that gets no turn.
 func (i *intake) dropLocked(d *delivery, s ackState) {
-	d.over = true
+	d.ended = true
 	i.endLocked(d.receipt, s)
 }
 
-// makeRoom lets Recover have more deliveries than Take would. It is called before anything else.
-func (i *intake) makeRoom(more int) { i.room = make(chan struct{}, maxQueued+more) }
-
-// adopt makes a delivery pending that an earlier run has journalled.
-func (i *intake) adopt(r *receipt) {
+// adopt makes deliveries pending that earlier runs have journalled. It is called before Take.
+func (i *intake) adopt(list []*receipt) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.pending[r.key] = r
-	i.room <- struct{}{}
+	i.room = make(chan struct{}, maxQueued+len(list))
+	for _, r := range list {
+		i.pending[r.key] = r
+		i.room <- struct{}{}
+	}
 }
 
 // end ends a delivery that was released.

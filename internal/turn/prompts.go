@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	promptLife     = time.Hour // section 11
-	promptOverText = "That question is no longer open."
+	promptLife       = time.Hour // section 11
+	promptClosedText = "That question is no longer open."
 )
 
 // prompts keeps the questions that wait for a button, and finds the question that a button belongs to. A prompt is in the
@@ -57,7 +57,7 @@ const (
 	promptAnswered                    // it is the answer to a prompt of this instance
 	promptForeign                     // it answers another gateway's prompt: the connector shows answers to all (section 9)
 	promptTaken                       // another delivery has answered the prompt before
-	promptOver                        // the prompt is not open any more
+	promptClosed                      // the prompt is not open any more
 	promptUnreadable                  // the ledger does not say
 )
 
@@ -80,8 +80,8 @@ func (p *prompts) take(response *relay.PromptResponse, key, session string) (*ag
 		log.Info(logs.PromptAnsweredBefore)
 		return nil, promptTaken
 	case errors.Is(err, ledger.ErrNoPrompt):
-		log.Info(logs.PromptOver)
-		return nil, promptOver
+		log.Info(logs.PromptClosed)
+		return nil, promptClosed
 	default:
 		log.Error(logs.PromptsUnreadable, logs.KeyError, err)
 		return nil, promptUnreadable

@@ -13,8 +13,8 @@ import (
 // before it starts.
 func (w *Worker) Recover(entries []ledger.Entry) {
 	var left []*delivery
+	var receipts []*receipt
 	suspects := 0
-	w.intake.makeRoom(len(entries))
 	for _, e := range entries {
 		d, err := w.restore(e)
 		if err != nil {
@@ -25,9 +25,9 @@ func (w *Worker) Recover(entries []ledger.Entry) {
 			suspects++
 		}
 		w.counts.add(func(c *Counts) { c.Recovered++ })
-		w.intake.adopt(d.receipt)
-		left = append(left, d)
+		left, receipts = append(left, d), append(receipts, d.receipt)
 	}
+	w.intake.adopt(receipts)
 	if len(entries) > 0 {
 		w.cfg.Log.Info(logs.TakingUp, logs.KeyMessages, len(entries), logs.KeySuspects, suspects)
 	}

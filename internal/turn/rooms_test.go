@@ -34,7 +34,7 @@ func TestTheGateSaysWhyATurnDoesNotStart(t *testing.T) {
 	is := is.New(t)
 	g := newGate(Config{Concurrency: 1, AgentTimeout: time.Minute})
 	is.True(g.mayStart())
-	leave, err := g.enter(t.Context())
+	release, err := g.enter(t.Context())
 	is.NoErr(err)
 	is.True(!g.free())
 	ctx, cancel := context.WithCancelCause(t.Context())
@@ -46,7 +46,7 @@ func TestTheGateSaysWhyATurnDoesNotStart(t *testing.T) {
 	_, err = g.enter(t.Context())
 	is.Equal(err, errDeferred)
 	is.True(!g.mayStart())
-	leave()
+	release()
 	is.True(g.free())
 	late := newGate(Config{Concurrency: 1, AgentTimeout: time.Minute, Deadline: time.Now().Add(30 * time.Second)})
 	is.True(!late.mayStart()) // a whole attempt does not fit

@@ -103,7 +103,7 @@ func (s *schedule) runSession(key string, q *session) {
 		q.queue = q.queue[1:]
 		s.mu.Unlock()
 		<-d.ready
-		if !d.over {
+		if !d.ended {
 			<-s.suspectsDone
 			s.serve(d)
 		}
@@ -114,9 +114,9 @@ func (s *schedule) runSession(key string, q *session) {
 func (s *schedule) serve(d *delivery) {
 	err := errDeferred
 	if !s.mustWait(d) {
-		ctx, started, over := s.begin(d.session)
+		ctx, started, done := s.begin(d.session)
 		err = s.attempts.answer(ctx, d, started)
-		over()
+		done()
 	}
 	s.end(d, s.attempts.conclude(d, err))
 }
@@ -125,10 +125,10 @@ func (s *schedule) serve(d *delivery) {
 func (s *schedule) serveSuspect(d *delivery) {
 	err := errDeferred
 	if !s.mustWait(d) {
-		ctx, started, over := s.begin(d.session)
+		ctx, started, done := s.begin(d.session)
 		var again bool
 		again, err = s.attempts.answerAlone(ctx, d, started)
-		over()
+		done()
 		if again {
 			return
 		}
@@ -146,7 +146,7 @@ func (s *schedule) mustWait(d *delivery) bool {
 
 // end ends a delivery as its turn has ended, and tells the intake.
 func (s *schedule) end(d *delivery, how ending) {
-	d.over = true
+	d.ended = true
 	if how == endDeferred {
 		s.mu.Lock()
 		s.deferred[d.session] = true
@@ -156,8 +156,8 @@ func (s *schedule) end(d *delivery, how ending) {
 }
 
 // begin returns the context of a turn, which ends with errStopped as its cause, or with the run. started makes the turn
-// the one that is stopped with its session; over is called at the turn's end.
-func (s *schedule) begin(key string) (ctx context.Context, started, over func()) {
+// the one that is stopped with its session; done is called at the turn's end.
+func (s *schedule) begin(key string) (ctx context.Context, started, done func()) {
 	s.mu.Lock()
 	q := s.sessions[key]
 	s.mu.Unlock()
@@ -218,7 +218,7 @@ func (g *gate) mayStart() bool {
 }
 
 // enter waits for a slot. It fails with errDeferred if the gate is shut, and with ctx's cause if ctx ends.
-func (g *gate) enter(ctx context.Context) (leave func(), err error) {
+func (g *gate) enter(ctx context.Context) (release func(), err error) {
 	return g.acquire(ctx, g.slots)
 }
 

@@ -2,8 +2,6 @@ package devconnector
 
 import (
 	"bytes"
-	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -61,93 +59,6 @@ type entry struct {
 func newInstance(c *Connector, id string) *instance {
 	return &instance{c: c, id: id, chats: make(map[string]*chat), byID: make(map[string]*entry),
 		busy: make(map[string]bool), pending: make(map[string]int), issued: make(map[string]bool)}
-}
-
-// Deliver hands an event to a gateway, as if a user had written it: live, into the buffer, or to nobody. It returns the
-// buffer id, "" if there is none. An unknown gateway gets an instance of its own.
-func (c *Connector) Deliver(gateway string, event relay.Event) (id string) {
-	raw, err := json.Marshal(event)
-	if err != nil {
-		panic("devconnector: a relay.Event always marshals: " + err.Error())
-	}
-	return c.DeliverRaw(gateway, raw)
-}
-
-// DeliverRaw is Deliver with the event as it is to stand in the frame: any bytes, broken ones too.
-func (c *Connector) DeliverRaw(gateway string, event []byte) (id string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	inst := c.addressee(gateway)
-	if inst == nil {
-		return ""
-	}
-	return inst.deliver(inst.inbound(event))
-}
-
-// Forward hands a raw platform request to a gateway, and live to every other connected instance of its tenant
-// (section 9). It returns the buffer id, "" if there is none.
-func (c *Connector) Forward(gateway string, f relay.Forward) (id string) {
-	headers := f.Headers
-	if headers == nil {
-		headers = [][2]string{}
-	}
-	body, err := json.Marshal(struct {
-		Platform string      `json:"platform"`
-		BotID    string      `json:"botId"`
-		Method   string      `json:"method"`
-		Path     string      `json:"path"`
-		Headers  [][2]string `json:"headers"`
-		BodyB64  string      `json:"bodyB64"`
-		Profile  string      `json:"profile,omitempty"`
-	}{f.Platform, f.BotID, f.Method, f.Path, headers, base64.StdEncoding.EncodeToString(f.Body), f.Profile})
-	if err != nil {
-		panic("devconnector: a relay.Forward always marshals: " + err.Error())
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	inst := c.addressee(gateway)
-	if inst == nil {
-		return ""
-	}
-	d := delivery{what: ObsPassthrough, member: "forward", body: body}
-	for _, other := range c.order {
-		if other != inst && other.tenant != "" && other.tenant == inst.tenant && other.open() && !other.flipped {
-			d.chat = other.learnInteraction(f)
-			other.deliver(d)
-		}
-	}
-	d.chat = inst.learnInteraction(f)
-	return inst.deliver(d)
-}
-
-// Interrupt asks every connected gateway to cancel that session's turn and returns how many were asked; none where
-// the preset never does so.
-func (c *Connector) Interrupt(sessionKey, chatID string) (asked int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.cfg.Preset.Interrupts {
-		return 0
-	}
-	for _, inst := range c.order {
-		if inst.open() {
-			inst.sock.send(map[string]string{"type": relay.TypeInterruptIn, "session_key": sessionKey, "chat_id": chatID})
-			inst.sock.observe(Observation{What: ObsInterruptIn, Chat: chatID})
-			asked++
-		}
-	}
-	return asked
-}
-
-// addressee is find for deliveries: a name that nobody has yet becomes an instance.
-func (c *Connector) addressee(name string) *instance {
-	inst, err := c.find(name)
-	if err != nil && name != "" {
-		inst = c.gateway(name).inst
-	}
-	if inst == nil {
-		c.observe(Observation{What: ObsDropped, Detail: "several gateways or none, and none was named"})
-	}
-	return inst
 }
 
 // open says whether a socket is there that has its descriptor.
@@ -315,95 +226,5 @@ func (i *instance) rewind() {
 	clear(i.busy)
 	for _, e := range i.waiting {
 		e.sent = false
-	}
-}
-
-// inbound makes an event's delivery and notes who writes where, by which actions are routed later (section 10).
-func (i *instance) inbound(event []byte) delivery {
-	d := delivery{what: ObsInbound, member: "event", body: event}
-	var seen struct {
-		MessageID any `json:"message_id"`
-		Source    struct {
-			Platform any `json:"platform"`
-			ChatID   any `json:"chat_id"`
-			ChatType any `json:"chat_type"`
-			ChatName any `json:"chat_name"`
-			ScopeID  any `json:"scope_id"`
-			UserID   any `json:"user_id"`
-		} `json:"source"`
-	}
-	dec := json.NewDecoder(bytes.NewReader(event))
-	dec.UseNumber()
-	if dec.Decode(&seen) != nil {
-		return d
-	}
-	src := seen.Source
-	d.chat, d.message = text(src.ChatID), text(seen.MessageID)
-	i.learn(text(src.Platform), d.chat, text(src.ChatType), text(src.ChatName), text(src.ScopeID), text(src.UserID))
-	return d
-}
-
-// learnInteraction does the same for a Discord interaction (section 9).
-func (i *instance) learnInteraction(f relay.Forward) (chatID string) {
-	type user struct {
-		ID any `json:"id"`
-	}
-	var seen struct {
-		ChannelID any  `json:"channel_id"`
-		GuildID   any  `json:"guild_id"`
-		User      user `json:"user"`
-		Member    struct {
-			User user `json:"user"`
-		} `json:"member"`
-	}
-	if f.Platform != "discord" || json.Unmarshal(f.Body, &seen) != nil {
-		return ""
-	}
-	kind := "dm"
-	if text(seen.GuildID) != "" {
-		kind = "group"
-	}
-	author := text(seen.Member.User.ID)
-	if author == "" {
-		author = text(seen.User.ID)
-	}
-	i.learn("discord", text(seen.ChannelID), kind, "", text(seen.GuildID), author)
-	return text(seen.ChannelID)
-}
-
-func (i *instance) learn(platform, id, kind, name, scope, user string) {
-	if id == "" {
-		return
-	}
-	known := i.chats[id]
-	if known == nil {
-		known = &chat{scopes: make(map[string]bool), users: make(map[string]bool)}
-		i.chats[id] = known
-	}
-	for _, fact := range []struct {
-		into *string
-		now  string
-	}{{&known.platform, platform}, {&known.kind, kind}, {&known.name, name}} {
-		if fact.now != "" {
-			*fact.into = fact.now
-		}
-	}
-	if scope != "" {
-		known.scopes[scope] = true
-	}
-	if user != "" {
-		known.users[user] = true
-	}
-}
-
-// text is a string, or a number's decimal text; anything else is "".
-func text(v any) string {
-	switch v := v.(type) {
-	case string:
-		return v
-	case json.Number:
-		return v.String()
-	default:
-		return ""
 	}
 }

@@ -179,34 +179,36 @@ func (c *Connector) Close(ctx context.Context) error {
 
 // ServeHTTP serves /relay and the routes below it (section 1).
 func (c *Connector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	switch path := r.URL.Path; {
-	case path == "/relay":
+	path := r.URL.Path
+	if path == "/relay" {
 		c.serveSocket(w, r)
-	case path == "/relay/":
-		fail(w, http.StatusBadRequest, "the socket is at /relay, without a slash behind it")
-	case path == "/relay/provision" && c.cfg.Preset.Provision != ProvisionNone:
-		if allow(w, r, http.MethodPost) {
-			c.serveProvision(w, r)
-		}
-	case path == "/relay/enroll" && c.cfg.Preset.Enroll:
-		if allow(w, r, http.MethodPost) {
-			c.serveEnroll(w, r)
-		}
-	case path == "/relay/policy":
-		if allow(w, r, http.MethodPost) {
-			c.servePolicy(w, r)
-		}
-	case path == "/relay/media" && c.cfg.Preset.Media:
-		if allow(w, r, http.MethodPost) {
-			c.serveUpload(w, r)
-		}
-	case strings.HasPrefix(path, "/relay/media/") && c.cfg.Preset.Media:
-		if allow(w, r, http.MethodGet) {
-			c.serveDownload(w, r, strings.TrimPrefix(path, "/relay/media/"))
-		}
-	default:
-		fail(w, http.StatusNotFound, "not found")
+		return
 	}
+	if path == "/relay/" {
+		fail(w, http.StatusBadRequest, "the socket is at /relay, without a slash behind it")
+		return
+	}
+	p := &c.cfg.Preset
+	file, isFile := strings.CutPrefix(path, "/relay/media/")
+	for _, route := range []struct {
+		there  bool
+		method string
+		serve  http.HandlerFunc
+	}{
+		{path == "/relay/provision" && p.Provision != ProvisionNone, http.MethodPost, c.serveProvision},
+		{path == "/relay/enroll" && p.Enroll, http.MethodPost, c.serveEnroll},
+		{path == "/relay/policy", http.MethodPost, c.servePolicy},
+		{path == "/relay/media" && p.Media, http.MethodPost, c.serveUpload},
+		{isFile && p.Media, http.MethodGet, func(w http.ResponseWriter, r *http.Request) { c.serveDownload(w, r, file) }},
+	} {
+		if route.there {
+			if allow(w, r, route.method) {
+				route.serve(w, r)
+			}
+			return
+		}
+	}
+	fail(w, http.StatusNotFound, "not found")
 }
 
 func allow(w http.ResponseWriter, r *http.Request, method string) bool {

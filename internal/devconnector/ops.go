@@ -135,42 +135,17 @@ func isRequestID(id string) bool {
 
 // apply decides what comes of an action (sections 10, 11 and 19).
 func (s *socket) apply(f frame, o *Outbound) relay.Result {
-	p := &s.c.cfg.Preset
-	ops := p.SupportedOps
-	if len(ops) == 0 {
-		ops = legacyOps
-	}
-	if !slices.Contains(ops, o.Op) {
-		return relay.Result{Error: "unsupported op: " + o.Op}
-	}
-	if f.Platform != "" {
-		bot, said := s.bots[f.Platform]
-		_, any := s.bots[generic]
-		if any && !said {
-			bot, said = s.bots[generic], true
-		}
-		if p.Platforms != nil {
-			said = slices.Contains(p.Platforms, f.Platform)
-		}
-		switch {
-		case !said:
-			return relay.Result{Error: "platform not fronted"}
-		case p.RequireBotID && bot == "" && !any:
-			return relay.Result{Error: "no bot id for platform " + f.Platform, Code: "bot_id_missing"}
-		case f.BotID != "" && f.BotID != bot:
-			return relay.Result{Error: "bot not fronted", Code: "bot_id_unknown"}
-		}
-	}
-	for _, name := range required[o.Op] {
-		if o.Action[name] == nil || (name == "chat_id" && o.ChatID == "") {
-			return relay.Result{Error: "missing " + name}
-		}
-	}
 	known := s.inst.chats[o.ChatID]
-	if refusal, refused := p.route(o, known); refused {
-		return refusal
+	for _, check := range []func() (relay.Result, bool){
+		func() (relay.Result, bool) { return s.c.cfg.Preset.offers(o.Op) },
+		func() (relay.Result, bool) { return s.fronts(f) },
+		o.complete,
+		func() (relay.Result, bool) { return s.c.cfg.Preset.route(o, known) },
+	} {
+		if refusal, refused := check(); refused {
+			return refusal
+		}
 	}
-
 	result := relay.Result{Success: true}
 	switch {
 	case o.Op == "get_chat_info":
@@ -188,6 +163,50 @@ func (s *socket) apply(f frame, o *Outbound) relay.Result {
 		result.MessageID = s.c.messageID()
 	}
 	return result
+}
+
+// offers refuses an op that the descriptor does not name.
+func (p *Preset) offers(op string) (refusal relay.Result, refused bool) {
+	ops := p.SupportedOps
+	if len(ops) == 0 {
+		ops = legacyOps
+	}
+	return relay.Result{Error: "unsupported op: " + op}, !slices.Contains(ops, op)
+}
+
+// fronts refuses a platform or a bot that no hello of this socket has named.
+func (s *socket) fronts(f frame) (refusal relay.Result, refused bool) {
+	if f.Platform == "" {
+		return relay.Result{}, false
+	}
+	p := &s.c.cfg.Preset
+	bot, said := s.bots[f.Platform]
+	_, any := s.bots[generic]
+	if any && !said {
+		bot, said = s.bots[generic], true
+	}
+	if p.Platforms != nil {
+		said = slices.Contains(p.Platforms, f.Platform)
+	}
+	switch {
+	case !said:
+		return relay.Result{Error: "platform not fronted"}, true
+	case p.RequireBotID && bot == "" && !any:
+		return relay.Result{Error: "no bot id for platform " + f.Platform, Code: "bot_id_missing"}, true
+	case f.BotID != "" && f.BotID != bot:
+		return relay.Result{Error: "bot not fronted", Code: "bot_id_unknown"}, true
+	}
+	return relay.Result{}, false
+}
+
+// complete refuses an action that lacks what its op needs.
+func (o *Outbound) complete() (refusal relay.Result, refused bool) {
+	for _, name := range required[o.Op] {
+		if o.Action[name] == nil || (name == "chat_id" && o.ChatID == "") {
+			return relay.Result{Error: "missing " + name}, true
+		}
+	}
+	return relay.Result{}, false
 }
 
 // route refuses a chat that is not the gateway's to write to. follow_up names a session instead, and get_chat_info

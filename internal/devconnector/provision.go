@@ -70,24 +70,32 @@ func (c *Connector) refuseProvision(w http.ResponseWriter, record Provision, sta
 	fail(w, status, fault)
 }
 
-func (c *Connector) provision(tenant, wakeURL string, record Provision) (out issued, status int, fault string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+// foreign says why a tenant may not provision this gateway and instance, if it may not. Call with c.mu held.
+func (c *Connector) foreign(tenant string, record Provision) (fault string) {
 	if gw := c.gateways[record.Gateway]; gw != nil {
 		switch {
 		case gw.tenant != "" && gw.tenant != tenant:
-			return out, http.StatusForbidden, "this gatewayId belongs to another tenant"
+			return "this gatewayId belongs to another tenant"
 		case gw.inst.revoked:
-			return out, http.StatusForbidden, "this gateway is revoked"
+			return "this gateway is revoked"
 		}
 	}
 	if inst := c.instances[record.Instance]; record.Instance != "" && inst != nil {
 		switch {
 		case inst.tenant != "" && inst.tenant != tenant:
-			return out, http.StatusForbidden, "this instanceId belongs to another tenant"
+			return "this instanceId belongs to another tenant"
 		case inst.revoked:
-			return out, http.StatusForbidden, "this instance is revoked"
+			return "this instance is revoked"
 		}
+	}
+	return ""
+}
+
+func (c *Connector) provision(tenant, wakeURL string, record Provision) (out issued, status int, fault string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if fault := c.foreign(tenant, record); fault != "" {
+		return out, http.StatusForbidden, fault
 	}
 	gw := c.gateway(record.Gateway)
 	if record.Instance != "" {

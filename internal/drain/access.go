@@ -56,7 +56,7 @@ func (a *access) prefetch(ctx context.Context) {
 	switch {
 	case a.inHand():
 	case a.pinned != nil:
-		a.get(ctx, nil)
+		a.get(ctx, nil) // a failure comes again
 	case a.tokens != nil:
 		a.tokens.Token(ctx) // the source keeps it
 	}
@@ -147,7 +147,7 @@ func (a *access) provisionFresh(ctx context.Context, fresh func(context.Context)
 		return provision.Credentials{}, err
 	}
 	if !ok {
-		return provision.Credentials{}, fmt.Errorf("%w (fresh gateway ids are taken once an hour and ten times a day, and this is over it)", withheld)
+		return provision.Credentials{}, fmt.Errorf("%w (fresh gateway ids are taken at most once an hour and ten times a day: try again later)", withheld)
 	}
 	var suffix [4]byte
 	rand.Read(suffix[:])

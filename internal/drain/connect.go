@@ -95,7 +95,7 @@ func (r *run) dial(ctx context.Context) (*relay.Conn, error) {
 	}
 	// A connector sends live messages once it has accepted the dial, so what comes before them is read first.
 	readLeft := r.startReading(ctx)
-	defer readLeft()
+	defer readLeft() // also where dial fails before it reads
 	creds, err := r.credentials(ctx)
 	if err != nil {
 		return nil, err

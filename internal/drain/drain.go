@@ -16,10 +16,11 @@
 //	                               |                                          | descriptor
 //	                               +------------------------------------------+
 //
-// Refused is a close with 4401 or 4403, or HTTP 401 or 403 at the upgrade. If no run was ever let in, a renewed stranger
-// that is refused stays one, and gives up after 100 s. A refusal of /relay/provision revokes a gateway that was let in
-// before, in any phase. Revoked ends the run and switches the instance off. Beside the phase stands one fact: whether the
-// connector is flipped, that is, buffers for this gateway. No run leaves it unflipped while there is time.
+// Refused is a close with 4401 or 4403, or HTTP 401 or 403 at the upgrade. If the connector has never let this gateway in,
+// a renewed stranger that is refused stays one, and gives up after 100 s. A refusal of /relay/provision revokes a gateway
+// that was let in before, in any phase. Revoked ends the run and switches the instance off. Beside the phase stands one
+// fact: whether the connector is flipped, that is, buffers for this gateway. No run leaves it unflipped while there is
+// time.
 //
 // Run blocks until the drain is over: minutes, at most until its context's deadline. It starts the heartbeat
 // (heartbeat.go), for each socket the goroutine that hands deliveries to package turn, and one that waits for
@@ -93,7 +94,7 @@ type run struct {
 	heart *heart
 
 	phase         phase
-	flipped       bool   // the connector buffers for this gateway, and sends nothing to nobody
+	flipped       bool   // the connector buffers for this gateway
 	handshaken    string // the gateway id that the connector let in last, in this run or before
 	declared      bool   // the policy was sent, or need not be
 	failures      int    // dials in a row without success, for the back-off

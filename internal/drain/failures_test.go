@@ -488,7 +488,7 @@ func TestWithheldSecrets(t *testing.T) {
 
 			rep, _, err = r.coldStart(t).run(ledger.Wake, quarter)
 			is.Equal(rep.Status, drain.Failed)
-			is.Equal(err.Error(), withheld+" (fresh gateway ids are taken once an hour and ten times a day, and this is over it)")
+			is.Equal(err.Error(), withheld+" (fresh gateway ids are taken at most once an hour and ten times a day: try again later)")
 			time.Sleep(time.Hour)
 			rep, _, err = r.coldStart(t).run(ledger.Wake, quarter)
 			is.NoErr(err)

@@ -23,7 +23,7 @@ func pack(raw []byte) []byte {
 		return raw
 	}
 	w.Write(raw) // to memory: it does not fail
-	w.Close()
+	w.Close()    // nor does it
 	if b.Len() >= len(raw) {
 		return raw
 	}

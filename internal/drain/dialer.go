@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"net"
 	"net/url"
+	"slices"
 	"sync"
 
 	"github.com/dormouse-relay/dormouse/pkg/relay"
@@ -18,8 +19,6 @@ type dialer struct {
 
 	mu    sync.Mutex
 	ahead []chan net.Conn // each gives one connection, or nil if dialling failed
-	stop  context.CancelFunc
-	wg    sync.WaitGroup
 }
 
 // newDialer returns the dialer for a connector. dial opens one connection, with TLS where the URL asks for it; nil means
@@ -45,19 +44,34 @@ func newDialer(connector relay.BaseURL, dial relay.DialFunc) *dialer {
 	return d
 }
 
-// open opens n connections ahead.
-func (d *dialer) open(ctx context.Context, n int) {
-	ctx, d.stop = context.WithCancel(ctx)
-	for range n {
+// open opens n connections ahead. closeUnused closes those of them that were not taken: they would age while the sandbox
+// is frozen.
+func (d *dialer) open(ctx context.Context, n int) (closeUnused func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	opening := make([]chan net.Conn, n)
+	var dialling sync.WaitGroup
+	for i := range opening {
 		c := make(chan net.Conn, 1)
-		d.ahead = append(d.ahead, c)
-		d.wg.Go(func() {
+		opening[i] = c
+		dialling.Go(func() {
 			conn, err := d.dial(ctx, "tcp", d.addr)
 			if err != nil {
 				conn = nil // DialContext dials again, and returns the error
 			}
 			c <- conn
 		})
+	}
+	d.mu.Lock()
+	d.ahead = append(d.ahead, opening...)
+	d.mu.Unlock()
+	return func() {
+		cancel()
+		dialling.Wait()
+		for _, c := range d.withdraw(opening) {
+			if conn := <-c; conn != nil {
+				conn.Close()
+			}
+		}
 	}
 }
 
@@ -79,6 +93,7 @@ func (d *dialer) DialContext(ctx context.Context, network, addr string) (net.Con
 	return d.dial(ctx, network, addr)
 }
 
+// take returns the oldest connection that was opened ahead; nil if there is none to addr.
 func (d *dialer) take(addr string) chan net.Conn {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -90,16 +105,16 @@ func (d *dialer) take(addr string) chan net.Conn {
 	return c
 }
 
-// closeUnused closes what was opened ahead and not taken: it would age while the sandbox is frozen.
-func (d *dialer) closeUnused() {
-	if d.stop == nil {
-		return
-	}
-	d.stop()
-	d.wg.Wait()
-	for c := d.take(d.addr); c != nil; c = d.take(d.addr) {
-		if conn := <-c; conn != nil {
-			conn.Close()
+// withdraw takes those of opening that nobody has taken.
+func (d *dialer) withdraw(opening []chan net.Conn) (unused []chan net.Conn) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.ahead = slices.DeleteFunc(d.ahead, func(c chan net.Conn) bool {
+		found := slices.Contains(opening, c)
+		if found {
+			unused = append(unused, c)
 		}
-	}
+		return found
+	})
+	return unused
 }

@@ -24,8 +24,8 @@
 //
 // Run blocks until the drain is over: minutes, at most until its context's deadline. It starts the heartbeat
 // (heartbeat.go), for each socket the goroutine that hands deliveries to package turn, and one that waits for
-// going_idle_ack (stay.go); all of them end before Run returns. Run is for one caller at a time; Terminate may be called
-// from any goroutine. The package reads no environment and keeps no secret outside of access.go.
+// going_idle_ack (stay.go); all of them end before Run returns. Both methods of a Drainer may be called from any
+// goroutine: a second Run finds the lease taken. The package reads no environment and keeps no secret outside of access.go.
 package drain
 
 import (
@@ -61,7 +61,7 @@ type Ledger interface {
 	Acquire(ctx context.Context, ask ledger.Ask) (ledger.Lease, error)
 }
 
-// Drainer runs drains, one at a time. It is kept for warm invocations, with the credentials that it has got.
+// Drainer runs drains. It is kept for warm invocations, with the credentials that it has got.
 type Drainer struct {
 	Parts
 	settings config.DrainSettings
@@ -170,14 +170,14 @@ func (r *run) openAhead(ctx context.Context) (stop func()) {
 	if r.access.tokens != nil && !r.access.inHand() {
 		connections = 2
 	}
-	r.dialer.open(ctx, connections)
+	closeUnused := r.dialer.open(ctx, connections)
 	ctx, cancel := context.WithCancel(ctx)
 	var fetching sync.WaitGroup
 	fetching.Go(func() { r.access.prefetch(ctx) })
 	return func() {
 		cancel()
 		fetching.Wait()
-		r.dialer.closeUnused()
+		closeUnused()
 	}
 }
 

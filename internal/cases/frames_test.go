@@ -65,12 +65,12 @@ func TestInbound(t *testing.T) {
 		} `json:"frames"`
 	}
 	for _, c := range load[given, conversation](t, "inbound.json") {
-		inBubble(t, c.ID, func(t *testing.T) faults {
+		inBubble(t, c.ID, func(t *testing.T, kept store) faults {
 			s := &script{descriptors: []descriptor{ordinary("discord"), ordinary("telegram")}, answer: repeater(nil)}
 			for _, f := range c.Given.Frames {
 				s.frames = append(s.frames, newFrame(time.Duration(f.At)*time.Millisecond, f.Message))
 			}
-			return c.Expect.check(s.play(t))
+			return c.Expect.check(s.play(t, kept))
 		})
 	}
 }
@@ -86,12 +86,12 @@ func TestStop(t *testing.T) {
 		Takes map[string]int `json:"agent_takes_ms"`
 	}
 	for _, c := range load[given, conversation](t, "stop.json") {
-		inBubble(t, c.ID, func(t *testing.T) faults {
+		inBubble(t, c.ID, func(t *testing.T, kept store) faults {
 			s := &script{descriptors: []descriptor{c.Given.Descriptor}, stop: c.Given.Stop, answer: repeater(c.Given.Takes)}
 			for _, f := range c.Given.Frames {
 				s.frames = append(s.frames, newFrame(time.Duration(f.At)*time.Millisecond, oneLine(t, f.Frame)))
 			}
-			return c.Expect.check(s.play(t))
+			return c.Expect.check(s.play(t, kept))
 		})
 	}
 }
@@ -166,7 +166,7 @@ func TestDiscord(t *testing.T) {
 		Runs []interaction `json:"runs"`
 	}
 	for _, c := range load[given, expected](t, "discord.json") {
-		inBubble(t, c.ID, func(t *testing.T) (f faults) {
+		inBubble(t, c.ID, func(t *testing.T, kept store) (f faults) {
 			if len(c.Given.Runs) != len(c.Expect.Runs) {
 				t.Fatal("runs and what is expected of them differ in number")
 			}
@@ -185,7 +185,7 @@ func TestDiscord(t *testing.T) {
 					},
 				}
 				chat, _ := run.Interaction["channel_id"].(string)
-				f = append(f, c.Expect.Runs[i].check(s.play(t), s.frames[0].bufferID, chat)...)
+				f = append(f, c.Expect.Runs[i].check(s.play(t, kept), s.frames[0].bufferID, chat)...)
 			}
 			return f
 		})

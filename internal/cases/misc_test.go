@@ -69,7 +69,7 @@ func uploads(t *testing.T, id string, given, expect json.RawMessage) {
 		Requests int      `json:"requests"`
 	}
 	decode(t, id, given, expect, &g, &e)
-	inBubble(t, id, func(t *testing.T) (f faults) {
+	inBubble(t, id, func(t *testing.T, kept store) (f faults) {
 		s := &script{
 			descriptors: []descriptor{g.Descriptor},
 			frames:      []frame{inbound(g.Event, "b-1")},
@@ -79,7 +79,7 @@ func uploads(t *testing.T, id string, given, expect json.RawMessage) {
 				_ = json.NewEncoder(w).Encode(g.Upload.JSON)
 			},
 		}
-		o := s.play(t)
+		o := s.play(t, kept)
 		if len(o.uploads) != e.Uploads {
 			f.addf("%d uploads, want %d", len(o.uploads), e.Uploads)
 		}
@@ -130,9 +130,9 @@ func handshake(t *testing.T, id string, given, expect json.RawMessage) {
 	if g.Then != "nothing more, and the socket stays open" {
 		t.Fatalf("%s: then %q is not known here", id, g.Then)
 	}
-	inBubble(t, id, func(t *testing.T) (f faults) {
+	inBubble(t, id, func(t *testing.T, kept store) (f faults) {
 		s := &script{descriptors: []descriptor{ordinary("discord")}, greet: g.Says}
-		o := s.play(t)
+		o := s.play(t, kept)
 		done := o.reports[0].MS.Descriptor
 		within := time.Duration(e.Within) * time.Second
 		for _, want := range e.AnyOf {

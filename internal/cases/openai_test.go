@@ -33,11 +33,11 @@ type completion struct {
 	Requests   *int64       `json:"endpoint_requests"`
 	Stderr     *string      `json:"agent_stderr_names"`
 	AnyOf      []completion `json:"any_of"`
-	BehindOurs *behind      `json:"with_gateway"`
+	BehindOurs *fronted     `json:"with_gateway"`
 }
 
 // behind is what it expects with the gateway before the agent.
-type behind struct {
+type fronted struct {
 	Requests *int64 `json:"endpoint_requests"`
 	AtLeast  *int64 `json:"endpoint_requests_at_least"`
 	Chat     []text `json:"chat"`
@@ -87,7 +87,7 @@ func (e *completion) hasText(text string) bool {
 }
 
 // check says what is not as expected behind the gateway.
-func (e *behind) check(o *outcome, requests int64) (f faults) {
+func (e *fronted) check(o *outcome, requests int64) (f faults) {
 	if e == nil {
 		return nil
 	}
@@ -146,7 +146,7 @@ func TestOpenAI(t *testing.T) {
 					descriptors: []descriptor{turn.Descriptor}, frames: []frame{inbound(turn.Event, "b-1")},
 					answer: func(w http.ResponseWriter, _ *http.Request, turn *request) { a.pass(t, w, turn) },
 				}
-				o = s.play(t)
+				o = s.play(t, "with a table")
 			})
 			judge(t, c.ID+withGateway, least(c.Expect.options(), func(e *completion) faults {
 				return append(e.check(alone), e.BehindOurs.check(o, a.requests.Load())...)

@@ -246,7 +246,7 @@ func TestAnswers(t *testing.T) {
 		} `json:"response"`
 	}
 	for _, c := range load[given, reply](t, "answers.json") {
-		inBubble(t, c.ID, func(t *testing.T) faults {
+		inBubble(t, c.ID, func(t *testing.T, kept store) faults {
 			response := c.Given.Response
 			body := append([]byte(response.Body), response.Base64...)
 			if response.JSON != nil {
@@ -266,7 +266,7 @@ func TestAnswers(t *testing.T) {
 					_, _ = w.Write(body)
 				},
 			}
-			return c.Expect.check(s.play(t), c.Given.Descriptor.unit)
+			return c.Expect.check(s.play(t, kept), c.Given.Descriptor.unit)
 		})
 	}
 }
@@ -285,7 +285,7 @@ func TestStreams(t *testing.T) {
 		Results map[string]object `json:"results"`
 	}
 	for _, c := range load[given, reply](t, "streams.json") {
-		inBubble(t, c.ID, func(t *testing.T) faults {
+		inBubble(t, c.ID, func(t *testing.T, kept store) faults {
 			s := &script{
 				descriptors: []descriptor{c.Given.Descriptor},
 				frames:      []frame{inbound(c.Given.Event, "b-1")},
@@ -317,7 +317,7 @@ func TestStreams(t *testing.T) {
 					}
 				},
 			}
-			return c.Expect.check(s.play(t), c.Given.Descriptor.unit)
+			return c.Expect.check(s.play(t, kept), c.Given.Descriptor.unit)
 		})
 	}
 }
@@ -341,7 +341,7 @@ func TestRefusals(t *testing.T) {
 		Results    []object        `json:"results_of_send"`
 	}
 	for _, c := range load[given, reply](t, "refusals.json") {
-		inBubble(t, c.ID, func(t *testing.T) faults {
+		inBubble(t, c.ID, func(t *testing.T, kept store) faults {
 			s := &script{
 				descriptors: []descriptor{c.Given.Descriptor},
 				frames:      []frame{inbound(c.Given.Event, c.Given.BufferID)},
@@ -356,7 +356,7 @@ func TestRefusals(t *testing.T) {
 				},
 				answer: func(w http.ResponseWriter, _ *http.Request, _ *request) { say(w, c.Given.Answer) },
 			}
-			return c.Expect.check(s.play(t), c.Given.Descriptor.unit)
+			return c.Expect.check(s.play(t, kept), c.Given.Descriptor.unit)
 		})
 	}
 }

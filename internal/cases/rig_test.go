@@ -18,6 +18,7 @@ import (
 	"github.com/dormouse-relay/dormouse/internal/config"
 	"github.com/dormouse-relay/dormouse/internal/drain"
 	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/internal/ledger/ledgertest"
 	"github.com/dormouse-relay/dormouse/internal/pipenet"
 )
 
@@ -131,20 +132,35 @@ func (o *outcome) texts() (list []string) {
 // most is how many runs a delivery gets to end in: the wake, and sweeps after it.
 const most = 4
 
+// store says whether the journal outlives the process.
+type store string
+
+// ledger is in memory in any case.
+func (s store) ledger() ledger.Ledger {
+	if s == "without a table" {
+		return ledger.NewMemory()
+	}
+	return ledgertest.Wrap(ledger.NewMemory(), func(l ledger.Lease) ledger.Lease { return durable{l} })
+}
+
+type durable struct{ ledger.Lease }
+
+func (durable) Durable() bool { return true }
+
 // play runs a script in a bubble until what came has ended, or has been left by most runs.
-func (s *script) play(t *testing.T) *outcome {
+func (s *script) play(t *testing.T, kept store) *outcome {
 	t.Helper()
 	start := time.Now()
 	c := newConnector(t, s)
 	mind, brain := newMind(t, s, c)
 	logs := &lines{start: start}
-	memory := ledger.NewMemory()
+	journal := kept.ledger()
 	settings, err := config.Drain(s.environment())
 	if err != nil {
 		t.Fatal(err)
 	}
 	drainer := drain.New(settings, drain.Parts{
-		Ledger: memory, Agent: brain, NetDial: c.listener.Dial,
+		Ledger: journal, Agent: brain, NetDial: c.listener.Dial,
 		Log: slog.New(slog.NewJSONHandler(logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	o := &outcome{}
@@ -156,7 +172,7 @@ func (s *script) play(t *testing.T) *outcome {
 		if err != nil {
 			logs.add(err.Error())
 		}
-		pending, err := memory.Overview(t.Context())
+		pending, err := journal.Overview(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -169,7 +185,7 @@ func (s *script) play(t *testing.T) *outcome {
 		time.Sleep(5 * time.Minute)
 		reason = ledger.Schedule
 	}
-	o.end(t, memory)
+	o.end(t, journal)
 	c.tell(o)
 	o.requests = mind.all()
 	o.log = logs.all()
@@ -177,8 +193,8 @@ func (s *script) play(t *testing.T) *outcome {
 }
 
 // end says how the delivery ended.
-func (o *outcome) end(t *testing.T, memory *ledger.Memory) {
-	dead, err := memory.ListDead(t.Context())
+func (o *outcome) end(t *testing.T, journal ledger.Ledger) {
+	dead, err := journal.ListDead(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

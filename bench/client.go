@@ -53,38 +53,59 @@ func bareClient(connector string, provision bool, messages int) error {
 	if err != nil {
 		return err
 	}
-	write := writer(ws)
-	if err := write(relay.Hello{Type: relay.TypeHello, Platform: "discord", BotID: "1"}); err != nil {
+	return (&bareSocket{ws: ws, conn: conn, write: writer(ws), messages: messages}).run()
+}
+
+// bareSocket is a bare client once it is connected.
+type bareSocket struct {
+	ws       *websocket.Conn
+	conn     net.Conn
+	write    func(frame any) error
+	messages int // to be answered
+	requests int // made so far
+	answered int // of them
+	closed   bool
+}
+
+func (b *bareSocket) run() error {
+	if err := b.write(relay.Hello{Type: relay.TypeHello, Platform: "discord", BotID: "1"}); err != nil {
 		return err
 	}
 	var decoder relay.Decoder
-	for requests, answered := 0, 0; ; {
-		_, message, err := ws.ReadMessage()
+	for !b.closed {
+		_, message, err := b.ws.ReadMessage()
 		if err != nil {
 			return err
 		}
 		for _, f := range decoder.Feed(message) {
-			switch f.Type {
-			case relay.TypeInbound:
-				ack := relay.InboundAck{Type: relay.TypeInboundAck, BufferID: f.BufferID}
-				err = errors.Join(write(bareAction(&requests, f.Event, "typing", "")),
-					write(bareAction(&requests, f.Event, "send", f.Event.Text)), write(ack))
-			case relay.TypeResult:
-				if answered++; answered == 2*messages {
-					err = write(map[string]string{"type": relay.TypeGoingIdle})
-				}
-			case relay.TypeGoingIdleAck:
-				bye := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")
-				if err = ws.WriteMessage(websocket.CloseMessage, bye); err == nil {
-					_, err = io.Copy(io.Discard, conn) // until the connector has closed
-				}
-				return err
-			}
-			if err != nil {
+			if err := b.take(f); err != nil || b.closed {
 				return err
 			}
 		}
 	}
+	return nil
+}
+
+func (b *bareSocket) take(f relay.Frame) error {
+	switch f.Type {
+	case relay.TypeInbound:
+		ack := relay.InboundAck{Type: relay.TypeInboundAck, BufferID: f.BufferID}
+		return errors.Join(b.write(bareAction(&b.requests, f.Event, "typing", "")),
+			b.write(bareAction(&b.requests, f.Event, "send", f.Event.Text)), b.write(ack))
+	case relay.TypeResult:
+		if b.answered++; b.answered == 2*b.messages {
+			return b.write(map[string]string{"type": relay.TypeGoingIdle})
+		}
+	case relay.TypeGoingIdleAck:
+		b.closed = true
+		bye := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")
+		if err := b.ws.WriteMessage(websocket.CloseMessage, bye); err != nil {
+			return err
+		}
+		_, err := io.Copy(io.Discard, b.conn) // until the connector has closed
+		return err
+	}
+	return nil
 }
 
 // writer sends each frame as a message of its own.

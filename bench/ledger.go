@@ -198,8 +198,8 @@ func (l *ackLink) sends() int {
 }
 
 func (l *ackLink) WaitDescriptors(context.Context) {}
-func (l *ackLink) Post(relay.Outbound)    {}
-func (l *ackLink) Ack(string)             { <-l.window }
+func (l *ackLink) Post(relay.Outbound)             {}
+func (l *ackLink) Ack(string)                      { <-l.window }
 func (l *ackLink) Descriptor(platform string) relay.Descriptor {
 	return relay.Descriptor{Platform: platform, MaxMessageLength: 2000, LenUnit: "chars"}
 }

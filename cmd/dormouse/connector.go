@@ -19,7 +19,6 @@ import (
 	"github.com/dormouse-relay/dormouse/internal/demo"
 	"github.com/dormouse-relay/dormouse/internal/devconnector"
 	"github.com/dormouse-relay/dormouse/internal/rig"
-	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
 const (
@@ -91,80 +90,6 @@ invoke) it is http://host.docker.internal:8787; on Linux that takes --listen 0.0
 			return c.run(ctx, cmd.String("listen"), cmd.String("control"))
 		},
 	}
-}
-
-// connectorConfig reads the flags. It reports every fault at once, joined.
-func connectorConfig(cmd *cli.Command) (devconnector.Config, error) {
-	var faults []error
-	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
-
-	preset, err := devconnector.PresetNamed(cmd.String("preset"))
-	if err != nil {
-		fault("--preset: %w", err)
-	}
-	if cmd.IsSet("poke-cooldown") {
-		if preset.PokeCooldown = cmd.Duration("poke-cooldown"); preset.PokeCooldown < 0 {
-			fault("--poke-cooldown is %v: want 0 or more", preset.PokeCooldown)
-		}
-	}
-	if addr, err := net.ResolveTCPAddr("tcp", cmd.String("control")); err != nil {
-		fault("--control: %w: want an address such as 127.0.0.1:8788", err)
-	} else if !addr.IP.IsLoopback() {
-		fault("--control is %s: want a loopback address, such as 127.0.0.1:8788", cmd.String("control"))
-	}
-
-	cfg := devconnector.Config{Preset: preset, Anonymous: cmd.String("anonymous")}
-	tenants := func(flag, variable string) map[string]string {
-		tokens := map[string]string{}
-		for _, given := range cmd.StringSlice(flag) {
-			token, tenant := given, "dev"
-			if at := strings.LastIndex(given, "="); at >= 0 {
-				token, tenant = given[:at], given[at+1:]
-			}
-			if token == "" || tenant == "" {
-				fault("--%s or $%s: want TOKEN or TOKEN=TENANT, neither of them empty", flag, variable)
-			}
-			tokens[token] = tenant
-		}
-		return tokens
-	}
-	cfg.Enrollments = tenants("enrollment-token", redeemVariable)
-	if cmd.String("oidc-issuer") == "" || cmd.IsSet("identity-token") { // whoever has tokens verified does not mean dev
-		cfg.Identities = tenants("identity-token", identityVariable)
-	}
-
-	switch issuer, audience := cmd.String("oidc-issuer"), cmd.String("oidc-audience"); {
-	case issuer != "" && audience != "":
-		cfg.Identify = devconnector.OIDC{Issuer: issuer, Audience: audience, Subject: cmd.String("oidc-subject")}.Identify()
-	case issuer != "" || audience != "" || cmd.String("oidc-subject") != "":
-		fault("--oidc-issuer and --oidc-audience belong together: give both")
-	}
-
-	secret, err := secretFrom("--secret-file", cmd.String("secret-file"), secretVariable)
-	wakeURL := cmd.String("wake-url")
-	switch id := cmd.String("gateway"); {
-	case err != nil:
-		faults = append(faults, err)
-	case id != "" && !secret.Usable():
-		fault("--gateway has no secret: give it in --secret-file or $%s", secretVariable)
-	case id == "" && secret.Usable():
-		fault("--secret-file or $%s is set without --gateway: name the gateway whose secret it is", secretVariable)
-	case id != "":
-		// Asleep, as it would be between two drains: messages before its first dial are kept, and poke.
-		cfg.Gateways = append(cfg.Gateways, devconnector.Gateway{
-			ID: id, Secrets: []relay.Secret{secret}, WakeURL: wakeURL, Asleep: true,
-		})
-	}
-	if cfg.Anonymous != "" && cfg.Anonymous != cmd.String("gateway") {
-		cfg.Gateways = append(cfg.Gateways, devconnector.Gateway{ID: cfg.Anonymous, WakeURL: wakeURL, Asleep: true})
-	}
-	if wakeURL != "" && len(cfg.Gateways) == 0 {
-		fault("--wake-url is set without --gateway or --anonymous: who provisions names a wake URL there")
-	}
-	if preset.Name != "" && preset.Provision == devconnector.ProvisionNone && len(cfg.Gateways) == 0 {
-		fault("the preset %s does not provision, so nobody could dial: add --gateway or --anonymous", preset.Name)
-	}
-	return cfg, errors.Join(faults...)
 }
 
 // connector is the running command.

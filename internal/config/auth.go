@@ -45,35 +45,42 @@ func (v *drainVariables) checkAuth(faults *faultList) {
 // chooseAuth goes by what is set. Pinned credentials come first, then what the operator has chosen.
 func (v *drainVariables) chooseAuth(chosen Auth) Auth {
 	oidc := v.IDPTokenURL != "" || v.IDPClientID != "" || v.IDPClientSecret.Usable() || v.IDPClientSecretARN != ""
-	token := v.IdentityToken.Usable()
 	switch {
 	case v.CredentialsARN != "" || v.Secret.Usable():
-		if chosen != "" || oidc || token || v.IdentityTokenARN != "" || v.IdentityAudience != "" {
-			v.warn("the credentials are pinned: nothing is provisioned, so the identity settings are not used")
-		}
-		if v.CredentialsARN != "" && v.Secret.Usable() {
-			v.warn("GATEWAY_RELAY_SECRET is not used: GATEWAY_RELAY_CREDENTIALS_ARN is set")
-		}
+		v.warnPinned(chosen != "" || oidc)
 		return AuthPinned
 	case chosen != "":
 		return chosen
 	case oidc:
-		if token {
-			v.warn("GATEWAY_RELAY_IDENTITY_TOKEN is not used: the identity provider is asked")
-		}
+		v.warnToken("the identity provider is asked")
 		return AuthOIDC
 	case v.IdentityTokenARN != "":
-		if token {
-			v.warn("GATEWAY_RELAY_IDENTITY_TOKEN is not used: GATEWAY_RELAY_IDENTITY_TOKEN_ARN is set")
-		}
+		v.warnToken("GATEWAY_RELAY_IDENTITY_TOKEN_ARN is set")
 		return AuthSecret
-	case token:
+	case v.IdentityToken.Usable():
 		return AuthEnv
 	case v.IdentityAudience != "":
 		return AuthAWS
 	}
 	v.warn("no identity and no secret is set: the connector is dialled unauthenticated, which is for development")
 	return AuthNone
+}
+
+// warnPinned says what pinned credentials leave unused.
+func (v *drainVariables) warnPinned(others bool) {
+	if others || v.IdentityToken.Usable() || v.IdentityTokenARN != "" || v.IdentityAudience != "" {
+		v.warn("the credentials are pinned: nothing is provisioned, so the identity settings are not used")
+	}
+	if v.CredentialsARN != "" && v.Secret.Usable() {
+		v.warn("GATEWAY_RELAY_SECRET is not used: GATEWAY_RELAY_CREDENTIALS_ARN is set")
+	}
+}
+
+// warnToken says why an identity token in a variable is not used, if there is one.
+func (v *drainVariables) warnToken(why string) {
+	if v.IdentityToken.Usable() {
+		v.warn("GATEWAY_RELAY_IDENTITY_TOKEN is not used: %s", why)
+	}
 }
 
 // checkAudience sets the audience as a policy's condition can say it, too: scheme and host as they stand in the URL.

@@ -45,31 +45,36 @@ func (o *outcome) checkReplies(fault faultFunc) {
 		fault("%d replies to %d messages", sent, len(o.messages))
 	}
 	for _, m := range o.messages {
-		want := m.expectation()
-		replies, typing := 0, false
-		for _, action := range actions {
-			if action.ChatID != want.Source.ChatID || action.Platform != want.Source.Platform {
-				continue
-			}
-			typing = typing || action.Op == "typing"
-			if action.Op != "send" || action.Content != want.Text {
-				continue
-			}
-			replies++
-			for name, fact := range map[string]string{
-				"scope_id": want.Source.ScopeID, "user_id": want.Source.UserID, "thread_id": want.threadWithin(),
-			} {
-				if fact != "" && action.Metadata[name] != fact {
-					fault("%s: the reply's %s is %v, want %s", m.From, name, action.Metadata[name], fact)
-				}
+		m.checkReply(actions, fault)
+	}
+}
+
+// checkReply wants typing in the message's chat, and its echo once.
+func (m Message) checkReply(actions []devconnector.Outbound, fault faultFunc) {
+	want := m.expectation()
+	replies, typing := 0, false
+	for _, action := range actions {
+		if action.ChatID != want.Source.ChatID || action.Platform != want.Source.Platform {
+			continue
+		}
+		typing = typing || action.Op == "typing"
+		if action.Op != "send" || action.Content != want.Text {
+			continue
+		}
+		replies++
+		for name, fact := range map[string]string{
+			"scope_id": want.Source.ScopeID, "user_id": want.Source.UserID, "thread_id": want.threadWithin(),
+		} {
+			if fact != "" && action.Metadata[name] != fact {
+				fault("%s: the reply's %s is %v, want %s", m.From, name, action.Metadata[name], fact)
 			}
 		}
-		if replies != 1 {
-			fault("%s: answered %d times in its chat, want once", m.From, replies)
-		}
-		if !typing {
-			fault("%s: the chat was not shown typing", m.From)
-		}
+	}
+	if replies != 1 {
+		fault("%s: answered %d times in its chat, want once", m.From, replies)
+	}
+	if !typing {
+		fault("%s: the chat was not shown typing", m.From)
 	}
 }
 

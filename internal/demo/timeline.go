@@ -22,82 +22,101 @@ type line struct {
 	what string
 }
 
-// timeline is what happened in a scene, in the order in which it did: all processes read the same clock. What repeats is
-// shown once, with its number. words say of actions, by request id, where they went and what they said.
+// timeline is what happened in a scene, in the order in which it did: all processes read the same clock. words say of
+// actions, by request id, where they went and what they said.
 func timeline(s scene, words map[string]string) []line {
-	var lines []line
-	add := func(at time.Time, who, format string, args ...any) {
-		lines = append(lines, line{at, who, fmt.Sprintf(format, args...)})
-	}
-	told := map[string][]devconnector.Observation{}
+	t := &drawing{told: map[string][]devconnector.Observation{}}
 	for _, o := range s.observations {
 		what := o.What
 		if what == devconnector.ObsOutbound {
 			what += " " + o.Op
 		}
-		told[what] = append(told[what], o)
+		t.told[what] = append(t.told[what], o)
 	}
+	t.connector(s.observations, func(o devconnector.Observation) string {
+		return cmp.Or(words[o.RequestID], o.Platform+" "+o.Chat)
+	})
+	for _, l := range s.logs {
+		t.function(l)
+	}
+	slices.SortStableFunc(t.lines, func(a, b line) int { return a.at.Compare(b.at) })
+	return t.lines
+}
 
-	// The first of many says how it began, the last one how many there were.
-	first := func(what, format string, args ...any) {
-		if all := told[what]; len(all) > 0 {
-			add(all[0].At, connectorName, format, args...)
-		}
-	}
-	last := func(what, format string, arg func([]devconnector.Observation) any) {
-		if all := told[what]; len(all) > 1 {
-			add(all[len(all)-1].At, connectorName, format, arg(all))
-		}
-	}
-	number := func(all []devconnector.Observation) any { return len(all) }
-	list := func(all []devconnector.Observation) any {
-		var list []string
-		for _, o := range all {
-			list = append(list, o.Platform)
-		}
-		return strings.Join(list, ", ")
-	}
-	first(devconnector.ObsBuffered, "buffers a message")
-	last(devconnector.ObsBuffered, "buffers the last of %d", number)
-	last(devconnector.ObsProvision, "provision: %s", list)
-	last(devconnector.ObsHello, "hello: %s", list)
-	first(devconnector.ObsInboundAck, "first ack")
-	last(devconnector.ObsInboundAck, "last of %d acks", number)
-	first(devconnector.ObsGoingIdleAck, "going_idle_ack: buffers from now on")
-	said := func(o devconnector.Observation) string { return cmp.Or(words[o.RequestID], o.Platform+" "+o.Chat) }
+// drawing is a timeline in the making.
+type drawing struct {
+	told  map[string][]devconnector.Observation // by what happened, with an action's op
+	lines []line
+}
+
+func (t *drawing) add(at time.Time, who, format string, args ...any) {
+	t.lines = append(t.lines, line{at, who, fmt.Sprintf(format, args...)})
+}
+
+// connector draws what the connector has seen. What repeats is shown once, with its number.
+func (t *drawing) connector(observations []devconnector.Observation, said func(devconnector.Observation) string) {
+	t.first(devconnector.ObsBuffered, "buffers a message")
+	t.last(devconnector.ObsBuffered, "buffers the last of %d", number)
+	t.last(devconnector.ObsProvision, "provision: %s", platformsOf)
+	t.last(devconnector.ObsHello, "hello: %s", platformsOf)
+	t.first(devconnector.ObsInboundAck, "first ack")
+	t.last(devconnector.ObsInboundAck, "last of %d acks", number)
+	t.first(devconnector.ObsGoingIdleAck, "going_idle_ack: buffers from now on")
 	const typing = devconnector.ObsOutbound + " typing"
-	if all := told[typing]; len(all) > 0 {
-		first(typing, "typing: %s", said(all[0]))
+	if all := t.told[typing]; len(all) > 0 {
+		t.first(typing, "typing: %s", said(all[0]))
 	}
-	for _, o := range s.observations {
+	for _, o := range observations {
 		switch {
 		case o.What == devconnector.ObsPoke:
-			add(o.At, connectorName, "poke")
+			t.add(o.At, connectorName, "poke")
 		case o.What == devconnector.ObsPoked:
-			add(o.At, connectorName, "answer to the poke: %d", o.Status)
+			t.add(o.At, connectorName, "answer to the poke: %d", o.Status)
 		case o.What == devconnector.ObsOutbound && o.Op == "send":
-			add(o.At, connectorName, "reply: %s", said(o))
+			t.add(o.At, connectorName, "reply: %s", said(o))
 		case o.What == devconnector.ObsClosed:
-			add(o.At, connectorName, "closed: %d, by the %s", o.Code, o.By)
+			t.add(o.At, connectorName, "closed: %d, by the %s", o.Code, o.By)
 		}
 	}
+}
 
-	for _, l := range s.logs {
-		switch {
-		case l.Report != nil:
-			r := l.Report
-			add(l.At, l.Function, "report: %s; received %d, acked %d, turns %d, actions %d",
-				r.Status, r.Received, r.Acked, r.Turns, r.Outbound)
-		case l.Function == rig.Wake && l.Msg == logs.Poke:
-			add(l.At, l.Function, "has invoked drain")
-		case slices.Contains([]string{"lease", "dial", "going idle", "idle", "second look"}, l.Msg):
-			add(l.At, l.Function, "%s", l.Msg)
-		case l.Msg == "descriptor":
-			add(l.At, l.Function, "descriptor: the link is up")
-		}
+// first says how something began that may have happened often, last how often it has.
+func (t *drawing) first(what, format string, args ...any) {
+	if all := t.told[what]; len(all) > 0 {
+		t.add(all[0].At, connectorName, format, args...)
 	}
-	slices.SortStableFunc(lines, func(a, b line) int { return a.at.Compare(b.at) })
-	return lines
+}
+
+func (t *drawing) last(what, format string, arg func([]devconnector.Observation) any) {
+	if all := t.told[what]; len(all) > 1 {
+		t.add(all[len(all)-1].At, connectorName, format, arg(all))
+	}
+}
+
+func number(all []devconnector.Observation) any { return len(all) }
+
+func platformsOf(all []devconnector.Observation) any {
+	var list []string
+	for _, o := range all {
+		list = append(list, o.Platform)
+	}
+	return strings.Join(list, ", ")
+}
+
+// function draws what a function has logged.
+func (t *drawing) function(l logLine) {
+	switch {
+	case l.Report != nil:
+		r := l.Report
+		t.add(l.At, l.Function, "report: %s; received %d, acked %d, turns %d, actions %d",
+			r.Status, r.Received, r.Acked, r.Turns, r.Outbound)
+	case l.Function == rig.Wake && l.Msg == logs.Poke:
+		t.add(l.At, l.Function, "has invoked drain")
+	case slices.Contains([]string{logs.Lease, logs.Dial, logs.GoingIdle, logs.Idle, logs.SecondLook}, l.Msg):
+		t.add(l.At, l.Function, "%s", l.Msg)
+	case l.Msg == logs.Descriptor:
+		t.add(l.At, l.Function, "descriptor: the link is up")
+	}
 }
 
 // screen is where the demonstration is shown.

@@ -14,13 +14,11 @@ import (
 
 	"github.com/dormouse-relay/dormouse/internal/devconnector"
 	"github.com/dormouse-relay/dormouse/internal/ledger/dynamo"
+	"github.com/dormouse-relay/dormouse/internal/logs"
 )
 
 // mostActions is more than one message's answer has, each attempt of a stream counted.
 const mostActions = 100
-
-// unknownOutcome is what package turn logs of an action that left and was not answered.
-const unknownOutcome = "no answer to an action"
 
 // rest says what is left in the buffer and in the table; "" if nothing is.
 func (r *run) rest(ctx context.Context) string {
@@ -49,25 +47,49 @@ func (r *run) rest(ctx context.Context) string {
 	return fmt.Sprintf("%d buffered, %d open in the journal, lease held: %t", buffered, len(open.Items), held)
 }
 
+// answer is what came of one message.
+type answer struct {
+	requests map[string]int // how often each came
+	lines    map[string]int // likewise, by content
+	first    int            // place of the first action among all
+}
+
 // check looks at what reached the chats, and at what the table holds.
 func (r *run) check(state devconnector.State) {
-	type answer struct {
-		requests map[string]int // how often each came
-		lines    map[string]int // likewise, by content
-		first    int            // place of the first action among all
-	}
-	answers := map[string]*answer{} // by message id
-	messages := map[string]message{}
-	byRequest := map[string]string{}
-	r.mu.Lock()
-	h := r.history
+	answers := r.answers(state)
+	unknown := r.unknown()
+	last := map[int]message{} // of each session
 	for _, m := range r.sent {
-		messages[m.id()] = m
-		for n := range mostActions {
-			byRequest[requestID(m.key, n)] = m.id()
+		r.seen["messages"]++
+		a := answers[m.id()]
+		if a == nil {
+			r.checkUnanswered(m, unknown[m.key])
+			continue
+		}
+		r.checkAnswer(m, a, unknown[m.key])
+		if before := last[m.session]; before.number > 0 && a.first < answers[before.id()].first {
+			r.fault("%s is answered before %s", m.id(), before.id())
+		}
+		last[m.session] = m
+	}
+	for _, breach := range state.Breaches {
+		r.fault("breach of the contract: %s", breach)
+	}
+	for _, line := range r.log {
+		if strings.Contains(line, `"status":"handed_off"`) {
+			r.seen["drains that ran out of time and handed over"]++
 		}
 	}
-	r.mu.Unlock()
+	r.seen["sockets"] += len(state.Sockets)
+	r.seen["sends"] += len(byOp(state, "send"))
+	r.scan()
+}
+
+// answers puts the sends to the messages that they answer, by message id, and wants none after it was known to have been
+// sent, and no other text than the agent's.
+func (r *run) answers(state devconnector.State) map[string]*answer {
+	answers := map[string]*answer{}
+	messages, byRequest, h := r.written()
 	for place, out := range state.Outbounds {
 		if out.Op != "send" {
 			continue
@@ -98,53 +120,54 @@ func (r *run) check(state devconnector.State) {
 			r.fault("%s: answered with %q", id, out.Content)
 		}
 	}
-	unknown := r.unknown()
-	last := map[int]message{} // of each session
+	return answers
+}
+
+// written are the messages by id, the ids of messages by request id, and what the table was told.
+func (r *run) written() (messages map[string]message, byRequest map[string]string, h history) {
+	messages, byRequest = map[string]message{}, map[string]string{}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	for _, m := range r.sent {
-		r.seen["messages"]++
-		a := answers[m.id()]
-		_, journalled := h.journalled[m.key]
-		switch {
-		case a == nil && m.calm:
-			r.fault("%s: not answered, although all was calm", m.id())
-		case a == nil && unknown[m.key]: // written to a socket that died: the process that did that does not do it again
-			r.seen["messages with an action of unknown outcome, not repeated"]++
-		case a == nil && (m.buffered || journalled):
-			r.fault("%s: not answered; buffered %t, journalled %t", m.id(), m.buffered, journalled)
-		case a == nil:
-			r.seen["live messages lost with a socket"]++
-		default:
-			lines, streamed := m.lines()
-			for _, line := range lines {
-				if a.lines[line] == 0 && !unknown[m.key] {
-					r.fault("%s: %q did not come", m.id(), line)
-				}
-			}
-			if !streamed && len(a.requests) > len(lines) { // a stream that was cut short makes new ones
-				r.fault("%s: %d actions of %d", m.id(), len(a.requests), len(lines))
-			}
-			for line, times := range a.lines {
-				if m.calm && times > 1 {
-					r.fault("%s: %q came %d times, although all was calm", m.id(), line, times)
-				}
-			}
-			if before := last[m.session]; before.number > 0 && a.first < answers[before.id()].first {
-				r.fault("%s is answered before %s", m.id(), before.id())
-			}
-			last[m.session] = m
+		messages[m.id()] = m
+		for n := range mostActions {
+			byRequest[requestID(m.key, n)] = m.id()
 		}
 	}
-	for _, breach := range state.Breaches {
-		r.fault("breach of the contract: %s", breach)
+	return messages, byRequest, r.history
+}
+
+// checkUnanswered is for a message that nothing came of. A process that has written an action to a socket that died does
+// not write it again.
+func (r *run) checkUnanswered(m message, unknown bool) {
+	_, journalled := r.history.journalled[m.key]
+	switch {
+	case m.calm:
+		r.fault("%s: not answered, although all was calm", m.id())
+	case unknown:
+		r.seen["messages with an action of unknown outcome, not repeated"]++
+	case m.buffered || journalled:
+		r.fault("%s: not answered; buffered %t, journalled %t", m.id(), m.buffered, journalled)
+	default:
+		r.seen["live messages lost with a socket"]++
 	}
-	for _, line := range r.log {
-		if strings.Contains(line, `"status":"handed_off"`) {
-			r.seen["drains that ran out of time and handed over"]++
+}
+
+func (r *run) checkAnswer(m message, a *answer, unknown bool) {
+	lines, streamed := m.lines()
+	for _, line := range lines {
+		if a.lines[line] == 0 && !unknown {
+			r.fault("%s: %q did not come", m.id(), line)
 		}
 	}
-	r.seen["sockets"] += len(state.Sockets)
-	r.seen["sends"] += len(byOp(state, "send"))
-	r.scan()
+	if !streamed && len(a.requests) > len(lines) { // a stream that was cut short makes new ones
+		r.fault("%s: %d actions of %d", m.id(), len(a.requests), len(lines))
+	}
+	for line, times := range a.lines {
+		if m.calm && times > 1 {
+			r.fault("%s: %q came %d times, although all was calm", m.id(), line, times)
+		}
+	}
 }
 
 // unknown are the deliveries that had an action without an answer, by key, as the log says.
@@ -152,7 +175,7 @@ func (r *run) unknown() map[string]bool {
 	keys := map[string]bool{}
 	for _, line := range r.log {
 		var entry struct{ Delivery string }
-		if strings.Contains(line, unknownOutcome) && json.Unmarshal([]byte(line), &entry) == nil {
+		if strings.Contains(line, logs.OutcomeUnknown) && json.Unmarshal([]byte(line), &entry) == nil {
 			keys[entry.Delivery] = true
 		}
 	}

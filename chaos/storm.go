@@ -52,61 +52,70 @@ func (r *run) schedules(ctx context.Context) {
 
 // blow injects the faults that do not hang on a request.
 func (r *run) blow(ctx context.Context) {
-	losses := []devconnector.PokeLoss{devconnector.LostInCooldown, devconnector.LostInFlip, devconnector.LostByFailure}
+	faults := r.faults()
 	for {
 		if !pause(ctx, r.between(50, int(2*r.weather.pause.Milliseconds()))) {
 			return
 		}
 		r.mu.Lock()
-		which, way := r.rng.IntN(14), losses[r.rng.IntN(len(losses))]
+		which := r.rng.IntN(len(faults))
 		r.mu.Unlock()
-		name := ""
-		switch which {
-		case 0, 1:
-			name = "SIGKILL"
-			r.host.Kill(rig.Drain)
-		case 2:
-			name = "SIGTERM"
-			r.host.Shutdown(rig.Drain)
-		case 3, 4:
-			name = "SIGSTOP for a while"
-			r.freeze(r.between(100, 4500))
-		case 5:
-			name = "socket cut by the connector"
-			if r.connector.Drop(r.gateway) != nil {
-				continue // nobody is connected
-			}
-		case 6:
-			name = "connection cut"
-			r.wire.each((*line).cut)
-		case 7, 8:
-			name = "acks and actions dropped, then the connection cut"
-			r.wire.each(func(l *line) { l.muted.Store(true) })
-			pause(ctx, r.between(20, 400))
-			r.wire.each(func(l *line) {
-				if l.muted.Load() {
-					l.cut()
-				}
-			})
-		case 9, 10:
-			name = "poke lost: " + string(way)
-			r.connector.LosePoke(way)
-		case 11:
-			name = "deliveries doubled"
-			r.connector.Duplicate(2)
-		case 12:
-			name = "token expired"
-			if r.connector.Expire(r.gateway) != nil {
-				continue
-			}
-		case 13:
-			name = "results delayed"
-			r.connector.DelayResults(r.between(0, 300))
+		if name := faults[which](ctx); name != "" {
+			r.mu.Lock()
+			r.injected[name]++
+			r.mu.Unlock()
 		}
-		r.mu.Lock()
-		r.injected[name]++
-		r.mu.Unlock()
 	}
+}
+
+// faults are the choices of blow, the frequent ones twice. Each returns its name, "" if there was nobody to meet.
+func (r *run) faults() []func(context.Context) string {
+	always := func(name string, do func()) func(context.Context) string {
+		return func(context.Context) string { do(); return name }
+	}
+	connected := func(name string, do func(gateway string) error) func(context.Context) string {
+		return func(context.Context) string {
+			if do(r.gateway) != nil {
+				return ""
+			}
+			return name
+		}
+	}
+	kill := always("SIGKILL", func() { r.host.Kill(rig.Drain) })
+	freeze := always("SIGSTOP for a while", func() { r.freeze(r.between(100, 4500)) })
+	return []func(context.Context) string{
+		kill, kill,
+		always("SIGTERM", func() { r.host.Shutdown(rig.Drain) }),
+		freeze, freeze,
+		connected("socket cut by the connector", r.connector.Drop),
+		always("connection cut", func() { r.wire.each((*line).cut) }),
+		r.mute, r.mute,
+		r.losePoke, r.losePoke,
+		always("deliveries doubled", func() { r.connector.Duplicate(2) }),
+		connected("token expired", r.connector.Expire),
+		always("results delayed", func() { r.connector.DelayResults(r.between(0, 300)) }),
+	}
+}
+
+// mute drops what drain sends for a while, and then cuts its connection.
+func (r *run) mute(ctx context.Context) string {
+	r.wire.each(func(l *line) { l.muted.Store(true) })
+	pause(ctx, r.between(20, 400))
+	r.wire.each(func(l *line) {
+		if l.muted.Load() {
+			l.cut()
+		}
+	})
+	return "acks and actions dropped, then the connection cut"
+}
+
+func (r *run) losePoke(context.Context) string {
+	losses := []devconnector.PokeLoss{devconnector.LostInCooldown, devconnector.LostInFlip, devconnector.LostByFailure}
+	r.mu.Lock()
+	way := losses[r.rng.IntN(len(losses))]
+	r.mu.Unlock()
+	r.connector.LosePoke(way)
+	return "poke lost: " + string(way)
 }
 
 // freeze stops the function's processes, and lets them go on after d.

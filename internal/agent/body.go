@@ -13,40 +13,34 @@ import (
 	"unicode/utf8"
 )
 
-// unpacked reads the body of an answer. A proxy on the way may have packed it with gzip although nobody asked for it, and
-// may even forget to say so.
+// unpacked reads the body of an answer. A proxy on the way may have packed it with gzip although nobody asked for it, and may
+// even forget to say so, or say so of what is not packed. The first bytes tell.
 type unpacked struct {
 	io.Closer
-	raw    *bufio.Reader
-	packed bool      // the header says so
-	in     io.Reader // nil before the first Read
+	raw *bufio.Reader
+	in  io.Reader // nil before the first Read
 }
 
 // unpack returns the body of res as its author wrote it, or an error if it is packed in a way that is not known here. It
 // reads nothing yet.
 func unpack(res *http.Response) (io.ReadCloser, error) {
-	u := &unpacked{Closer: res.Body, raw: bufio.NewReader(res.Body)}
 	switch encoding := strings.ToLower(strings.TrimSpace(res.Header.Get("Content-Encoding"))); encoding {
-	case "", "identity":
-	case "gzip", "x-gzip":
-		u.packed = true
+	case "", "identity", "gzip", "x-gzip":
+		return &unpacked{Closer: res.Body, raw: bufio.NewReader(res.Body)}, nil
 	default:
 		return nil, fmt.Errorf("agent: the answer has Content-Encoding %.40q, want none or gzip", encoding)
 	}
-	return u, nil
 }
 
 func (u *unpacked) Read(p []byte) (int, error) {
 	if u.in == nil {
-		u.in = u.raw
-		start, err := u.raw.Peek(2)
-		if string(start) == "\x1f\x8b" {
-			if u.in, err = gzip.NewReader(u.raw); err != nil {
-				u.in = nil
-				return 0, err
-			}
-		} else if u.packed && len(start) > 0 {
-			u.packed = false // the header is wrong, or the client has unpacked it
+		start, _ := u.raw.Peek(2) // an error comes again as it is read
+		if string(start) != "\x1f\x8b" {
+			u.in = u.raw
+		} else if packed, err := gzip.NewReader(u.raw); err != nil {
+			return 0, err
+		} else {
+			u.in = packed
 		}
 	}
 	return u.in.Read(p)
@@ -54,14 +48,11 @@ func (u *unpacked) Read(p []byte) (int, error) {
 
 const maxSaid = 200 // bytes of an agent's own words that an error keeps
 
-// said is how an answer that is none goes on in an error: the first words of its body on one line. hide is left out.
+// said is how an error goes on that keeps what an agent said: its first words on one line, without control characters.
+// hide is taken out of them.
 func said(body io.Reader, hide []string) string {
 	raw, _ := io.ReadAll(io.LimitReader(body, 4<<10)) // what came before an error may be of use
-	text := string(raw)
-	for _, secret := range hide {
-		text = strings.ReplaceAll(text, secret, "[redacted]")
-	}
-	text = strings.Map(func(r rune) rune {
+	text := strings.Map(func(r rune) rune {
 		switch {
 		case unicode.IsSpace(r):
 			return ' '
@@ -69,8 +60,11 @@ func said(body io.Reader, hide []string) string {
 			return -1
 		}
 		return r
-	}, text)
+	}, string(raw))
 	text = strings.Join(strings.Fields(text), " ")
+	for _, secret := range hide {
+		text = strings.ReplaceAll(text, secret, "[redacted]")
+	}
 	if len(text) > maxSaid {
 		text = strings.ToValidUTF8(text[:maxSaid], "")
 	}

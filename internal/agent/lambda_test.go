@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -153,6 +154,28 @@ func TestALambdaOutOfReachIsNoAttempt(t *testing.T) {
 	}))
 	_, err := a.Answer(t.Context(), turn("x"))
 	is.True(errors.Is(err, agent.ErrUnavailable))
+}
+
+// A connection that breaks after the turn has left may have run the function.
+func TestLambdaConnectionsHaveClasses(t *testing.T) {
+	is := is.New(t)
+	var requests atomic.Int64
+	_, err := function(t, func(http.ResponseWriter, *http.Request) {
+		requests.Add(1)
+		panic(http.ErrAbortHandler)
+	}).Answer(t.Context(), turn("x"))
+	is.True(err != nil)
+	is.Equal(agent.ClassOf(err), agent.Failed)
+	is.Equal(requests.Load(), int64(1))
+
+	srv := httptest.NewServer(http.NotFoundHandler())
+	srv.Close() // nobody listens there now
+	a := agent.NewLambda("f", lambda.New(lambda.Options{
+		Region: "eu-central-1", BaseEndpoint: aws.String(srv.URL), Credentials: credentials.NewStaticCredentialsProvider("id", "key", ""),
+	}))
+	_, err = a.Answer(t.Context(), turn("x"))
+	is.True(strings.Contains(err.Error(), "connection refused"))
+	is.Equal(agent.ClassOf(err), agent.Away)
 }
 
 func TestTheTurnsContextEndsTheInvocation(t *testing.T) {

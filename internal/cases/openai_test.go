@@ -36,7 +36,7 @@ type completion struct {
 	BehindOurs *fronted     `json:"with_gateway"`
 }
 
-// behind is what it expects with the gateway before the agent.
+// fronted is what it expects with the gateway before the agent.
 type fronted struct {
 	Requests *int64 `json:"endpoint_requests"`
 	AtLeast  *int64 `json:"endpoint_requests_at_least"`

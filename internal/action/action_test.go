@@ -2,6 +2,7 @@ package action_test
 
 import (
 	"encoding/json"
+	"reflect"
 	"testing"
 
 	"github.com/matryer/is"
@@ -82,4 +83,29 @@ func TestTheFrameNamesThePlatformOfItsChat(t *testing.T) {
 			is.New(t).Equal(tt.o.FramePlatform(tt.turn), tt.want)
 		})
 	}
+}
+
+func FuzzJournal(f *testing.F) { // what can be read of an entry is written as something that reads the same
+	f.Add([]byte(`{"_platform":"sms","chat_id":"s1","content":"hi","metadata":{"user_id":"u7"},"op":"send","reply_to":null}`))
+	f.Add([]byte(`{"op":"prompt","prompt_id":"a.b","ref":"<r>","options":[{"id":"a"}],"timeout_s":1e300}`))
+	f.Add([]byte(`{"op":"send","ref":7,"_platform":null}`))
+	f.Add([]byte(`{"op":{},"chat_id":[],"_platform":"","ref":"","ref":"twice"}`))
+	f.Add([]byte(`null`))
+	f.Add([]byte(`[{"op":"send"}]`))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		var first, second action.Outgoing
+		if json.Unmarshal(raw, &first) != nil {
+			return
+		}
+		again, err := json.Marshal(first)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(again, &second); err != nil || !reflect.DeepEqual(first, second) {
+			t.Fatalf("%#v comes back as %#v: %v", first, second, err)
+		}
+		first.Op()
+		first.Chat()
+		first.FramePlatform("discord")
+	})
 }

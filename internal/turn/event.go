@@ -10,6 +10,20 @@ import (
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
+// forwarded returns the event of a passthrough. With raw, a request of which only the agent can make sense has an event, too;
+// then kept is the forward, which the agent gets. why says why there is no event.
+func forwarded(f *relay.Forward, raw bool) (event *relay.Event, kept *relay.Forward, why string) {
+	event, err := f.Interaction()
+	if err != nil && raw && !isDiscord(f) {
+		event, err = rawEvent(f)
+		kept = f
+	}
+	if err != nil {
+		why = err.Error()
+	}
+	return event, kept, why
+}
+
 func isDiscord(f *relay.Forward) bool {
 	return strings.EqualFold(strings.TrimSpace(f.Platform), "discord")
 }

@@ -119,15 +119,7 @@ func (i *intake) record(received relay.Delivery) (d *delivery, why string) {
 	switch received.Kind {
 	case relay.KindInbound:
 	case relay.KindPassthrough:
-		event, err := received.Forward.Interaction()
-		if err != nil && i.cfg.Passthrough && !isDiscord(received.Forward) {
-			event, err = rawEvent(received.Forward)
-			d.Forward = received.Forward
-		}
-		if err != nil {
-			why = err.Error()
-		}
-		d.Event = event
+		d.Event, d.Forward, why = forwarded(received.Forward, i.cfg.Passthrough)
 	default:
 		why = received.Fault
 	}

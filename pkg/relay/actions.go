@@ -104,7 +104,9 @@ func (a answer) outcome(out Outbound) (Result, error) {
 	case a.result.Success:
 		return *a.result, nil
 	}
-	refused := &OpError{Code: a.result.Code, Message: a.result.Error}
+	refused := &OpError{
+		Code: a.result.Code, Message: a.result.Error, Retryable: a.result.Retryable, RetryAfter: a.result.RetryAfter,
+	}
 	if a.result.Ambiguous {
 		return *a.result, unknown(out, refused)
 	}

@@ -547,6 +547,19 @@ func TestDoAnswers(t *testing.T) {
 			relay.Result{Error: "timed out", Ambiguous: true},
 			&relay.OpError{Message: "timed out"}, true,
 		},
+		"retryable": {
+			`{"success":false,"error":"slow down","code":"rate_limited","retryable":true,"retry_after":1.5}`,
+			relay.Result{Error: "slow down", Code: "rate_limited", Retryable: new(true), RetryAfter: 1.5},
+			&relay.OpError{Code: "rate_limited", Message: "slow down", Retryable: new(true), RetryAfter: 1.5}, false,
+		},
+		"not retryable, and a pause that is none": {
+			`{"success":false,"retryable":false,"retry_after":"-3"}`,
+			relay.Result{Retryable: new(false)}, &relay.OpError{Retryable: new(false)}, false,
+		},
+		"a pause as text": {
+			`{"success":false,"retryable":"yes","retry_after":"3"}`,
+			relay.Result{RetryAfter: 3}, &relay.OpError{RetryAfter: 3}, false,
+		},
 		"no object":         {`7`, relay.Result{}, &relay.OpError{}, false},
 		"cannot be decoded": {`{"success":true,"message_id":"` + "\xff" + `"}`, relay.Result{}, nil, true},
 	}

@@ -102,6 +102,14 @@ var ErrOverrun = errors.New("relay: deliveries overran the queue")
 type OpError struct {
 	Code    string // egress_declined and the like; often empty
 	Message string // as it came
+
+	Retryable  *bool   // whether sending it again may help; nil: not told
+	RetryAfter float64 // seconds to wait before that; 0: not told
+}
+
+// Result is the result that the error was made of.
+func (e *OpError) Result() Result {
+	return Result{Code: e.Code, Error: e.Message, Retryable: e.Retryable, RetryAfter: e.RetryAfter}
 }
 
 // Error quotes at most 200 bytes of the code and of the message.

@@ -41,7 +41,7 @@ func Dial(ctx context.Context, cfg Config) (*Conn, error) {
 			err = fmt.Errorf("%w: %w", ErrNoDescriptor, ctx.Err())
 		}
 	}
-	c.socket.Close()
+	c.socket.Close() // which ends the reader
 	c.running.Wait()
 	return nil, err
 }
@@ -102,6 +102,6 @@ func (c *Conn) hello() {
 		if _, ok := c.bots[front.Platform]; !ok {
 			c.bots[front.Platform] = front.BotID
 		}
-		c.sendFrame(context.Background(), Hello{Type: TypeHello, Platform: front.Platform, BotID: front.BotID})
+		c.sendFrame(context.Background(), Hello{Type: TypeHello, Platform: front.Platform, BotID: front.BotID}) // see above
 	}
 }

@@ -27,7 +27,7 @@ func (c *Conn) read() {
 			err = nil
 		}
 	}
-	c.publish() // the socket is over, so that an overrun changes nothing
+	c.publish()                                   // the socket is over, so that an overrun changes nothing
 	c.socket.shutdown(time.Now().Add(closeGrace)) // writes out the last acks and the answer to a close frame
 	<-c.socket.finished
 	c.err = c.cause(err)

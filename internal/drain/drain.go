@@ -139,8 +139,7 @@ func (d *Drainer) Run(ctx context.Context, req Request) (Report, error) {
 
 // run takes the lease, keeps it alive while loop dials and serves, and gives it back.
 func (r *run) run(ctx context.Context) error {
-	stop := r.openAhead(ctx)
-	defer stop()
+	defer r.openAhead(ctx)()
 	if err := r.takeLease(ctx); err != nil {
 		return err
 	}
@@ -149,12 +148,12 @@ func (r *run) run(ctx context.Context) error {
 	beating.Go(func() { r.heart.beat(ctx, cancel) })
 	deadline, _ := ctx.Deadline()
 	r.times = newTimetable(r.settings, r.figures.start, deadline)
-	uncut := r.times.cut(func() { cancel(errDeadline) })
+	stopTimer := r.times.atEnd(func() { cancel(errDeadline) })
 	err := r.loop(ctx)
 	if r.worker != nil {
 		r.worker.Close()
 	}
-	uncut()
+	stopTimer()
 	cancel(nil)
 	beating.Wait()
 	return r.giveBack(err)

@@ -250,7 +250,7 @@ func TestAnActionThatWaitsAtTheDeadlineIsUnknown(t *testing.T) {
 		_, _, err = r.run(ledger.Wake, 5*time.Minute)
 		is.NoErr(err)
 		is.Equal(r.replies(), []string{"c1 hello"}) // this process never writes it again
-		is.Equal(r.Buffered(gateway), 0)            // acked, if its first ack did not make it
+		is.Equal(r.Buffered(gateway), 0)            // acked again, if the first ack was lost
 	})
 }
 
@@ -331,7 +331,7 @@ func TestAnUnreachableConnectorIsGivenUp(t *testing.T) {
 		is.True(took >= 100*time.Second && took < 140*time.Second)
 		r.reach(true)
 		time.Sleep(2 * time.Minute)
-		rep, _, err = r.run(ledger.Schedule, quarter) // soon: a poke was lost on us
+		rep, _, err = r.run(ledger.Schedule, quarter) // soon: the poke led to nothing
 		is.NoErr(err)
 		is.Equal(rep.Status, drain.Empty)
 	})
@@ -514,7 +514,7 @@ func TestTheLeaseIsTaken(t *testing.T) {
 		_, took, err := r.run(ledger.Wake, quarter)
 		wait()
 		is.NoErr(err)
-		is.Equal(len(r.State().Idles), 1) // the mark came before going idle: that look has been had
+		is.Equal(len(r.State().Idles), 1) // the mark came before going idle: that look was made
 		is.True(took < 11*time.Second)
 	})
 }
@@ -534,7 +534,7 @@ func TestAPokeWhileGoingIdleIsLookedAfter(t *testing.T) {
 	})
 }
 
-// A poke during a drain is heard: what came before it goes idle it sees anyway, and after what comes later it looks again.
+// A poke during a drain is not lost: before the drain goes idle it is connected anyway, and after that it looks again.
 func TestSixtyFourPokesDuringADrain(t *testing.T) {
 	bubble(t, setup{}, func(t *testing.T, r *rig) {
 		is := is.New(t)
@@ -582,8 +582,8 @@ func TestALostLeaseStopsAtOnce(t *testing.T) {
 		is.NoErr(err)
 		is.Equal(rep.Status, drain.Taken)
 		is.True(took <= 11*time.Second)   // the next heartbeat tells
-		synctest.Wait()                   // the connector has read the last words
-		is.Equal(len(r.State().Idles), 1) // it buffers until the next dial, whoever's that is
+		synctest.Wait()                   // the connector has read going_idle and the close frame
+		is.Equal(len(r.State().Idles), 1) // it buffers until the next dial, of this drain or another
 		is.True(!r.State().Sockets[0].Open)
 	})
 }
@@ -644,14 +644,14 @@ func TestWhoSleptThroughTheLeaseDoesNotDial(t *testing.T) {
 					is.Equal(rep.Status, drain.Empty)
 					return
 				}
-				is.Equal(rep.Status, drain.Taken) // as far as it knows
+				is.Equal(rep.Status, drain.Taken) // another drain may have it by now
 				is.Equal(len(r.State().Sockets), 0)
 			})
 		})
 	}
 }
 
-// slowLease gives the lease, and tells late.
+// slowLease gives the lease, and answers late.
 type slowLease struct {
 	*ledger.Memory
 	delay time.Duration
@@ -723,7 +723,7 @@ func TestTheJournalIsReadBesideProvisioning(t *testing.T) {
 	})
 }
 
-// unreadable is a ledger that so often fails to say what earlier runs left.
+// unreadable is a journal whose first reads of what earlier runs left fail.
 type unreadable struct {
 	err    error
 	times  int
@@ -985,7 +985,7 @@ func TestTerminateSaysGoodbye(t *testing.T) {
 		wait()
 		is.NoErr(err)
 		is.True(took < time.Second)
-		synctest.Wait() // the connector has read the last words
+		synctest.Wait() // the connector has read going_idle and the close frame
 		is.Equal(len(r.State().Idles), 1)
 		is.Equal(len(r.State().Sockets), 1)
 		is.Equal(r.State().Sockets[0].Code, 1000)

@@ -36,9 +36,9 @@ func (r *run) giveBack(err error) error {
 		}
 	}
 	c := r.counts()
-	asked, kept := r.lease.HandOff(ctx, r.plan(err), c.Received > 0)
-	if kept != nil {
-		r.log.Error(logs.LeaseKept, logs.KeyError, kept)
+	asked, failed := r.lease.HandOff(ctx, r.plan(err), c.Received > 0)
+	if failed != nil {
+		r.log.Error(logs.LeaseKept, logs.KeyError, failed)
 	} else {
 		r.log.Info(logs.Released)
 	}

@@ -53,8 +53,8 @@ func giveToken(w http.ResponseWriter) {
 	fmt.Fprintf(w, `{"access_token":%q,"expires_in":300}`, identityToken)
 }
 
-// Who gives the identity token may be away, slow, or elsewhere. That is no opt-out, however well known the gateway is:
-// it is tried for a while, then the function fails, and says what was wrong.
+// The issuer of the identity token may be away, slow, or elsewhere. That is no opt-out, also of a known gateway: it is
+// asked for a while, then the function fails, and says what was wrong.
 func TestAnIssuerThatGivesNoToken(t *testing.T) {
 	const patient = "drain: gave up after 1m40s: provision: "
 	unreachable := func(*testing.T) identity.Clients {
@@ -116,7 +116,7 @@ func TestAnIssuerThatGivesNoToken(t *testing.T) {
 					is.Equal(err.Error(), tt.want)
 					is.True(took >= 100*time.Second && took < 150*time.Second)
 					is.True(!r.disabled(t))
-					is.Equal(len(r.State().Observations), 0) // the connector was not bothered
+					is.Equal(len(r.State().Observations), 0) // nothing was sent to the connector
 				})
 			}
 		})
@@ -220,7 +220,7 @@ func TestTheTokenIsFetchedWhileTheLeaseIsAskedFor(t *testing.T) {
 	})
 }
 
-// A kept identity token that is refused says nothing about the gateway: a new one is fetched, and then it is believed.
+// A kept identity token that is refused says nothing about the gateway: a new one is fetched, and a refusal of that one counts.
 func TestAKeptTokenThatIsRefusedIsNoOptOut(t *testing.T) {
 	env := map[string]string{"GATEWAY_RELAY_IDENTITY_TOKEN": "", "GATEWAY_RELAY_IDP_TOKEN_URL": issuerURL}
 	for name, refused := range map[string]int32{"once": 1, "twice": 2} {

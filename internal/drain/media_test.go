@@ -93,7 +93,7 @@ func TestFilesComeWithAMessageAndGoWithItsAnswer(t *testing.T) {
 				is.Equal(out[i].Action["filename"], "back.txt")
 				is.Equal(sorted(r.replies()), []string{"c1 foreign", "c1 public"})
 
-				back := event("discord", "c1", "again", "again") // what went up can come down
+				back := event("discord", "c1", "again", "again") // what was uploaded can be downloaded
 				back.MediaURLs = []string{link}
 				r.Deliver(gateway, back)
 				_, _, err = r.run(ledger.Wake, quarter)

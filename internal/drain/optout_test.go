@@ -165,7 +165,7 @@ func TestAnOptOutWhileConnected(t *testing.T) {
 	}
 }
 
-// Who was never let in has nothing to opt out of: it fails, says what to do, and tries again when somebody asks.
+// A gateway that was never let in cannot be opted out: the drain fails, says what to do, and the next one tries again.
 func TestAStrangerIsNotOptedOut(t *testing.T) {
 	for status, words := range provisionRefusals {
 		t.Run(fmt.Sprint(status, " at provision"), func(t *testing.T) {

@@ -6,7 +6,7 @@ import (
 	"github.com/matryer/is"
 )
 
-// Each arrow of the package comment's drawing, but those of a descriptor, which leads from everywhere to connected.
+// The arrows of the package comment's drawing that a refusal takes.
 func TestPhaseAfterARefusal(t *testing.T) {
 	tests := map[string]struct {
 		before phase

@@ -94,7 +94,7 @@ func TestAMessageInTheFlipWindowIsFoundByTheSecondLook(t *testing.T) {
 			bubble(t, setup{preset: preset}, func(t *testing.T, r *rig) {
 				is := is.New(t)
 				platform := platformOf(preset)
-				r.DelayIdleAck(3 * time.Second) // it has flipped, and its ack takes its time
+				r.DelayIdleAck(3 * time.Second) // it has flipped, and its ack comes late
 				wait := r.during(func(s devconnector.State) bool { return len(s.Idles) == 1 }, func() {
 					r.Deliver(gateway, event(platform, "c1", "m1", "between"))
 				})

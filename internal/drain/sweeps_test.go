@@ -106,7 +106,7 @@ func TestALookForTheMarkMovesNoSweep(t *testing.T) {
 	})
 }
 
-// durable is a ledger in memory that is taken for one on a disk.
+// durable is a ledger whose journal says that it outlives the process.
 func durable(l ledger.Ledger) ledger.Ledger {
 	return ledgertest.Wrap(l, func(l ledger.Lease) ledger.Lease { return durableLease{l} })
 }
@@ -161,7 +161,7 @@ func TestLongIdles(t *testing.T) {
 			is.NoErr(err)
 			return rep.Status
 		}
-		// sweeps fires for so many hours, and says after how many minutes there was a look.
+		// sweeps fires for so many hours, and returns after how many minutes there was a look.
 		sweeps := func(hours int) (looks []int) {
 			start := time.Now().Truncate(5 * time.Minute)
 			for range 12 * hours {
@@ -172,7 +172,7 @@ func TestLongIdles(t *testing.T) {
 			}
 			return looks
 		}
-		// pokes pokes so often, and says how many dialled.
+		// pokes pokes so often, and returns how many dialled.
 		pokes := func(n int) (looks int) {
 			for range n {
 				rep, _, err := r.run(ledger.Wake, quarter)

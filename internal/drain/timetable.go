@@ -31,8 +31,8 @@ func newTimetable(s config.DrainSettings, start, deadline time.Time) timetable {
 	return t
 }
 
-// cut calls f at the end, unless uncut is called before.
-func (t timetable) cut(f func()) (uncut func()) {
+// atEnd calls f at the end, unless stop is called before.
+func (t timetable) atEnd(f func()) (stop func()) {
 	if t.end.IsZero() {
 		return func() {}
 	}

@@ -172,8 +172,8 @@ func conformance(t *testing.T, through func(http.RoundTripper) http.RoundTripper
 	})
 }
 
-// TestConformanceWithLostAnswers has the SDK make every write a second time, under another idempotency token: the marks
-// in the items alone must tell that the first was applied.
+// TestConformanceWithLostAnswers has the SDK make every write a second time, under another idempotency token: the tags
+// in the items alone must tell that the first was made.
 func TestConformanceWithLostAnswers(t *testing.T) {
 	conformance(t, func(next http.RoundTripper) http.RoundTripper { return loser{next} })
 }

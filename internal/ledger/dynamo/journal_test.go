@@ -173,7 +173,7 @@ func gated(t *testing.T) (*table, *gate) {
 	return newTable(t, func(next http.RoundTripper) http.RoundTripper { g.next = next; return g }), g
 }
 
-// untilWaiting returns once n writes wait for their turn.
+// untilWaiting returns once n writes wait for the next transaction.
 func untilWaiting(t *testing.T, l *dynamo.Ledger, n int) {
 	t.Helper()
 	for end := time.Now().Add(20 * time.Second); l.Waiting() < n; time.Sleep(time.Millisecond) {
@@ -262,7 +262,7 @@ func TestNoEntryIsWrittenWithoutThoseBeforeIt(t *testing.T) {
 	is.Equal(states[299], ledger.State(""))
 }
 
-// crossed is a client whose first writes meet another transaction.
+// crossed is a client whose first writes each meet another transaction.
 type crossed struct {
 	dynamo.Client
 	times  int
@@ -381,7 +381,7 @@ func TestAWriteWhoseCallerHasGoneIsNotMadeLater(t *testing.T) {
 		is.True(errors.Is(errs[2], context.Canceled))
 		synctest.Wait()
 		is.NoErr(l.Lease().Finish(t.Context(), "d"))
-		is.Equal(s.written, []string{"d#a", "d#d"}) // it would be made behind what its caller did next
+		is.Equal(s.written, []string{"d#a", "d#d"}) // it would be made after what its caller did next
 	})
 }
 

@@ -11,40 +11,40 @@ import (
 )
 
 // kill makes key a dead entry that has been tried once.
-func kill(t *testing.T, is *is.I, g ledger.Journal, key string, seq int64) {
+func kill(t *testing.T, is *is.I, l ledger.Journal, key string, seq int64) {
 	t.Helper()
 	e := entry(key)
 	e.Seq, e.State = seq, ledger.Running
-	_, err := g.Receive(t.Context(), e)
+	_, err := l.Receive(t.Context(), e)
 	is.NoErr(err)
-	is.NoErr(g.Fail(t.Context(), key, "agent: 500", true))
+	is.NoErr(l.Fail(t.Context(), key, "agent: 500", true))
 }
 
 func dead(t *testing.T, is *is.I, s Subject) {
 	ctx := t.Context()
-	g := mustAcquire(t, s, ledger.Arm)
-	_, err := g.Receive(ctx, entry("a"))
+	l := mustAcquire(t, s, ledger.Arm)
+	_, err := l.Receive(ctx, entry("a"))
 	is.NoErr(err)
-	is.NoErr(g.Fail(ctx, "a", "agent: 500", false))
-	entries, err := g.Recover(ctx)
+	is.NoErr(l.Fail(ctx, "a", "agent: 500", false))
+	entries, err := l.Recover(ctx)
 	is.NoErr(err)
 	is.Equal(entries[0].Attempts, 1)
 	is.Equal(entries[0].Error, "agent: 500")
-	is.NoErr(g.Fail(ctx, "a", "agent: 500", true))
-	entries, err = g.Recover(ctx)
+	is.NoErr(l.Fail(ctx, "a", "agent: 500", true))
+	entries, err = l.Recover(ctx)
 	is.NoErr(err)
 	is.Equal(len(entries), 0)
-	is.Equal(one(t, g, entry("a")), ledger.Dead)
+	is.Equal(one(t, l, entry("a")), ledger.Dead)
 }
 
 func deadOnArrival(t *testing.T, is *is.I, s Subject) {
-	g := mustAcquire(t, s, ledger.Arm)
+	l := mustAcquire(t, s, ledger.Arm)
 	e := ledger.Entry{Key: "a", State: ledger.Dead, Error: "too large"}
-	is.Equal(one(t, g, e), ledger.State(""))
-	entries, err := g.Recover(t.Context())
+	is.Equal(one(t, l, e), ledger.State(""))
+	entries, err := l.Recover(t.Context())
 	is.NoErr(err)
 	is.Equal(len(entries), 0)
-	is.Equal(one(t, g, e), ledger.Dead)
+	is.Equal(one(t, l, e), ledger.Dead)
 }
 
 func graveyard(t *testing.T, is *is.I, s Subject) {
@@ -52,15 +52,15 @@ func graveyard(t *testing.T, is *is.I, s Subject) {
 	none, err := s.ListDead(ctx)
 	is.NoErr(err)
 	is.Equal(len(none), 0)
-	g := mustAcquire(t, s, ledger.Arm)
-	kill(t, is, g, "b", 2)
+	l := mustAcquire(t, s, ledger.Arm)
+	kill(t, is, l, "b", 2)
 	died := s.Now()
 	s.Advance(time.Second)
-	_, err = g.Receive(ctx, ledger.Entry{Key: "a", Seq: 1, State: ledger.Dead, Error: "too large"})
+	_, err = l.Receive(ctx, ledger.Entry{Key: "a", Seq: 1, State: ledger.Dead, Error: "too large"})
 	is.NoErr(err)
-	_, err = g.Receive(ctx, entry("c"))
+	_, err = l.Receive(ctx, entry("c"))
 	is.NoErr(err)
-	_, err = g.HandOff(ctx, g.Grant().Plan, true)
+	_, err = l.HandOff(ctx, l.Grant().Plan, true)
 	is.NoErr(err)
 
 	list, err := s.ListDead(ctx) // the operator needs no lease
@@ -81,14 +81,14 @@ func graveyard(t *testing.T, is *is.I, s Subject) {
 
 func retryDead(t *testing.T, is *is.I, s Subject) {
 	ctx := t.Context()
-	g := mustAcquire(t, s, ledger.Arm)
-	kill(t, is, g, "a", 1)
+	l := mustAcquire(t, s, ledger.Arm)
+	kill(t, is, l, "a", 1)
 	e := entry("b")
 	e.Seq = 2
-	_, err := g.Receive(ctx, e)
+	_, err := l.Receive(ctx, e)
 	is.NoErr(err)
 	is.NoErr(s.RetryDead(ctx, "a"))
-	entries, err := g.Recover(ctx)
+	entries, err := l.Recover(ctx)
 	is.NoErr(err)
 	is.Equal(len(entries), 2)
 	a := entries[0] // in arrival order
@@ -97,14 +97,14 @@ func retryDead(t *testing.T, is *is.I, s Subject) {
 	list, err := s.ListDead(ctx)
 	is.NoErr(err)
 	is.Equal(len(list), 0)
-	is.NoErr(g.Finish(ctx, "a"))
-	is.Equal(one(t, g, entry("a")), ledger.Finished)
+	is.NoErr(l.Finish(ctx, "a"))
+	is.Equal(one(t, l, entry("a")), ledger.Finished)
 }
 
 func dropDead(t *testing.T, is *is.I, s Subject) {
 	ctx := t.Context()
-	g := mustAcquire(t, s, ledger.Arm)
-	kill(t, is, g, "a", 1)
+	l := mustAcquire(t, s, ledger.Arm)
+	kill(t, is, l, "a", 1)
 	is.NoErr(s.DropDead(ctx, "a"))
 	list, err := s.ListDead(ctx)
 	is.NoErr(err)
@@ -112,15 +112,15 @@ func dropDead(t *testing.T, is *is.I, s Subject) {
 	_, err = s.ShowDead(ctx, "a")
 	is.True(errors.Is(err, ledger.ErrNotDead))
 	is.True(errors.Is(s.DropDead(ctx, "a"), ledger.ErrNotDead))
-	is.Equal(one(t, g, entry("a")), ledger.Finished)
+	is.Equal(one(t, l, entry("a")), ledger.Finished)
 }
 
 func notDead(t *testing.T, is *is.I, s Subject) {
 	ctx := t.Context()
-	g := mustAcquire(t, s, ledger.Arm)
-	_, err := g.Receive(ctx, entry("open"))
+	l := mustAcquire(t, s, ledger.Arm)
+	_, err := l.Receive(ctx, entry("open"))
 	is.NoErr(err)
-	_, err = g.Receive(ctx, ledger.Entry{Key: "empty", State: ledger.Dead, Error: "too large"})
+	_, err = l.Receive(ctx, ledger.Entry{Key: "empty", State: ledger.Dead, Error: "too large"})
 	is.NoErr(err)
 	for _, key := range []string{"open", "unknown"} {
 		is.True(errors.Is(s.RetryDead(ctx, key), ledger.ErrNotDead))
@@ -129,7 +129,7 @@ func notDead(t *testing.T, is *is.I, s Subject) {
 		is.True(errors.Is(err, ledger.ErrNotDead))
 	}
 	is.True(errors.Is(s.RetryDead(ctx, "empty"), ledger.ErrNotDead)) // there is no event to answer
-	entries, err := g.Recover(ctx)
+	entries, err := l.Recover(ctx)
 	is.NoErr(err)
 	is.Equal(len(entries), 1)
 	is.Equal(entries[0].Key, "open")

@@ -16,28 +16,28 @@ import (
 )
 
 func receive(t *testing.T, is *is.I, s Subject) {
-	g := mustAcquire(t, s, ledger.Arm)
+	l := mustAcquire(t, s, ledger.Arm)
 	found := func() ledger.State {
 		t.Helper()
-		return one(t, g, entry("a"))
+		return one(t, l, entry("a"))
 	}
 	is.Equal(found(), ledger.State(""))
 	is.Equal(found(), ledger.New)
-	is.NoErr(g.Start(t.Context(), "a", ledger.Running))
+	is.NoErr(l.Start(t.Context(), "a", ledger.Running))
 	is.Equal(found(), ledger.Running)
-	is.NoErr(g.Finish(t.Context(), "a"))
+	is.NoErr(l.Finish(t.Context(), "a"))
 	is.Equal(found(), ledger.Finished)
 }
 
 func keep(t *testing.T, is *is.I, s Subject) {
 	ctx := t.Context()
-	g := mustAcquire(t, s, ledger.Arm)
-	_, err := g.Receive(ctx, entry("a"))
+	l := mustAcquire(t, s, ledger.Arm)
+	_, err := l.Receive(ctx, entry("a"))
 	is.NoErr(err)
-	is.NoErr(g.Start(ctx, "a", ledger.Running))
-	is.NoErr(g.Keep(ctx, "a", []json.RawMessage{[]byte(`{"op":"send"}`), []byte(`{"op":"react"}`)}))
-	is.NoErr(g.Confirm(ctx, "a", 0, "ok"))
-	entries, err := g.Recover(ctx)
+	is.NoErr(l.Start(ctx, "a", ledger.Running))
+	is.NoErr(l.Keep(ctx, "a", []json.RawMessage{[]byte(`{"op":"send"}`), []byte(`{"op":"react"}`)}))
+	is.NoErr(l.Confirm(ctx, "a", 0, "ok"))
+	entries, err := l.Recover(ctx)
 	is.NoErr(err)
 	is.Equal(len(entries), 1)
 	e := entries[0]
@@ -50,16 +50,16 @@ func keep(t *testing.T, is *is.I, s Subject) {
 
 func extend(t *testing.T, is *is.I, s Subject) {
 	ctx := t.Context()
-	g := mustAcquire(t, s, ledger.Arm)
-	_, err := g.Receive(ctx, entry("a"))
+	l := mustAcquire(t, s, ledger.Arm)
+	_, err := l.Receive(ctx, entry("a"))
 	is.NoErr(err)
-	is.NoErr(g.Start(ctx, "a", ledger.Running))
-	is.NoErr(g.Extend(ctx, "a", []byte(`{"op":"send","content":"1"}`)))
-	is.NoErr(g.Confirm(ctx, "a", 0, "ok"))
-	is.NoErr(g.Fail(ctx, "a", "the stream broke", false)) // what was sent stays known
-	is.NoErr(g.Start(ctx, "a", ledger.Running))
-	is.NoErr(g.Extend(ctx, "a", []byte(`{"op":"send","content":"2"}`)))
-	entries, err := g.Recover(ctx)
+	is.NoErr(l.Start(ctx, "a", ledger.Running))
+	is.NoErr(l.Extend(ctx, "a", []byte(`{"op":"send","content":"1"}`)))
+	is.NoErr(l.Confirm(ctx, "a", 0, "ok"))
+	is.NoErr(l.Fail(ctx, "a", "the stream broke", false)) // what was sent stays known
+	is.NoErr(l.Start(ctx, "a", ledger.Running))
+	is.NoErr(l.Extend(ctx, "a", []byte(`{"op":"send","content":"2"}`)))
+	entries, err := l.Recover(ctx)
 	is.NoErr(err)
 	is.Equal(len(entries), 1)
 	e := entries[0]
@@ -69,13 +69,13 @@ func extend(t *testing.T, is *is.I, s Subject) {
 	is.Equal(string(e.Actions[0]), `{"op":"send","content":"1"}`)
 	is.Equal(string(e.Actions[1]), `{"op":"send","content":"2"}`)
 	is.Equal(e.Done, []string{"ok", ""})
-	is.NoErr(g.Finish(ctx, "a"))
-	is.Equal(one(t, g, entry("a")), ledger.Finished)
+	is.NoErr(l.Finish(ctx, "a"))
+	is.Equal(one(t, l, entry("a")), ledger.Finished)
 }
 
 func recovery(t *testing.T, is *is.I, s Subject) {
 	ctx := t.Context()
-	g := mustAcquire(t, s, ledger.Arm)
+	l := mustAcquire(t, s, ledger.Arm)
 	var want []string
 	for run := range 2 { // arrival order holds across runs
 		var wg sync.WaitGroup
@@ -86,23 +86,23 @@ func recovery(t *testing.T, is *is.I, s Subject) {
 			wg.Go(func() {
 				e := entry(fmt.Sprint("m", i))
 				e.Seq = int64(i)
-				if _, err := g.Receive(ctx, e); err != nil {
+				if _, err := l.Receive(ctx, e); err != nil {
 					t.Errorf("receive: %v", err)
 				}
 				if i%10 != 0 {
 					return
 				}
-				if err := g.Finish(ctx, e.Key); err != nil {
+				if err := l.Finish(ctx, e.Key); err != nil {
 					t.Errorf("finish: %v", err)
 				}
 			})
 		}
 		wg.Wait()
-		_, err := g.HandOff(ctx, g.Grant().Plan, true)
+		_, err := l.HandOff(ctx, l.Grant().Plan, true)
 		is.NoErr(err)
-		g = mustAcquire(t, s, ledger.Continue)
+		l = mustAcquire(t, s, ledger.Continue)
 	}
-	entries, err := g.Recover(ctx)
+	entries, err := l.Recover(ctx)
 	is.NoErr(err)
 	var keys []string
 	for _, e := range entries {
@@ -113,23 +113,23 @@ func recovery(t *testing.T, is *is.I, s Subject) {
 
 func arrivalOrder(t *testing.T, is *is.I, s Subject) {
 	ctx := t.Context()
-	g := mustAcquire(t, s, ledger.Arm)
+	l := mustAcquire(t, s, ledger.Arm)
 	put := func(key string, seq int64) {
 		t.Helper()
 		e := entry(key)
 		e.Seq = seq
-		_, err := g.Receive(ctx, e)
+		_, err := l.Receive(ctx, e)
 		is.NoErr(err)
 	}
 	put("c", 3)
 	put("a", 1)
 	put("b", 2)
-	_, err := g.HandOff(ctx, g.Grant().Plan, true)
+	_, err := l.HandOff(ctx, l.Grant().Plan, true)
 	is.NoErr(err)
-	g = mustAcquire(t, s, ledger.Continue)
+	l = mustAcquire(t, s, ledger.Continue)
 	put("e", 2)
 	put("d", 1) // an earlier epoch comes first, whatever the numbers
-	entries, err := g.Recover(ctx)
+	entries, err := l.Recover(ctx)
 	is.NoErr(err)
 	var keys string
 	for _, e := range entries {
@@ -140,23 +140,23 @@ func arrivalOrder(t *testing.T, is *is.I, s Subject) {
 
 func keptForEver(t *testing.T, is *is.I, s Subject) {
 	ctx := t.Context()
-	g := mustAcquire(t, s, ledger.Arm)
-	_, err := g.Receive(ctx, entry("a"), entry("b"))
+	l := mustAcquire(t, s, ledger.Arm)
+	_, err := l.Receive(ctx, entry("a"), entry("b"))
 	is.NoErr(err)
-	is.NoErr(g.Start(ctx, "b", ledger.Running))
-	is.NoErr(g.Keep(ctx, "b", []json.RawMessage{[]byte(`{"op":"send"}`)}))
+	is.NoErr(l.Start(ctx, "b", ledger.Running))
+	is.NoErr(l.Keep(ctx, "b", []json.RawMessage{[]byte(`{"op":"send"}`)}))
 	s.Advance(10 * 24 * time.Hour)
-	g = mustAcquire(t, s, ledger.Schedule)
-	entries, err := g.Recover(ctx)
+	l = mustAcquire(t, s, ledger.Schedule)
+	entries, err := l.Recover(ctx)
 	is.NoErr(err)
 	is.Equal(len(entries), 2)
 	is.Equal(string(entries[0].Body), `{"k":"a"}`)
 	is.Equal(len(entries[1].Actions), 1)
-	is.Equal(one(t, g, entry("a")), ledger.New) // a redelivery is still known
+	is.Equal(one(t, l, entry("a")), ledger.New) // a redelivery is still known
 }
 
 func receiveAtOnce(t *testing.T, is *is.I, s Subject) {
-	g := mustAcquire(t, s, ledger.Arm)
+	l := mustAcquire(t, s, ledger.Arm)
 	const copies, messages = 3, 8
 	var wg sync.WaitGroup
 	var mu sync.Mutex
@@ -165,7 +165,7 @@ func receiveAtOnce(t *testing.T, is *is.I, s Subject) {
 		wg.Go(func() {
 			e := entry(fmt.Sprint("m", i%messages))
 			e.Seq = int64(i)
-			states, err := g.Receive(t.Context(), e)
+			states, err := l.Receive(t.Context(), e)
 			if err != nil {
 				t.Errorf("receive: %v", err)
 			}
@@ -185,9 +185,9 @@ func receiveAtOnce(t *testing.T, is *is.I, s Subject) {
 
 func receiveMany(t *testing.T, is *is.I, s Subject) {
 	ctx := t.Context()
-	g := mustAcquire(t, s, ledger.Arm)
-	is.Equal(one(t, g, entry("m7")), ledger.State(""))
-	is.NoErr(g.Finish(ctx, "m7"))
+	l := mustAcquire(t, s, ledger.Arm)
+	is.Equal(one(t, l, entry("m7")), ledger.State(""))
+	is.NoErr(l.Finish(ctx, "m7"))
 	var entries []ledger.Entry
 	var want []ledger.State
 	for i := range 250 { // more than a transaction holds
@@ -198,31 +198,31 @@ func receiveMany(t *testing.T, is *is.I, s Subject) {
 	want[7] = ledger.Finished
 	entries = append(entries, entries[3]) // one that comes twice
 	want = append(want, ledger.New)
-	states, err := g.Receive(ctx, entries...)
+	states, err := l.Receive(ctx, entries...)
 	is.NoErr(err)
 	is.Equal(states, want)
-	found, err := g.Recover(ctx)
+	found, err := l.Recover(ctx)
 	is.NoErr(err)
 	is.Equal(len(found), 249)
 	entries = slices.Delete(entries[:250], 7, 8)
 	for i, e := range found {
 		is.Equal(e.Key, entries[i].Key) // in order of arrival
 	}
-	states, err = g.Receive(ctx)
+	states, err = l.Receive(ctx)
 	is.NoErr(err)
 	is.Equal(len(states), 0)
 }
 
 func big(t *testing.T, is *is.I, s Subject) {
 	ctx := t.Context()
-	g := mustAcquire(t, s, ledger.Arm)
+	l := mustAcquire(t, s, ledger.Arm)
 	text := strings.Repeat("All work and no play. ", 20_000)
 	body := json.RawMessage(`{"text":"` + text + `"}`)
 	action := json.RawMessage(`{"op":"send","content":"` + text + `"}`)
-	_, err := g.Receive(ctx, ledger.Entry{Key: "a", State: ledger.Running, Body: body})
+	_, err := l.Receive(ctx, ledger.Entry{Key: "a", State: ledger.Running, Body: body})
 	is.NoErr(err)
-	is.NoErr(g.Keep(ctx, "a", []json.RawMessage{action, action}))
-	entries, err := g.Recover(ctx)
+	is.NoErr(l.Keep(ctx, "a", []json.RawMessage{action, action}))
+	entries, err := l.Recover(ctx)
 	is.NoErr(err)
 	is.Equal(len(entries), 1)
 	is.True(bytes.Equal(entries[0].Body, body))

@@ -13,14 +13,14 @@ import (
 )
 
 func oneHolder(t *testing.T, is *is.I, s Subject) {
-	g := mustAcquire(t, s, ledger.Wake)
+	l := mustAcquire(t, s, ledger.Wake)
 	_, err := s.Acquire(t.Context(), ask(ledger.Arm))
 	is.True(errors.Is(err, ledger.ErrTaken))
-	is.NoErr(g.Clear(t.Context()))
-	is.NoErr(g.Release(t.Context(), g.Grant().Plan, false))
+	is.NoErr(l.Clear(t.Context()))
+	is.NoErr(l.Release(t.Context(), l.Grant().Plan, false))
 	next := mustAcquire(t, s, ledger.Arm)
-	is.True(next.Grant().Epoch > g.Grant().Epoch)
-	is.True(!g.Grant().TakenOver && !next.Grant().TakenOver) // nobody had it, and it was given back
+	is.True(next.Grant().Epoch > l.Grant().Epoch)
+	is.True(!l.Grant().TakenOver && !next.Grant().TakenOver) // nobody had it, and it was given back
 }
 
 func racing(t *testing.T, is *is.I, s Subject) {
@@ -44,13 +44,13 @@ func racing(t *testing.T, is *is.I, s Subject) {
 }
 
 func deadHolder(t *testing.T, is *is.I, s Subject) {
-	g := mustAcquire(t, s, ledger.Arm)
+	l := mustAcquire(t, s, ledger.Arm)
 	s.Advance(life / 2)
 	_, err := s.Acquire(t.Context(), ask(ledger.Arm))
 	is.True(errors.Is(err, ledger.ErrTaken))
 	s.Advance(life) // 1.5 lives after the last heartbeat: the design's bound
 	next := mustAcquire(t, s, ledger.Arm)
-	is.True(next.Grant().Epoch > g.Grant().Epoch)
+	is.True(next.Grant().Epoch > l.Grant().Epoch)
 	is.True(next.Grant().TakenOver) // what the dead one knew, nobody has written down
 	_, err = next.HandOff(t.Context(), next.Grant().Plan, false)
 	is.NoErr(err)
@@ -58,41 +58,41 @@ func deadHolder(t *testing.T, is *is.I, s Subject) {
 }
 
 func heartbeat(t *testing.T, is *is.I, s Subject) {
-	g := mustAcquire(t, s, ledger.Arm)
+	l := mustAcquire(t, s, ledger.Arm)
 	for range 6 {
 		s.Advance(life / 3)
-		is.NoErr(g.Heartbeat(t.Context()))
+		is.NoErr(l.Heartbeat(t.Context()))
 	}
 	_, err := s.Acquire(t.Context(), ask(ledger.Arm))
 	is.True(errors.Is(err, ledger.ErrTaken))
 }
 
 func marks(t *testing.T, is *is.I, s Subject) {
-	g := mustAcquire(t, s, ledger.Wake)
+	l := mustAcquire(t, s, ledger.Wake)
 	_, err := s.Acquire(t.Context(), ask(ledger.Wake))
 	is.True(errors.Is(err, ledger.ErrTaken))
-	is.True(errors.Is(g.Release(t.Context(), g.Grant().Plan, true), ledger.ErrAsked))
-	is.NoErr(g.Heartbeat(t.Context())) // it still holds the lease
-	is.NoErr(g.Clear(t.Context()))
-	is.NoErr(g.Release(t.Context(), g.Grant().Plan, true))
+	is.True(errors.Is(l.Release(t.Context(), l.Grant().Plan, true), ledger.ErrAsked))
+	is.NoErr(l.Heartbeat(t.Context())) // it still holds the lease
+	is.NoErr(l.Clear(t.Context()))
+	is.NoErr(l.Release(t.Context(), l.Grant().Plan, true))
 }
 
 func scheduleMarksNobody(t *testing.T, is *is.I, s Subject) {
-	g := mustAcquire(t, s, ledger.Wake)
+	l := mustAcquire(t, s, ledger.Wake)
 	_, err := s.Acquire(t.Context(), ask(ledger.Schedule))
 	is.True(errors.Is(err, ledger.ErrTaken))
-	is.NoErr(g.Release(t.Context(), g.Grant().Plan, true))
+	is.NoErr(l.Release(t.Context(), l.Grant().Plan, true))
 }
 
 func handOff(t *testing.T, is *is.I, s Subject) {
-	g := mustAcquire(t, s, ledger.Wake)
-	asked, err := g.HandOff(t.Context(), g.Grant().Plan, true)
+	l := mustAcquire(t, s, ledger.Wake)
+	asked, err := l.HandOff(t.Context(), l.Grant().Plan, true)
 	is.NoErr(err)
 	is.True(!asked)
-	g = mustAcquire(t, s, ledger.Continue)
+	l = mustAcquire(t, s, ledger.Continue)
 	_, err = s.Acquire(t.Context(), ask(ledger.Wake))
 	is.True(errors.Is(err, ledger.ErrTaken))
-	asked, err = g.HandOff(t.Context(), g.Grant().Plan, true)
+	asked, err = l.HandOff(t.Context(), l.Grant().Plan, true)
 	is.NoErr(err)
 	is.True(asked)
 	mustAcquire(t, s, ledger.Continue)
@@ -158,43 +158,43 @@ func oldEpoch(t *testing.T, is *is.I, s Subject) {
 }
 
 func schedule(t *testing.T, is *is.I, s Subject) {
-	g := mustAcquire(t, s, ledger.Schedule) // the first firing arms
+	l := mustAcquire(t, s, ledger.Schedule) // the first firing arms
 	plan := ledger.Plan{At: s.Now().Add(20 * time.Minute), Every: 20 * time.Minute}
-	is.NoErr(g.Release(t.Context(), plan, false))
+	is.NoErr(l.Release(t.Context(), plan, false))
 	s.Advance(15 * time.Minute)
 	_, err := s.Acquire(t.Context(), ask(ledger.Schedule))
 	is.True(errors.Is(err, ledger.ErrNotDue))
 	s.Advance(90 * time.Second)
-	g = mustAcquire(t, s, ledger.Schedule)
-	is.Equal(g.Grant().Plan.Every, plan.Every)
-	is.True(g.Grant().Plan.At.Sub(plan.At).Abs() < time.Second)
+	l = mustAcquire(t, s, ledger.Schedule)
+	is.Equal(l.Grant().Plan.Every, plan.Every)
+	is.True(l.Grant().Plan.At.Sub(plan.At).Abs() < time.Second)
 }
 
 func scheduleAfterDeath(t *testing.T, is *is.I, s Subject) {
-	g := mustAcquire(t, s, ledger.Arm)
-	is.NoErr(g.Release(t.Context(), ledger.Plan{At: s.Now().Add(24 * time.Hour), Every: time.Hour}, false))
-	g = mustAcquire(t, s, ledger.Arm)
+	l := mustAcquire(t, s, ledger.Arm)
+	is.NoErr(l.Release(t.Context(), ledger.Plan{At: s.Now().Add(24 * time.Hour), Every: time.Hour}, false))
+	l = mustAcquire(t, s, ledger.Arm)
 	s.Advance(2 * life)
-	is.True(mustAcquire(t, s, ledger.Schedule).Grant().Epoch > g.Grant().Epoch)
+	is.True(mustAcquire(t, s, ledger.Schedule).Grant().Epoch > l.Grant().Epoch)
 }
 
 func budget(t *testing.T, is *is.I, s Subject) {
 	plan := ledger.Plan{At: s.Now().Add(24 * time.Hour), Every: time.Hour}
 	look := func() error {
-		g, err := s.Acquire(t.Context(), ask(ledger.Wake))
+		l, err := s.Acquire(t.Context(), ask(ledger.Wake))
 		if err != nil {
 			return err
 		}
-		return g.Release(t.Context(), plan, false)
+		return l.Release(t.Context(), plan, false)
 	}
 	for range ledger.Tokens {
 		is.NoErr(look())
 	}
 	is.True(errors.Is(look(), ledger.ErrNotDue)) // the budget is spent
 	// The poke was only marked: the schedule's next firing is a sweep, due or not.
-	g := mustAcquire(t, s, ledger.Schedule)
-	is.NoErr(g.Clear(t.Context()))
-	is.NoErr(g.Release(t.Context(), plan, false))
+	l := mustAcquire(t, s, ledger.Schedule)
+	is.NoErr(l.Clear(t.Context()))
+	is.NoErr(l.Release(t.Context(), plan, false))
 	s.Advance(ledger.Refill + time.Second)
 	is.NoErr(look()) // one token is back
 	is.True(errors.Is(look(), ledger.ErrNotDue))
@@ -203,8 +203,8 @@ func budget(t *testing.T, is *is.I, s Subject) {
 func budgetBack(t *testing.T, is *is.I, s Subject) {
 	for range 2 {
 		for i := range ledger.Tokens {
-			g := mustAcquire(t, s, ledger.Wake)
-			is.NoErr(g.Release(t.Context(), g.Grant().Plan, i == ledger.Tokens-1))
+			l := mustAcquire(t, s, ledger.Wake)
+			is.NoErr(l.Release(t.Context(), l.Grant().Plan, i == ledger.Tokens-1))
 		}
 	}
 }

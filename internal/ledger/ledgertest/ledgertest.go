@@ -93,11 +93,11 @@ func ask(r ledger.Reason) ledger.Ask {
 
 func mustAcquire(t *testing.T, s Subject, r ledger.Reason) ledger.Lease {
 	t.Helper()
-	g, err := s.Acquire(t.Context(), ask(r))
+	l, err := s.Acquire(t.Context(), ask(r))
 	if err != nil {
 		t.Fatalf("acquire for %s: %v", r, err)
 	}
-	return g
+	return l
 }
 
 func entry(key string) ledger.Entry {
@@ -105,9 +105,9 @@ func entry(key string) ledger.Entry {
 }
 
 // one receives an entry and returns the state that was found of it.
-func one(t *testing.T, g ledger.Journal, e ledger.Entry) ledger.State {
+func one(t *testing.T, l ledger.Journal, e ledger.Entry) ledger.State {
 	t.Helper()
-	states, err := g.Receive(t.Context(), e)
+	states, err := l.Receive(t.Context(), e)
 	if err != nil || len(states) != 1 {
 		t.Fatalf("receive: %d states, %v", len(states), err)
 	}

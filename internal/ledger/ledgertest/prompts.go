@@ -13,53 +13,53 @@ import (
 
 func prompts(t *testing.T, is *is.I, s Subject) {
 	ctx := t.Context()
-	g := mustAcquire(t, s, ledger.Arm)
+	l := mustAcquire(t, s, ledger.Arm)
 	until := s.Now().Add(time.Hour)
-	is.NoErr(g.PutPrompt(ctx, ledger.Prompt{ID: "p-1", Ref: `{"step":2}`, Until: until}))
-	_, err := g.TakePrompt(ctx, "p-2", "d-1")
+	is.NoErr(l.PutPrompt(ctx, ledger.Prompt{ID: "p-1", Ref: `{"step":2}`, Until: until}))
+	_, err := l.TakePrompt(ctx, "p-2", "d-1")
 	is.True(errors.Is(err, ledger.ErrNoPrompt))
-	_, err = g.HandOff(ctx, g.Grant().Plan, true)
+	_, err = l.HandOff(ctx, l.Grant().Plan, true)
 	is.NoErr(err)
-	g = mustAcquire(t, s, ledger.Continue) // it outlives its run
+	l = mustAcquire(t, s, ledger.Continue) // it outlives its run
 	for range 2 {
-		p, err := g.TakePrompt(ctx, "p-1", "d-1") // an attempt may be repeated
+		p, err := l.TakePrompt(ctx, "p-1", "d-1") // an attempt may be repeated
 		is.NoErr(err)
 		is.Equal(p.ID+p.Ref, `p-1{"step":2}`)
 		is.True(p.Until.Sub(until).Abs() < time.Second)
 	}
-	_, err = g.TakePrompt(ctx, "p-1", "d-2")
+	_, err = l.TakePrompt(ctx, "p-1", "d-2")
 	is.True(errors.Is(err, ledger.ErrAnswered))
 }
 
 func promptTimeout(t *testing.T, is *is.I, s Subject) {
 	ctx := t.Context()
-	g := mustAcquire(t, s, ledger.Arm)
-	is.NoErr(g.PutPrompt(ctx, ledger.Prompt{ID: "p", Until: s.Now().Add(time.Minute)}))
+	l := mustAcquire(t, s, ledger.Arm)
+	is.NoErr(l.PutPrompt(ctx, ledger.Prompt{ID: "p", Until: s.Now().Add(time.Minute)}))
 	s.Advance(time.Minute)
-	_, err := g.TakePrompt(ctx, "p", "d")
+	_, err := l.TakePrompt(ctx, "p", "d")
 	is.True(errors.Is(err, ledger.ErrNoPrompt))
 }
 
 func promptAnswered(t *testing.T, is *is.I, s Subject) {
 	ctx := t.Context()
-	g := mustAcquire(t, s, ledger.Arm)
+	l := mustAcquire(t, s, ledger.Arm)
 	take := func(delivery string) error {
-		_, err := g.TakePrompt(ctx, "p", delivery)
+		_, err := l.TakePrompt(ctx, "p", delivery)
 		return err
 	}
 	next := func() { // run, when its lease is over
 		t.Helper()
-		_, err := g.HandOff(ctx, g.Grant().Plan, true)
+		_, err := l.HandOff(ctx, l.Grant().Plan, true)
 		is.NoErr(err)
-		g = mustAcquire(t, s, ledger.Continue)
+		l = mustAcquire(t, s, ledger.Continue)
 	}
-	is.NoErr(g.PutPrompt(ctx, ledger.Prompt{ID: "p", Ref: "r", Until: s.Now().Add(time.Minute)}))
+	is.NoErr(l.PutPrompt(ctx, ledger.Prompt{ID: "p", Ref: "r", Until: s.Now().Add(time.Minute)}))
 	is.NoErr(take("d-1"))
 	next()
 	s.Advance(time.Hour) // its time is over, but it was answered in time
 	is.NoErr(take("d-1"))
 	is.True(errors.Is(take("d-2"), ledger.ErrAnswered))
-	is.NoErr(g.PutPrompt(ctx, ledger.Prompt{ID: "p", Ref: "r", Until: s.Now().Add(time.Minute)}))
+	is.NoErr(l.PutPrompt(ctx, ledger.Prompt{ID: "p", Ref: "r", Until: s.Now().Add(time.Minute)}))
 	is.True(errors.Is(take("d-2"), ledger.ErrAnswered)) // nor is it open again
 	s.Advance(ledger.AnsweredLife)
 	is.True(errors.Is(take("d-1"), ledger.ErrNoPrompt))
@@ -67,14 +67,14 @@ func promptAnswered(t *testing.T, is *is.I, s Subject) {
 
 func promptAgain(t *testing.T, is *is.I, s Subject) {
 	ctx := t.Context()
-	g := mustAcquire(t, s, ledger.Arm)
+	l := mustAcquire(t, s, ledger.Arm)
 	put := func(id string, until time.Time) {
 		t.Helper()
-		is.NoErr(g.PutPrompt(ctx, ledger.Prompt{ID: id, Ref: "r", Until: until}))
+		is.NoErr(l.PutPrompt(ctx, ledger.Prompt{ID: id, Ref: "r", Until: until}))
 	}
 	take := func(id, delivery string) bool {
 		t.Helper()
-		_, err := g.TakePrompt(ctx, id, delivery)
+		_, err := l.TakePrompt(ctx, id, delivery)
 		is.True(err == nil || errors.Is(err, ledger.ErrAnswered) || errors.Is(err, ledger.ErrNoPrompt))
 		return err == nil
 	}

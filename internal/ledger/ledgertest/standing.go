@@ -11,9 +11,9 @@ import (
 )
 
 func disabled(t *testing.T, is *is.I, s Subject) {
-	g := mustAcquire(t, s, ledger.Wake)
-	is.NoErr(g.Disable(t.Context(), "4401 unauthorized"))
-	is.NoErr(g.Release(t.Context(), g.Grant().Plan, true))
+	l := mustAcquire(t, s, ledger.Wake)
+	is.NoErr(l.Disable(t.Context(), "4401 unauthorized"))
+	is.NoErr(l.Release(t.Context(), l.Grant().Plan, true))
 	for _, r := range []ledger.Reason{ledger.Wake, ledger.Schedule, ledger.Arm, ledger.Continue} {
 		_, err := s.Acquire(t.Context(), ask(r))
 		is.True(errors.Is(err, ledger.ErrDisabled))
@@ -28,26 +28,26 @@ func disabled(t *testing.T, is *is.I, s Subject) {
 }
 
 func handshaken(t *testing.T, is *is.I, s Subject) {
-	g := mustAcquire(t, s, ledger.Wake)
-	is.Equal(g.Grant().Standing.Handshaken, "")
-	is.NoErr(g.SetHandshaken(t.Context(), "gw-1"))
-	is.NoErr(g.Release(t.Context(), g.Grant().Plan, true))
+	l := mustAcquire(t, s, ledger.Wake)
+	is.Equal(l.Grant().Standing.Handshaken, "")
+	is.NoErr(l.SetHandshaken(t.Context(), "gw-1"))
+	is.NoErr(l.Release(t.Context(), l.Grant().Plan, true))
 	is.Equal(mustAcquire(t, s, ledger.Wake).Grant().Standing.Handshaken, "gw-1")
 }
 
 func declared(t *testing.T, is *is.I, s Subject) {
-	g := mustAcquire(t, s, ledger.Wake)
-	is.Equal(g.Grant().Standing.Declared, "")
-	is.NoErr(g.SetDeclared(t.Context(), "f-1"))
-	is.NoErr(g.Release(t.Context(), g.Grant().Plan, true))
+	l := mustAcquire(t, s, ledger.Wake)
+	is.Equal(l.Grant().Standing.Declared, "")
+	is.NoErr(l.SetDeclared(t.Context(), "f-1"))
+	is.NoErr(l.Release(t.Context(), l.Grant().Plan, true))
 	is.Equal(mustAcquire(t, s, ledger.Wake).Grant().Standing.Declared, "f-1")
 }
 
 func freshIDs(t *testing.T, is *is.I, s Subject) {
-	g := mustAcquire(t, s, ledger.Arm)
+	l := mustAcquire(t, s, ledger.Arm)
 	taken := 0
 	for range 12 * 2 { // every half hour of half a day
-		ok, err := g.TakeFreshID(t.Context())
+		ok, err := l.TakeFreshID(t.Context())
 		is.NoErr(err)
 		if ok {
 			taken++
@@ -56,7 +56,7 @@ func freshIDs(t *testing.T, is *is.I, s Subject) {
 	}
 	is.Equal(taken, 10)
 	s.Advance(24 * time.Hour)
-	ok, err := g.TakeFreshID(t.Context())
+	ok, err := l.TakeFreshID(t.Context())
 	is.NoErr(err)
 	is.True(ok)
 }
@@ -70,14 +70,14 @@ func overview(t *testing.T, is *is.I, s Subject) {
 		return o
 	}
 	is.Equal(glance(), ledger.Overview{})
-	g := mustAcquire(t, s, ledger.Arm)
-	is.NoErr(g.SetHandshaken(ctx, "gw-1"))
+	l := mustAcquire(t, s, ledger.Arm)
+	is.NoErr(l.SetHandshaken(ctx, "gw-1"))
 	for _, key := range []string{"a", "b", "c"} {
-		_, err := g.Receive(ctx, entry(key))
+		_, err := l.Receive(ctx, entry(key))
 		is.NoErr(err)
 	}
-	is.NoErr(g.Finish(ctx, "a"))
-	is.NoErr(g.Fail(ctx, "b", "agent: 500", true))
+	is.NoErr(l.Finish(ctx, "a"))
+	is.NoErr(l.Fail(ctx, "b", "agent: 500", true))
 	_, err := s.Acquire(ctx, ask(ledger.Wake))
 	is.True(errors.Is(err, ledger.ErrTaken))
 	o := glance()
@@ -88,7 +88,7 @@ func overview(t *testing.T, is *is.I, s Subject) {
 	is.True(o.Ended.IsZero())
 
 	at := s.Now().Add(20 * time.Minute)
-	_, err = g.HandOff(ctx, ledger.Plan{At: at, Every: 20 * time.Minute}, true)
+	_, err = l.HandOff(ctx, ledger.Plan{At: at, Every: 20 * time.Minute}, true)
 	is.NoErr(err)
 	o = glance()
 	is.True(!o.Held)

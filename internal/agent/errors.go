@@ -19,9 +19,9 @@ import (
 type Class int
 
 const (
-	// Failed is an attempt. The agent may have run, so its errors, its timeouts and answers that are not understood count.
+	// Failed uses up an attempt: the agent may have run. It fails, times out, or gives an answer that is not understood.
 	Failed Class = iota
-	// Away is no attempt: the deployment's fault or the hour's, not the message's. The message waits and is asked again.
+	// Away uses up no attempt: the fault is not the message's. The message waits, and the agent is asked again.
 	Away
 	// Refused means that the agent will never take this turn: the message is dead.
 	Refused

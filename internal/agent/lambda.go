@@ -90,7 +90,7 @@ func (l *Lambda) fault(ctx context.Context, c *contact, err error) error {
 		status = e.HTTPStatusCode()
 	}
 	if status == 0 {
-		return c.fault(ctx, "Lambda", fmt.Errorf("invoking %s: %w", l.function, err))
+		return c.fault(ctx, "Lambda (to invoke "+l.function+")", err)
 	}
 	code := "no code"
 	if e, ok := errors.AsType[smithy.APIError](err); ok {

@@ -137,7 +137,16 @@ type Operator interface {
 	Overview(ctx context.Context) (Overview, error)
 	// Enable switches the instance on again.
 	Enable(ctx context.Context) error
-	Graveyard
+
+	// ListDead returns the dead entries without body and actions, the longest dead first.
+	ListDead(ctx context.Context) ([]Entry, error)
+	// ShowDead returns one with all that is known of it, or ErrNotDead.
+	ShowDead(ctx context.Context, key string) (Entry, error)
+	// RetryDead puts one back as if it had never been tried; the next run recovers it. ErrNotDead if there is none, or if
+	// it came without an event that could be answered.
+	RetryDead(ctx context.Context, key string) error
+	// DropDead finishes one: its payload is dropped, a redelivery is still known. ErrNotDead if there is none.
+	DropDead(ctx context.Context, key string) error
 }
 
 // State is how far a journalled delivery has come.
@@ -211,19 +220,6 @@ type Prompts interface {
 	// TakePrompt gives a prompt to the first delivery that answers it, and again to the same one, so that an attempt that
 	// failed can be repeated. Any other delivery gets ErrAnswered for AnsweredLife, else ErrNoPrompt.
 	TakePrompt(ctx context.Context, id, delivery string) (Prompt, error)
-}
-
-// Graveyard holds the dead entries.
-type Graveyard interface {
-	// ListDead returns all without body and actions, the longest dead first.
-	ListDead(ctx context.Context) ([]Entry, error)
-	// ShowDead returns one with all that is known of it, or ErrNotDead.
-	ShowDead(ctx context.Context, key string) (Entry, error)
-	// RetryDead puts one back as if it had never been tried; the next run recovers it. ErrNotDead if there is none, or if
-	// it came without an event that could be answered.
-	RetryDead(ctx context.Context, key string) error
-	// DropDead finishes one: its payload is dropped, a redelivery is still known. ErrNotDead if there is none.
-	DropDead(ctx context.Context, key string) error
 }
 
 // Ledger is an instance's ledger in one store.

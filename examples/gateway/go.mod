@@ -11,5 +11,6 @@ require (
 
 require (
 	github.com/go-json-experiment/json v1.27.2 // indirect
+	github.com/rivo/uniseg v0.4.7 // indirect
 	golang.org/x/oauth2 v0.38.0 // indirect
 )

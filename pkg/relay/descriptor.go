@@ -123,9 +123,11 @@ func (d Descriptor) CodeBlocks() bool { return d.MarkdownDialect != "" && d.Mark
 func (d Descriptor) Len(text string) int { return textLen(text, d.LenUnit) }
 
 // Split cuts text into parts that fit the platform, for sending one after another (section 11). A text that fits is one
-// part, unchanged. Otherwise each part ends in a counter like " (1/3)", cuts fall on line ends, else on blanks, else
-// anywhere, and white space around a cut goes. A fenced code block that is cut is closed and opened again, with its
-// language. A limit below 32 is kept as well as can be: parts with counters may exceed it.
+// part, unchanged. Otherwise each part ends in a counter like " (1/3)". Cuts fall on line ends, else on blanks, else between
+// two characters as a reader sees them; not within a link that fits. White space around a cut goes, but not in code. A
+// fenced block (CommonMark's) that is cut is closed and opened again, with its language, and a table repeats its head.
+// Where the dialect is CommonMark ("markdown") the counter has a line of its own after a fence or a table. A limit below 32
+// is kept as well as can be: parts with counters may exceed it.
 func (d Descriptor) Split(text string) []string {
-	return splitText(text, d.MaxMessageLength, d.LenUnit)
+	return splitter{limit: d.MaxMessageLength, unit: d.LenUnit, ownLine: d.MarkdownDialect == "markdown"}.split(text)
 }

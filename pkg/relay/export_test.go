@@ -2,8 +2,7 @@ package relay
 
 // What tests of the package as its users see it need besides.
 var (
-	SplitText = splitText
-	TextLen   = textLen
+	TextLen = textLen
 )
 
 // SetQueue makes the queue of deliveries smaller.

@@ -1,0 +1,176 @@
+package relay
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/rivo/uniseg"
+)
+
+// splitter cuts a text into parts for one platform (section 11). It takes one part after another from the front of the
+// text and looks no further than that part is long, so that the time grows with the length of the text and not with its
+// square.
+type splitter struct {
+	limit     int
+	unit      string
+	ownLine   bool // the counter leaves the line of a fence or of a table's row: CommonMark reads it as part of them
+	maxFence  int  // a longer run of backticks or tildes is no fence
+	fenceRoom int  // kept free for the line that closes a block
+}
+
+// split is Descriptor.Split.
+func (s splitter) split(text string) []string {
+	if text == "" || textLen(text, s.unit) <= s.limit {
+		return []string{text}
+	}
+	s.maxFence = max(s.limit/8, 3)
+	s.fenceRoom = 1 + s.longestFence(text)
+	reserve := 10 // units for the counter
+	for {
+		parts := s.parts(text, s.limit-reserve)
+		widest := len(s.counter(len(parts), len(parts)))
+		if s.ownLine {
+			widest++ // it may have a blank line before it
+		}
+		if widest <= reserve {
+			return s.count(parts)
+		}
+		reserve = widest
+	}
+}
+
+// counter is what part k of n ends in.
+func (s splitter) counter(k, n int) string { return fmt.Sprintf(" (%d/%d)", k, n) }
+
+// count gives each part its counter.
+func (s splitter) count(parts []string) []string {
+	if len(parts) == 1 {
+		return parts
+	}
+	for i, part := range parts {
+		counter := s.counter(i+1, len(parts))
+		if s.ownLine {
+			switch m := s.scan(markup{}, part); {
+			case m.rows > 0:
+				counter = "\n\n" + counter[1:] // right below, it would be a row
+			case m.isFence:
+				counter = "\n" + counter[1:]
+			}
+		}
+		parts[i] += counter
+	}
+	return parts
+}
+
+// parts cuts text into parts of at most room units, without counters.
+func (s splitter) parts(text string, room int) (parts []string) {
+	blankEnd := len(text) - len(strings.TrimRightFunc(text, isSpace))
+	var m markup // where the part begins
+	for text != "" {
+		prefix := m.resume(room/2, s.unit)
+		budget := room - textLen(prefix, s.unit)
+		if fit(text, budget, s.unit) == len(text) {
+			last := prefix + text
+			if end := s.scan(m, text); end.open {
+				last += "\n" + end.closing()
+			}
+			if textLen(last, s.unit) <= room {
+				return append(parts, last)
+			}
+		}
+		budget -= s.fenceRoom
+		if budget < 1 {
+			budget = s.limit / 2
+		}
+		at := max(fit(text, budget, s.unit), firstRune(text)) // always some progress
+		if at < len(text) {
+			at = s.cut(text, at, m)
+		}
+		body, rest := text[:at], text[at:]
+		m = s.scan(m, body)
+		if m.open {
+			rest = strings.TrimPrefix(rest, "\n") // and nothing else: blanks are code
+			if len(rest) <= blankEnd {
+				rest = ""
+			}
+			body += "\n" + m.closing()
+			if after, closed := m.closedBy(rest); closed { // by the line that has just been added
+				m, rest = markup{}, after
+			}
+		}
+		if !m.open {
+			rest = strings.TrimLeftFunc(rest, isSpace)
+		}
+		parts = append(parts, prefix+body)
+		text = rest
+	}
+	return parts
+}
+
+// cut returns where to end a part whose text may be most bytes long: at the last line end in the second half, else at the
+// last blank behind the first quarter, else anywhere, but not within what a reader sees as one character. m is the markup
+// at the start of text.
+func (s splitter) cut(text string, most int, m markup) int {
+	window := text[:most]
+	runes := utf8.RuneCountInString(window)
+	behind := func(at, share int) bool {
+		return at > 0 && utf8.RuneCountInString(window[:at]) >= (runes+share-1)/share
+	}
+	at := strings.LastIndexByte(window, '\n')
+	if at < 0 || utf8.RuneCountInString(window[:at]) < runes/2 {
+		at = strings.LastIndexByte(window, ' ')
+		if !behind(at, 4) {
+			at = graphemeEnd(text, most)
+		}
+	}
+	end := s.scan(m, window[:at])
+	switch start := end.emptyStart(text[at:]); {
+	case behind(start, 4):
+		return start - 1 // the line end before it
+	case end.open:
+		return at
+	}
+	if start := linkStart(text, at); start < at && behind(start, 4) {
+		at = len(strings.TrimRight(text[:start], " "))
+	}
+	if start := inlineCodeStart(text[:at]); start >= 0 && utf8.RuneCountInString(text[:start]) > runes/4 {
+		at = start
+	}
+	return at
+}
+
+// graphemeEnd is the last place up to at where a character ends for its reader.
+func graphemeEnd(text string, at int) int {
+	if at >= len(text) || text[at-1] < utf8.RuneSelf && text[at] < utf8.RuneSelf {
+		return at
+	}
+	end, state := 0, -1
+	for rest := text[:min(at+utf8.UTFMax, len(text))]; rest != ""; { // what comes after the next rune does not matter
+		var character string
+		character, rest, _, state = uniseg.FirstGraphemeClusterInString(rest, state)
+		if end+len(character) > at {
+			break
+		}
+		end += len(character)
+	}
+	if end == 0 { // a single character that is longer than a part
+		return at
+	}
+	return end
+}
+
+// inlineCodeStart is the last blank before inline code that text ends in, or -1 if it does not end in one.
+func inlineCodeStart(text string) int {
+	if (strings.Count(text, "`")-strings.Count(text, "\\`"))%2 == 0 {
+		return -1
+	}
+	tick := strings.LastIndexByte(text, '`')
+	for tick > 0 && text[tick-1] == '\\' {
+		tick = strings.LastIndexByte(text[:tick], '`')
+	}
+	if tick < 1 {
+		return -1
+	}
+	return strings.LastIndexAny(text[:tick], " \n")
+}

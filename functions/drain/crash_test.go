@@ -15,6 +15,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/matryer/is"
 
 	"github.com/dormouse-relay/dormouse/internal/agent"
@@ -23,8 +26,8 @@ import (
 	"github.com/dormouse-relay/dormouse/internal/ledger/dynamo"
 )
 
-// crashLease is short, as a successor has to wait for it to run out.
-const crashLease = "2s"
+// frozenLease is short, as the successor of a frozen drain has to wait for it to run out.
+var frozenLease = map[string]string{"DORMOUSE_LEASE": "2s"}
 
 // What journal writes have in their expressions or keys.
 const (
@@ -135,7 +138,7 @@ func newCrashRig(t *testing.T, more map[string]string) *crashRig {
 		fmt.Fprintf(w, `{"text":"answer to %s"}`, id)
 	}))
 	t.Cleanup(server.Close)
-	rig.env["DORMOUSE_AGENT"], rig.env["DORMOUSE_LEASE"] = server.URL, crashLease
+	rig.env["DORMOUSE_AGENT"] = server.URL
 	rig.env["AWS_ENDPOINT_URL_DYNAMODB"] = rig.proxy.URL
 	for name, value := range more {
 		rig.env[name] = value
@@ -156,7 +159,29 @@ func (r *crashRig) killed() {
 	panic(http.ErrAbortHandler)
 }
 
-// untilFree runs drain until the lease of one that died is free.
+// next runs the drain after one that died, whose lease has run out.
+func (r *crashRig) next() outcome {
+	r.t.Helper()
+	lapse(r.t, r.env["DORMOUSE_TABLE"])
+	return r.start("wake")()
+}
+
+// lapse has the lease of a drain that died run out at once.
+func lapse(t *testing.T, table string) {
+	t.Helper()
+	_, err := tableClient(t).UpdateItem(t.Context(), &dynamodb.UpdateItemInput{
+		TableName: &table,
+		Key: map[string]types.AttributeValue{
+			"pk": &types.AttributeValueMemberS{Value: gateway}, "sk": &types.AttributeValueMemberS{Value: "state"},
+		},
+		UpdateExpression: aws.String("SET #until = :past"), ConditionExpression: aws.String("attribute_exists(#owner)"),
+		ExpressionAttributeNames:  map[string]string{"#until": "until", "#owner": "owner"},
+		ExpressionAttributeValues: map[string]types.AttributeValue{":past": &types.AttributeValueMemberN{Value: "1"}},
+	})
+	is.New(t).NoErr(err)
+}
+
+// untilFree runs drain until the lease of one that is frozen has run out.
 func (s *stack) untilFree() outcome {
 	s.t.Helper()
 	for end := time.Now().Add(patience); ; {
@@ -215,7 +240,7 @@ func TestKilledAtAnyPointItIsAnswered(t *testing.T) {
 			}
 			is.Equal(len(rig.State().Acks), acks)
 
-			out := rig.untilFree()
+			out := rig.next()
 			is.Equal(out.FunctionError, "")
 			list := sends(rig.State())
 			is.Equal(len(list), tt.sends)
@@ -250,7 +275,7 @@ func TestKilledBetweenAckAndTurn(t *testing.T) {
 	is.True(wait().FunctionError != "")
 	is.Equal(rig.times("m1"), 0)
 
-	out := rig.untilFree()
+	out := rig.next()
 	is.Equal(out.Status, drain.Drained)
 	is.Equal(out.Recovered, 2)
 	is.Equal(replies(rig.State()), []string{"answer to m0", "answer to m1"})
@@ -265,7 +290,7 @@ func TestAFrozenDrainWritesAndSendsNothingMore(t *testing.T) {
 		t.Run(map[bool]string{false: "in a turn", true: "with an answer kept"}[kept], func(t *testing.T) {
 			t.Parallel()
 			is := is.New(t)
-			rig := newCrashRig(t, nil)
+			rig := newCrashRig(t, frozenLease)
 			frozen, resume := make(chan struct{}), make(chan struct{})
 			freeze := sync.OnceFunc(func() {
 				for _, pid := range rig.host.PIDs(drainFunction) {
@@ -328,7 +353,7 @@ func TestAFrozenDrainWritesAndSendsNothingMore(t *testing.T) {
 func TestAFrozenDrainThatStillHasItsSeatSendsNothing(t *testing.T) {
 	t.Parallel()
 	is := is.New(t)
-	rig := newCrashRig(t, nil)
+	rig := newCrashRig(t, frozenLease)
 	frozen, resume := make(chan struct{}), make(chan struct{})
 	var once atomic.Bool
 	rig.proxy.on(nil, func(write string) {
@@ -393,7 +418,7 @@ func TestAKillerAmongSixteenIsDeadAndTheRestAnswered(t *testing.T) {
 	is.True(rig.start("wake")().FunctionError != "")
 	deaths := 0
 	for {
-		out := rig.untilFree()
+		out := rig.next()
 		if out.FunctionError == "" {
 			is.Equal(out.Status, drain.Drained)
 			is.Equal(out.Dead, 1)

@@ -171,6 +171,7 @@ func TestEveryIdentityLeavesNoTrace(t *testing.T) {
 			for variable, value := range w.env { // nothing secret is configured but where that is what is tested
 				is.True(w.env["DORMOUSE_ALLOW_ENV_SECRETS"] == "1" || !strings.Contains(value, "canary") || variable == "GATEWAY_RELAY_WAKE_URL")
 			}
+			w.env["DORMOUSE_IDLE_AFTER"] = "100ms" // the messages are there before a run begins
 			s := deploy(t, setup{
 				env: w.env, identify: w.identify, pinned: p.pinned, canaries: []string{clientSecret, pinnedSecret, deliveryKey},
 			})

@@ -43,7 +43,7 @@ const (
 )
 
 func TestMain(m *testing.M) {
-	flag.Set("test.parallel", "6") // for the most part these tests wait, for other processes and for time to pass
+	flag.Set("test.parallel", "12") // for the most part these tests wait, for other processes and for time to pass
 	goleak.VerifyTestMain(m)
 }
 

@@ -86,7 +86,7 @@ func TestRefusedBeforeAHandshakeProvisionsOnceMore(t *testing.T) {
 func TestWithoutAnAckItStaysAndHandsOver(t *testing.T) {
 	t.Parallel()
 	is := is.New(t)
-	const timeout = 9 * time.Second
+	const timeout = 6 * time.Second
 	s := deploy(t, setup{timeout: timeout, env: map[string]string{
 		"DORMOUSE_AGENT_TIMEOUT":  "1s",
 		"DORMOUSE_HANDOFF_MARGIN": "1s",

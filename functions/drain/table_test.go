@@ -68,7 +68,7 @@ func TestATableOutlivesTheProcess(t *testing.T) {
 		io.WriteString(w, `{"text":"an answer"}`)
 	}))
 	t.Cleanup(server.Close)
-	env["DORMOUSE_AGENT"], env["DORMOUSE_LEASE"] = server.URL, "3s"
+	env["DORMOUSE_AGENT"] = server.URL
 	s := deploy(t, setup{env: env})
 	s.Deliver(gateway, event(0, "m0"))
 	wait := s.start("wake")
@@ -79,14 +79,8 @@ func TestATableOutlivesTheProcess(t *testing.T) {
 	}
 	is.True(wait().FunctionError != "")
 
-	var out outcome
-	for end := time.Now().Add(patience); ; { // the dead process holds the lease for a while
-		out = s.run("wake")
-		if out.Status != drain.Taken || time.Now().After(end) {
-			break
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
+	lapse(t, env["DORMOUSE_TABLE"]) // which the dead process holds
+	out := s.run("wake")
 	is.Equal(out.Status, drain.Drained)
 	is.Equal(out.Recovered, 1)
 	state := s.State()

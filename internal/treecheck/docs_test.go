@@ -230,6 +230,61 @@ func TestContributorsFindEveryPackage(t *testing.T) {
 	}
 }
 
+var link = regexp.MustCompile(`\]\(([^)#\s]*)(?:#([^)\s]*))?\)`)
+
+func TestLinksOfTheDocumentsLeadSomewhere(t *testing.T) {
+	is := is.New(t)
+	seen := 0
+	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() && slices.Contains([]string{".git", "build", ".aws-sam"}, entry.Name()) {
+			return filepath.SkipDir
+		}
+		if filepath.Ext(path) != ".md" {
+			return nil
+		}
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		for _, match := range link.FindAllStringSubmatch(string(content), -1) {
+			to, anchor := match[1], match[2]
+			if strings.Contains(to, "://") {
+				continue
+			}
+			seen++
+			target := path
+			if to != "" {
+				target = filepath.Join(filepath.Dir(path), filepath.FromSlash(to))
+			}
+			if _, err := os.Stat(target); err != nil {
+				t.Errorf("%s links to %s, which is not there", path, to)
+			} else if anchor != "" && !slices.Contains(anchors(t, target), anchor) {
+				t.Errorf("%s links to #%s of %s, which has no such heading", path, anchor, target)
+			}
+		}
+		return nil
+	})
+	is.NoErr(err)
+	is.True(seen > 20)
+}
+
+// anchors are what GitHub makes of a page's headings.
+func anchors(t *testing.T, path string) (names []string) {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	is.New(t).NoErr(err)
+	other := regexp.MustCompile(`[^a-z0-9 _-]`)
+	for line := range strings.Lines(string(content)) {
+		if title := strings.TrimLeft(line, "#"); title != line {
+			names = append(names, strings.ReplaceAll(other.ReplaceAllString(strings.ToLower(strings.TrimSpace(title)), ""), " ", "-"))
+		}
+	}
+	return names
+}
+
 // The model's page names the method that each step of the model stands for.
 func TestModelNamesTheCode(t *testing.T) {
 	_, page, ok := strings.Cut(readDoc(t, "docs/model/README.md"), "\n| model | code |\n")

@@ -52,24 +52,27 @@ func serveAgent(answer func(w http.ResponseWriter, text string)) (url string, st
 	return "http://" + ln.Addr().String(), func() { server.Close() }, nil
 }
 
+// streamLine answers with a stream of one line, notes when the line left, and ends the stream once the action is seen.
+func streamLine(w http.ResponseWriter, text string, left map[int]time.Time, seen <-chan int) {
+	digits, _, _ := strings.Cut(text, " ")
+	n, _ := strconv.Atoi(digits)
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	raw, _ := json.Marshal(map[string]string{"text": text})
+	left[n] = time.Now()
+	w.Write(append(raw, '\n'))
+	http.NewResponseController(w).Flush()
+	select {
+	case <-seen:
+	case <-time.After(timeLimit):
+	}
+}
+
 // firstLines is figure (h): from an agent's write of the first line of a stream to the action's arrival at the connector.
 // The agent ends its stream once the action is there, so a line that waited for the end would wait for ever.
 func (b *bench) firstLines(ctx context.Context) ([]figure, error) {
 	left, arrived := map[int]time.Time{}, map[int]time.Time{} // one message at a time: each is handed on by a channel
 	seen := make(chan int, 1)
-	agent, stop, err := serveAgent(func(w http.ResponseWriter, text string) {
-		digits, _, _ := strings.Cut(text, " ")
-		n, _ := strconv.Atoi(digits)
-		w.Header().Set("Content-Type", "application/x-ndjson")
-		raw, _ := json.Marshal(map[string]string{"text": text})
-		left[n] = time.Now()
-		w.Write(append(raw, '\n'))
-		http.NewResponseController(w).Flush()
-		select {
-		case <-seen:
-		case <-time.After(timeLimit):
-		}
-	})
+	agent, stop, err := serveAgent(func(w http.ResponseWriter, text string) { streamLine(w, text, left, seen) })
 	if err != nil {
 		return nil, err
 	}

@@ -111,15 +111,7 @@ func chaos(ctx context.Context, o options) error {
 			}
 		})
 	}
-feeding:
-	for n := range o.runs {
-		select {
-		case seeds <- o.seed + uint64(n):
-		case <-ctx.Done():
-			break feeding
-		}
-	}
-	close(seeds)
+	o.feed(ctx, seeds)
 	running.Wait()
 	fmt.Printf("\nfaults injected\n%s\nwhat came of it, in %s\n%s", faults, time.Since(start).Round(time.Second), seen)
 	if err := ctx.Err(); err != nil {
@@ -129,6 +121,18 @@ feeding:
 		return fmt.Errorf("%d of %d runs failed", failures, o.runs)
 	}
 	return nil
+}
+
+// feed hands out the seeds of all runs, until ctx ends.
+func (o options) feed(ctx context.Context, seeds chan<- uint64) {
+	defer close(seeds)
+	for n := range o.runs {
+		select {
+		case seeds <- o.seed + uint64(n):
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 func (f figures) String() string {

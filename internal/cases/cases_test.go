@@ -39,15 +39,6 @@ var notYet = map[string]string{
 
 	"d-reply-to-empty": "an empty reply_to voids the answer",
 
-	"s-indent":           "the blanks before a line of code are lost at a cut",
-	"s-oneline-fence":    "a fence with backticks behind it opens a block",
-	"s-counter-on-fence": "the counter stands on the line of the closing fence",
-	"s-zwj-family":       "a cut within a grapheme",
-	"s-combining":        "a cut within a grapheme",
-	"s-four-backticks":   "a shorter fence ends a block",
-	"s-table":            "a table does not repeat its header",
-	"s-cjk-early-blank":  "a first part of two characters",
-
 	"m-filename-0":      "an upload's header has the raw name",
 	"c-terminal-escape": "chat prints control characters",
 	"h-no-newline":      "nothing says that a newline is missing",
@@ -133,7 +124,7 @@ func bubble(t *testing.T, f func(t *testing.T)) {
 // A name on the list that no case has is a slip, or a case that is gone.
 func TestTheListNamesCases(t *testing.T) {
 	known := map[string]bool{}
-	for _, file := range []string{"answers", "discord", "inbound", "misc", "openai", "refusals", "splitting", "stop", "streams"} {
+	for _, file := range []string{"answers", "discord", "inbound", "misc", "openai", "refusals", "stop", "streams"} {
 		for _, c := range load[json.RawMessage, json.RawMessage](t, file+".json") {
 			known[c.ID] = true
 			known[c.ID+withGateway] = file == "openai"

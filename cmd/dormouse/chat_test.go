@@ -64,6 +64,7 @@ func TestChatCarriesLinesAndButtons(t *testing.T) {
 }
 
 func TestChatSaysWhatKeepsAnAgentFromAnswering(t *testing.T) {
+	t.Parallel()
 	tests := map[string]struct{ agent, told, want string }{
 		"nobody is there": {"http://127.0.0.1:1/", "connection refused", "chat: messages left without an answer: 1"},
 		"no such setting": {"http://agent.example/", "loopback only", "chat: drain does not start with these settings"},
@@ -84,6 +85,7 @@ func TestChatSaysWhatKeepsAnAgentFromAnswering(t *testing.T) {
 
 // A line that cannot be read is no end of input: what came before it is answered, and then it is told.
 func TestChatSaysWhatItCannotRead(t *testing.T) {
+	t.Parallel()
 	tests := map[string]struct {
 		in   io.Reader
 		want string

@@ -106,6 +106,7 @@ func matching(lines []string, want *regexp.Regexp) func(func(string) bool) {
 }
 
 func TestDemoFailsWithTheReason(t *testing.T) {
+	t.Parallel()
 	tests := map[string]struct{ setting, want string }{
 		"the connector cannot be reached": {"GATEWAY_RELAY_URL=http://127.0.0.1:1", "connection refused"},
 		"a message is not answered":       {"DORMOUSE_STOP='/status billing'", "Discord #releases, Grace: answered 0 times"},
@@ -113,6 +114,7 @@ func TestDemoFailsWithTheReason(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			is := is.New(t)
 			dir := t.TempDir()
 			is.NoErr(os.Symlink(filepath.Join(rigtest.Functions(t), rig.Wake), filepath.Join(dir, rig.Wake)))
@@ -131,6 +133,7 @@ func TestDemoFailsWithTheReason(t *testing.T) {
 }
 
 func TestDemoCleansUpWhenItIsInterrupted(t *testing.T) {
+	t.Parallel()
 	is := is.New(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"flag"
 	"os"
 	"slices"
 	"strings"
@@ -18,6 +19,7 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && slices.Contains([]string{"connector", "enroll", "rotate"}, os.Args[1]) {
 		main()
 	}
+	flag.Set("test.parallel", "8")           // for the most part these tests wait, for other processes and for time to pass
 	os.Setenv("GORACE", "atexit_sleep_ms=0") // that connector would take a second to exit
 	goleak.VerifyTestMain(m)
 }

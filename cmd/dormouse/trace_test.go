@@ -183,6 +183,7 @@ func (p *place) enroll(t *testing.T, token string, args ...string) (code int, ou
 }
 
 func TestAnEnrollmentLeavesNoTrace(t *testing.T) {
+	t.Parallel()
 	identities := map[string]func(t *testing.T, p *place) map[string]string{
 		"aws": func(_ *testing.T, p *place) map[string]string {
 			return map[string]string{"GATEWAY_RELAY_IDENTITY": "aws", "GATEWAY_RELAY_IDENTITY_AUDIENCE": p.issuer.Audience}

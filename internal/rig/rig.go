@@ -189,13 +189,12 @@ type Bootstraps struct{ Wake, Drain string }
 
 // Find looks for the functions in a folder that make host has built.
 func Find(dir string) (Bootstraps, error) {
-	b := Bootstraps{Wake: bootstrapIn(dir, Wake), Drain: bootstrapIn(dir, Drain)}
-	for name, path := range map[string]string{Wake: b.Wake, Drain: b.Drain} {
-		if _, err := os.Stat(path); err != nil {
+	for _, name := range []string{Wake, Drain} {
+		if _, err := os.Stat(bootstrapIn(dir, name)); err != nil {
 			return Bootstraps{}, fmt.Errorf("no function %s: %w: run make host, which builds it, or pass --functions", name, err)
 		}
 	}
-	return b, nil
+	return Bootstraps{Wake: bootstrapIn(dir, Wake), Drain: bootstrapIn(dir, Drain)}, nil
 }
 
 func bootstrapIn(dir, function string) string { return filepath.Join(dir, function, "bootstrap") }

@@ -34,7 +34,6 @@ var notYet = map[string]string{
 	"p-stop-0": "a bot's name behind the stop command is not cut off",
 	"p-stop-3": "a stop that comes as text is not known",
 
-	"i-bom":       "a byte order mark before a frame is not skipped",
 	"i-edit-back": "an edit back to an earlier text is taken for a repeat",
 
 	"d-reply-to-empty": "an empty reply_to voids the answer",

@@ -130,9 +130,13 @@ func (d *Decoder) decodeHeld() (f Frame, blank bool) {
 	return f, blank
 }
 
+// byteOrderMark may stand before a frame: some writers put one before whatever they write.
+var byteOrderMark = []byte("\uFEFF")
+
 // decodeLine decodes a whole line; blank says that there is nothing in it.
 func decodeLine(line []byte) (f Frame, blank bool) {
 	line = bytes.Trim(line, " \t\r")
+	line = bytes.TrimLeft(bytes.TrimPrefix(line, byteOrderMark), " \t\r")
 	if len(line) == 0 {
 		return Frame{}, true
 	}

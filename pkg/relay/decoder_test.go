@@ -45,20 +45,22 @@ func TestDecoderReadsEveryType(t *testing.T) {
 func TestDecoderFaults(t *testing.T) {
 	long := strings.Repeat("x", 1025)
 	tests := map[string]struct{ line, fault, bufferID string }{
-		"no JSON":                {`hello`, "broken JSON", ""},
-		"array":                  {`[{"type":"inbound"}]`, "not a JSON object", ""},
-		"number":                 {`7`, "not a JSON object", ""},
-		"two values":             {`{"type":"going_idle_ack"} {}`, "broken JSON", ""},
-		"no type":                {`{"event":{},"bufferId":"b"}`, "unknown type", "b"},
-		"type of a wrong type":   {`{"type":["inbound"],"bufferId":"b"}`, "unknown type", "b"},
-		"unknown type":           {`{"type":"error","error":"no"}`, "unknown type", ""},
-		"our own type":           {`{"type":"hello","platform":"discord"}`, "unknown type", ""},
-		"no event":               {`{"type":"inbound","bufferId":"b"}`, "unusable event", "b"},
-		"event is no object":     {`{"type":"inbound","event":[],"bufferId":"b"}`, "unusable event", "b"},
-		"source is no object":    {`{"type":"inbound","event":{"source":7},"bufferId":"b"}`, "unusable event", "b"},
-		"no forward":             {`{"type":"passthrough_forward","bufferId":"b"}`, "unusable forward", "b"},
-		"buffer id is an object": {`{"type":"inbound","event":{},"bufferId":{}}`, "field missing or of a wrong type", ""},
-		"long buffer id":         {`{"type":"inbound","event":{},"bufferId":"` + long + `"}`, "id over 1 KiB", ""},
+		"a byte order mark alone":  {"\ufeff{", "broken JSON", ""},
+		"a byte order mark within": {"{\ufeff\"type\":\"inbound\",\"bufferId\":\"b\"}", "broken JSON", "b"},
+		"no JSON":                  {`hello`, "broken JSON", ""},
+		"array":                    {`[{"type":"inbound"}]`, "not a JSON object", ""},
+		"number":                   {`7`, "not a JSON object", ""},
+		"two values":               {`{"type":"going_idle_ack"} {}`, "broken JSON", ""},
+		"no type":                  {`{"event":{},"bufferId":"b"}`, "unknown type", "b"},
+		"type of a wrong type":     {`{"type":["inbound"],"bufferId":"b"}`, "unknown type", "b"},
+		"unknown type":             {`{"type":"error","error":"no"}`, "unknown type", ""},
+		"our own type":             {`{"type":"hello","platform":"discord"}`, "unknown type", ""},
+		"no event":                 {`{"type":"inbound","bufferId":"b"}`, "unusable event", "b"},
+		"event is no object":       {`{"type":"inbound","event":[],"bufferId":"b"}`, "unusable event", "b"},
+		"source is no object":      {`{"type":"inbound","event":{"source":7},"bufferId":"b"}`, "unusable event", "b"},
+		"no forward":               {`{"type":"passthrough_forward","bufferId":"b"}`, "unusable forward", "b"},
+		"buffer id is an object":   {`{"type":"inbound","event":{},"bufferId":{}}`, "field missing or of a wrong type", ""},
+		"long buffer id":           {`{"type":"inbound","event":{},"bufferId":"` + long + `"}`, "id over 1 KiB", ""},
 		"long chat id": {
 			`{"type":"inbound","event":{"source":{"chat_id":"` + long + `"}},"bufferId":"b"}`, "id over 1 KiB", "b",
 		},
@@ -96,6 +98,22 @@ func TestDecoderReadsEscapedLoneSurrogates(t *testing.T) {
 	frames := d.Feed([]byte(`{"type":"inbound","event":{"text":"a\ud800b"}}` + "\n"))
 	is.Equal(frames[0].Fault, "")
 	is.Equal(frames[0].Event.Text, "a\uFFFDb")
+}
+
+func TestDecoderSkipsAByteOrderMark(t *testing.T) {
+	is := is.New(t)
+	stream := "\ufeff" + `{"type":"going_idle_ack"}` + "\n\ufeff\n \ufeff " + `{"type":"inbound","event":{"text":"\ufeffa"},"bufferId":"b"}` + "\n"
+	var whole, bytewise relay.Decoder
+	got := whole.Feed([]byte(stream))
+	is.Equal(len(got), 2) // a mark alone is a blank line
+	is.Equal(got[0].Type, relay.TypeGoingIdleAck)
+	is.Equal(got[1].BufferID, "b")
+	is.Equal(got[1].Event.Text, "\ufeffa") // in a text it is text
+	var again []relay.Frame
+	for i := range len(stream) {
+		again = append(again, bytewise.Feed([]byte(stream[i:i+1]))...)
+	}
+	is.Equal(again, got)
 }
 
 func TestDecoderDoesNotMindHowLinesAreCut(t *testing.T) {

@@ -85,6 +85,7 @@ func TestDecodeEvent(t *testing.T) {
 		"Slack with null text makes the reference raise":           "an event with an empty text",
 		"reply_to that is not an object makes the reference raise": "an event without reply_to",
 		"source that is not an object makes the reference raise":   "an error too, but one that costs only this event",
+		"fields this reader does not know are dropped":             "an agent wants to know is_bot, message_is_edit and one_to_one_verified",
 	}
 	note := func(c inbound) string { return c.Note }
 	eachVector(t, vectors[inbound](t, "inbound_events"), note, differences, func(c inbound) string {

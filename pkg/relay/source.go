@@ -25,6 +25,9 @@ type Source struct {
 	AutoThreadCreated     bool   `json:"auto_thread_created,omitempty"`
 	AutoThreadInitialName string `json:"auto_thread_initial_name,omitempty"`
 	ProspectiveThreadID   string `json:"prospective_thread_id,omitempty"`
+	IsBot                 bool   `json:"is_bot,omitempty"`          // a bot wrote it; not every connector says so
+	MessageIsEdit         bool   `json:"message_is_edit,omitempty"` // it replaces an earlier text; likewise
+	OneToOneVerified      bool   `json:"one_to_one_verified,omitempty"`
 }
 
 var defaultSource = Source{Platform: "relay", ChatType: "dm"}
@@ -82,6 +85,12 @@ func decodeSource(v value) Source {
 			s.AutoThreadInitialName = v.text()
 		case "prospective_thread_id":
 			s.ProspectiveThreadID = v.text()
+		case "is_bot":
+			s.IsBot = v.isTrue()
+		case "message_is_edit":
+			s.MessageIsEdit = v.isTrue()
+		case "one_to_one_verified":
+			s.OneToOneVerified = v.isTrue()
 		}
 	}
 	s.UserName = cmp.Or(displayName, s.UserName, handle)

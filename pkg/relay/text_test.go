@@ -119,7 +119,7 @@ func checkCut(t *testing.T, text string, limit int, d relay.Descriptor) {
 		if n := d.Len(part); limit >= 32 && n > limit {
 			t.Fatalf("part %d has %d %s, over %d: %q", i+1, n, d.LenUnit, limit, part)
 		}
-		if _, open := scanLines(part); open && short {
+		if short && leavesOpen(part) {
 			t.Fatalf("part %d leaves a block open: %q", i+1, part)
 		}
 	}

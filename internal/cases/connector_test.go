@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -110,6 +111,18 @@ func (c *connector) since() time.Duration {
 	return time.Since(c.first)
 }
 
+// unacked are the buffered frames that have been sent and not acked.
+func (c *connector) unacked() (list []frame) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, f := range c.script.frames[:c.fed] {
+		if f.bufferID != "" && !slices.Contains(c.acked, f.bufferID) {
+			list = append(list, f)
+		}
+	}
+	return list
+}
+
 // tell says what the connector has seen.
 func (c *connector) tell(o *outcome) {
 	c.mu.Lock()
@@ -196,19 +209,9 @@ func (s *socket) feed() {
 	if s.first.IsZero() {
 		s.first = time.Now()
 	}
-	acked := map[string]bool{}
-	for _, id := range s.acked {
-		acked[id] = true
-	}
-	var again []frame
-	for _, f := range s.script.frames[:s.fed] {
-		if f.bufferID != "" && !acked[f.bufferID] {
-			again = append(again, f)
-		}
-	}
 	rest, first := s.script.frames[s.fed:], s.first
 	s.mu.Unlock()
-	for _, f := range again {
+	for _, f := range s.unacked() {
 		s.write(f.message)
 	}
 	for _, f := range rest {

@@ -6,11 +6,13 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -36,6 +38,8 @@ type script struct {
 	result func(a *action, n int) any
 	// upload answers POST /relay/media.
 	upload http.HandlerFunc
+	// down is how long nobody listens where the agent is.
+	down time.Duration
 	// greet takes the place of what the connector says to the hello.
 	greet []string
 }
@@ -172,38 +176,35 @@ func (s *script) play(t *testing.T, kept store) *outcome {
 		if err != nil {
 			logs.add(err.Error())
 		}
-		pending, err := journal.Overview(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if pending.Pending == 0 {
+		if o.end(t, journal, c); o.delivery != "waiting" {
 			break
-		}
-		if run+1 == most {
-			o.delivery = "waiting"
 		}
 		time.Sleep(5 * time.Minute)
 		reason = ledger.Schedule
 	}
-	o.end(t, journal)
 	c.tell(o)
 	o.requests = mind.all()
 	o.log = logs.all()
 	return o
 }
 
-// end says how the delivery ended.
-func (o *outcome) end(t *testing.T, journal ledger.Ledger) {
+// end says how the delivery has ended by now. Without a table one that waits may be with the connector alone, unacked.
+func (o *outcome) end(t *testing.T, journal ledger.Ledger, c *connector) {
 	dead, err := journal.ListDead(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	overview, err := journal.Overview(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	switch {
 	case len(dead) > 0:
 		o.delivery, o.fault = "dead", dead[0].Error
-	case o.delivery == "waiting":
 	case !slices.ContainsFunc(o.reports, func(r drain.Report) bool { return r.Received > 0 }):
 		o.delivery = "missing"
+	case overview.Pending > 0, len(c.unacked()) > 0:
+		o.delivery = "waiting"
 	default:
 		o.delivery = "finished"
 	}
@@ -271,7 +272,14 @@ func newMind(t *testing.T, s *script, c *connector) (*mind, agent.Agent) {
 	}}
 	server.Start()
 	t.Cleanup(server.Close)
-	brain, done, err := agent.New("http://127.0.0.1/turn", agent.Options{NetDial: listener.Dial})
+	up := time.Now().Add(s.down)
+	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if time.Now().Before(up) {
+			return nil, &net.OpError{Op: "dial", Net: network, Err: syscall.ECONNREFUSED}
+		}
+		return listener.Dial(ctx, network, addr)
+	}
+	brain, done, err := agent.New("http://127.0.0.1/turn", agent.Options{NetDial: dial})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -28,13 +29,17 @@ import (
 	"github.com/dormouse-relay/dormouse/internal/agent"
 	"github.com/dormouse-relay/dormouse/internal/ledger"
 	"github.com/dormouse-relay/dormouse/internal/locallambda"
+	"github.com/dormouse-relay/dormouse/internal/rig/rigtest"
 	"github.com/dormouse-relay/dormouse/internal/turn"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
 const patience = time.Minute // with anything that is to happen, on a busy machine
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	flag.Set("test.parallel", "8") // these tests wait for processes
+	goleak.VerifyTestMain(m)
+}
 
 func TestExamplesAreShort(t *testing.T) {
 	for path, limit := range map[string]int{
@@ -199,13 +204,9 @@ func (c *conversation) say(id, text string, answer *relay.PromptResponse) []rela
 }
 
 func TestLambdaAgentInGo(t *testing.T) {
+	t.Parallel()
 	is := is.New(t)
-	program := filepath.Join(t.TempDir(), "bootstrap")
-	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./lambda-go").CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	c := converse(t, onLambda(t, program))
+	c := converse(t, onLambda(t, rigtest.Build(t, "examples/lambda-go")))
 	is.Equal(c.say("1", "good morning", nil)[0]["content"], "Hello Ann, you said: good morning")
 	thanks := c.say("2", "/thanks", nil)
 	is.Equal(thanks[0].Op(), "react")
@@ -214,6 +215,7 @@ func TestLambdaAgentInGo(t *testing.T) {
 }
 
 func TestLambdaAgentInPython(t *testing.T) {
+	t.Parallel()
 	is := is.New(t)
 	python := tool(t, "python3")
 	runtime, err := filepath.Abs("testdata/runtime.py")
@@ -231,6 +233,7 @@ func TestLambdaAgentInPython(t *testing.T) {
 }
 
 func TestHTTPAgentInNodeAsksForApproval(t *testing.T) {
+	t.Parallel()
 	is := is.New(t)
 	const secret = "whsec_c2VjcmV0LW9mLXRoZS1leGFtcGxl"
 	env := []string{"AGENT_SECRET=" + secret}
@@ -250,6 +253,7 @@ func TestHTTPAgentInNodeAsksForApproval(t *testing.T) {
 }
 
 func TestOpenAIAgentStreamsEdits(t *testing.T) {
+	t.Parallel()
 	is := is.New(t)
 	var mu sync.Mutex
 	var asked [][]string // contents of the messages

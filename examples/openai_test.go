@@ -27,6 +27,7 @@ func streamed(lines ...string) reply {
 
 // The cases that are shared with other parts are in internal/cases; these are the other shapes of the same kinds.
 func TestOpenAIAgentReadsWhatEndpointsSend(t *testing.T) {
+	t.Parallel()
 	const stop = `data: {"choices":[{"delta":{},"finish_reason":"stop"}]}`
 	hello := `data: {"choices":[{"delta":{"content":"Hello"}}]}`
 	tests := map[string]struct {

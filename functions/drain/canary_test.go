@@ -16,6 +16,7 @@ import (
 
 	"github.com/dormouse-relay/dormouse/internal/devconnector"
 	"github.com/dormouse-relay/dormouse/internal/drain"
+	"github.com/dormouse-relay/dormouse/internal/logs"
 )
 
 // Each stack looks for canaries when it stops, so every test here does. These are the ways to fail, at debug level,
@@ -97,7 +98,7 @@ func TestFailuresShowNoSecrets(t *testing.T) {
 		},
 		"no descriptor": {
 			prepare: func(s *stack) { s.WithholdDescriptor(1000) },
-			logged:  `"msg":"dial"`,
+			logged:  msg(logs.Dial),
 		},
 		"pinned secret": {
 			setup: setup{canaries: []string{pinned}, env: map[string]string{
@@ -196,5 +197,5 @@ func TestAnIdentityProviderIsAsked(t *testing.T) {
 	s.Deliver(gateway, event(0, "m1"))
 	is.Equal(s.run("wake").Status, drain.Drained)
 	is.Equal(replies(s.State()), []string{"m1"})
-	is.Equal(s.logged(`"msg":"provision"`), 1)
+	is.Equal(s.logged(msg(logs.Provision)), 1)
 }

@@ -267,6 +267,9 @@ func (s *stack) lines() []string {
 	return slices.Clone(s.output)
 }
 
+// msg is the part of a line that names the event.
+func msg(event string) string { return fmt.Sprintf(`"msg":%q`, event) }
+
 // logged counts the lines with all of the parts. It stops the stack: before that, lines may still be on their way.
 func (s *stack) logged(parts ...string) (n int) {
 	s.stop()

@@ -11,6 +11,7 @@ import (
 
 	"github.com/dormouse-relay/dormouse/internal/devconnector"
 	"github.com/dormouse-relay/dormouse/internal/drain"
+	"github.com/dormouse-relay/dormouse/internal/logs"
 )
 
 // connectedForLong is for tests in which something else ends the drain.
@@ -41,7 +42,7 @@ func TestRevokedAfterAHandshakeStaysOff(t *testing.T) {
 	}
 	is.Equal(s.requestCount(), requests) // neither provisions nor dials
 	is.Equal(s.host.PIDs(drainFunction), pids)
-	is.Equal(s.logged(`"level":"ERROR","msg":"revoked"`, `"gateway":"gw-1"`, `4401`), 1) // the template's metric counts it
+	is.Equal(s.logged(`"level":"ERROR",`+msg(logs.Revoked), `"gateway":"gw-1"`, `4401`), 1) // the template's metric counts it
 }
 
 func TestExpiredGoesOn(t *testing.T) {
@@ -110,7 +111,7 @@ func TestWithoutAnAckItStaysAndHandsOver(t *testing.T) {
 	is.Equal(len(state.Idles), 2)
 	is.True(state.Idles[1].Acked)
 	is.Equal(len(state.Sockets), 2)
-	is.Equal(s.logged(`"msg":"drain ended"`, `"reason":"continue"`, `"hop":1`), 1)
+	is.Equal(s.logged(msg(logs.DrainEnded), `"reason":"continue"`, `"hop":1`), 1)
 	is.Equal(len(s.done), 0) // and not on and on
 }
 

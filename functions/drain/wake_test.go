@@ -12,6 +12,7 @@ import (
 
 	"github.com/dormouse-relay/dormouse/internal/devconnector"
 	"github.com/dormouse-relay/dormouse/internal/drain"
+	"github.com/dormouse-relay/dormouse/internal/logs"
 )
 
 func TestPokesWakeOneDrainAtATime(t *testing.T) {
@@ -83,7 +84,7 @@ func TestPokesWakeOneDrainAtATime(t *testing.T) {
 	is.Equal(replies(state), []string{"done"})
 	is.Equal(mostAtOnce(state), 1)
 	is.Equal(len(state.Provisions), 4)
-	is.Equal(s.logged(`"msg":"poke"`), 1+pokes)
+	is.Equal(s.logged(msg(logs.Poke)), 1+pokes)
 }
 
 // mostAtOnce is how many sockets were open at the same time.

@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/dormouse-relay/dormouse/internal/locallambda"
+	"github.com/dormouse-relay/dormouse/internal/logs"
 	"github.com/dormouse-relay/dormouse/internal/rig"
 	"github.com/dormouse-relay/dormouse/internal/rig/rigtest"
 )
@@ -119,7 +120,7 @@ func TestPokesOverHTTP(t *testing.T) {
 		}
 	}
 	s.checkDrained(t, 2)
-	is.Equal(strings.Count(s.log.String(), `"msg":"poke"`), 2)
+	is.Equal(strings.Count(s.log.String(), `"msg":"`+logs.Poke+`"`), 2)
 	is.True(!strings.Contains(s.log.String(), "capability"))
 }
 

@@ -21,6 +21,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/dormouse-relay/dormouse/internal/rig"
 )
 
 // bench is one run.
@@ -115,25 +117,8 @@ func machine() string {
 
 // build compiles a package of the tree, once a run, with the flags that the Makefile builds the functions with.
 func (b *bench) build(ctx context.Context, pkg string, env ...string) (string, error) {
-	makefile, err := os.ReadFile(filepath.Join(b.root, "Makefile"))
-	if err != nil {
-		return "", err
-	}
-	_, command, ok := strings.Cut(string(makefile), "\nGOBUILD := ")
-	if !ok {
-		return "", fmt.Errorf("the Makefile has no line GOBUILD := to take the flags from")
-	}
-	command, _, _ = strings.Cut(command, "\n")
-	binary := filepath.Join(b.dir, strings.ReplaceAll(strings.Join(append(env, pkg), "-"), "/", "-"))
-	if _, err := os.Stat(binary); err == nil {
-		return binary, nil
-	}
-	cmd := exec.CommandContext(ctx, "sh", "-c", command+` -o "$0" "$1"`, binary, "./"+pkg)
-	cmd.Dir, cmd.Env, cmd.Stderr = b.root, append(os.Environ(), env...), os.Stderr
-	if err := cmd.Run(); err != nil {
-		return "", fmt.Errorf("build %s: %w", pkg, err)
-	}
-	return binary, nil
+	dir := filepath.Join(b.dir, strings.Join(append(env, "build"), "-"))
+	return rig.Bootstrap(dir, filepath.Base(pkg)), rig.Build(ctx, b.root, dir, env, pkg)
 }
 
 // output runs a command and returns what it prints, without blanks around it.

@@ -11,9 +11,9 @@ import (
 )
 
 // Build builds packages of the tree at root, such as functions/drain, with the flags that the Makefile builds the
-// functions with: each as bootstrap in a folder of dir that has its name. What dir has already and is up to date costs
-// next to nothing. Processes that build into one dir wait for each other.
-func Build(ctx context.Context, root, dir string, packages ...string) error {
+// functions with, env beside the environment of this process. Each becomes the Bootstrap of dir that has its name. What
+// dir has already and is up to date costs next to nothing. Processes that build into one dir wait for each other.
+func Build(ctx context.Context, root, dir string, env []string, packages ...string) error {
 	command, err := buildCommand(root)
 	if err != nil {
 		return err
@@ -30,8 +30,9 @@ func Build(ctx context.Context, root, dir string, packages ...string) error {
 		return fmt.Errorf("waiting for another process that builds into %s: %w", dir, err)
 	}
 	for _, pkg := range packages {
-		cmd := exec.CommandContext(ctx, "sh", "-c", command+` -o "$0" "$1"`, bootstrapIn(dir, filepath.Base(pkg)), "./"+pkg)
+		cmd := exec.CommandContext(ctx, "sh", "-c", command+` -o "$0" "$1"`, Bootstrap(dir, filepath.Base(pkg)), "./"+pkg)
 		cmd.Dir = root
+		cmd.Env = append(cmd.Environ(), env...)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("building %s: %w: %s", pkg, err, out)
 		}

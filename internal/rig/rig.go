@@ -190,11 +190,12 @@ type Bootstraps struct{ Wake, Drain string }
 // Find looks for the functions in a folder that make host has built.
 func Find(dir string) (Bootstraps, error) {
 	for _, name := range []string{Wake, Drain} {
-		if _, err := os.Stat(bootstrapIn(dir, name)); err != nil {
+		if _, err := os.Stat(Bootstrap(dir, name)); err != nil {
 			return Bootstraps{}, fmt.Errorf("no function %s: %w: run make host, which builds it, or pass --functions", name, err)
 		}
 	}
-	return Bootstraps{Wake: bootstrapIn(dir, Wake), Drain: bootstrapIn(dir, Drain)}, nil
+	return Bootstraps{Wake: Bootstrap(dir, Wake), Drain: Bootstrap(dir, Drain)}, nil
 }
 
-func bootstrapIn(dir, function string) string { return filepath.Join(dir, function, "bootstrap") }
+// Bootstrap is where a function is that was built into dir.
+func Bootstrap(dir, function string) string { return filepath.Join(dir, function, "bootstrap") }

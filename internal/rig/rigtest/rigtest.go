@@ -42,10 +42,10 @@ func Build(t testing.TB, pkg string) string {
 		t.Fatal(err)
 	}
 	dir := filepath.Join(root, "build", "test")
-	if err := rig.Build(t.Context(), root, dir, pkg); err != nil {
+	if err := rig.Build(t.Context(), root, dir, nil, pkg); err != nil {
 		t.Fatal(err)
 	}
-	return filepath.Join(dir, filepath.Base(pkg), "bootstrap")
+	return rig.Bootstrap(dir, filepath.Base(pkg))
 }
 
 var built = sync.OnceValues(func() (string, error) {
@@ -54,7 +54,7 @@ var built = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	dir := filepath.Join(root, "build", "test")
-	return dir, errors.Join(noteSources(root), rig.Build(context.Background(), root, dir, "functions/wake", "functions/drain"))
+	return dir, errors.Join(noteSources(root), rig.Build(context.Background(), root, dir, nil, "functions/wake", "functions/drain"))
 })
 
 // noteSources tells go test what the functions are made from: it takes note of what a test opens, and would otherwise

@@ -62,7 +62,7 @@ const (
 	FileNotUploaded = "a file could not be uploaded: a text is sent in its place"
 )
 
-// What happens to the actions of its answer. Each has KeySession and KeyOp.
+// What happens to the actions of its answer. Each has KeySession, KeyOp and KeyRequest.
 const (
 	// Reply says that the connector has carried out an action. With KeyMessageID, which may be empty.
 	Reply = "reply"
@@ -138,6 +138,7 @@ const (
 	KeyOf        = "of"         // how many attempts a delivery has
 	KeyNumber    = "number"     // of an item, from 0
 	KeyOp        = "op"         // of an action
+	KeyRequest   = "request"    // the request id of an action; empty for one that is not kept
 	KeyMessageID = "message_id" // of the message that an action made
 	KeyCode      = "code"       // of a refusal
 	KeyPrompt    = "prompt"     // the prompt's id

@@ -61,7 +61,7 @@ func (s *sender) deliver(d *delivery, requestID string, o action.Outgoing) (outc
 // put sends one action, which it may change.
 func (s *sender) put(d *delivery, requestID string, o action.Outgoing) (outcome string, sent bool) {
 	op, chat := o.Op(), o.Chat()
-	log := d.log.With(logs.KeyOp, op)
+	log := d.log.With(logs.KeyOp, op, logs.KeyRequest, requestID)
 	if d.inChats.declined[chat] {
 		log.Warn(logs.ChatDeclined)
 		return outcomeDeclined, true

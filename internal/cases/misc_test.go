@@ -8,11 +8,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/dormouse-relay/dormouse/internal/rig/rigtest"
 )
 
 // TestMisc has a case of each kind.
@@ -177,15 +178,6 @@ func terminal(t *testing.T, id string, given, expect json.RawMessage) {
 		t.Fatalf("%s: after %q is not known here", id, e.After)
 	}
 	t.Run(id, func(t *testing.T) {
-		dir := t.TempDir()
-		for path, of := range map[string]string{
-			"dormouse": "cmd/dormouse", "functions/wake/bootstrap": "functions/wake", "functions/drain/bootstrap": "functions/drain",
-		} {
-			build := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(dir, path), "../../"+of)
-			if out, err := build.CombinedOutput(); err != nil {
-				t.Fatalf("%v: %s", err, out)
-			}
-		}
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.Copy(io.Discard, r.Body)
 			say(w, g.Answer)
@@ -193,8 +185,8 @@ func terminal(t *testing.T, id string, given, expect json.RawMessage) {
 		defer server.Close()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		chat := exec.CommandContext(ctx, filepath.Join(dir, "dormouse"), "chat",
-			"--functions", filepath.Join(dir, "functions"), "--agent", server.URL)
+		chat := exec.CommandContext(ctx, rigtest.Build(t, "cmd/dormouse"), "chat",
+			"--functions", rigtest.Functions(t), "--agent", server.URL)
 		chat.Stdin = strings.NewReader(g.Typed)
 		out, err := chat.CombinedOutput() // the end of what is typed ends it once all is answered
 		if err != nil {

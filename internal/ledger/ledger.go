@@ -170,11 +170,21 @@ type Entry struct {
 	State    State
 	Body     json.RawMessage
 	Attempts int               // failed attempts so far
-	Error    string            // of the last failed attempt
+	Error    string            // of the last failed attempt, or why it waits
+	Wait     Wait              // zero: it may be tried at once
 	Actions  []json.RawMessage // the kept answer, nil if there is none yet
 	Done     []string          // outcome per action, "" where none is known
 	Open     bool              // the answer is a stream whose end has not been seen: Actions are those so far
 	Died     time.Time         // when it was given up; zero unless Dead
+}
+
+// Wait says when an entry may be tried again that could not be answered yet. It is over once there is a new answer or
+// outcome.
+type Wait struct {
+	Due   time.Time // not before
+	Since time.Time // when it first had to wait for what it waits for now
+	Tries int       // how often it was in vain since then
+	Asked bool      // the other side asked for the pause: nothing makes it shorter
 }
 
 // Journal is what was received, written before its ack.
@@ -198,6 +208,14 @@ type Journal interface {
 	Finish(ctx context.Context, key string) error
 	// Fail counts a failed attempt. With dead the entry is given up: kept with its error, and not recovered.
 	Fail(ctx context.Context, key, reason string, dead bool) error
+	// Defer makes an entry wait, for a reason in words, as one that has failed so many attempts.
+	Defer(ctx context.Context, key, reason string, w Wait, attempts int) error
+	// Replace puts another action in the place of a kept one, which has no outcome yet. ErrTooLarge as for Keep.
+	Replace(ctx context.Context, key string, action int, with json.RawMessage) error
+	// Seal says that a streamed answer is whole: the entry is not Open any more.
+	Seal(ctx context.Context, key string) error
+	// Bury gives an entry up as Fail does, without an attempt.
+	Bury(ctx context.Context, key, reason string) error
 	// Recover returns the unfinished entries in the order they arrived.
 	Recover(ctx context.Context) ([]Entry, error)
 }

@@ -64,7 +64,9 @@ func (l *memoryLease) Start(_ context.Context, key string, s State) error {
 }
 
 func (l *memoryLease) Keep(_ context.Context, key string, actions []json.RawMessage) error {
-	return l.entry(key, func(e *kept) { e.Actions, e.Done = actions, make([]string, len(actions)) })
+	return l.entry(key, func(e *kept) {
+		e.Actions, e.Done, e.Wait = actions, make([]string, len(actions)), Wait{}
+	})
 }
 
 func (l *memoryLease) Extend(_ context.Context, key string, action json.RawMessage) error {
@@ -74,7 +76,7 @@ func (l *memoryLease) Extend(_ context.Context, key string, action json.RawMessa
 }
 
 func (l *memoryLease) Confirm(_ context.Context, key string, action int, outcome string) error {
-	return l.entry(key, func(e *kept) { e.Done[action] = outcome })
+	return l.entry(key, func(e *kept) { e.Done[action], e.Wait = outcome, Wait{} })
 }
 
 func (l *memoryLease) Finish(_ context.Context, key string) error {
@@ -83,14 +85,34 @@ func (l *memoryLease) Finish(_ context.Context, key string) error {
 
 func (l *memoryLease) Fail(_ context.Context, key, reason string, dead bool) error {
 	return l.entry(key, func(e *kept) {
-		e.State, e.Error = New, reason
+		e.State, e.Error, e.Wait = New, reason, Wait{}
 		e.Attempts++
 		if dead {
-			grave := *e
-			l.end(e, Dead)
-			l.bury(&grave)
+			l.giveUp(e)
 		}
 	})
+}
+
+func (l *memoryLease) Bury(_ context.Context, key, reason string) error {
+	return l.entry(key, func(e *kept) {
+		e.Error, e.Wait = reason, Wait{}
+		l.giveUp(e)
+	})
+}
+
+func (l *memoryLease) Defer(_ context.Context, key, reason string, w Wait, attempts int) error {
+	return l.entry(key, func(e *kept) { e.State, e.Error, e.Wait, e.Attempts = New, reason, w, attempts })
+}
+
+func (l *memoryLease) Replace(_ context.Context, key string, action int, with json.RawMessage) error {
+	return l.entry(key, func(e *kept) {
+		e.Actions = slices.Clone(e.Actions) // Recover has given out the list
+		e.Actions[action] = with
+	})
+}
+
+func (l *memoryLease) Seal(_ context.Context, key string) error {
+	return l.entry(key, func(e *kept) { e.Open = false })
 }
 
 func (l *memoryLease) Recover(_ context.Context) (entries []Entry, err error) {
@@ -128,6 +150,13 @@ func (m *Memory) end(e *kept, s State) {
 	if len(m.order) > 2*len(m.open)+64 {
 		m.compact()
 	}
+}
+
+// giveUp makes an open entry a dead one.
+func (m *Memory) giveUp(e *kept) {
+	grave := *e
+	m.end(e, Dead)
+	m.bury(&grave)
 }
 
 // bury keeps a dead entry.

@@ -18,6 +18,7 @@ import (
 //	body                         the event, packed; until it is finished
 //	answer, size                 the kept actions, each packed, and their bytes; until it is finished
 //	done                         their outcomes; until it is finished
+//	due, since, tries, asked     as in ledger.Wait, while it waits
 //	streamed                     the answer is a stream whose end was not seen
 //	open                         the index: while it is unfinished or dead
 //	order                        what open is while it is unfinished
@@ -142,7 +143,7 @@ func (l *lease) Keep(ctx context.Context, key string, actions []json.RawMessage)
 	if bytes > mostAnswer {
 		return tooLarge(bytes)
 	}
-	return l.entry(ctx, key, "#answer = :answer, #done = :done, #size = :size",
+	return l.entry(ctx, key, "#answer = :answer, #done = :done, #size = :size REMOVE "+waiting,
 		item{":answer": answer, ":done": done, ":size": number(int64(bytes))})
 }
 
@@ -180,26 +181,80 @@ func tooLarge(bytes int) error {
 func noEntry(key string) error { return fmt.Errorf("ledger: no open entry %s", key) }
 
 func (l *lease) Confirm(ctx context.Context, key string, action int, outcome string) error {
-	return l.entryIf(ctx, key, " AND attribute_exists(#done)", fmt.Sprintf("#done[%d] = :outcome", action),
+	return l.entryIf(ctx, key, " AND attribute_exists(#done)", fmt.Sprintf("#done[%d] = :outcome REMOVE %s", action, waiting),
 		item{":outcome": text(outcome)})
 }
 
-const payload = "#body, #answer, #size, #done, #streamed"
+// Attributes that go together: what is dropped when an entry is finished, and what an entry has while it waits.
+const (
+	payload = "#body, #answer, #size, #done, #streamed"
+	waiting = "#due, #since, #tries, #asked"
+)
 
 func (l *lease) Finish(ctx context.Context, key string) error {
-	return l.entry(ctx, key, "#state = :finished, #expires = :expires REMOVE #open, #order, #error, "+payload, item{
+	return l.entry(ctx, key, "#state = :finished, #expires = :expires REMOVE #open, #order, #error, "+waiting+", "+payload, item{
 		":finished": text(string(ledger.Finished)), ":expires": number(l.now().Add(keepFinished).Unix()),
 	})
 }
 
 func (l *lease) Fail(ctx context.Context, key, reason string, dead bool) error {
-	update, values, s := "#state = :state, #error = :error, #attempts = #attempts + :one", item{}, ledger.New
 	if dead {
-		update += ", #open = :open, #died = :died, #expires = :expires"
-		values, s = grave(key, l.now()), ledger.Dead
+		return l.bury(ctx, key, reason, 1)
 	}
-	values[":state"], values[":error"], values[":one"] = text(string(s)), text(shorten(reason)), number(1)
-	return l.entry(ctx, key, update, values)
+	return l.entry(ctx, key, "#state = :state, #error = :error, #attempts = #attempts + :one REMOVE "+waiting, item{
+		":state": text(string(ledger.New)), ":error": text(shorten(reason)), ":one": number(1),
+	})
+}
+
+func (l *lease) Bury(ctx context.Context, key, reason string) error {
+	return l.bury(ctx, key, reason, 0)
+}
+
+// bury gives an entry up, after so many more attempts.
+func (l *lease) bury(ctx context.Context, key, reason string, more int64) error {
+	values := grave(key, l.now())
+	values[":state"], values[":error"], values[":more"] = text(string(ledger.Dead)), text(shorten(reason)), number(more)
+	return l.entry(ctx, key, "#state = :state, #error = :error, #attempts = #attempts + :more, "+
+		"#open = :open, #died = :died, #expires = :expires REMOVE "+waiting, values)
+}
+
+func (l *lease) Defer(ctx context.Context, key, reason string, w ledger.Wait, attempts int) error {
+	update, values := "#state = :state, #error = :error, #attempts = :attempts, #due = :due, #since = :since, #tries = :tries", item{
+		":state": text(string(ledger.New)), ":error": text(shorten(reason)), ":attempts": number(int64(attempts)),
+		":due": moment(w.Due), ":since": moment(w.Since), ":tries": number(int64(w.Tries)),
+	}
+	if !w.Asked {
+		return l.entry(ctx, key, update+" REMOVE #asked", values)
+	}
+	values[":asked"] = number(1)
+	return l.entry(ctx, key, update+", #asked = :asked", values)
+}
+
+func (l *lease) Replace(ctx context.Context, key string, action int, with json.RawMessage) error {
+	packed := pack(with)
+	bytes := len(packed)
+	if bytes > mostAnswer {
+		return tooLarge(bytes)
+	}
+	refused, err := l.update(ctx, change{
+		sk:     entryKey(key),
+		update: fmt.Sprintf("#answer[%d] = :action, #size = #size + :bytes", action),
+		when:   unfinished + " AND #size <= :room",
+		values: item{
+			":alive": text(alive), ":action": binary(packed), ":bytes": number(int64(bytes)), ":room": number(int64(mostAnswer - bytes)),
+		},
+	})
+	switch {
+	case err != nil || refused == nil:
+		return err
+	case strings.HasPrefix(refused.text("open"), alive):
+		return tooLarge(int(refused.number("size")) + bytes)
+	}
+	return noEntry(key)
+}
+
+func (l *lease) Seal(ctx context.Context, key string) error {
+	return l.entry(ctx, key, "#attempts = #attempts REMOVE #streamed", item{}) // an update begins with an assignment
 }
 
 // entry updates an unfinished entry.

@@ -114,6 +114,9 @@ func decode(it item) (ledger.Entry, error) {
 		Error:    it.text("error"),
 		Died:     it.time("died"),
 		Open:     it.has("streamed"),
+		Wait: ledger.Wait{
+			Due: it.time("due"), Since: it.time("since"), Tries: int(it.number("tries")), Asked: it.has("asked"),
+		},
 	}
 	body, err := unpack(it.bytes("body"))
 	if err != nil {

@@ -1,0 +1,136 @@
+package ledgertest
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/matryer/is"
+
+	"github.com/dormouse-relay/dormouse/internal/ledger"
+)
+
+// recovered is the only unfinished entry.
+func recovered(t *testing.T, is *is.I, g ledger.Journal) ledger.Entry {
+	t.Helper()
+	entries, err := g.Recover(t.Context())
+	is.NoErr(err)
+	is.Equal(len(entries), 1)
+	return entries[0]
+}
+
+func sameWait(is *is.I, got, want ledger.Wait) {
+	is.Helper()
+	is.True(got.Due.Equal(want.Due))
+	is.True(got.Since.Equal(want.Since))
+	is.Equal(got.Tries, want.Tries)
+	is.Equal(got.Asked, want.Asked)
+}
+
+func deferred(t *testing.T, is *is.I, s Subject) {
+	ctx := t.Context()
+	g := mustAcquire(t, s, ledger.Arm)
+	_, err := g.Receive(ctx, entry("a"))
+	is.NoErr(err)
+	sameWait(is, recovered(t, is, g).Wait, ledger.Wait{}) // as the version before has left it, too
+	is.NoErr(g.Start(ctx, "a", ledger.Running))
+	now := s.Now().Truncate(time.Second)
+	w := ledger.Wait{Due: now.Add(time.Minute), Since: now, Tries: 3, Asked: true}
+	is.NoErr(g.Defer(ctx, "a", "the agent is away", w, 2))
+	e := recovered(t, is, g)
+	sameWait(is, e.Wait, w)
+	is.Equal(e.State, ledger.New)
+	is.Equal(e.Error, "the agent is away")
+	is.Equal(e.Attempts, 2)
+	is.Equal(string(e.Body), `{"k":"a"}`)
+	_, err = g.HandOff(ctx, g.Grant().Plan, true)
+	is.NoErr(err)
+	s.Advance(2 * time.Minute)
+
+	g = mustAcquire(t, s, ledger.Continue)
+	sameWait(is, recovered(t, is, g).Wait, w) // also when it is over
+	w = ledger.Wait{Due: now.Add(time.Hour), Since: now, Tries: 4}
+	is.NoErr(g.Defer(ctx, "a", "still", w, 2))
+	sameWait(is, recovered(t, is, g).Wait, w)
+	is.Equal(one(t, g, entry("a")), ledger.New) // a redelivery is known
+	is.NoErr(g.Finish(ctx, "a"))
+	is.Equal(one(t, g, entry("a")), ledger.Finished)
+	is.True(g.Defer(ctx, "a", "late", w, 0) != nil) // it waits for nothing any more
+}
+
+func waitOver(t *testing.T, is *is.I, s Subject) {
+	ctx := t.Context()
+	g := mustAcquire(t, s, ledger.Arm)
+	_, err := g.Receive(ctx, entry("a"))
+	is.NoErr(err)
+	wait := func() {
+		t.Helper()
+		is.NoErr(g.Defer(ctx, "a", "wait", ledger.Wait{Due: s.Now().Add(time.Hour), Since: s.Now(), Tries: 1, Asked: true}, 0))
+	}
+	over := func() {
+		t.Helper()
+		sameWait(is, recovered(t, is, g).Wait, ledger.Wait{})
+	}
+	wait()
+	is.NoErr(g.Keep(ctx, "a", []json.RawMessage{[]byte(`{"op":"send"}`), []byte(`{"op":"send"}`)}))
+	over()
+	wait()
+	is.NoErr(g.Confirm(ctx, "a", 0, "ok"))
+	over()
+	wait()
+	is.NoErr(g.Fail(ctx, "a", "boom", true))
+	is.NoErr(s.RetryDead(ctx, "a"))
+	over()
+}
+
+func replaced(t *testing.T, is *is.I, s Subject) {
+	ctx := t.Context()
+	g := mustAcquire(t, s, ledger.Arm)
+	_, err := g.Receive(ctx, entry("a"))
+	is.NoErr(err)
+	first := []json.RawMessage{[]byte(`{"op":"send","content":"1"}`), []byte(`{"op":"send","content":"*2"}`)}
+	is.NoErr(g.Keep(ctx, "a", first))
+	is.NoErr(g.Confirm(ctx, "a", 0, "ok"))
+	before := recovered(t, is, g)
+	is.NoErr(g.Replace(ctx, "a", 1, []byte(`{"op":"send","content":"2"}`)))
+	e := recovered(t, is, g)
+	is.Equal(string(e.Actions[0]), `{"op":"send","content":"1"}`)
+	is.Equal(string(e.Actions[1]), `{"op":"send","content":"2"}`)
+	is.Equal(e.Done, []string{"ok", ""})
+	is.Equal(string(before.Actions[1]), `{"op":"send","content":"*2"}`) // what was recovered is the caller's
+}
+
+func sealed(t *testing.T, is *is.I, s Subject) {
+	ctx := t.Context()
+	g := mustAcquire(t, s, ledger.Arm)
+	_, err := g.Receive(ctx, entry("a"))
+	is.NoErr(err)
+	is.NoErr(g.Extend(ctx, "a", []byte(`{"op":"send"}`)))
+	is.True(recovered(t, is, g).Open)
+	is.NoErr(g.Seal(ctx, "a"))
+	e := recovered(t, is, g)
+	is.True(!e.Open)
+	is.Equal(len(e.Actions), 1)
+	is.Equal(e.Done, []string{""})
+}
+
+func buried(t *testing.T, is *is.I, s Subject) {
+	ctx := t.Context()
+	g := mustAcquire(t, s, ledger.Arm)
+	_, err := g.Receive(ctx, entry("a"))
+	is.NoErr(err)
+	is.NoErr(g.Keep(ctx, "a", []json.RawMessage{[]byte(`{"op":"send","content":"` + strings.Repeat("x", 10) + `"}`)}))
+	is.NoErr(g.Defer(ctx, "a", "flood", ledger.Wait{Due: s.Now(), Since: s.Now(), Tries: 9}, 1))
+	is.NoErr(g.Bury(ctx, "a", "the connector refuses it: flood"))
+	entries, err := g.Recover(ctx)
+	is.NoErr(err)
+	is.Equal(len(entries), 0)
+	is.Equal(one(t, g, entry("a")), ledger.Dead)
+	e, err := s.ShowDead(ctx, "a")
+	is.NoErr(err)
+	is.Equal(e.Error, "the connector refuses it: flood")
+	is.Equal(e.Attempts, 1) // none was added
+	is.Equal(len(e.Actions), 1)
+	sameWait(is, e.Wait, ledger.Wait{})
+}

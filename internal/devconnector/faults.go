@@ -26,7 +26,8 @@ type faults struct {
 	duplicate          int
 	delayResults       time.Duration
 	delayIdleAck       time.Duration
-	refuse, unanswered opFault
+	refuse             []*Refusing
+	unanswered         opFault
 }
 
 // opFault hits the next n actions of an op, of any op for ""; negative n: all.
@@ -163,11 +164,6 @@ func (c *Connector) WithholdSecret(on bool) {
 	c.set("withhold_secret", func(f *faults) { f.withholdSecret = on })
 }
 
-// Refuse answers the next n actions of an op, of any op for "", with success:false. Negative: all; 0 ends it.
-func (c *Connector) Refuse(op string, n int) {
-	c.set("refuse", func(f *faults) { f.refuse = opFault{op, n} })
-}
-
 // LeaveUnanswered applies the next n actions of an op, of any op for "", and never answers. Negative: all; 0 ends it.
 func (c *Connector) LeaveUnanswered(op string, n int) {
 	c.set("unanswered", func(f *faults) { f.unanswered = opFault{op, n} })
@@ -223,9 +219,12 @@ type Fault struct {
 	Size    int     `json:"size"`    // bytes; default 5 MiB
 	Code    int     `json:"code"`    // default 1011
 	Reason  string  `json:"reason"`
-	Op      string  `json:"op"`  // default any
-	Way     string  `json:"way"` // cooldown, flip or failed
-	Off     bool    `json:"off"` // ends one that lasts
+	Op      string  `json:"op"`    // default any
+	Chat    string  `json:"chat"`  // default any
+	Class   string  `json:"class"` // how refuse refuses, one of RefusalClasses; Seconds is the time to wait that it tells
+	After   int     `json:"after"` // refuse lets so many pass first
+	Way     string  `json:"way"`   // cooldown, flip or failed
+	Off     bool    `json:"off"`   // ends one that lasts
 }
 
 var faultsByName = map[string]func(*Connector, Fault) error{
@@ -245,8 +244,12 @@ var faultsByName = map[string]func(*Connector, Fault) error{
 	"withhold_idle_ack":   func(c *Connector, f Fault) error { c.WithholdIdleAck(f.Count); return nil },
 	"withhold_descriptor": func(c *Connector, f Fault) error { c.WithholdDescriptor(f.Count); return nil },
 	"withhold_secret":     func(c *Connector, f Fault) error { c.WithholdSecret(!f.Off); return nil },
-	"refuse":              func(c *Connector, f Fault) error { c.Refuse(f.Op, f.Count); return nil },
-	"unanswered":          func(c *Connector, f Fault) error { c.LeaveUnanswered(f.Op, f.Count); return nil },
+	"refuse": func(c *Connector, f Fault) error {
+		return c.RefuseAs(Refusing{
+			Class: f.Class, Op: f.Op, Chat: f.Chat, After: f.After, Count: f.Count, RetryAfter: f.duration(0),
+		})
+	},
+	"unanswered": func(c *Connector, f Fault) error { c.LeaveUnanswered(f.Op, f.Count); return nil },
 	"lose_poke": func(c *Connector, f Fault) error {
 		if way := PokeLoss(f.Way); slices.Contains([]PokeLoss{LostInCooldown, LostInFlip, LostByFailure}, way) {
 			c.LosePoke(way)

@@ -79,7 +79,9 @@ type Outbound struct {
 	Metadata  map[string]any `json:"metadata,omitempty"`
 	Action    relay.Action   `json:"action"`
 	Result    relay.Result   `json:"result"`
-	Answered  bool           `json:"answered"` // false: a fault keeps the result back
+	Answered  bool           `json:"answered"`             // false: a fault keeps the result back
+	Applied   bool           `json:"applied"`              // it was carried out, whatever the result says
+	MessageID string         `json:"message_id,omitempty"` // of the message that it made or changed, likewise
 }
 
 // Ack is an inbound_ack that took an entry out of the buffer.

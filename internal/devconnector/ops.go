@@ -90,10 +90,13 @@ func (s *socket) outbound(f frame) {
 		Action: action, Answered: !c.faults.unanswered.take(op),
 	}
 	record.Metadata, _ = action["metadata"].(map[string]any)
-	if c.faults.refuse.take(op) {
-		record.Result = relay.Result{Error: "refused by the development connector", Code: "refused"}
-	} else {
+	refusal, applied, refused := c.faults.takeRefusal(op, record.ChatID)
+	if !refused || applied {
 		record.Result = s.apply(f, &record)
+		record.Applied, record.MessageID = record.Result.Success, record.Result.MessageID
+	}
+	if refused {
+		record.Result = refusal
 	}
 	c.requests[f.RequestID] = true
 	c.outbounds = append(c.outbounds, record)

@@ -21,6 +21,8 @@ type Outgoing struct {
 	Platform string       // of the action's chat, if it is not the platform of the turn's chat
 	Ref      string       // of a prompt: the agent's own word for it, which comes back with the prompt's answer
 	File     *File        // to upload before the action is kept; nil: none
+
+	cut bool // of the last part of a text: more parts than are sent at most are left out
 }
 
 // File is a file that an agent has put into its answer.

@@ -10,15 +10,18 @@ import (
 
 // needed is for a member that must be there.
 func needed(a relay.Action, name string) error {
-	if text, ok := a[name].(string); !ok || text == "" {
+	if text, ok := a[name].(string); !ok || strings.TrimSpace(text) == "" {
 		return fmt.Errorf("%s: want a string that is not empty", name)
 	}
 	return nil
 }
 
+// none says whether a member is not there: many languages write an empty text for that.
+func none(a relay.Action, name string) bool { return a[name] == nil || a[name] == "" }
+
 // optional is for a member that the wire does not have when there is none.
 func optional(a relay.Action, name string) error {
-	if a[name] == nil {
+	if none(a, name) {
 		delete(a, name)
 		return nil
 	}
@@ -27,7 +30,7 @@ func optional(a relay.Action, name string) error {
 
 // nullable is for a member that the wire has as null when there is none.
 func nullable(a relay.Action, name string) error {
-	if a[name] == nil {
+	if none(a, name) {
 		a[name] = nil
 		return nil
 	}

@@ -16,17 +16,16 @@ import (
 const FileLimit = 25 << 20
 
 // sendMedia names its file by a link, or brings it along as data, which becomes the Outgoing's File.
-func (s Shaper) sendMedia(o *Outgoing) error {
+func (Shaper) sendMedia(o *Outgoing) error {
 	a := o.Action
 	if a["content"] == nil {
 		a["content"] = ""
 	}
-	caption, ok := a["content"].(string)
-	if !ok || s.Descriptor.Len(caption) > s.Descriptor.MaxMessageLength {
-		return fmt.Errorf("content: want a string of at most %d characters", s.Descriptor.MaxMessageLength)
+	if _, ok := a["content"].(string); !ok {
+		return errors.New("content: want a string, or nothing")
 	}
 	var err error
-	if a["data"] != nil {
+	if a["data"] != nil && (a["data"] != "" || none(a, "source_url")) {
 		o.File, err = takeFile(a)
 	} else {
 		delete(a, "data")
@@ -50,7 +49,7 @@ func checkLink(link string) error {
 
 // takeFile takes out of a the file that it brings along.
 func takeFile(a relay.Action) (*File, error) {
-	if a["source_url"] != nil {
+	if !none(a, "source_url") {
 		return nil, errors.New("source_url: want either that or data")
 	}
 	delete(a, "source_url")

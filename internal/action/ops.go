@@ -38,10 +38,10 @@ func (Shaper) getChatInfo(o *Outgoing) error {
 func (s Shaper) followUp(o *Outgoing) error {
 	a := o.Action
 	delete(a, "chat_id")
-	if a["session_key"] == nil {
+	if none(a, "session_key") {
 		a["session_key"] = s.Session
 	}
-	if a["kind"] == nil && s.Event.Source.Platform == "discord" {
+	if none(a, "kind") && s.Event.Source.Platform == "discord" {
 		a["kind"] = "discord.interaction_token"
 	}
 	metadata := a["metadata"].(map[string]any)
@@ -54,7 +54,7 @@ func (s Shaper) followUp(o *Outgoing) error {
 // react may leave out message_id in the turn's chat, which means the message that the turn answers.
 func (s Shaper) react(o *Outgoing) error {
 	a := o.Action
-	if a["message_id"] == nil && a["chat_id"] == s.Event.Source.ChatID {
+	if none(a, "message_id") && a["chat_id"] == s.Event.Source.ChatID {
 		a["message_id"] = s.Event.MessageID
 	}
 	return cmp.Or(needed(a, "message_id"), needed(a, "emoji"), boolean(a, "remove"))
@@ -72,7 +72,7 @@ func (Shaper) threadCreate(o *Outgoing) error {
 // threadRename may leave out message_id, which names the thread, inside that thread.
 func (s Shaper) threadRename(o *Outgoing) error {
 	a := o.Action
-	if a["message_id"] == nil {
+	if none(a, "message_id") {
 		a["message_id"] = s.Event.Source.ThreadID
 	}
 	if name, ok := a["thread_name"].(string); ok {

@@ -25,9 +25,6 @@ func (s Shaper) prompt(o *Outgoing) error {
 	}
 	id := s.Marker + "." + randomID()
 	a["prompt_id"] = id
-	if s.Descriptor.Len(o.text("content")) > s.Descriptor.MaxMessageLength {
-		return fmt.Errorf("content: is longer than the %d characters that the platform takes", s.Descriptor.MaxMessageLength)
-	}
 	if seconds, ok := a["timeout_s"].(float64); a["timeout_s"] != nil && (!ok || seconds < 1 || seconds > lifeLimit) {
 		return errors.New("timeout_s: want seconds, from 1 to 7776000")
 	}

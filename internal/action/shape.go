@@ -1,6 +1,7 @@
 package action
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -43,7 +44,7 @@ var ops = map[string]func(Shaper, *Outgoing) error{
 	"delete":        Shaper.delete,
 }
 
-// ShapeAll shapes the actions of a whole answer.
+// ShapeAll shapes actions of which none may be wrong.
 func (s Shaper) ShapeAll(answer []relay.Action) ([]Outgoing, error) {
 	var out []Outgoing
 	for i, a := range answer {
@@ -56,9 +57,12 @@ func (s Shaper) ShapeAll(answer []relay.Action) ([]Outgoing, error) {
 	return out, nil
 }
 
-// Shape shapes a, which is the answer's action number i. It returns more than one action if a's text is split, and leaves
-// a as it is.
+// Shape shapes a, which is the answer's action number i. It returns more than one action if a's text is split, none if a
+// says nothing, and leaves a as it is.
 func (s Shaper) Shape(i int, a relay.Action) ([]Outgoing, error) {
+	if saysNothing(a) {
+		return nil, nil
+	}
 	op := a.Op()
 	chat, _ := a["chat_id"].(string)
 	s = s.at(chat)
@@ -87,8 +91,23 @@ func (s Shaper) Shape(i int, a relay.Action) ([]Outgoing, error) {
 		return s.split(o), nil
 	case "edit":
 		return s.splitEdit(o), nil
+	case "send_media":
+		return s.splitCaption(o), nil
+	case "prompt":
+		return s.splitPrompt(o), nil
 	}
 	return []Outgoing{o}, nil
+}
+
+// saysNothing says whether an action has a text and the text is blank.
+func saysNothing(a relay.Action) bool {
+	content, has := a["content"]
+	switch a.Op() {
+	case "send", "edit", "follow_up":
+		text, isText := content.(string)
+		return has && (content == nil || isText && strings.TrimSpace(text) == "")
+	}
+	return false
 }
 
 // at returns the shaper for actions in a chat of that id. A chat that is not known is taken for one of the platform of the
@@ -115,15 +134,43 @@ func (s Shaper) inTurnsChat(chat string) bool {
 	return chat == source.ChatID || chat == source.ParentChatID || chat == source.ThreadID
 }
 
-// generic returns a as JSON has it, whatever Go types an agent made it of. The copy shares nothing with a.
+// generic returns a as JSON has it, whatever Go types an agent made it of. The copy shares nothing with a. An id that is a
+// number is read as its digits.
 func generic(a relay.Action) (relay.Action, error) {
 	raw, err := json.Marshal(a)
 	if err != nil {
 		return nil, fmt.Errorf("op: %q cannot be encoded", a.Op()) // the cause quotes values
 	}
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.UseNumber()
 	var clone relay.Action
-	err = json.Unmarshal(raw, &clone)
-	return clone, err
+	if err := decoder.Decode(&clone); err != nil {
+		return nil, fmt.Errorf("op: %q cannot be encoded", a.Op())
+	}
+	numbers("", map[string]any(clone))
+	return clone, nil
+}
+
+// numbers returns v, the member of that name, with its numbers as Go has them, and those of ids as text.
+func numbers(name string, v any) any {
+	switch v := v.(type) {
+	case json.Number:
+		isID := name == "id" || name == "reply_to" || strings.HasSuffix(name, "_id")
+		if isID && !strings.ContainsAny(v.String(), "eE") { // whose digits are those that were written
+			return v.String()
+		}
+		number, _ := v.Float64() // one that is too large is infinite, and no field takes that
+		return number
+	case map[string]any:
+		for name, member := range v {
+			v[name] = numbers(name, member)
+		}
+	case []any:
+		for i, element := range v {
+			v[i] = numbers(name, element)
+		}
+	}
+	return v
 }
 
 // address fills in chat_id and the metadata that an action in that chat needs.
@@ -138,7 +185,7 @@ func (s Shaper) address(o *Outgoing) error {
 	if a.Op() == "follow_up" {
 		return nil // is routed by its session key (section 10)
 	}
-	if a["chat_id"] == nil {
+	if none(a, "chat_id") {
 		a["chat_id"] = turns.ChatID
 		if a.Op() == "thread_rename" && turns.ParentChatID != "" {
 			a["chat_id"] = turns.ParentChatID // the chat whose scope is known
@@ -180,29 +227,4 @@ func publicMetadata(a relay.Action) (map[string]any, error) {
 		}
 	}
 	return metadata, nil
-}
-
-// split repeats a send or follow_up for each part of its text. Only the first part is a reply.
-func (s Shaper) split(o Outgoing) []Outgoing {
-	texts := s.Descriptor.Split(o.text("content"))
-	parts := make([]Outgoing, len(texts))
-	for i, text := range texts {
-		part := o.Clone()
-		part.Action["content"] = text
-		if i > 0 && o.Op() == "send" {
-			part.Action["reply_to"] = nil
-		}
-		parts[i] = part
-	}
-	return parts
-}
-
-// splitEdit makes the first part of a long text the edit, and sends the other parts as messages behind it.
-func (s Shaper) splitEdit(o Outgoing) []Outgoing {
-	parts := s.split(o)
-	for _, p := range parts[1:] {
-		p.Action["op"], p.Action["reply_to"] = "send", nil
-		delete(p.Action, "message_id")
-	}
-	return parts
 }

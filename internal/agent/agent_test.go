@@ -83,7 +83,7 @@ func TestDecode(t *testing.T) {
 				"metadata": map[string]any{"thread_id": "7", "n": 7.0},
 			}}, "",
 		},
-		"no numeric id": {`{"actions":[{"op":"send","chat_id":1.5,"message_id":1e3}]}`, []relay.Action{{"op": "send", "chat_id": 1.5, "message_id": 1000.0}}, ""},
+		"no numeric id": {`{"actions":[{"op":"send","chat_id":1.5,"message_id":1e3}]}`, []relay.Action{{"op": "send", "chat_id": "1.5", "message_id": 1000.0}}, ""},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -19,8 +19,8 @@ var leniency = jsonv2.JoinOptions(
 	jsonv2.WithUnmarshalers(jsonv2.UnmarshalFromFunc(idAsText)),
 )
 
-// idAsText reads a whole number as text if the member that it stands for is an id: chat_id, message_id, an option's id.
-// As a float a long one would lose its last digits.
+// idAsText reads a number as text if the member that it stands for is an id: chat_id, message_id, an option's id. As a
+// float a long one would lose its last digits, and Slack's, which have a fraction, the noughts at their end.
 func idAsText(d *jsontext.Decoder, v *any) error {
 	if d.PeekKind() != '0' || !isID(d.StackPointer().LastToken()) {
 		return errors.ErrUnsupported
@@ -29,7 +29,7 @@ func idAsText(d *jsontext.Decoder, v *any) error {
 	if err != nil {
 		return err
 	}
-	if bytes.ContainsAny(number, ".eE") {
+	if bytes.ContainsAny(number, "eE") { // whose digits are not all there
 		return jsonv2.Unmarshal(number, v)
 	}
 	*v = string(number)

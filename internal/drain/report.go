@@ -36,6 +36,7 @@ type Report struct {
 	Outbound   int    `json:"outbound"`
 	Unknown    int    `json:"unknown"` // actions without an answer: the chat has perhaps seen them, perhaps not
 	Dead       int    `json:"dead"`
+	Cut        int    `json:"cut,omitempty"`       // answers that were more than is sent: the chat is told
 	Unkept     int    `json:"unkept,omitempty"`    // live messages answered although the journal was down
 	Unflipped  int    `json:"unflipped,omitempty"` // ended without going_idle_ack
 	MS         Times  `json:"ms"`
@@ -92,7 +93,7 @@ func (f *figures) result(err error, c turn.Counts) Report {
 	f.stampLocked(&f.MS.All)
 	rep := f.Report
 	rep.Received, rep.Duplicates, rep.Recovered, rep.Turns = c.Received, c.Duplicates, c.Recovered, c.Turns
-	rep.Outbound, rep.Unknown, rep.Dead, rep.Unkept = c.Outbound, c.Unknown, c.Dead, c.Unkept
+	rep.Outbound, rep.Unknown, rep.Dead, rep.Unkept, rep.Cut = c.Outbound, c.Unknown, c.Dead, c.Unkept, c.Cut
 	rep.Status = statusOf(err)
 	if err == nil && rep.Received+rep.Recovered == 0 {
 		rep.Status = Empty

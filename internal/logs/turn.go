@@ -62,6 +62,15 @@ const (
 	FileNotUploaded = "a file could not be uploaded: a text is sent in its place"
 )
 
+// What happens to the actions of its answer before the first leaves. With KeySession.
+const (
+	// ActionWrong is a warning: an action of the agent's is not sent. With KeyError, which names the field that is wrong.
+	ActionWrong = "an action of the answer is wrong: the others are sent"
+
+	// AnswerCut is a warning: an answer has more actions, or a text more parts, than are sent. The chat is told.
+	AnswerCut = "an answer is too much: the rest of it is left out"
+)
+
 // What happens to the actions of its answer. Each has KeySession, KeyOp and KeyRequest.
 const (
 	// Reply says that the connector has carried out an action. With KeyMessageID, which may be empty.

@@ -202,9 +202,20 @@ func TestWhereNothingIsListedEditsGoByTheDescriptor(t *testing.T) {
 		irc.Event.Source.Platform = "irc"
 		is.NoErr(w.Take(irc))
 		idle(w)
-		is.Equal(b.wire.seen(), []string{"send c1 a", "edit c1 b"})
-		is.Equal(w.Counts().Dead, 1)
+		is.Equal(to(b, "c1"), []string{"send a", "edit b"})
+		is.Equal(to(b, "c2"), []string{"send a"})
 	})
+}
+
+// to is what a chat was sent: ops and contents.
+func to(b *bench, chat string) (list []string) {
+	for _, seen := range b.wire.seen() {
+		op, rest, _ := strings.Cut(seen, " ")
+		if where, content, _ := strings.Cut(rest, " "); where == chat {
+			list = append(list, op+" "+content)
+		}
+	}
+	return list
 }
 
 func TestATurnWaitsForItsPlatformsDescriptor(t *testing.T) {
@@ -280,32 +291,31 @@ func TestAnActionThatCannotLeaveNamesItsField(t *testing.T) {
 		a[name] = value
 		return a
 	}
-	long := strings.Repeat("x", 2001)
 	tests := []struct {
 		action relay.Action
 		want   string
 	}{
 		{relay.Action{"op": "draft"}, `op: the connector does not offer "draft" for discord`},
 		{relay.Action{"op": "send"}, "content: want a string that is not empty"},
-		{relay.Action{"op": "send", "content": ""}, "content: want"},
-		{relay.Action{"op": "send", "content": "x", "reply_to": 7}, "reply_to: want"},
-		{relay.Action{"op": "send", "content": "x", "chat_id": ""}, "chat_id: want"},
+		{relay.Action{"op": "send", "content": 7}, "content: want"},
+		{relay.Action{"op": "send", "content": "x", "reply_to": true}, "reply_to: want"},
+		{relay.Action{"op": "send", "content": "x", "chat_id": []string{"c1"}}, "chat_id: want"},
 		{relay.Action{"op": "send", "content": "x", "metadata": []int{}}, "metadata: want an object"},
 		{relay.Action{"op": "edit", "message_id": "m"}, "content: want"},
-		{relay.Action{"op": "edit", "content": "x", "message_id": 7}, "message_id: want"},
+		{relay.Action{"op": "edit", "content": "x", "message_id": 1e30}, "message_id: want"},
 		{relay.Action{"op": "typing", "content": 7}, "content: want a string, or nothing"},
 		{relay.Action{"op": "follow_up"}, "content: want"},
 		{relay.Action{"op": "send_media", "media_kind": "film", "source_url": "https://x.example"}, "media_kind: want one of image"},
 		{relay.Action{"op": "send_media", "media_kind": "image", "source_url": "file:///etc/passwd"}, "source_url: want an http"},
-		{relay.Action{"op": "send_media", "media_kind": "image", "source_url": "https://x.example", "content": long}, "content: want a string of at most 2000"},
+		{relay.Action{"op": "send_media", "media_kind": "image", "source_url": "https://x.example", "content": 7}, "content: want a string, or nothing"},
 		{relay.Action{"op": "react"}, "emoji: want"},
 		{relay.Action{"op": "react", "emoji": "x", "remove": "yes"}, "remove: want true or false"},
 		{relay.Action{"op": "thread_create", "thread_name": 7}, "thread_name: want"},
 		{relay.Action{"op": "thread_rename", "thread_name": "x"}, "message_id: want"},
-		{relay.Action{"op": "delete", "message_id": 7}, "message_id: want"},
+		{relay.Action{"op": "delete", "message_id": true}, "message_id: want"},
 		{prompt("prompt_id", "mine"), "prompt_id: is made by the gateway"},
 		{prompt("prompt_kind", "poll"), "prompt_kind: want one of approval, clarify, choice"},
-		{prompt("content", long), "content: is longer than the 2000"},
+		{prompt("content", " "), "content: want a string that is not empty"},
 		{prompt("ref", 7), "ref: want a string"},
 		{prompt("timeout_s", "soon"), "timeout_s: want seconds"},
 		{prompt("options", options()), "options: want a list of 1 to 25"},
@@ -322,14 +332,23 @@ func TestAnActionThatCannotLeaveNamesItsField(t *testing.T) {
 				is := is.New(t)
 				var logged strings.Builder
 				b.change = func(c *turn.Config) { c.Log, c.MaxAttempts = slog.New(slog.NewTextHandler(&logged, nil)), 1 }
-				b.agent = says(relay.Action{"op": "send", "content": "first"}, tt.action)
+				b.agent = agentFunc(func(_ context.Context, tn agent.Turn) (agent.Answer, error) {
+					if tn.Event.Text == "alone" {
+						return agent.Answer{Actions: []relay.Action{tt.action}}, nil
+					}
+					return agent.Answer{Actions: []relay.Action{send("first"), tt.action, send("last")}}, nil
+				})
 				w := b.start()
+				defer w.Close()
 				is.NoErr(w.Take(message("c1", "m1", "x")))
 				idle(w)
-				w.Close()
-				is.Equal(w.Counts().Dead, 1)
+				is.Equal(w.Counts().Finished, 1)
 				is.True(strings.Contains(strings.ReplaceAll(logged.String(), `\`, ""), "actions[1]."+tt.want)) // want tt.want in the log
-				is.Equal(len(b.wire.seen()), 0)                                                                // nor does what is before it leave
+				is.Equal(b.wire.seen(), []string{"send c1 first", "send c1 last"})
+				is.NoErr(w.Take(message("c1", "m2", "alone")))
+				idle(w)
+				is.Equal(w.Counts().Dead, 1) // nothing of it is usable
+				is.Equal(len(b.wire.seen()), 2)
 			})
 		})
 	}
@@ -514,7 +533,7 @@ func TestAStreamsFaultsAreFailedAttempts(t *testing.T) {
 			return errors.New("agent: line 2 of the answer has neither op nor text")
 		},
 		"a panic":   func(func(relay.Action) bool) error { panic("boom") },
-		"an action": func(say func(relay.Action) bool) error { say(send("")); return nil },
+		"an action": func(say func(relay.Action) bool) error { say(relay.Action{"op": "send", "content": 7}); return nil },
 	}
 	for name, fault := range faults {
 		t.Run(name, func(t *testing.T) {

@@ -145,24 +145,20 @@ func (a *attempts) turn(ctx context.Context, d *delivery, prompt *agent.Prompt, 
 	if err != nil {
 		return err
 	}
-	upload := func(list []action.Outgoing, err error) ([]action.Outgoing, error) {
-		if err != nil {
-			return nil, err
-		}
-		return a.files.upload(asking, d.log, shaper, list)
-	}
+	fit := &fitter{shaper: shaper, files: a.files, log: d.log}
+	defer func() { a.counts.add(func(c *Counts) { c.Cut += fit.cut() }) }()
 	if said.Stream != nil || d.answer.streamed {
 		s := &stream{
 			chats: a.chats,
-			shape: func(n int, said relay.Action) ([]action.Outgoing, error) { return upload(shaper.Shape(n, said)) },
+			fit:   fit,
 			send:  func(o action.Outgoing) error { return a.sendStreamed(d, o) },
 		}
 		if err := s.follow(asking, cancel, said); err != nil {
 			return err
 		}
-		return s.sendPending(ctx) // the agent was done in time
+		return s.finish(ctx) // the agent was done in time
 	}
-	actions, err := upload(shaper.ShapeAll(said.Actions))
+	actions, err := fit.all(asking, said.Actions)
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ type Counts struct {
 	Dead       int // deliveries given up
 	Unkept     int // live deliveries answered without a journal
 	Left       int // deliveries deferred to the next run
+	Cut        int // answers that were more than is sent
 }
 
 // tally is the Counts that all rooms add to. Its lock is held for no call to another room.

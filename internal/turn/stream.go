@@ -18,7 +18,7 @@ import (
 // It has no lock: the goroutine that calls follow has it. A second goroutine only listens to the agent.
 type stream struct {
 	chats *chats
-	shape func(n int, said relay.Action) ([]action.Outgoing, error) // makes the agent's action number n fit for the wire
+	fit   *fitter
 	send  func(action.Outgoing) error
 
 	pending []action.Outgoing // the newest edit and the sends that follow it; nil: none
@@ -44,17 +44,26 @@ func (s *stream) follow(ctx context.Context, cancel func(), answer agent.Answer)
 		if a == nil || err != nil {
 			return err
 		}
-		parts, err := s.shape(n, a)
+		parts, err := s.fit.next(ctx, n, a)
 		if err != nil {
 			return err
-		}
-		if len(parts) == 0 {
-			continue // a file that has no text in its place either
 		}
 		if err := s.take(ctx, parts); err != nil {
 			return err
 		}
 	}
+}
+
+// finish sends what is left once the agent has no more. ctx is the turn's.
+func (s *stream) finish(ctx context.Context) error {
+	rest, err := s.fit.end(ctx)
+	if err == nil {
+		err = s.take(ctx, rest)
+	}
+	if err != nil {
+		return err
+	}
+	return s.sendPending(ctx)
 }
 
 // listen passes on what the agent says, and closes heard at the end.
@@ -122,6 +131,9 @@ func (s *stream) next(ctx context.Context, heard <-chan said) (relay.Action, err
 
 // take sends the parts of an action, or makes them the pending edit.
 func (s *stream) take(ctx context.Context, parts []action.Outgoing) error {
+	if len(parts) == 0 {
+		return nil
+	}
 	if parts[0].Op() == "edit" {
 		if s.pending != nil && !sameMessage(s.pending[0], parts[0]) {
 			if err := s.sendPending(ctx); err != nil {

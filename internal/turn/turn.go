@@ -29,6 +29,7 @@
 //	acks.go       the acks that are to come
 //	chat.go       what is known of chats: routing facts, typing marks, the pace of edits
 //	media.go      attachments of a message, files of an answer
+//	fit.go        an agent's actions made fit for the wire, with those that are not
 //	stream.go     which action of a streamed answer leaves next, and when
 //	answer.go     kept actions and their outcomes
 //	prompts.go    questions that wait for a button

@@ -393,7 +393,7 @@ func TestAnAnswerThatCannotBeSentIsAFailedAttempt(t *testing.T) {
 	}{
 		"op not offered":     {relay.Action{"op": "prompt", "content": "x"}, `does not offer "prompt" for discord`},
 		"content of a kind":  {relay.Action{"op": "send", "content": 7}, "actions[0].content"},
-		"chat_id of a kind":  {relay.Action{"op": "send", "content": "x", "chat_id": 7}, "actions[0].chat_id"},
+		"chat_id of a kind":  {relay.Action{"op": "send", "content": "x", "chat_id": true}, "actions[0].chat_id"},
 		"metadata of a kind": {relay.Action{"op": "send", "content": "x", "metadata": "y"}, "actions[0].metadata"},
 	}
 	for name, tt := range tests {

@@ -1,0 +1,68 @@
+package turn
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/dormouse-relay/dormouse/internal/action"
+	"github.com/dormouse-relay/dormouse/internal/logs"
+	"github.com/dormouse-relay/dormouse/pkg/relay"
+)
+
+// fitter makes an agent's actions fit for the wire and uploads their files. An action that is wrong is logged and left out.
+// It belongs to one attempt, knows no delivery, and has no lock.
+type fitter struct {
+	shaper action.Shaper
+	files  *files
+	log    *slog.Logger
+	ration action.Ration
+	usable bool  // something can be sent
+	wrong  error // the first action that is wrong
+}
+
+// all is for a whole answer. If nothing of it can be sent because of what is wrong, that is the error.
+func (f *fitter) all(ctx context.Context, said []relay.Action) (list []action.Outgoing, err error) {
+	for i, a := range said {
+		parts, err := f.next(ctx, i, a)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, parts...)
+	}
+	rest, err := f.end(ctx)
+	return append(list, rest...), err
+}
+
+// next is for action number i of an answer. What it returns may be sent by now.
+func (f *fitter) next(ctx context.Context, i int, said relay.Action) ([]action.Outgoing, error) {
+	parts, err := f.shaper.Shape(i, said)
+	if err != nil {
+		f.log.Warn(logs.ActionWrong, logs.KeyError, err)
+		if f.wrong == nil {
+			f.wrong = err
+		}
+		return nil, nil
+	}
+	f.usable = f.usable || len(parts) > 0
+	return f.files.upload(ctx, f.log, f.shaper, f.ration.Take(f.shaper, parts))
+}
+
+// end returns what was held back until the end of the answer. It fails if nothing can be sent because of what is wrong.
+func (f *fitter) end(ctx context.Context) ([]action.Outgoing, error) {
+	if !f.usable && f.wrong != nil {
+		return nil, f.wrong
+	}
+	rest := f.ration.Rest(f.shaper)
+	if f.ration.Cut() {
+		f.log.Warn(logs.AnswerCut)
+	}
+	return f.files.upload(ctx, f.log, f.shaper, rest)
+}
+
+// cut is 1 if the answer was more than is sent.
+func (f *fitter) cut() int {
+	if f.ration.Cut() {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,99 @@
+package turn_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/matryer/is"
+
+	"github.com/dormouse-relay/dormouse/internal/agent"
+	"github.com/dormouse-relay/dormouse/pkg/relay"
+)
+
+// streamed says actions as a stream, and fails if the stream should.
+func streamed(actions ...relay.Action) agentFunc {
+	return streams(func(_ context.Context, _ agent.Turn, say func(relay.Action) bool) error {
+		for _, a := range actions {
+			if !say(a) {
+				break
+			}
+		}
+		return nil
+	})
+}
+
+// both runs a test with a whole answer and with the same one as a stream.
+func both(t *testing.T, actions []relay.Action, test func(is *is.I, b *bench)) {
+	for name, answer := range map[string]agentFunc{"whole": says(actions...), "stream": streamed(actions...)} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, b *bench) {
+				b.agent = answer
+				w := b.start()
+				defer w.Close()
+				is := is.New(t)
+				is.NoErr(w.Take(message("c1", "m1", "x")))
+				idle(w)
+				test(is, b)
+			})
+		})
+	}
+}
+
+func TestAnAnswerIsNotVoidForATrifle(t *testing.T) {
+	actions := []relay.Action{
+		{"op": "send", "content": ""},
+		{"op": "send", "content": nil},
+		{"op": "send", "content": "a", "reply_to": "", "chat_id": ""},
+		{"op": "edit", "content": " \n", "message_id": ""},
+		{"op": "edit", "content": "b", "message_id": ""},
+		{"op": "react", "emoji": "+1", "message_id": 1234567890123456789},
+		{"op": "send_media", "media_kind": "image", "source_url": "https://x.example/a.png", "filename": "", "data": ""},
+		{"op": "dance"},
+	}
+	both(t, actions, func(is *is.I, b *bench) {
+		is.Equal(to(b, "c1"), []string{"send a", "edit b", "react <nil>", "send_media "})
+		is.Equal(b.wire.outs[0].Action["reply_to"], nil)
+		is.Equal(b.wire.outs[2].Action["message_id"], "1234567890123456789")
+		is.Equal(b.current.Counts().Finished, 1)
+	})
+}
+
+func TestAnAnswerOfBlanksSaysNothing(t *testing.T) {
+	both(t, []relay.Action{send(""), edit(" ")}, func(is *is.I, b *bench) {
+		is.Equal(len(b.wire.seen()), 0)
+		is.Equal(b.current.Counts().Finished, 1)
+		is.Equal(b.current.Counts().Turns, 1)
+	})
+}
+
+func TestTooMuchIsCutAndTold(t *testing.T) {
+	var sends, edits []relay.Action
+	for i := range 120 {
+		sends = append(sends, send(fmt.Sprint("text ", i)))
+		edits = append(edits, edit(fmt.Sprint("text ", i)))
+	}
+	both(t, sends, func(is *is.I, b *bench) {
+		seen := to(b, "c1")
+		is.Equal(len(seen), 100)
+		is.Equal(seen[98:], []string{"send text 98", "send text 99\n[20 more messages are left out]"})
+		is.Equal(b.current.Counts().Cut, 1)
+	})
+	both(t, sends[:100], func(is *is.I, b *bench) {
+		is.Equal(to(b, "c1")[99], "send text 99")
+		is.Equal(b.current.Counts().Cut, 0)
+	})
+	both(t, append([]relay.Action{send("...")}, edits...), func(is *is.I, b *bench) {
+		seen := to(b, "c1")
+		is.Equal(seen[len(seen)-1], "edit text 119") // a reply may grow as it likes
+		is.Equal(b.current.Counts().Cut, 0)
+	})
+	both(t, []relay.Action{send(strings.Repeat("word ", 20_000))}, func(is *is.I, b *bench) {
+		is.Equal(len(b.wire.outs), 30)
+		last := b.wire.outs[29].Action["content"].(string)
+		is.True(strings.HasSuffix(last, " more characters are left out]"))
+		is.True(len(last) <= 2000)
+		is.Equal(b.current.Counts().Cut, 1)
+	})
+}

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"text/tabwriter"
@@ -10,31 +12,80 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/internal/terminal"
 )
 
 func deadCommand() *cli.Command {
-	one := func(name, usage string, do func(context.Context, ledger.Operator, string, io.Writer) error) *cli.Command {
-		var key string
-		cmd := &cli.Command{Name: name, Usage: usage}
-		cmd.Flags = []cli.Flag{&cli.StringFlag{
-			Name: "key", Usage: "`KEY` of the message, as dormouse dead list shows it", Required: true, Destination: &key,
-		}}
-		return atLedger(cmd, func(ctx context.Context, book ledger.Operator, _ string, out io.Writer) error {
-			return do(ctx, book, key, out)
-		})
-	}
 	return &cli.Command{
 		Name:  "dead",
 		Usage: "look after the messages that were given up",
 		Description: "A message is dead after DORMOUSE_MAX_ATTEMPTS failed attempts, after an agent's permanent refusal, or if it\n" +
-			"cannot be read. It is kept with its error for 90 days.",
+			"cannot be read. It is kept with its error, and with its answer if there is one, for 90 days.",
 		Commands: []*cli.Command{
 			atLedger(&cli.Command{Name: "list", Usage: "list them, the longest dead first"}, listDead),
-			one("show", "show one with all that is kept of it: the user's message, too", showDead),
-			one("retry", "put one back: the next drain takes it up as if it had never been tried", retryDead),
-			one("drop", "drop one, and what it said", dropDead),
+			deadShow(), deadRetry(), deadDrop(),
 		},
 	}
+}
+
+func deadShow() *cli.Command {
+	cmd := &cli.Command{
+		Name: "show", ArgsUsage: "KEY", Usage: "show one with its error, the user's message, and what became of its answer",
+		Flags: []cli.Flag{keyFlag()},
+	}
+	return withLedger(cmd, func(cmd *cli.Command) (atBook, error) {
+		key, err := keyOf(cmd)
+		if err == nil && key == "" {
+			err = errors.New("which message: give its key, as dormouse dead list shows it")
+		}
+		return func(ctx context.Context, book ledger.Operator, _ string, out io.Writer) error {
+			return showDead(ctx, book, key, out)
+		}, err
+	})
+}
+
+func deadRetry() *cli.Command {
+	cmd := &cli.Command{
+		Name: "retry", ArgsUsage: "KEY", Usage: "put back one, or many: the next drain sends the answer, or asks the agent",
+		Description: "A kept answer is sent as it is; what had reached its chat is not sent again. Without an answer the agent is asked.",
+		Flags: append(choiceFlags(), &cli.BoolFlag{
+			Name: "ask", Usage: "drop the answer and ask the agent again; it is told what of it had reached the chat",
+		}),
+	}
+	return withLedger(cmd, func(cmd *cli.Command) (atBook, error) {
+		c, err := chosen(cmd)
+		return func(ctx context.Context, book ledger.Operator, _ string, out io.Writer) error {
+			return retryDead(ctx, book, c, cmd.Bool("ask"), out)
+		}, err
+	})
+}
+
+func retryDead(ctx context.Context, book ledger.Operator, c choice, ask bool, out io.Writer) error {
+	n, err := c.forEach(ctx, book, out, "put back", func(ctx context.Context, key string) error {
+		return book.RetryDead(ctx, key, ask)
+	})
+	if n > 0 {
+		fmt.Fprintln(out, "the next drain takes up what was put back: dormouse arm")
+	}
+	return err
+}
+
+func deadDrop() *cli.Command {
+	cmd := &cli.Command{
+		Name: "drop", ArgsUsage: "KEY", Usage: "drop one, or many: what was said, and what was to be answered",
+		Flags: choiceFlags(),
+	}
+	return withLedger(cmd, func(cmd *cli.Command) (atBook, error) {
+		c, err := chosen(cmd)
+		return func(ctx context.Context, book ledger.Operator, _ string, out io.Writer) error {
+			return dropDead(ctx, book, c, out)
+		}, err
+	})
+}
+
+func dropDead(ctx context.Context, book ledger.Operator, c choice, out io.Writer) error {
+	_, err := c.forEach(ctx, book, out, "dropped", book.DropDead)
+	return err
 }
 
 func listDead(ctx context.Context, book ledger.Operator, instance string, out io.Writer) error {
@@ -49,9 +100,15 @@ func listDead(ctx context.Context, book ledger.Operator, instance string, out io
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "KEY\tDIED\tATTEMPTS\tERROR")
 	for _, e := range dead {
-		fmt.Fprintf(w, "%s\t%s\t%d\t%s\n", e.Key, stamp(e.Died), e.Attempts, e.Error)
+		fmt.Fprintf(w, "%s\t%s\t%d\t%s\n", e.Key, stamp(e.Died), e.Attempts, terminal.Line(e.Error))
 	}
 	return w.Flush()
+}
+
+// shownAction is an action of a kept answer, with what became of it.
+type shownAction struct {
+	Action  json.RawMessage `json:"action"`
+	Outcome string          `json:"outcome"`
 }
 
 func showDead(ctx context.Context, book ledger.Operator, key string, out io.Writer) error {
@@ -60,32 +117,21 @@ func showDead(ctx context.Context, book ledger.Operator, key string, out io.Writ
 		return err
 	}
 	shown := struct {
-		Key      string            `json:"key"`
-		Died     string            `json:"died"`
-		Attempts int               `json:"attempts"`
-		Error    string            `json:"error"`
-		Message  json.RawMessage   `json:"message,omitempty"`
-		Actions  []json.RawMessage `json:"actions,omitempty"`
-		Outcomes []string          `json:"outcomes,omitempty"`
-	}{e.Key, stamp(e.Died), e.Attempts, e.Error, e.Body, e.Actions, e.Done}
-	enc := json.NewEncoder(out)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	return enc.Encode(shown)
-}
-
-func retryDead(ctx context.Context, book ledger.Operator, key string, out io.Writer) error {
-	if err := book.RetryDead(ctx, key); err != nil {
-		return err
+		Key      string          `json:"key"`
+		Died     string          `json:"died"`
+		Attempts int             `json:"attempts"`
+		Error    string          `json:"error"`
+		Message  json.RawMessage `json:"message,omitempty"`
+		Answer   []shownAction   `json:"answer,omitempty"`
+		Broken   bool            `json:"answer_is_incomplete,omitempty"`
+	}{Key: e.Key, Died: stamp(e.Died), Attempts: e.Attempts, Error: e.Error, Message: e.Body, Broken: e.Open}
+	for i, action := range e.Actions {
+		shown.Answer = append(shown.Answer, shownAction{action, cmp.Or(e.Done[i], "not sent, as far as is known")})
 	}
-	fmt.Fprintf(out, "%s: put back; the next drain takes it up: dormouse arm\n", key)
-	return nil
-}
-
-func dropDead(ctx context.Context, book ledger.Operator, key string, out io.Writer) error {
-	if err := book.DropDead(ctx, key); err != nil {
-		return err
+	raw, err := json.MarshalIndent(shown, "", "  ")
+	if err != nil {
+		return fmt.Errorf("%s is not as it was written: %w", key, err)
 	}
-	fmt.Fprintf(out, "%s: dropped\n", key)
-	return nil
+	_, err = fmt.Fprintf(out, "%s\n", terminal.JSON(raw))
+	return err
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/dormouse-relay/dormouse/internal/ledger"
 	"github.com/dormouse-relay/dormouse/internal/ledger/dynamo"
+	"github.com/dormouse-relay/dormouse/internal/terminal"
 )
 
 func statusCommand() *cli.Command {
@@ -31,15 +32,24 @@ to it that the connector accepts it again: have it enabled there, or enroll it a
 	}, enable)
 }
 
-// atLedger gives a command the ledger of a deployed gateway.
-func atLedger(cmd *cli.Command, do func(context.Context, ledger.Operator, string, io.Writer) error) *cli.Command {
+// atLedger gives a command that takes flags only the ledger of a deployed gateway.
+func atLedger(cmd *cli.Command, do atBook) *cli.Command {
+	return withLedger(cmd, func(cmd *cli.Command) (atBook, error) { return do, noArguments(cmd) })
+}
+
+// atBook does something to the ledger of an instance, and tells.
+type atBook func(ctx context.Context, book ledger.Operator, instance string, out io.Writer) error
+
+// withLedger gives a command the ledger of a deployed gateway. read says what its command line wants done.
+func withLedger(cmd *cli.Command, read func(*cli.Command) (atBook, error)) *cli.Command {
 	cmd.Flags = append(cmd.Flags,
 		&cli.StringFlag{Name: "stack", Usage: "`NAME` of the deployed stack"},
 		&cli.StringFlag{Name: "table", Usage: "`NAME` of its table, instead; with --instance"},
 		&cli.StringFlag{Name: "instance", Usage: "`ID` of the instance, else the gateway id, in that table"},
 	)
 	cmd.Action = func(ctx context.Context, cmd *cli.Command) error {
-		if err := noArguments(cmd); err != nil {
+		do, err := read(cmd)
+		if err != nil {
 			return err
 		}
 		stack, table, instance := cmd.String("stack"), cmd.String("table"), cmd.String("instance")
@@ -80,7 +90,7 @@ func status(ctx context.Context, book ledger.Operator, instance string, out io.W
 	standing := o.Standing
 	switch {
 	case standing.Disabled:
-		fmt.Fprintf(out, "%s: disabled\n  since  %s\n  by     %s\n", instance, stamp(standing.DisabledAt), standing.DisabledBy)
+		fmt.Fprintf(out, "%s: disabled\n  since  %s\n  by     %s\n", instance, stamp(standing.DisabledAt), terminal.Line(standing.DisabledBy))
 		fmt.Fprint(out, "  Nothing is dialled, provisioned or retried. Once the connector accepts it again: dormouse enable\n")
 	case standing.Handshaken == "":
 		fmt.Fprintf(out, "%s: enabled, never connected so far\n", instance)

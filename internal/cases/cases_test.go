@@ -32,9 +32,8 @@ var notYet = map[string]string{
 
 	"i-edit-back": "an edit back to an earlier text is taken for a repeat",
 
-	"m-filename-0":      "an upload's header has the raw name",
-	"c-terminal-escape": "chat prints control characters",
-	"h-no-newline":      "nothing says that a newline is missing",
+	"m-filename-0": "an upload's header has the raw name",
+	"h-no-newline": "nothing says that a newline is missing",
 }
 
 // kase is one case of a file: what is given, and what is expected.

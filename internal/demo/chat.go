@@ -14,6 +14,7 @@ import (
 
 	"github.com/dormouse-relay/dormouse/internal/devconnector"
 	"github.com/dormouse-relay/dormouse/internal/rig"
+	"github.com/dormouse-relay/dormouse/internal/terminal"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
@@ -178,5 +179,5 @@ func (t *talk) show(o devconnector.Outbound) {
 	if !o.Result.Success {
 		text += " (refused: " + o.Result.Error + ")"
 	}
-	fmt.Fprintf(t.out, "  %s %s  (%s)\n", o.Op, text, o.At.Format(time.TimeOnly))
+	fmt.Fprintf(t.out, "  %s %s  (%s)\n", terminal.Line(o.Op), terminal.Text(text), o.At.Format(time.TimeOnly))
 }

@@ -140,11 +140,11 @@ type Operator interface {
 
 	// ListDead returns the dead entries without body and actions, the longest dead first.
 	ListDead(ctx context.Context) ([]Entry, error)
-	// ShowDead returns one with all that is known of it, or ErrNotDead.
+	// ShowDead returns one with all that is known of it, its kept answer too, or ErrNotDead.
 	ShowDead(ctx context.Context, key string) (Entry, error)
-	// RetryDead puts one back as if it had never been tried; the next run recovers it. ErrNotDead if there is none, or if
-	// it came without an event that could be answered.
-	RetryDead(ctx context.Context, key string) error
+	// RetryDead puts one back as if it had never been tried; the next run recovers it. What becomes of its answer, and what
+	// ask does, is in PutBack. ErrNotDead if there is none, or if it came without an event that could be answered.
+	RetryDead(ctx context.Context, key string, ask bool) error
 	// DropDead finishes one: its payload is dropped, a redelivery is still known. ErrNotDead if there is none.
 	DropDead(ctx context.Context, key string) error
 }

@@ -210,7 +210,7 @@ func (m *Memory) ShowDead(_ context.Context, key string) (Entry, error) {
 	return e.Entry, nil
 }
 
-func (m *Memory) RetryDead(_ context.Context, key string) error {
+func (m *Memory) RetryDead(_ context.Context, key string, ask bool) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	e, ok := m.dead[key]
@@ -220,7 +220,7 @@ func (m *Memory) RetryDead(_ context.Context, key string) error {
 	delete(m.dead, key)
 	delete(m.closed, key)
 	m.old = slices.DeleteFunc(m.old, func(old string) bool { return old == key })
-	e.State, e.Attempts, e.Error, e.Died = New, 0, "", time.Time{}
+	e.Entry = e.PutBack(ask)
 	m.insert(e)
 	return nil
 }

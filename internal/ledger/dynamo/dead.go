@@ -2,6 +2,9 @@ package dynamo
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"maps"
 
 	"github.com/dormouse-relay/dormouse/internal/ledger"
 )
@@ -45,12 +48,56 @@ func (l *Ledger) dead(it item) bool {
 	return it.text("state") == string(ledger.Dead) && it.number(TTL) > l.now().Unix()
 }
 
-func (l *Ledger) RetryDead(ctx context.Context, key string) error {
-	return l.changeDead(ctx, key, change{
-		update: "#state = :next, #open = #order, #attempts = :zero REMOVE #error, #died, #expires",
-		when:   " AND attribute_exists(#body)",
-		values: item{":next": text(string(ledger.New)), ":zero": number(0)},
-	})
+// RetryDead writes what it has read, and so only if nobody has written meanwhile.
+func (l *Ledger) RetryDead(ctx context.Context, key string, ask bool) error {
+	for try := range patience {
+		it, err := l.get(ctx, entryKey(key))
+		switch {
+		case err != nil:
+			return err
+		case !l.dead(it) || !it.has("body"):
+			return ledger.ErrNotDead
+		}
+		c, err := putBack(it, ask)
+		if err != nil {
+			return err
+		}
+		if err := l.changeDead(ctx, key, c); !errors.Is(err, ledger.ErrNotDead) {
+			return err
+		}
+		if err := pause(ctx, try); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("ledger: putting back %s: it was changed each time meanwhile: try again", key)
+}
+
+// putBack changes the item of a dead entry as ledger.Entry.PutBack says.
+func putBack(it item, ask bool) (change, error) {
+	e, err := decode(it)
+	if err != nil {
+		return change{}, err
+	}
+	e = e.PutBack(ask)
+	c := change{
+		when:   " AND attribute_exists(#body) AND #w = :seen",
+		values: item{":next": text(string(ledger.New)), ":zero": number(0), ":seen": it["w"]},
+	}
+	set, remove := "#state = :next, #open = #order, #attempts = :zero", "#error, #died, #expires"
+	values, _ := answer(e.Actions, e.Done)
+	switch {
+	case e.Actions == nil:
+		remove += ", #answer, #done, #size"
+	case ask:
+		maps.Copy(c.values, values)
+		c.values[":one"] = number(1)
+		set += ", #streamed = :one, " + setAnswer
+	default:
+		c.values[":done"] = values[":done"]
+		set += ", #done = :done"
+	}
+	c.update = set + " REMOVE " + remove
+	return c, nil
 }
 
 func (l *Ledger) DropDead(ctx context.Context, key string) error {

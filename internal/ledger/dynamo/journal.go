@@ -133,18 +133,24 @@ func (l *lease) Start(ctx context.Context, key string, s ledger.State) error {
 }
 
 func (l *lease) Keep(ctx context.Context, key string, actions []json.RawMessage) error {
-	answer, done := &types.AttributeValueMemberL{}, &types.AttributeValueMemberL{}
-	bytes := 0
-	for _, a := range actions {
-		packed := pack(a)
-		bytes += len(packed) + perAction
-		answer.Value, done.Value = append(answer.Value, binary(packed)), append(done.Value, text(""))
-	}
+	values, bytes := answer(actions, make([]string, len(actions)))
 	if bytes > mostAnswer {
 		return tooLarge(bytes)
 	}
-	return l.entry(ctx, key, "#answer = :answer, #done = :done, #size = :size REMOVE "+waiting,
-		item{":answer": answer, ":done": done, ":size": number(int64(bytes))})
+	return l.entry(ctx, key, setAnswer+" REMOVE "+waiting, values)
+}
+
+// setAnswer sets an answer to the values that answer makes.
+const setAnswer = "#answer = :answer, #done = :done, #size = :size"
+
+func answer(actions []json.RawMessage, outcomes []string) (values item, bytes int) {
+	answer, done := &types.AttributeValueMemberL{}, &types.AttributeValueMemberL{}
+	for i, a := range actions {
+		packed := pack(a)
+		bytes += len(packed) + perAction
+		answer.Value, done.Value = append(answer.Value, binary(packed)), append(done.Value, text(outcomes[i]))
+	}
+	return item{":answer": answer, ":done": done, ":size": number(int64(bytes))}, bytes
 }
 
 func (l *lease) Extend(ctx context.Context, key string, action json.RawMessage) error {

@@ -88,7 +88,7 @@ func TestWhatHasExpiredIsGoneEvenIfItIsStillThere(t *testing.T) {
 	list, err := l.ListDead(ctx)
 	is.NoErr(err)
 	is.Equal(len(list), 0)
-	is.True(errors.Is(l.RetryDead(ctx, "dead"), ledger.ErrNotDead))
+	is.True(errors.Is(l.RetryDead(ctx, "dead", false), ledger.ErrNotDead))
 	is.Equal(receive("dead"), ledger.State(""))
 }
 
@@ -111,7 +111,7 @@ func TestWhatIsTooLargeIsSaidSoBeforeItIsWritten(t *testing.T) {
 	is.True(errors.Is(g.Keep(ctx, "b", []jsonValue{noise(200 << 10)}), ledger.ErrTooLarge))
 	is.NoErr(g.Keep(ctx, "b", []jsonValue{answer}))
 	is.NoErr(g.Fail(ctx, "b", strings.Repeat("é", 5000), true))
-	is.NoErr(l.RetryDead(ctx, "b"))
+	is.NoErr(l.RetryDead(ctx, "b", false))
 	entries, err := g.Recover(ctx)
 	is.NoErr(err)
 	is.Equal(len(entries), 1)

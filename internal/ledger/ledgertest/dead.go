@@ -1,7 +1,9 @@
 package ledgertest
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -87,7 +89,7 @@ func retryDead(t *testing.T, is *is.I, s Subject) {
 	e.Seq = 2
 	_, err := l.Receive(ctx, e)
 	is.NoErr(err)
-	is.NoErr(s.RetryDead(ctx, "a"))
+	is.NoErr(s.RetryDead(ctx, "a", false))
 	entries, err := l.Recover(ctx)
 	is.NoErr(err)
 	is.Equal(len(entries), 2)
@@ -99,6 +101,108 @@ func retryDead(t *testing.T, is *is.I, s Subject) {
 	is.Equal(len(list), 0)
 	is.NoErr(l.Finish(ctx, "a"))
 	is.Equal(one(t, l, entry("a")), ledger.Finished)
+}
+
+// killAnswered makes key a dead entry with an answer that has these outcomes.
+func killAnswered(t *testing.T, is *is.I, g ledger.Journal, key string, outcomes ...string) {
+	t.Helper()
+	ctx := t.Context()
+	_, err := g.Receive(ctx, entry(key))
+	is.NoErr(err)
+	is.NoErr(g.Start(ctx, key, ledger.Running))
+	var actions []json.RawMessage
+	for i := range outcomes {
+		actions = append(actions, json.RawMessage(fmt.Sprintf(`{"op":"send","content":"%d"}`, i)))
+	}
+	is.NoErr(g.Keep(ctx, key, actions))
+	for i, outcome := range outcomes {
+		if outcome != "" {
+			is.NoErr(g.Confirm(ctx, key, i, outcome))
+		}
+	}
+	is.NoErr(g.Fail(ctx, key, "refused", true))
+}
+
+// putBack puts key back and returns it as the next run finds it.
+func putBack(t *testing.T, is *is.I, s Subject, g ledger.Journal, key string, ask bool) ledger.Entry {
+	t.Helper()
+	is.NoErr(s.RetryDead(t.Context(), key, ask))
+	entries, err := g.Recover(t.Context())
+	is.NoErr(err)
+	is.Equal(len(entries), 1)
+	e := entries[0]
+	is.Equal(e.State, ledger.New)
+	is.Equal(e.Attempts, 0)
+	is.Equal(e.Error, "")
+	is.Equal(string(e.Body), `{"k":"`+key+`"}`)
+	return e
+}
+
+func deadAnswer(t *testing.T, is *is.I, s Subject) {
+	g := mustAcquire(t, s, ledger.Arm)
+	killAnswered(t, is, g, "a", "ok:7", "refused", "")
+	s.Advance(80 * 24 * time.Hour)
+	e, err := s.ShowDead(t.Context(), "a")
+	is.NoErr(err)
+	is.Equal(string(e.Body), `{"k":"a"}`)
+	is.Equal(len(e.Actions), 3)
+	is.Equal(string(e.Actions[1]), `{"op":"send","content":"1"}`)
+	is.Equal(e.Done, []string{"ok:7", "refused", ""})
+	is.NoErr(s.DropDead(t.Context(), "a")) // answer and all
+	_, err = s.ShowDead(t.Context(), "a")
+	is.True(errors.Is(err, ledger.ErrNotDead))
+}
+
+func retryAnswer(t *testing.T, is *is.I, s Subject) {
+	ctx := t.Context()
+	g := mustAcquire(t, s, ledger.Arm)
+	killAnswered(t, is, g, "a", "ok:7", "unknown", "refused", "declined", "skipped", "")
+	e := putBack(t, is, s, g, "a", false)
+	is.True(!e.Open)
+	is.Equal(len(e.Actions), 6)
+	is.Equal(string(e.Actions[5]), `{"op":"send","content":"5"}`)
+	is.Equal(e.Done, []string{"ok:7", "unknown", "", "", "", ""}) // nothing is sent twice
+	is.NoErr(g.Confirm(ctx, "a", 2, "ok"))
+	is.NoErr(g.Fail(ctx, "a", "refused again", true))
+	shown, err := s.ShowDead(ctx, "a")
+	is.NoErr(err)
+	is.Equal(shown.Done, []string{"ok:7", "unknown", "ok", "", "", ""})
+}
+
+func retryAsking(t *testing.T, is *is.I, s Subject) {
+	ctx := t.Context()
+	g := mustAcquire(t, s, ledger.Arm)
+	killAnswered(t, is, g, "a", "refused", "")
+	e := putBack(t, is, s, g, "a", true)
+	is.True(!e.Open && e.Actions == nil && len(e.Done) == 0) // as if nothing had been answered
+	is.NoErr(g.Finish(ctx, "a"))
+
+	killAnswered(t, is, g, "b", "ok:7", "refused", "unknown", "")
+	e = putBack(t, is, s, g, "b", true)
+	is.True(e.Open) // the agent is told what is there, and goes on
+	is.Equal(e.Done, []string{"ok:7", "skipped", "unknown", "skipped"})
+	is.Equal(string(e.Actions[2]), `{"op":"send","content":"2"}`)
+	is.NoErr(g.Extend(ctx, "b", []byte(`{"op":"send","content":"new"}`)))
+	is.NoErr(g.Confirm(ctx, "b", 4, "ok"))
+	is.NoErr(g.Finish(ctx, "b"))
+}
+
+func retryBroken(t *testing.T, is *is.I, s Subject) {
+	ctx := t.Context()
+	g := mustAcquire(t, s, ledger.Arm)
+	for i, ask := range []bool{false, true} {
+		if i == 0 {
+			_, err := g.Receive(ctx, entry("a"))
+			is.NoErr(err)
+			is.NoErr(g.Extend(ctx, "a", []byte(`{"op":"send"}`)))
+			is.NoErr(g.Confirm(ctx, "a", 0, "refused"))
+			is.NoErr(g.Extend(ctx, "a", []byte(`{"op":"send"}`)))
+		}
+		is.NoErr(g.Fail(ctx, "a", "the stream broke", true))
+		e := putBack(t, is, s, g, "a", ask)
+		is.True(e.Open)
+		is.Equal(e.Done, []string{"refused", ""}) // it is not said that the second did not leave
+	}
 }
 
 func dropDead(t *testing.T, is *is.I, s Subject) {
@@ -123,12 +227,12 @@ func notDead(t *testing.T, is *is.I, s Subject) {
 	_, err = l.Receive(ctx, ledger.Entry{Key: "empty", State: ledger.Dead, Error: "too large"})
 	is.NoErr(err)
 	for _, key := range []string{"open", "unknown"} {
-		is.True(errors.Is(s.RetryDead(ctx, key), ledger.ErrNotDead))
+		is.True(errors.Is(s.RetryDead(ctx, key, false), ledger.ErrNotDead))
 		is.True(errors.Is(s.DropDead(ctx, key), ledger.ErrNotDead))
 		_, err := s.ShowDead(ctx, key)
 		is.True(errors.Is(err, ledger.ErrNotDead))
 	}
-	is.True(errors.Is(s.RetryDead(ctx, "empty"), ledger.ErrNotDead)) // there is no event to answer
+	is.True(errors.Is(s.RetryDead(ctx, "empty", false), ledger.ErrNotDead)) // there is no event to answer
 	entries, err := l.Recover(ctx)
 	is.NoErr(err)
 	is.Equal(len(entries), 1)

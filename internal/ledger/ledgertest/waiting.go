@@ -80,7 +80,7 @@ func waitOver(t *testing.T, is *is.I, s Subject) {
 	over()
 	wait()
 	is.NoErr(g.Fail(ctx, "a", "boom", true))
-	is.NoErr(s.RetryDead(ctx, "a"))
+	is.NoErr(s.RetryDead(ctx, "a", false))
 	over()
 }
 

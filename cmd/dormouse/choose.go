@@ -1,0 +1,160 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v3"
+
+	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/pkg/relay"
+)
+
+// choice says which dead messages a command line means: that of a key, or all that match the rest.
+type choice struct {
+	key            string
+	since          time.Time // of their death; zero: since ever
+	platform, chat string    // empty: of any chat
+}
+
+func keyFlag() cli.Flag {
+	return &cli.StringFlag{Name: "key", Usage: "`KEY` of the message, as dormouse dead list shows it, in place of the argument"}
+}
+
+func choiceFlags() []cli.Flag {
+	return []cli.Flag{
+		keyFlag(),
+		&cli.BoolFlag{Name: "all", Usage: "all dead messages"},
+		&cli.StringFlag{Name: "since", Usage: "those that died since `WHEN`: a time ago (2h, 90m) or a date (2026-11-27, or RFC 3339)"},
+		&cli.StringFlag{Name: "chat", Usage: "those from the chat `PLATFORM:ID`; with --since, of these"},
+	}
+}
+
+// keyOf is the key that a command line names, as its only argument or as --key.
+func keyOf(cmd *cli.Command) (string, error) {
+	key := cmp.Or(cmd.String("key"), cmd.Args().First())
+	if n := cmd.NArg(); n > 1 || n == 1 && cmd.String("key") != "" {
+		return "", fmt.Errorf("%s takes one KEY", cmd.FullName())
+	}
+	return key, nil
+}
+
+func chosen(cmd *cli.Command) (c choice, err error) {
+	if c.key, err = keyOf(cmd); err != nil {
+		return c, err
+	}
+	since, chat := cmd.String("since"), cmd.String("chat")
+	all, some := cmd.Bool("all"), since != "" || chat != ""
+	if n := count(c.key != "", all, some); n != 1 {
+		return c, errors.New("which messages: give one key, as dormouse dead list shows it, or --all, or --since or --chat")
+	}
+	if since != "" {
+		if c.since, err = parseSince(since, time.Now()); err != nil {
+			return c, err
+		}
+	}
+	if chat != "" {
+		var ok bool
+		if c.platform, c.chat, ok = strings.Cut(chat, ":"); !ok || c.platform == "" || c.chat == "" {
+			return c, fmt.Errorf("--chat is %q; want PLATFORM:ID, for instance telegram:-100123", chat)
+		}
+	}
+	return c, nil
+}
+
+func count(flags ...bool) (n int) {
+	for _, f := range flags {
+		if f {
+			n++
+		}
+	}
+	return n
+}
+
+// parseSince reads a time ago, or a date.
+func parseSince(s string, now time.Time) (time.Time, error) {
+	if ago, err := time.ParseDuration(s); err == nil && ago > 0 {
+		return now.Add(-ago), nil
+	}
+	for _, layout := range []string{time.RFC3339, time.DateOnly} {
+		if at, err := time.Parse(layout, s); err == nil {
+			return at, nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("--since is %q; want a time ago (2h, 90m), a date (2026-11-27, in UTC) or RFC 3339", s)
+}
+
+// forEach does something to each dead message that is meant, and tells. n counts them. One that is no longer dead is no error
+// unless it was named.
+func (c choice) forEach(
+	ctx context.Context, book ledger.Operator, out io.Writer, done string, do func(context.Context, string) error,
+) (n int, err error) {
+	keys, err := c.keys(ctx, book)
+	if err != nil {
+		return 0, err
+	}
+	for _, key := range keys {
+		switch err := do(ctx, key); {
+		case errors.Is(err, ledger.ErrNotDead) && c.key == "":
+			fmt.Fprintf(out, "%s: left as it is: no longer dead, or nothing is kept that could be answered\n", key)
+		case err != nil:
+			return n, err
+		default:
+			n++
+			fmt.Fprintf(out, "%s: %s\n", key, done)
+		}
+	}
+	if c.key == "" {
+		fmt.Fprintf(out, "%s: %d of %d\n", done, n, len(keys))
+	}
+	return n, nil
+}
+
+// keys are those of the dead messages that are meant.
+func (c choice) keys(ctx context.Context, book ledger.Operator) (keys []string, err error) {
+	if c.key != "" {
+		return []string{c.key}, nil
+	}
+	dead, err := book.ListDead(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range dead {
+		if e.Died.Before(c.since) {
+			continue
+		}
+		if c.chat != "" {
+			is, err := c.isFrom(ctx, book, e.Key)
+			if err != nil {
+				return nil, err
+			}
+			if !is {
+				continue
+			}
+		}
+		keys = append(keys, e.Key)
+	}
+	return keys, nil
+}
+
+// isFrom says whether a dead message is from the chat that is meant. One that is dead no more is not.
+func (c choice) isFrom(ctx context.Context, book ledger.Operator, key string) (bool, error) {
+	e, err := book.ShowDead(ctx, key)
+	if errors.Is(err, ledger.ErrNotDead) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	var d relay.Delivery
+	if len(e.Body) == 0 || json.Unmarshal(e.Body, &d) != nil || d.Event == nil {
+		return false, nil // nothing is kept of what was said
+	}
+	return strings.EqualFold(d.Event.Source.Platform, c.platform) && d.Event.Source.ChatID == c.chat, nil
+}

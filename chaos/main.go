@@ -1,5 +1,5 @@
 // Command chaos runs the built drain function against the development connector and a DynamoDB server while faults are
-// injected at random points, and then checks what package design promises: every message that was accepted is answered,
+// injected at random points, and then checks what docs/design.md promises: every message that was accepted is answered,
 // once unless an action was unconfirmed when its process died, in order, and nothing is left behind.
 //
 // A run's seed decides which faults it gets and how often. Processes and timers do not repeat themselves, so the same

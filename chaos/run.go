@@ -196,7 +196,7 @@ func (r *run) settings(home, database, agent string) map[string]string {
 		"AWS_ENDPOINT_URL_DYNAMODB":    database,
 		"DORMOUSE_AGENT":               agent,
 		"DORMOUSE_AGENT_TIMEOUT":       "4s",
-		"DORMOUSE_MAX_ATTEMPTS":        "50", // whatever the weather, nobody is given up
+		"DORMOUSE_MAX_ATTEMPTS":        "50", // so that no fault makes a message dead
 		"DORMOUSE_OUTBOUND_TIMEOUT":    "2s",
 		"DORMOUSE_HANDOFF_MARGIN":      "2s",
 		"DORMOUSE_LEASE":               r.weather.lease.String(),

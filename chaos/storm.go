@@ -26,7 +26,7 @@ func (r *run) between(from, to int) time.Duration {
 	return time.Duration(from+r.rng.IntN(to-from)) * time.Millisecond
 }
 
-// lucky is a throw of the dice for a fault, which is counted.
+// lucky reports whether a fault is to happen, by chance, and counts it if so.
 func (r *run) lucky(name string, share float64) bool {
 	if r.calm.Load() {
 		return false
@@ -50,7 +50,7 @@ func (r *run) schedules(ctx context.Context) {
 	}
 }
 
-// blow injects the faults that do not hang on a request.
+// blow injects the faults that do not belong to a request.
 func (r *run) blow(ctx context.Context) {
 	faults := r.faults()
 	for {
@@ -68,7 +68,8 @@ func (r *run) blow(ctx context.Context) {
 	}
 }
 
-// faults are the choices of blow, the frequent ones twice. Each returns its name, "" if there was nobody to meet.
+// faults are what blow chooses from; the frequent ones are there twice. Each returns its name, or "" if it hit nothing
+// because no gateway was connected.
 func (r *run) faults() []func(context.Context) string {
 	always := func(name string, do func()) func(context.Context) string {
 		return func(context.Context) string { do(); return name }

@@ -94,8 +94,8 @@ var operatorVariables = []string{
 	"GATEWAY_RELAY_WAKE_URL", "GATEWAY_RELAY_CREDENTIALS_ARN", "GATEWAY_RELAY_ID", "GATEWAY_RELAY_INSTANCE_ID", "DORMOUSE_TABLE",
 }
 
-// variablesOf are operatorVariables of a deployed function, as far as they are set, and no others: what is not to be had
-// from dormouse host is not to be had from AWS.
+// variablesOf returns those operatorVariables of a deployed function that are set, and no others, so that it needs no more
+// of AWS than dormouse host shows.
 func variablesOf(ctx context.Context, client *lambda.Client, function string) (map[string]string, error) {
 	deployed, err := client.GetFunctionConfiguration(ctx, &lambda.GetFunctionConfigurationInput{FunctionName: &function})
 	if _, missing := errors.AsType[*types.ResourceNotFoundException](err); missing {
@@ -153,7 +153,7 @@ func runDrain(ctx context.Context, client *lambda.Client, function string) (stri
 	return "", fmt.Errorf("drain: %s: nothing was looked for", report.Status)
 }
 
-// tryWakeURL asks from here whether wake is behind its URL; HEAD wakes nobody. No error shows the path.
+// tryWakeURL asks from this machine whether wake is behind its URL, by HEAD, which starts nothing. No error shows the path.
 func tryWakeURL(ctx context.Context, raw string) (string, error) {
 	if raw == "" {
 		return "", errors.New("the wake URL is not known: the function has no GATEWAY_RELAY_WAKE_URL, so nobody can poke it")

@@ -77,7 +77,7 @@ func withLedger(cmd *cli.Command, read func(*cli.Command) (atBook, error)) *cli.
 	return cmd
 }
 
-// status tells an instance's state. Disabled is one of its own: no error, and nothing that is being retried.
+// status prints an instance's state. A disabled instance is no error: it is off until an operator enables it.
 func status(ctx context.Context, book ledger.Operator, instance string, out io.Writer) error {
 	o, err := book.Overview(ctx)
 	if err != nil {

@@ -90,7 +90,7 @@ func (v *drainVariables) checkAudience(faults *faultList) {
 	}
 	u, err := url.Parse(v.URL.Provision())
 	switch {
-	case err != nil || u.Host == "": // told already
+	case err != nil || u.Host == "": // reported already
 	case u.Scheme == "http" && !loopback(u):
 		faults.add("GATEWAY_RELAY_URL", "is not encrypted, and identity aws would send a token of this account's there; want https or wss")
 	default:

@@ -32,7 +32,7 @@ type DrainSettings struct {
 	IdentityTokenARN   string       `env:"GATEWAY_RELAY_IDENTITY_TOKEN_ARN"`    // for AuthSecret
 	IdentityAudience   string       `env:"GATEWAY_RELAY_IDENTITY_AUDIENCE"`     // for AuthAWS; by default the connector's origin
 	IDPTokenURL        string       `env:"GATEWAY_RELAY_IDP_TOKEN_URL"`         // for AuthOIDC, as the next four
-	IDPClientID        string       `env:"GATEWAY_RELAY_IDP_CLIENT_ID"`         // empty: the endpoint hands a token to whoever asks
+	IDPClientID        string       `env:"GATEWAY_RELAY_IDP_CLIENT_ID"`         // empty: the endpoint gives a token to anybody who asks
 	IDPClientSecret    relay.Secret `env:"GATEWAY_RELAY_IDP_CLIENT_SECRET"`     // as it came, untrimmed
 	IDPClientSecretARN string       `env:"GATEWAY_RELAY_IDP_CLIENT_SECRET_ARN"` // in its place
 	IDPScope           string       `env:"GATEWAY_RELAY_IDP_SCOPE"`             // may be empty

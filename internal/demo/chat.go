@@ -18,7 +18,7 @@ import (
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
-const chatPatience = 3 * time.Second // with a message that waits while the gateway sleeps and nothing happens
+const chatPatience = 3 * time.Second // for a buffered message once the gateway sleeps and nothing more happens
 
 // Chat carries lines of in to the agent until they end, or one cannot be read, and all is answered. What the agent does is
 // printed to out. env is laid over drain's settings and names the agent. A read of in that blocks may outlive Chat.

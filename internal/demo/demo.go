@@ -89,7 +89,7 @@ func (p *play) play(ctx context.Context) error {
 
 // act is one run of drain.
 type act struct {
-	arm      bool      // run because somebody says so; otherwise because the connector pokes
+	arm      bool      // run by an invocation with the reason arm; otherwise by the connector's poke
 	cold     bool      // in a new process, which has to provision
 	messages []Message // delivered while the gateway sleeps
 }

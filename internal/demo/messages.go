@@ -8,7 +8,7 @@ import (
 //go:embed messages.json
 var messagesJSON []byte
 
-// Message is one that somebody writes to the demonstration.
+// Message is one that a simulated user writes.
 type Message struct {
 	From string `json:"from"` // for people
 

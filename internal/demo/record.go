@@ -65,11 +65,10 @@ func (s *scene) report() *drain.Report {
 	return nil
 }
 
-// record collects what the processes tell. Nothing in the demonstration is to go wrong, so the first thing that does
-// ends it.
+// record collects what the processes say. In the demonstration nothing may go wrong, so the first fault ends it.
 type record struct {
 	fail context.CancelCauseFunc
-	warn func(text string) // if set, is told of warnings in a function's log, which end nothing then
+	warn func(text string) // if set, gets the warnings of a function's log, which then are no faults
 
 	mu      sync.Mutex
 	scene   scene
@@ -98,7 +97,7 @@ func (r *record) observe(line []byte) {
 	r.add(func(s *scene) { s.observations = append(s.observations, o) })
 }
 
-// log takes a line of a function's output. What is not of the log is a failure, and so is a warning unless it is told.
+// log takes a line of a function's output. A line that is no log line is a fault. So is a warning, unless warn is set.
 func (r *record) log(function, text string) {
 	line := logLine{Function: function}
 	if err := json.Unmarshal([]byte(text), &line); err != nil {

@@ -2,11 +2,11 @@
 // (provided.al2023) under the real Runtime API, and answers Invoke and GetFunctionConfiguration of the Lambda API, so
 // that functions reach each other, and tools reach them, through the SDK's endpoint variables.
 //
-// That API asks for no credentials and answers whoever is on this machine, so of a function's variables it shows only
-// those that Function.Shown names.
+// That API asks for no credentials and answers anybody on this machine. So it shows only those of a function's variables
+// that Function.Shown names.
 //
-// A sandbox is one process, started for an invocation that finds none idle, kept warm for the next one, and frozen in
-// between as Lambda does it. Sandboxes see Lambda's environment and nothing of the host's.
+// A sandbox is one process. It is started for an invocation that finds none idle, kept warm for the next one, and frozen
+// in between, as Lambda does it. Sandboxes see Lambda's environment and nothing of the host's.
 //
 // Start starts the host's goroutines, invocations start processes, and Close ends both and waits for them. All methods
 // may be called from any goroutine.
@@ -52,7 +52,7 @@ type Function struct {
 	Env         map[string]string // beyond the environment that Lambda gives, over which it wins
 	Shown       []string          // variables of Env that GetFunctionConfiguration answers; default none
 	Timeout     time.Duration     // of one invocation; default 3 s
-	Memory      int               // in MB, told to the function but not enforced; default 128
+	Memory      int               // in MB; the function is told but not held to it; default 128
 	Concurrency int               // invocations at once; default 10, a new account's limit
 	CPU         float64           // share of one core that an invocation may use, on Linux only; 0 and 1: no limit
 }
@@ -209,7 +209,7 @@ func (h *Host) end(name string, end func(*sandbox)) error {
 	}
 	var wg sync.WaitGroup
 	h.mu.Lock()
-	fn.idle = nil // nobody takes what is about to end
+	fn.idle = nil // so that no invocation takes one that is about to end
 	h.mu.Unlock()
 	for _, s := range h.sandboxes(fn) {
 		wg.Go(func() { end(s) })

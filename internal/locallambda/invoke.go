@@ -104,7 +104,7 @@ func (h *Host) spawn(admit func() error, work func()) error {
 	return nil
 }
 
-// run is one invocation, with a slot in hand. Its only error is ErrClosed.
+// run is one invocation. The caller holds a slot. The only error is ErrClosed.
 func (h *Host) run(fn *function, payload []byte) (Result, error) {
 	id := requestID()
 	s, err := h.acquire(fn)

@@ -20,8 +20,8 @@ const (
 	maxLine       = 256 << 10              // bytes in a line of the log; what is longer is cut into several
 )
 
-// sandbox is one process and the Runtime API that it alone talks to. Whoever took it from its function's idle ones,
-// or started it, is the only one to call invoke.
+// sandbox is one process and the Runtime API that it alone talks to. Only the goroutine that has taken it from its
+// function's idle ones, or has started it, may call invoke.
 type sandbox struct {
 	host   *Host
 	fn     *function
@@ -209,7 +209,7 @@ func failure(id, errorType, message string) Result {
 	return Result{RequestID: id, Payload: payload, FunctionError: "Unhandled", Attempt: 1}
 }
 
-// signal reaches the whole process group, and nobody once it is reaped.
+// signal signals the whole process group. Once the process is reaped it does nothing.
 func (s *sandbox) signal(sig syscall.Signal) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

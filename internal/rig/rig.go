@@ -43,7 +43,7 @@ type Config struct {
 	Between   func(url string) (string, error) // returns what drain gets as connector URL; nil: the connector's own
 
 	Front    net.Listener // of the wake URL; default a free port of loopback. Start takes it over, also if it fails
-	WakePath string       // default /w/ and something that nobody guesses; other paths are 404
+	WakePath string       // default /w/ and a random name; other paths are 404
 	Deaf     bool         // pokes are answered 202 and start nothing
 }
 

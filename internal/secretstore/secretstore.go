@@ -29,7 +29,7 @@ const (
 	maxParameter = 4096             // bytes, of a standard parameter
 )
 
-// ErrSecretUnusable means that the secret cannot be had until somebody changes something: trying again is of no use.
+// ErrSecretUnusable means that the secret cannot be read until an operator changes something: trying again does not help.
 var ErrSecretUnusable = errors.New("secretstore: the secret cannot be used")
 
 // SSM is what is needed of the client of Parameter Store.
@@ -81,7 +81,7 @@ func locate(raw string) (place, bool) {
 	return place{a.Region, isParameter}, ok && name != ""
 }
 
-// Get reads the secret of an ARN. An error that wraps ErrSecretUnusable stays until somebody changes something.
+// Get reads the secret of an ARN. An error that wraps ErrSecretUnusable stays until an operator changes something.
 func (s *Store) Get(ctx context.Context, arn string) (relay.Secret, error) {
 	at, ok := locate(arn)
 	if !ok {
@@ -119,7 +119,7 @@ func (s *Store) getParameter(ctx context.Context, arn, region string) (string, e
 	case out.Parameter == nil:
 		return "", nil
 	case out.Parameter.Type != ssmtypes.ParameterTypeSecureString:
-		return "", errPlain // whoever may read parameters could read it, without a key
+		return "", errPlain // anybody who may read parameters could read it without a key
 	}
 	return aws.ToString(out.Parameter.Value), nil
 }

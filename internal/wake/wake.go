@@ -22,7 +22,8 @@ import (
 	"github.com/dormouse-relay/dormouse/internal/logs"
 )
 
-// A failed poke may never come again (section 19), hence the patience; a connector waits 10 s for the answer.
+// A failed poke may never come again (section 19), so wake retries for as long as it can: a connector waits 10 s for the
+// answer.
 const (
 	patience       = 8 * time.Second
 	attemptTimeout = 3 * time.Second
@@ -55,8 +56,8 @@ type response struct {
 }
 
 // Invoke takes one HTTP request as a payload format 2.0 event and returns the response to it: 202 to GET and POST once
-// the drain's start is accepted, 503 if it could not be had within 8 s, 204 to HEAD, which starts nothing, 405 to
-// another method and 400 to anything that is no HTTP request. The error is always nil.
+// the drain's start is accepted, 503 if Lambda did not accept it within 8 s, 204 to HEAD, which starts nothing, 405 to
+// another method, and 400 to an event that is no HTTP request. The error is always nil.
 func (h *Handler) Invoke(ctx context.Context, event []byte) ([]byte, error) {
 	return json.Marshal(h.answer(ctx, event))
 }

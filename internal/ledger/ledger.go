@@ -35,6 +35,8 @@ var (
 	ErrNoPrompt = errors.New("ledger: no such prompt is open")
 	// ErrAnswered means that another delivery has answered the question before.
 	ErrAnswered = errors.New("ledger: the prompt has been answered")
+	// ErrForeign means that an answer does not belong to the question that it names.
+	ErrForeign = errors.New("ledger: no answer to that prompt")
 	// ErrNotDead means that no dead entry has this key, or that the entry has no event that could be answered.
 	ErrNotDead = errors.New("ledger: no dead entry that this can be done to")
 )
@@ -222,9 +224,12 @@ type Journal interface {
 
 // Prompt is a question that waits for a button.
 type Prompt struct {
-	ID    string
-	Ref   string    // the agent's, opaque
-	Until time.Time // its first answer may come until then
+	ID       string
+	Ref      string    // the agent's, opaque
+	Until    time.Time // its first answer may come until then
+	Platform string    // of the chat that it was asked in; empty, as the next two: not known
+	Chat     string
+	Options  []string // ids of what it offers
 }
 
 // AnsweredLife is how long a prompt that was taken is remembered as answered.
@@ -236,8 +241,9 @@ type Prompts interface {
 	// ErrTooLarge as for Keep.
 	PutPrompt(ctx context.Context, p Prompt) error
 	// TakePrompt gives a prompt to the first delivery that answers it, and again to the same one, so that an attempt that
-	// failed can be repeated. Any other delivery gets ErrAnswered for AnsweredLife, else ErrNoPrompt.
-	TakePrompt(ctx context.Context, id, delivery string) (Prompt, error)
+	// failed can be repeated. Any other delivery gets ErrAnswered for AnsweredLife, else ErrNoPrompt. An answer that fits no
+	// such prompt gets ErrForeign, and the prompt stays as it is. fits looks at nothing but its argument.
+	TakePrompt(ctx context.Context, id, delivery string, fits func(Prompt) bool) (Prompt, error)
 }
 
 // Ledger is an instance's ledger in one store.

@@ -118,13 +118,15 @@ func (l *memoryLease) PutPrompt(_ context.Context, p Prompt) error {
 	})
 }
 
-func (l *memoryLease) TakePrompt(_ context.Context, id, delivery string) (p Prompt, err error) {
+func (l *memoryLease) TakePrompt(_ context.Context, id, delivery string, fits func(Prompt) bool) (p Prompt, err error) {
 	err = l.held(func() error {
 		now := time.Now()
 		found := l.prompts[id]
 		switch {
 		case found == nil || !now.Before(found.expires):
 			return ErrNoPrompt
+		case !fits(found.Prompt):
+			return ErrForeign
 		case found.by == "":
 			found.by, found.expires = delivery, now.Add(AnsweredLife)
 		case found.by != delivery:

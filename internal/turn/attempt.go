@@ -111,7 +111,7 @@ func (a *attempts) try(ctx context.Context, d *delivery, started func(), as ledg
 		}
 	}
 	d.state = as
-	prompt, use := a.prompts.take(d.Event.PromptResponse, d.key, d.session)
+	prompt, use := a.prompts.take(d.Event, d.key, d.session)
 	switch use {
 	case promptUnreadable:
 		return errDeferred

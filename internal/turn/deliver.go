@@ -73,14 +73,14 @@ func (s *sender) put(d *delivery, requestID string, o action.Outgoing) (outcome 
 		}
 		o.Action["message_id"] = d.inChats.newest[chat]
 	}
-	if op == "prompt" && !s.prompts.put(d.key, o) {
+	if op == "prompt" && !s.prompts.put(d.key, d.Event.Source, o) {
 		return "", false
 	}
 	result, err := s.link.Do(s.run.ctx, relay.Outbound{
 		RequestID: requestID, Platform: o.FramePlatform(d.Event.Source.Platform), Action: o.Action,
 	})
 	if _, refused := errors.AsType[*relay.OpError](err); refused && op == "prompt" {
-		s.prompts.drop(d.key, o)
+		s.prompts.drop(d.key, d.Event.Source, o)
 	}
 	outcome, sent = s.judge(log, op, result, err)
 	d.inChats.note(op, chat, outcome)

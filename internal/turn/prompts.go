@@ -1,8 +1,10 @@
 package turn
 
 import (
+	"cmp"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,13 +30,14 @@ type prompts struct {
 }
 
 // put keeps a prompt that is about to leave. If it cannot be kept, its answer would find nobody: then it must not leave.
-func (p *prompts) put(key string, o action.Outgoing) bool {
-	id, _ := o.Action["prompt_id"].(string)
+func (p *prompts) put(key string, turn relay.Source, o action.Outgoing) bool {
 	life := promptLife
 	if seconds, ok := o.Action["timeout_s"].(float64); ok {
 		life = time.Duration(seconds * float64(time.Second))
 	}
-	err := p.ledger.PutPrompt(p.run.ctx, ledger.Prompt{ID: id, Ref: o.Ref, Until: time.Now().Add(life)})
+	asked := promptOf(turn, o)
+	asked.Until = time.Now().Add(life)
+	err := p.ledger.PutPrompt(p.run.ctx, asked)
 	if err != nil {
 		p.log.Error(logs.PromptNotKept, logs.KeyDelivery, key, logs.KeyError, err)
 	}
@@ -42,11 +45,40 @@ func (p *prompts) put(key string, o action.Outgoing) bool {
 }
 
 // drop forgets a prompt that the connector has refused (section 11).
-func (p *prompts) drop(key string, o action.Outgoing) {
-	id, _ := o.Action["prompt_id"].(string)
-	if err := p.ledger.PutPrompt(p.run.ctx, ledger.Prompt{ID: id, Until: time.Now()}); err != nil {
+func (p *prompts) drop(key string, turn relay.Source, o action.Outgoing) {
+	asked := promptOf(turn, o)
+	asked.Until = time.Now()
+	if err := p.ledger.PutPrompt(p.run.ctx, asked); err != nil {
 		p.log.Warn(logs.PromptNotDropped, logs.KeyDelivery, key, logs.KeyError, err)
 	}
+}
+
+// promptOf is what is known of a prompt of a turn with that source, but for its time.
+func promptOf(turn relay.Source, o action.Outgoing) ledger.Prompt {
+	asked := ledger.Prompt{Ref: o.Ref, Platform: cmp.Or(o.Platform, turn.Platform), Chat: o.Chat()}
+	asked.ID, _ = o.Action["prompt_id"].(string)
+	options, _ := o.Action["options"].([]any)
+	for _, option := range options {
+		option, _ := option.(map[string]any)
+		id, _ := option["id"].(string)
+		asked.Options = append(asked.Options, id)
+	}
+	return asked
+}
+
+// answers says whether a message may answer a prompt: it chose what was offered, in the chat that was asked. Some
+// connectors name the chat of a thread's message, or of an account with two names, by its other id.
+func answers(e *relay.Event, asked ledger.Prompt) bool {
+	s := e.Source
+	switch {
+	case len(asked.Options) > 0 && !slices.Contains(asked.Options, e.PromptResponse.OptionID):
+		return false
+	case asked.Chat == "":
+		return true
+	case asked.Platform != s.Platform && asked.Platform != "relay" && s.Platform != "relay":
+		return false
+	}
+	return slices.Contains([]string{s.ChatID, s.ChatIDAlt, s.ThreadID, s.ParentChatID}, asked.Chat)
 }
 
 // promptUse says what a message has to do with a prompt.
@@ -55,7 +87,7 @@ type promptUse int
 const (
 	promptNone       promptUse = iota // it is no answer to a prompt
 	promptAnswered                    // it is the answer to a prompt of this instance
-	promptForeign                     // it answers another gateway's prompt: the connector shows answers to all (section 9)
+	promptForeign                     // it is nobody's: of another gateway's prompt (section 9), another chat, or not offered
 	promptTaken                       // another delivery has answered the prompt before
 	promptClosed                      // the prompt is not open any more
 	promptUnreadable                  // the ledger does not say
@@ -63,7 +95,8 @@ const (
 
 // take finds the prompt that a message answers. Only promptNone and promptAnswered are for the agent: an answer to anything
 // but a pending prompt of this instance is consumed here (section 11).
-func (p *prompts) take(response *relay.PromptResponse, key, session string) (*agent.Prompt, promptUse) {
+func (p *prompts) take(e *relay.Event, key, session string) (*agent.Prompt, promptUse) {
+	response := e.PromptResponse
 	if response == nil || response.PromptID == "" {
 		return nil, promptNone
 	}
@@ -72,10 +105,14 @@ func (p *prompts) take(response *relay.PromptResponse, key, session string) (*ag
 		log.Info(logs.PromptForeign)
 		return nil, promptForeign
 	}
-	found, err := p.ledger.TakePrompt(p.run.ctx, response.PromptID, key)
+	fits := func(asked ledger.Prompt) bool { return answers(e, asked) }
+	found, err := p.ledger.TakePrompt(p.run.ctx, response.PromptID, key, fits)
 	switch {
 	case err == nil:
 		return &agent.Prompt{PromptID: found.ID, OptionID: response.OptionID, Ref: found.Ref}, promptAnswered
+	case errors.Is(err, ledger.ErrForeign):
+		log.Warn(logs.PromptForeign, logs.KeyReason, "another chat, or an option that was not offered")
+		return nil, promptForeign
 	case errors.Is(err, ledger.ErrAnswered):
 		log.Info(logs.PromptAnsweredBefore)
 		return nil, promptTaken

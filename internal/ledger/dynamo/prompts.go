@@ -4,11 +4,14 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
 	"github.com/dormouse-relay/dormouse/internal/ledger"
 )
 
-// The attributes of a prompt's item: ref; until, when it may be taken no more; by, the delivery that took it; expires; w,
-// the tag of the last write.
+// The attributes of a prompt's item: ref; until, when it may be taken no more; platform, chat and options, as in
+// ledger.Prompt, which an item of the version before has not; by, the delivery that took it; expires; w, the tag of the last
+// write.
 
 // mostKey is how many bytes a sort key may have.
 const mostKey = 1024
@@ -19,24 +22,43 @@ func (l *lease) PutPrompt(ctx context.Context, p ledger.Prompt) error {
 	if len(p.Ref) > mostBody {
 		return fmt.Errorf("%w: a prompt's ref of %d bytes; %d fit", ledger.ErrTooLarge, len(p.Ref), mostBody)
 	}
+	options := &types.AttributeValueMemberL{}
+	for _, id := range p.Options {
+		options.Value = append(options.Value, text(id))
+	}
 	w := l.put(item{
 		"sk": text(promptKey(p.ID)), "ref": text(p.Ref), "until": moment(p.Until), TTL: number(p.Until.Unix() + 1),
+		"platform": text(p.Platform), "chat": text(p.Chat), "options": options,
 	}, "attribute_not_exists(#by) OR #expires <= :now", item{":now": number(l.now().Unix())})
 	return l.commit(ctx, single(l.grant.Epoch, w))
 }
 
-func (l *lease) TakePrompt(ctx context.Context, id, delivery string) (ledger.Prompt, error) {
+func prompt(id string, found item) ledger.Prompt {
+	p := ledger.Prompt{
+		ID: id, Ref: found.text("ref"), Until: found.time("until"), Platform: found.text("platform"), Chat: found.text("chat"),
+	}
+	for _, v := range found.list("options") {
+		p.Options = append(p.Options, item{"id": v}.text("id"))
+	}
+	return p
+}
+
+func (l *lease) TakePrompt(
+	ctx context.Context, id, delivery string, fits func(ledger.Prompt) bool,
+) (ledger.Prompt, error) {
 	if len(promptKey(id)) > mostKey {
 		return ledger.Prompt{}, ledger.ErrNoPrompt
 	}
 	found, err := l.get(ctx, promptKey(id))
 	by, now := found.text("by"), l.now()
-	p := ledger.Prompt{ID: id, Ref: found.text("ref"), Until: found.time("until")}
+	p := prompt(id, found)
 	switch {
 	case err != nil:
 		return ledger.Prompt{}, err
 	case by == "" && !p.Until.After(now), found.number(TTL) <= now.Unix():
 		return ledger.Prompt{}, ledger.ErrNoPrompt
+	case !fits(p):
+		return ledger.Prompt{}, ledger.ErrForeign
 	case by != "" && by != delivery:
 		return ledger.Prompt{}, ledger.ErrAnswered
 	}

@@ -130,7 +130,7 @@ func oldEpoch(t *testing.T, is *is.I, s Subject) {
 		"prompt": func(l ledger.Lease) error {
 			return l.PutPrompt(ctx, ledger.Prompt{ID: "p", Until: s.Now().Add(time.Hour)})
 		},
-		"take prompt": func(l ledger.Lease) error { _, err := l.TakePrompt(ctx, "asked", "d"); return err },
+		"take prompt": func(l ledger.Lease) error { _, err := l.TakePrompt(ctx, "asked", "d", anyAnswer); return err },
 	}
 	for name, write := range writes {
 		if err := write(old); !errors.Is(err, ledger.ErrLost) {

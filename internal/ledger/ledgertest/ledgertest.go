@@ -67,6 +67,7 @@ func Run(t *testing.T, start func(*testing.T, func(*testing.T, Subject))) {
 		"a dropped one is finished":                   dropDead,
 		"what is not dead is left alone":              notDead,
 		"a prompt belongs to its first answer":        prompts,
+		"a prompt is answered where it was asked":     promptPlace,
 		"a prompt's time runs out":                    promptTimeout,
 		"an answered prompt is known as answered":     promptAnswered,
 		"a prompt put again is not open again":        promptAgain,

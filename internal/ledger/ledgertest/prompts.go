@@ -11,23 +11,26 @@ import (
 	"github.com/dormouse-relay/dormouse/internal/ledger"
 )
 
+// anyAnswer fits any prompt.
+func anyAnswer(ledger.Prompt) bool { return true }
+
 func prompts(t *testing.T, is *is.I, s Subject) {
 	ctx := t.Context()
 	l := mustAcquire(t, s, ledger.Arm)
 	until := s.Now().Add(time.Hour)
 	is.NoErr(l.PutPrompt(ctx, ledger.Prompt{ID: "p-1", Ref: `{"step":2}`, Until: until}))
-	_, err := l.TakePrompt(ctx, "p-2", "d-1")
+	_, err := l.TakePrompt(ctx, "p-2", "d-1", anyAnswer)
 	is.True(errors.Is(err, ledger.ErrNoPrompt))
 	_, err = l.HandOff(ctx, l.Grant().Plan, true)
 	is.NoErr(err)
 	l = mustAcquire(t, s, ledger.Continue) // it outlives its run
 	for range 2 {
-		p, err := l.TakePrompt(ctx, "p-1", "d-1") // an attempt may be repeated
+		p, err := l.TakePrompt(ctx, "p-1", "d-1", anyAnswer) // an attempt may be repeated
 		is.NoErr(err)
 		is.Equal(p.ID+p.Ref, `p-1{"step":2}`)
 		is.True(p.Until.Sub(until).Abs() < time.Second)
 	}
-	_, err = l.TakePrompt(ctx, "p-1", "d-2")
+	_, err = l.TakePrompt(ctx, "p-1", "d-2", anyAnswer)
 	is.True(errors.Is(err, ledger.ErrAnswered))
 }
 
@@ -36,7 +39,7 @@ func promptTimeout(t *testing.T, is *is.I, s Subject) {
 	l := mustAcquire(t, s, ledger.Arm)
 	is.NoErr(l.PutPrompt(ctx, ledger.Prompt{ID: "p", Until: s.Now().Add(time.Minute)}))
 	s.Advance(time.Minute)
-	_, err := l.TakePrompt(ctx, "p", "d")
+	_, err := l.TakePrompt(ctx, "p", "d", anyAnswer)
 	is.True(errors.Is(err, ledger.ErrNoPrompt))
 }
 
@@ -44,7 +47,7 @@ func promptAnswered(t *testing.T, is *is.I, s Subject) {
 	ctx := t.Context()
 	l := mustAcquire(t, s, ledger.Arm)
 	take := func(delivery string) error {
-		_, err := l.TakePrompt(ctx, "p", delivery)
+		_, err := l.TakePrompt(ctx, "p", delivery, anyAnswer)
 		return err
 	}
 	next := func() { // run, when its lease is over
@@ -74,7 +77,7 @@ func promptAgain(t *testing.T, is *is.I, s Subject) {
 	}
 	take := func(id, delivery string) bool {
 		t.Helper()
-		_, err := l.TakePrompt(ctx, id, delivery)
+		_, err := l.TakePrompt(ctx, id, delivery, anyAnswer)
 		is.True(err == nil || errors.Is(err, ledger.ErrAnswered) || errors.Is(err, ledger.ErrNoPrompt))
 		return err == nil
 	}
@@ -88,4 +91,26 @@ func promptAgain(t *testing.T, is *is.I, s Subject) {
 	put("q", s.Now()) // taken back
 	is.True(!take("q", "d-1"))
 	is.True(!take(strings.Repeat("x", 5000), "d-1")) // ids come from outside
+}
+
+func promptPlace(t *testing.T, is *is.I, s Subject) {
+	ctx := t.Context()
+	g := mustAcquire(t, s, ledger.Arm)
+	asked := ledger.Prompt{
+		ID: "p", Ref: "r", Until: s.Now().Add(time.Hour), Platform: "telegram", Chat: "c1", Options: []string{"yes", "no"},
+	}
+	is.NoErr(g.PutPrompt(ctx, asked))
+	var seen ledger.Prompt
+	take := func(id string, fits bool) error {
+		_, err := g.TakePrompt(ctx, id, "d-1", func(p ledger.Prompt) bool { seen = p; return fits })
+		return err
+	}
+	is.True(errors.Is(take("p", false), ledger.ErrForeign))
+	seen.Until = asked.Until
+	is.Equal(seen, asked)
+	_, err := g.TakePrompt(ctx, "p", "d-2", anyAnswer) // it stays open
+	is.NoErr(err)
+	is.True(errors.Is(take("p", false), ledger.ErrForeign)) // whatever became of it
+	is.True(errors.Is(take("p", true), ledger.ErrAnswered))
+	is.True(errors.Is(take("q", false), ledger.ErrNoPrompt))
 }

@@ -42,7 +42,7 @@ func Build(t testing.TB, pkg string) string {
 		t.Fatal(err)
 	}
 	dir := filepath.Join(root, "build", "test")
-	if err := rig.Build(t.Context(), root, dir, nil, pkg); err != nil {
+	if err := errors.Join(noteSources(root, filepath.Dir(pkg)), rig.Build(t.Context(), root, dir, nil, pkg)); err != nil {
 		t.Fatal(err)
 	}
 	return rig.Bootstrap(dir, filepath.Base(pkg))
@@ -54,13 +54,13 @@ var built = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	dir := filepath.Join(root, "build", "test")
-	return dir, errors.Join(noteSources(root), rig.Build(context.Background(), root, dir, nil, "functions/wake", "functions/drain"))
+	return dir, errors.Join(noteSources(root, "functions"), rig.Build(context.Background(), root, dir, nil, "functions/wake", "functions/drain"))
 })
 
-// noteSources tells go test what the functions are made from: it takes note of what a test opens, and would otherwise
-// repeat results of functions that have changed.
-func noteSources(root string) (err error) {
-	for _, dir := range []string{"functions", "internal", "pkg"} {
+// noteSources tells go test what a program below a folder is made from: go test takes note of what a test opens, and would
+// otherwise repeat the results of a program that has changed.
+func noteSources(root, folder string) (err error) {
+	for _, dir := range []string{folder, "internal", "pkg"} {
 		err = errors.Join(err, filepath.WalkDir(filepath.Join(root, dir), func(path string, _ fs.DirEntry, err error) error {
 			if err == nil {
 				_, err = os.Stat(path)

@@ -25,8 +25,6 @@ var notYet = map[string]string{
 	"t-edit-after-long-send": "an edit of a split message does not edit its parts",
 	"t-edit-same":            "an edit that changes nothing is sent",
 
-	"r-send-429": "a transient refusal is not tried again",
-
 	"p-stop-0": "a bot's name behind the stop command is not cut off",
 	"p-stop-3": "a stop that comes as text is not known",
 

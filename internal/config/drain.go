@@ -46,8 +46,9 @@ type DrainSettings struct {
 	Concurrency     int           `env:"DORMOUSE_CONCURRENCY" envDefault:"8"`        // turns side by side
 	MaxAttempts     int           `env:"DORMOUSE_MAX_ATTEMPTS" envDefault:"3"`       // tries before a message is dead
 	OutboundTimeout time.Duration `env:"DORMOUSE_OUTBOUND_TIMEOUT" envDefault:"75s"` // wait for an outbound_result
+	GiveUpAfter     time.Duration `env:"DORMOUSE_GIVE_UP_AFTER" envDefault:"24h"`    // how long a message waits for an agent or a chat
 	Stop            string        `env:"DORMOUSE_STOP" envDefault:"/stop"`           // cancels its session's running turn
-	Apology         string        `env:"DORMOUSE_APOLOGY" envDefault:"off"`          // sent for a dead message; empty when off
+	Apology         string        `env:"DORMOUSE_APOLOGY"`                           // sent for a dead message; empty when off
 	Passthrough     bool          `env:"-"`                                          // raw turns for platforms other than Discord
 
 	IdleAfter     time.Duration `env:"DORMOUSE_IDLE_AFTER" envDefault:"20s"`     // quiet time before going_idle
@@ -81,6 +82,9 @@ type drainVariables struct {
 	RawPassthrough  string   `env:"DORMOUSE_PASSTHROUGH" envDefault:"off"`
 }
 
+// defaultApology is short and blames nobody.
+const defaultApology = "Sorry, this message could not be answered."
+
 // DrainVariables are the names of all variables that Drain reads, sorted.
 func DrainVariables() []string { return variables(reflect.TypeFor[drainVariables]()) }
 
@@ -102,7 +106,10 @@ func Drain(environ map[string]string) (DrainSettings, error) {
 	v.checkRanges(values, faults)
 	v.checkTable(faults)
 	s.RouteKeys = list(s.RouteKeys)
-	if s.Apology == "off" {
+	switch s.Apology {
+	case "":
+		s.Apology = defaultApology
+	case "off":
 		s.Apology = ""
 	}
 	if err := faults.join(); err != nil {
@@ -182,6 +189,7 @@ func (v *drainVariables) checkRanges(values map[string]string, faults *faultList
 	}{
 		{"DORMOUSE_AGENT_TIMEOUT", v.AgentTimeout, false},
 		{"DORMOUSE_OUTBOUND_TIMEOUT", v.OutboundTimeout, false},
+		{"DORMOUSE_GIVE_UP_AFTER", v.GiveUpAfter, false},
 		{"DORMOUSE_IDLE_AFTER", v.IdleAfter, false},
 		{"DORMOUSE_EMPTY_AFTER", v.EmptyAfter, false},
 		{"DORMOUSE_POKE_COOLDOWN", v.PokeCooldown, true},

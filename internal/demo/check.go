@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"reflect"
 	"slices"
 
 	"github.com/dormouse-relay/dormouse/internal/devconnector"
@@ -174,7 +175,7 @@ func (o *outcome) checkReport(fault faultFunc) {
 	}
 	report := *o.scene.report()
 	report.MS = drain.Times{}
-	if report != want {
+	if !reflect.DeepEqual(report, want) {
 		got, _ := json.Marshal(report)
 		wanted, _ := json.Marshal(want)
 		fault("drain reports %s, want %s", got, wanted)

@@ -175,6 +175,8 @@ func (r *run) startWorker(ctx context.Context, conn *relay.Conn, left []ledger.E
 		Deadline:     r.times.turnsEnd,
 		Stop:         r.settings.Stop,
 		Apology:      r.settings.Apology,
+		GiveUpAfter:  r.settings.GiveUpAfter,
+		Grace:        r.times.grace,
 		Passthrough:  r.settings.Passthrough,
 	})
 	r.worker.Recover(left)

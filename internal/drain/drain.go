@@ -128,6 +128,9 @@ func (d *Drainer) Run(ctx context.Context, req Request) (Report, error) {
 		r.log.Info(logs.Woken, logs.KeyPokeMS, r.figures.start.Sub(req.At).Milliseconds())
 	}
 	err := r.run(ctx)
+	if r.worker != nil {
+		r.worker.Unwritten()
+	}
 	rep := r.figures.result(err, r.counts())
 	if rep.Status == Failed {
 		r.log.Error(logs.DrainFailed, logs.KeyError, err, logs.KeyReport, rep)

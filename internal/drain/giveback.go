@@ -11,6 +11,7 @@ import (
 
 // release gives the lease back if nobody has asked for another look, else it returns ledger.ErrAsked.
 func (r *run) release(ctx context.Context) error {
+	r.flush(ctx)
 	err := r.lease.Release(ctx, r.plan(nil), r.counts().Received > 0)
 	switch {
 	case err == nil:
@@ -27,8 +28,9 @@ func (r *run) giveBack(err error) error {
 	if r.lease.GivenBack() || isLost(err) || errors.Is(err, errTerminated) {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), lastWords)
+	ctx, cancel := context.WithTimeout(context.Background(), r.times.lastWords)
 	defer cancel()
+	r.flush(ctx)
 	if r.phase == revoked {
 		r.log.Error(logs.Revoked, logs.KeyGateway, r.access.name(), logs.KeyError, err)
 		if err := r.lease.Disable(ctx, err.Error()); err != nil {
@@ -49,7 +51,7 @@ func (r *run) giveBack(err error) error {
 		r.figures.unflipped()
 		r.log.Warn(logs.LeftUnflipped)
 	}
-	if r.flipped && c.Left == 0 && !asked {
+	if r.flipped && c.Left == c.Waiting && !asked {
 		return nil
 	}
 	r.handOn(ctx)
@@ -73,15 +75,46 @@ func (r *run) handOn(ctx context.Context) {
 	}
 }
 
-// plan says when the next sweep is due, after a run that ended with err.
+// flushTime is how long what is owed to the journal may hold up going idle, and giving the lease back.
+const flushTime = time.Second
+
+// flush writes to the journal what is known and could not be written before.
+func (r *run) flush(ctx context.Context) {
+	if r.worker == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, flushTime)
+	defer cancel()
+	r.worker.Flush(ctx)
+}
+
+// plan says when the next sweep is due, after a run that ended with err. What is left can bring it forward, to when the
+// first of it is due, but not closer than the first interval; it never pushes it back.
 func (r *run) plan(err error) ledger.Plan {
+	plan := r.planned(err)
+	c := r.counts()
+	if c.Left == 0 {
+		return plan
+	}
+	now := time.Now()
+	at := later(c.Due, now.Add(r.settings.Sweep))
+	if plan.Every == 0 {
+		plan.Every = r.settings.Sweep
+	}
+	if plan.At.After(at) || plan.At.Before(now) {
+		plan.At = at
+	}
+	return plan
+}
+
+// planned is the plan for what comes unasked.
+func (r *run) planned(err error) ledger.Plan {
 	plan := r.lease.Grant().Plan
 	scheduled := r.req.Reason == ledger.Schedule
-	c := r.counts()
 	switch {
-	// After the first interval where something was received or is left, or may have been by a holder that died and wrote
-	// no plan, or where the connector may be sending to nobody. It is not if another socket took the seat.
-	case c.Received > 0, c.Left > 0, plan.Every == 0, r.lease.Grant().TakenOver,
+	// After the first interval where something was received, or may have been by a holder that died and wrote no plan, or
+	// where the connector may be sending to nobody. It is not if another socket took the seat.
+	case r.counts().Received > 0, plan.Every == 0, r.lease.Grant().TakenOver,
 		!r.flipped && !(scheduled && errors.Is(err, errReplaced)):
 		plan.Every = r.settings.Sweep
 	case scheduled && !plan.At.After(time.Now().Add(ledger.SweepEarly)):

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dormouse-relay/dormouse/internal/action"
 	"github.com/dormouse-relay/dormouse/internal/ledger"
 	"github.com/dormouse-relay/dormouse/internal/turn"
 )
@@ -27,19 +28,23 @@ const (
 
 // Report is what a drain answers: one JSON line.
 type Report struct {
-	Status     Status `json:"status"`
-	Received   int    `json:"received"`
-	Acked      int    `json:"acked"`
-	Duplicates int    `json:"duplicates"`
-	Recovered  int    `json:"recovered"`
-	Turns      int    `json:"turns"`
-	Outbound   int    `json:"outbound"`
-	Unknown    int    `json:"unknown"` // actions without an answer: the chat has perhaps seen them, perhaps not
-	Dead       int    `json:"dead"`
-	Cut        int    `json:"cut,omitempty"`       // answers that were more than is sent: the chat is told
-	Unkept     int    `json:"unkept,omitempty"`    // live messages answered although the journal was down
-	Unflipped  int    `json:"unflipped,omitempty"` // ended without going_idle_ack
-	MS         Times  `json:"ms"`
+	Status     Status               `json:"status"`
+	Received   int                  `json:"received"`
+	Acked      int                  `json:"acked"`
+	Duplicates int                  `json:"duplicates"`
+	Recovered  int                  `json:"recovered"`
+	Turns      int                  `json:"turns"`
+	Outbound   int                  `json:"outbound"`
+	Refused    map[action.Class]int `json:"refused,omitempty"` // actions that were refused, by class
+	Retried    int                  `json:"retried,omitempty"` // actions that were sent again after a refusal
+	Unknown    int                  `json:"unknown"`           // actions without an answer: the chat has perhaps seen them, perhaps not
+	Dead       int                  `json:"dead"`
+	Left       int                  `json:"left,omitempty"`      // messages that wait for a later run
+	Unwritten  int                  `json:"unwritten,omitempty"` // outcomes and ends that no journal has: the next run may send them again
+	Cut        int                  `json:"cut,omitempty"`       // answers that were more than is sent: the chat is told
+	Unkept     int                  `json:"unkept,omitempty"`    // live messages answered although the journal was down
+	Unflipped  int                  `json:"unflipped,omitempty"` // ended without going_idle_ack
+	MS         Times                `json:"ms"`
 }
 
 // Times are milliseconds from the drain's start; a missing one did not happen.
@@ -94,6 +99,7 @@ func (f *figures) result(err error, c turn.Counts) Report {
 	rep := f.Report
 	rep.Received, rep.Duplicates, rep.Recovered, rep.Turns = c.Received, c.Duplicates, c.Recovered, c.Turns
 	rep.Outbound, rep.Unknown, rep.Dead, rep.Unkept, rep.Cut = c.Outbound, c.Unknown, c.Dead, c.Unkept, c.Cut
+	rep.Refused, rep.Retried, rep.Left, rep.Unwritten = c.Refused, c.Retried, c.Left, c.Unwritten
 	rep.Status = statusOf(err)
 	if err == nil && rep.Received+rep.Recovered == 0 {
 		rep.Status = Empty

@@ -159,6 +159,7 @@ func later(a, b time.Time) time.Time {
 
 // goIdle takes the asked mark away, so that a poke from now on is a reason to look again, and sends going_idle.
 func (s *stay) goIdle(ctx context.Context) error {
+	s.flush(ctx)
 	if err := s.lease.Clear(ctx); err != nil {
 		if stopped := s.stopped(ctx); stopped != nil {
 			return stopped

@@ -6,8 +6,9 @@ import (
 	"github.com/dormouse-relay/dormouse/internal/config"
 )
 
-// lastWords is what the end of an invocation is kept free for, at most: to give the lease back and to hand work on.
-const lastWords = 3 * time.Second
+// lastWords is what the end of an invocation is kept free for, at most: two fifths for what turns still write down, the
+// rest to write what is owed, to give the lease back and to hand work on. No write is under way beyond.
+const lastWords = 5 * time.Second
 
 // timetable divides the time that an invocation has. Without a deadline its times are zero: none of them comes.
 type timetable struct {
@@ -15,10 +16,13 @@ type timetable struct {
 	goIdle       time.Time     // go idle, so that running turns may end
 	turnsEnd     time.Time     // no turn may run after that
 	end          time.Time     // everything is cut off
+	grace        time.Duration // how long turns may still write then
+	lastWords    time.Duration // how long the rest may take
 }
 
 func newTimetable(s config.DrainSettings, start, deadline time.Time) timetable {
 	t := timetable{agentTimeout: s.AgentTimeout}
+	t.divideEnd(lastWords)
 	if deadline.IsZero() {
 		return t
 	}
@@ -27,8 +31,15 @@ func newTimetable(s config.DrainSettings, start, deadline time.Time) timetable {
 	t.agentTimeout = min(t.agentTimeout, has/3)
 	t.turnsEnd = deadline.Add(-margin)
 	t.goIdle = t.turnsEnd.Add(-t.agentTimeout)
-	t.end = deadline.Add(-min(lastWords, margin/2))
+	kept := min(lastWords, margin/2)
+	t.divideEnd(kept)
+	t.end = deadline.Add(-kept)
 	return t
+}
+
+func (t *timetable) divideEnd(kept time.Duration) {
+	t.grace = kept * 2 / 5
+	t.lastWords = kept - t.grace
 }
 
 // atEnd calls f at the end, unless stop is called before.

@@ -43,13 +43,14 @@ const (
 	// TurnStopped says that a person has stopped the turn: its answer is not sent. With KeySession.
 	TurnStopped = "turn stopped"
 
-	// AgentUnavailable is a warning: the agent cannot be reached or throttles. With KeySession and KeyError.
+	// AgentUnavailable is a warning: the agent cannot be reached or throttles. With KeySession, KeyError, KeyTries and, unless
+	// that was the last time, KeyIn.
 	AgentUnavailable = "the agent is out of reach: no attempt is counted"
 
 	// AttemptFailed is a warning. With KeySession, KeyError, KeyAttempt and KeyOf.
 	AttemptFailed = "attempt failed"
 
-	// Dead is an error: a delivery is given up. With KeyAttempts and KeyError.
+	// Dead is an error: a delivery is given up. With KeyAttempts and KeyError, and KeyAnswer if no journal has the answer.
 	Dead = "message is dead: kept with its error"
 
 	// ChatNotTold is a warning: a text of our own cannot be sent to the chat. With KeyError, without KeyDelivery.
@@ -79,8 +80,11 @@ const (
 	// OutcomeUnknown is a warning: an action has been sent and no result came. With KeyError.
 	OutcomeUnknown = "no answer to an action: it may have reached the chat and is not sent again"
 
-	// ActionRefused is a warning. With KeyCode, which may be empty, and KeyError, what the connector said.
+	// ActionRefused is a warning. With KeyClass, KeyCode, which may be empty, and KeyError, what the connector said.
 	ActionRefused = "the connector refused an action"
+
+	// ActionWaits says that an action is sent again. With KeyIn, how long it waits, and KeyTries.
+	ActionWaits = "an action waits to be sent again"
 
 	// ActionNotSent is a warning: there was no socket to send an action over, or no right to. With KeyError.
 	ActionNotSent = "an action could not be sent: left for the next run"
@@ -111,6 +115,13 @@ const (
 
 	// FinishNotJournalled says that the next run takes up a delivery that is done with.
 	FinishNotJournalled = "answered, but not journalled as finished: the next run may send the answer again"
+
+	// WaitNotJournalled is a warning: the next run tries a delivery at once that has to wait.
+	WaitNotJournalled = "when a message may be tried again could not be journalled"
+
+	// Unwritten says what is known and in no journal as the run ends: an action's outcome, with KeyNumber and KeyOutcome, or
+	// without them that a delivery is done with. It has no KeyError.
+	Unwritten = "known and not written: the next run may send it again"
 
 	// SuspectStays says that a delivery that is deferred could not be put back to where it was before its turn.
 	SuspectStays = "the next run will take a turn for a suspect that was only cut short"
@@ -151,4 +162,8 @@ const (
 	KeyMessageID = "message_id" // of the message that an action made
 	KeyCode      = "code"       // of a refusal
 	KeyPrompt    = "prompt"     // the prompt's id
+	KeyClass     = "class"      // of a refusal
+	KeyTries     = "tries"      // how often it was in vain
+	KeyOutcome   = "outcome"    // of an action
+	KeyAnswer    = "answer"     // the actions of an answer
 )

@@ -1,6 +1,7 @@
 package turn
 
 import (
+	"cmp"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -42,6 +43,20 @@ func (a *answer) sent() (list []agent.Sent) {
 		list = append(list, agent.Sent{Op: o.Op(), MessageID: id})
 	}
 	return list
+}
+
+// refused is the first action that an earlier run has found refused for good; nil if there is none. words say why.
+func (a *answer) refused(words string) *refusedError {
+	for i, raw := range a.actions {
+		var o action.Outgoing
+		if outcome := a.outcomes[i]; outcome != outcomeRefused && outcome != outcomeDeclined || json.Unmarshal(raw, &o) != nil {
+			continue
+		}
+		if !o.Repeatable() && o.Op() != "send_media" { // the version before has sent a text in a file's place
+			return &refusedError{op: o.Op(), words: cmp.Or(words, "in an earlier run"), chat: a.outcomes[i] == outcomeDeclined}
+		}
+	}
+	return nil
 }
 
 // inChats is what the outcomes so far say of the chats.

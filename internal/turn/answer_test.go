@@ -15,6 +15,7 @@ import (
 
 	"github.com/matryer/is"
 
+	"github.com/dormouse-relay/dormouse/internal/action"
 	"github.com/dormouse-relay/dormouse/internal/agent"
 	"github.com/dormouse-relay/dormouse/internal/ledger"
 	"github.com/dormouse-relay/dormouse/internal/turn"
@@ -592,7 +593,8 @@ func TestADeclinedChatGetsNothingElse(t *testing.T) {
 		is.NoErr(w.Take(message("c1", "m1", "x")))
 		idle(w)
 		is.Equal(b.wire.seen(), []string{"send_media c1 ", "follow_up <nil> four", "send c2 three"})
-		is.Equal(w.Counts().Finished, 1)
+		is.Equal(w.Counts().Dead, 1)
+		is.Equal(w.Counts().Refused, map[action.Class]int{action.Declined: 1})
 	})
 }
 
@@ -615,6 +617,8 @@ func TestADeclinedEditIsNotFollowedByWhatDidNotFitIntoIt(t *testing.T) {
 			ops = append(ops, out.Action.Op())
 		}
 		is.Equal(ops, []string{"react", "send", "edit"}) // a reaction is for show, its decline hinders nothing
+		is.Equal(w.Counts().Dead, 1)                     // what did not fit is missing
+		is.Equal(w.Counts().Refused, map[action.Class]int{action.Cosmetic: 2})
 	})
 }
 

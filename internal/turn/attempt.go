@@ -2,7 +2,6 @@ package turn
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -14,8 +13,6 @@ import (
 	"github.com/dormouse-relay/dormouse/internal/logs"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
-
-const firstRetry, lastRetry = time.Second, 10 * time.Second // the wait before an attempt doubles from one to the other
 
 // attempts asks the agent about a delivery, keeps the answer, has it sent, and finishes the delivery. It has no lock.
 //
@@ -30,6 +27,9 @@ type attempts struct {
 	prompts *prompts
 	journal *journal
 	sender  *sender
+	pauses  *pauses
+	rests   *rests
+	sorry   *sorry
 	counts  *tally
 	run     *lifetime
 }
@@ -37,20 +37,22 @@ type attempts struct {
 // answer tries a delivery until it is answered or stopped, which is nil, deferred, which is errDeferred, or given up,
 // which is any other error. ctx is the turn's; started says that the turn can be seen from outside.
 func (a *attempts) answer(ctx context.Context, d *delivery, started func()) error {
-	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
+	for {
+		if !d.answer.complete() && time.Now().Before(d.wait.Due) {
+			started()
+			err := a.rests.sit(ctx, d.session, !d.volatile, d.wait.Due, nil)
+			if err != nil && ctx.Err() != nil {
+				return a.cutShort(ctx, d)
+			} else if err != nil {
+				return err
+			}
+		}
 		err := a.attempt(ctx, d, started, ledger.Running)
 		if err == nil || errors.Is(err, errDeferred) {
 			return err
 		}
 		if final, err := a.failed(d, err); final {
 			return err
-		}
-		select {
-		case <-time.After(wait):
-		case <-a.gate.closing:
-			return errDeferred
-		case <-ctx.Done():
-			return a.cutShort(ctx, d)
 		}
 	}
 }
@@ -63,8 +65,13 @@ func (a *attempts) answerAlone(ctx context.Context, d *delivery, started func())
 			return false, err
 		}
 	}
+	d.alone = true
 	err = a.attempt(ctx, d, started, ledger.Alone)
-	if err == nil || errors.Is(err, errDeferred) {
+	d.alone = false
+	switch {
+	case errors.Is(err, errMustWait):
+		return true, nil // beside others: nothing waits for it
+	case err == nil, errors.Is(err, errDeferred):
 		return false, err
 	}
 	final, err := a.failed(d, err)
@@ -74,6 +81,8 @@ func (a *attempts) answerAlone(ctx context.Context, d *delivery, started func())
 // attempt waits for attachments and a slot, and tries. The journal is told that the turn runs in the state as.
 func (a *attempts) attempt(ctx context.Context, d *delivery, started func(), as ledger.State) error {
 	var media []agent.Media
+	d.has = &holding{gate: a.gate}
+	defer d.has.letGo()
 	if !d.answer.complete() && a.gate.mayStart() {
 		fetched, release, err := a.files.attach(ctx, d.log, d.Event, d.typing, started)
 		switch {
@@ -82,12 +91,11 @@ func (a *attempts) attempt(ctx context.Context, d *delivery, started func(), as 
 		case err != nil:
 			return err
 		}
-		defer release()
+		d.has.files = release
 		media = fetched
 	}
-	release, err := a.gate.enter(ctx)
+	err := d.has.slot(ctx)
 	if err == nil {
-		defer release()
 		err = a.try(ctx, d, started, as, media)
 	}
 	if ctx.Err() != nil && (err != nil || stopped(ctx)) {
@@ -132,12 +140,16 @@ func (a *attempts) turn(ctx context.Context, d *delivery, prompt *agent.Prompt, 
 	a.counts.add(func(c *Counts) { c.Turns++ })
 	d.log.Info(logs.Turn, logs.KeyAttempt, d.attempts+1)
 	var typing sync.WaitGroup
-	typing.Go(func() { d.typing.keepShowing(asking) })
+	showTyping := func() { typing.Go(func() { d.typing.keepShowing(asking) }) }
 	stopTyping := func() {
 		cancel()
 		typing.Wait()
 	}
 	defer stopTyping()
+	absent := d.wait.Tries > 0 // then nothing is shown before an answer begins
+	if !absent {
+		showTyping()
+	}
 
 	a.cfg.Link.WaitDescriptors(asking)
 	shaper := a.chats.shaper(d.Event, d.session)
@@ -145,18 +157,26 @@ func (a *attempts) turn(ctx context.Context, d *delivery, prompt *agent.Prompt, 
 	if err != nil {
 		return err
 	}
+	d.wait = ledger.Wait{}
+	if absent {
+		showTyping()
+	}
 	fit := &fitter{shaper: shaper, files: a.files, log: d.log}
 	defer func() { a.counts.add(func(c *Counts) { c.Cut += fit.cut() }) }()
 	if said.Stream != nil || d.answer.streamed {
 		s := &stream{
 			chats: a.chats,
 			fit:   fit,
-			send:  func(o action.Outgoing) error { return a.sendStreamed(d, o) },
+			send:  func(o action.Outgoing) error { return a.sendStreamed(asking, d, o) },
 		}
 		if err := s.follow(asking, cancel, said); err != nil {
 			return err
 		}
-		return s.finish(ctx) // the agent was done in time
+		s.send = func(o action.Outgoing) error { return a.sendStreamed(ctx, d, o) } // the agent was done in time
+		if err := s.finish(ctx); err != nil {
+			return err
+		}
+		return a.sendHeldBack(ctx, d)
 	}
 	actions, err := fit.all(asking, said.Actions)
 	if err != nil {
@@ -166,6 +186,7 @@ func (a *attempts) turn(ctx context.Context, d *delivery, prompt *agent.Prompt, 
 	if err := a.keep(ctx, d, actions); err != nil || stopped(ctx) {
 		return err
 	}
+	d.has.letFilesGo()
 	return a.send(ctx, d)
 }
 
@@ -204,137 +225,4 @@ func (a *attempts) keep(ctx context.Context, d *delivery, list []action.Outgoing
 		d.answer = answer{actions: actions, outcomes: make([]string, len(actions))}
 	}
 	return err
-}
-
-// send sends the kept actions that have no outcome yet, until ctx ends; then its error is ctx's cause. Any other error is
-// errDeferred, as what was sent is never sent again.
-func (a *attempts) send(ctx context.Context, d *delivery) error {
-	for i, raw := range d.answer.actions {
-		if d.answer.outcomes[i] != "" {
-			continue
-		}
-		var o action.Outgoing
-		if err := json.Unmarshal(raw, &o); err != nil {
-			return fmt.Errorf("turn: a kept action cannot be read: %w", err)
-		}
-		if o.Op() == "edit" {
-			a.chats.takeEdit(ctx, o.Chat())
-		}
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		if err := a.sender.deliverKept(d, i, o); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// sendStreamed sends the next action of a streamed answer. It is kept first, unless it may be repeated.
-func (a *attempts) sendStreamed(d *delivery, o action.Outgoing) error {
-	if o.Repeatable() {
-		return a.sender.deliverUnkept(d, o)
-	}
-	raws, err := action.Encode([]action.Outgoing{o})
-	if err == nil && !d.unkept {
-		err = a.journal.extend(d.key, raws[0])
-	}
-	if err != nil {
-		return err
-	}
-	return a.sender.deliverKept(d, d.answer.extend(raws[0]), o)
-}
-
-// tell sends a text of our own to the delivery's chat, once. It goes as the answer to a delivery that no journal has.
-func (a *attempts) tell(d *delivery, text string) {
-	parts, err := a.chats.shaper(d.Event, d.session).ShapeAll([]relay.Action{{"op": "send", "content": text}})
-	if err != nil {
-		a.cfg.Log.Warn(logs.ChatNotTold, logs.KeyError, err)
-		return
-	}
-	key := d.key + "/apology"
-	note := &delivery{
-		Delivery: d.Delivery, key: key, session: d.session, log: logTo(a.cfg.Log, key, d.session), unkept: true,
-		answer: answer{outcomes: make([]string, len(parts))}, inChats: chatState{declined: d.inChats.declined},
-	}
-	for i, o := range parts {
-		if a.run.ctx.Err() != nil || a.sender.deliverKept(note, i, o) != nil {
-			return
-		}
-	}
-}
-
-// failed records a failed attempt. final reports whether this run stops trying; then err is what answer returns.
-func (a *attempts) failed(d *delivery, cause error) (final bool, err error) {
-	d.tries++
-	if errors.Is(cause, agent.ErrUnavailable) {
-		d.log.Warn(logs.AgentUnavailable, logs.KeyError, cause)
-		if d.tries >= a.cfg.MaxAttempts {
-			return true, errDeferred
-		}
-		return false, nil
-	}
-	d.attempts++
-	dead := d.attempts >= a.cfg.MaxAttempts || errors.Is(cause, agent.ErrRefused)
-	d.log.Warn(logs.AttemptFailed, logs.KeyError, cause, logs.KeyAttempt, d.attempts, logs.KeyOf, a.cfg.MaxAttempts)
-	d.state = ledger.New
-	if !d.unkept {
-		if err := a.journal.fail(d.key, d.session, cause, dead); err != nil {
-			return true, err
-		}
-	}
-	if dead {
-		return true, cause
-	}
-	return false, nil
-}
-
-// cutShort is what an attempt ends with when the turn's context has ended: nil if the turn was stopped.
-func (a *attempts) cutShort(ctx context.Context, d *delivery) error {
-	if !stopped(ctx) {
-		return errDeferred // the end of the run is not the agent's fault
-	}
-	d.log.Info(logs.TurnStopped)
-	return nil
-}
-
-// conclude writes down how a turn has ended, which is what answer returned, and tells the chat if the message is dead.
-func (a *attempts) conclude(d *delivery, err error) ending {
-	dead := err != nil && !errors.Is(err, errDeferred)
-	if dead {
-		a.cfg.Log.Error(logs.Dead, logs.KeyDelivery, d.key, logs.KeyAttempts, d.attempts, logs.KeyError, err)
-		if a.cfg.Apology != "" {
-			a.tell(d, a.cfg.Apology)
-		}
-	}
-	d.typing.clear()
-	switch {
-	case err == nil:
-		return a.finish(d)
-	case dead:
-		a.counts.add(func(c *Counts) { c.Dead++ })
-		return endDead
-	}
-	return a.putOff(d)
-}
-
-// finish finishes a delivery in the journal.
-func (a *attempts) finish(d *delivery) ending {
-	if !d.unkept || d.unsure {
-		if err := a.journal.finish(d.key); err != nil && !d.unsure {
-			a.cfg.Log.Error(logs.FinishNotJournalled, logs.KeyDelivery, d.key, logs.KeyError, err)
-			return endNotRecorded
-		}
-	}
-	a.counts.add(func(c *Counts) { c.Finished++ })
-	return endFinished
-}
-
-// putOff defers a delivery to the next run. A turn that the end of this run has cut short is no suspect then.
-func (a *attempts) putOff(d *delivery) ending {
-	if !d.unkept && !d.answer.complete() && d.state != ledger.New {
-		a.journal.unstart(d.key)
-	}
-	a.counts.add(func(c *Counts) { c.Left++ })
-	return endDeferred
 }

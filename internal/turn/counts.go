@@ -1,20 +1,54 @@
 package turn
 
-import "sync"
+import (
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/dormouse-relay/dormouse/internal/action"
+)
 
 // Counts says what a worker has done so far.
 type Counts struct {
-	Received   int // deliveries, repeated ones too
-	Duplicates int // deliveries that the journal knew
-	Recovered  int // taken up from an earlier run
-	Turns      int // attempts by the agent
-	Finished   int // deliveries that are done with
-	Outbound   int // actions that were answered
-	Unknown    int // actions without an answer
-	Dead       int // deliveries given up
-	Unkept     int // live deliveries answered without a journal
-	Left       int // deliveries deferred to the next run
-	Cut        int // answers that were more than is sent
+	Received   int                  // deliveries, repeated ones too
+	Duplicates int                  // deliveries that the journal knew
+	Recovered  int                  // taken up from an earlier run
+	Turns      int                  // attempts by the agent
+	Finished   int                  // deliveries that are done with
+	Outbound   int                  // actions that were answered
+	Unknown    int                  // actions without an answer
+	Refused    map[action.Class]int // actions that were refused, by class
+	Retried    int                  // actions that were sent again after a refusal
+	Dead       int                  // deliveries given up
+	Unkept     int                  // live deliveries answered without a journal
+	Left       int                  // deliveries deferred to the next run
+	Waiting    int                  // of them those that cannot go on at once
+	Due        time.Time            // when the first of those left can; zero if none is left
+	Cut        int                  // answers that were more than is sent
+	Unwritten  int                  // outcomes and ends that the journal did not take
+}
+
+// refuse counts a refusal.
+func (c *Counts) refuse(class action.Class) {
+	if c.Refused == nil {
+		c.Refused = map[action.Class]int{}
+	}
+	c.Refused[class]++
+}
+
+// leave counts a delivery that is left and can go on when it is due, or if it is behind another one, with that.
+func (c *Counts) leave(due time.Time, behind bool) {
+	now := time.Now()
+	c.Left++
+	if behind || due.After(now.Add(workAhead)) {
+		c.Waiting++
+	}
+	if due.Before(now) {
+		due = now
+	}
+	if !behind && (c.Due.IsZero() || due.Before(c.Due)) {
+		c.Due = due
+	}
 }
 
 // tally is the Counts that all rooms add to. Its lock is held for no call to another room.
@@ -33,5 +67,7 @@ func (t *tally) add(change func(*Counts)) {
 func (t *tally) read() Counts {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.counts
+	c := t.counts
+	c.Refused = maps.Clone(c.Refused)
+	return c
 }

@@ -2,7 +2,6 @@ package turn
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
 
 	"github.com/dormouse-relay/dormouse/internal/action"
@@ -12,29 +11,65 @@ import (
 
 // sender sends actions over the link, and confirms what became of each. It has no lock: what it remembers is in the record.
 //
-// It sends an action at most once. An action that has left has an outcome, also if no result came (outcomeUnknown). An
-// action that could not leave defers the delivery: the error is errDeferred.
+// It sends an action once. An action that has left has an outcome, also if no result came (outcomeUnknown), unless the
+// connector has refused it: what that leads to is decided in send.go. An action that could not leave defers the delivery:
+// the error is errDeferred.
 type sender struct {
 	link    Link
 	journal *journal
 	prompts *prompts
-	chats   *chats
-	files   *files
 	counts  *tally
 	run     *lifetime
 }
 
-// deliverKept delivers the kept action number i, and confirms its outcome.
-func (s *sender) deliverKept(d *delivery, i int, o action.Outgoing) error {
-	outcome, sent := s.deliver(d, requestID(d.key, i), o)
-	if !sent {
-		return errDeferred
+// refusal is what the connector has said of an action that it did not take.
+type refusal struct {
+	action.Refusal
+	op    string
+	words string
+}
+
+// mayPass says whether the same action may pass later. A file that is refused, and nobody knows why, becomes a text.
+func (r *refusal) mayPass() bool {
+	return r.Class == action.Transient || r.Class == action.Unclear && r.op != "send_media"
+}
+
+// outcome is the action's if it is not sent again.
+func (r *refusal) outcome() string {
+	if r.Class == action.Declined {
+		return outcomeDeclined
 	}
+	return outcomeRefused
+}
+
+// final is the error of a message with such an action. The first one stays.
+func (r *refusal) final(first *refusedError) *refusedError {
+	if first != nil {
+		return first
+	}
+	return &refusedError{op: r.op, words: r.words, chat: r.Class == action.Declined}
+}
+
+// deliverKept sends the kept action number i, and confirms its outcome. If it was refused it has none.
+func (s *sender) deliverKept(d *delivery, i int, o action.Outgoing) (*refusal, error) {
+	outcome, refused, sent := s.put(d, requestID(d.key, i), o.Clone())
+	switch {
+	case !sent:
+		return nil, errDeferred
+	case refused != nil:
+		return refused, nil
+	}
+	return nil, s.settle(d, i, o, outcome)
+}
+
+// settle gives the kept action number i its outcome.
+func (s *sender) settle(d *delivery, i int, o action.Outgoing, outcome string) error {
 	d.answer.outcomes[i] = outcome
+	d.inChats.note(o.Op(), o.Chat(), outcome)
 	switch {
 	case d.unkept, o.Repeatable():
 		return nil
-	case d.answer.complete() && d.answer.settled():
+	case d.answer.complete() && d.answer.settled() && d.refused == nil:
 		return nil // it was the last: the delivery is about to be finished
 	}
 	return s.journal.confirm(d.key, i, outcome)
@@ -42,88 +77,92 @@ func (s *sender) deliverKept(d *delivery, i int, o action.Outgoing) error {
 
 // deliverUnkept delivers an action that may be repeated and is not kept.
 func (s *sender) deliverUnkept(d *delivery, o action.Outgoing) error {
-	if _, sent := s.deliver(d, "", o); !sent {
+	outcome, _, sent := s.put(d, "", o.Clone())
+	if !sent {
 		return errDeferred
 	}
+	d.inChats.note(o.Op(), o.Chat(), outcome)
 	return nil
 }
 
-// deliver sends one action and returns what became of it; sent is false if it never left. If the connector cannot send a
-// file, it sends a text in its place.
-func (s *sender) deliver(d *delivery, requestID string, o action.Outgoing) (outcome string, sent bool) {
-	outcome, sent = s.put(d, requestID, o.Clone())
-	if outcome == outcomeRefused && o.Op() == "send_media" {
-		return s.putText(d, requestID, o)
-	}
-	return outcome, sent
-}
-
-// put sends one action, which it may change.
-func (s *sender) put(d *delivery, requestID string, o action.Outgoing) (outcome string, sent bool) {
+// put sends one action, which it may change, and returns what became of it; sent is false if it never left.
+func (s *sender) put(d *delivery, requestID string, o action.Outgoing) (outcome string, r *refusal, sent bool) {
 	op, chat := o.Op(), o.Chat()
 	log := d.log.With(logs.KeyOp, op, logs.KeyRequest, requestID)
 	if d.inChats.declined[chat] {
 		log.Warn(logs.ChatDeclined)
-		return outcomeDeclined, true
+		if d.refused == nil && !o.Repeatable() {
+			d.refused = &refusedError{op: op, words: "its chat was declined", chat: true}
+		}
+		return outcomeDeclined, nil, true
 	}
 	if (op == "edit" || op == "delete") && o.Action["message_id"] == nil {
 		if d.inChats.newest[chat] == "" {
 			log.Warn(logs.NoMessageKnown)
-			return outcomeSkipped, true
+			return outcomeSkipped, nil, true
 		}
 		o.Action["message_id"] = d.inChats.newest[chat]
 	}
 	if op == "prompt" && !s.prompts.put(d.key, d.Event.Source, o) {
-		return "", false
+		return "", nil, false
 	}
 	result, err := s.link.Do(s.run.ctx, relay.Outbound{
 		RequestID: requestID, Platform: o.FramePlatform(d.Event.Source.Platform), Action: o.Action,
 	})
-	if _, refused := errors.AsType[*relay.OpError](err); refused && op == "prompt" {
-		s.prompts.drop(d.key, d.Event.Source, o)
-	}
-	outcome, sent = s.judge(log, op, result, err)
-	d.inChats.note(op, chat, outcome)
-	return outcome, sent
+	return s.judge(log, o, result, err)
 }
 
 // judge counts and logs what Link.Do has returned for an action, and says what it means.
-func (s *sender) judge(log *slog.Logger, op string, result relay.Result, err error) (outcome string, sent bool) {
-	refusal, refused := errors.AsType[*relay.OpError](err)
+func (s *sender) judge(
+	log *slog.Logger, o action.Outgoing, result relay.Result, err error,
+) (outcome string, r *refusal, sent bool) {
+	said, refused := errors.AsType[*relay.OpError](err)
 	switch {
 	case err == nil:
 		s.counts.add(func(c *Counts) { c.Outbound++ })
 		log.Info(logs.Reply, logs.KeyMessageID, result.MessageID)
 		if result.MessageID == "" {
-			return outcomeOK, true
+			return outcomeOK, nil, true
 		}
-		return outcomeOK + ":" + result.MessageID, true
+		return outcomeOK + ":" + result.MessageID, nil, true
 	case errors.Is(err, relay.ErrOutcomeUnknown):
 		s.counts.add(func(c *Counts) { c.Unknown++ })
 		log.Warn(logs.OutcomeUnknown, logs.KeyError, err)
-		return outcomeUnknown, true
-	case refused:
-		s.counts.add(func(c *Counts) { c.Outbound++ })
-		log.Warn(logs.ActionRefused, logs.KeyCode, refusal.Code, logs.KeyError, refusal.Message)
-		declined := (relay.Result{Code: refusal.Code, Error: refusal.Message}).Declined()
-		if declined && op != "react" && op != "typing" {
-			return outcomeDeclined, true
-		}
-		return outcomeRefused, true
-	default:
+		return outcomeUnknown, nil, true
+	case !refused:
 		log.Warn(logs.ActionNotSent, logs.KeyError, err)
-		return "", false
+		return "", nil, false
 	}
-}
-
-// putText sends the text for a send_media that the connector has refused, under request ids that a successor makes as well.
-func (s *sender) putText(d *delivery, requestID string, media action.Outgoing) (outcome string, sent bool) {
-	outcome = outcomeRefused
-	link := s.files.publicLink(media)
-	for i, text := range s.chats.shaper(d.Event, d.session).TextInstead(media, link) {
-		if outcome, sent = s.put(d, hash(requestID, fmt.Sprint(i)), text.Clone()); !sent {
-			return "", false
-		}
+	means := action.ClassOf(o.Op(), said.Result())
+	log = log.With(logs.KeyClass, means.Class)
+	if means.Class == action.Unknown {
+		s.counts.add(func(c *Counts) { c.Unknown++ })
+		log.Warn(logs.OutcomeUnknown, logs.KeyError, said)
+		return outcomeUnknown, nil, true
 	}
-	return outcome, true
+	counted := means.Class
+	if o.Repeatable() && counted != action.Done {
+		counted = action.Cosmetic
+	}
+	s.counts.add(func(c *Counts) {
+		c.Outbound++
+		c.refuse(counted)
+	})
+	r = &refusal{Refusal: means, op: o.Op(), words: said.Code}
+	if said.Message != "" {
+		r.words = said.Message
+	}
+	switch {
+	case means.Class == action.Done:
+		log.Info(logs.ActionRefused, logs.KeyCode, said.Code, logs.KeyError, said.Message)
+		return outcomeOK, nil, true
+	case !o.Repeatable():
+		log.Warn(logs.ActionRefused, logs.KeyCode, said.Code, logs.KeyError, said.Message)
+		return "", r, true
+	case r.op == "react", r.op == "typing":
+		log.Info(logs.ActionRefused, logs.KeyCode, said.Code, logs.KeyError, said.Message)
+		return outcomeRefused, nil, true
+	}
+	log.Warn(logs.ActionRefused, logs.KeyCode, said.Code, logs.KeyError, said.Message)
+	return r.outcome(), nil, true
 }

@@ -2,6 +2,7 @@ package turn
 
 import (
 	"log/slog"
+	"time"
 
 	"github.com/dormouse-relay/dormouse/internal/ledger"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
@@ -27,10 +28,20 @@ type delivery struct {
 	unkept  bool          // it is not in the journal, as far as we know
 	unsure  bool          // it is unkept, but the journal write that failed may have been made
 
+	place    int64 // in the order of arrival, those of earlier runs first
+	volatile bool  // no later run knows of it: its waits are bounded by patience
+	alone    bool  // it is a suspect, and nothing runs beside it
+
 	state    ledger.State // as the journal has it
 	attempts int          // failed ones, in all runs
-	tries    int          // attempts in this run, with those for which the agent was unavailable
+	wait     ledger.Wait  // zero: it may be tried at once
 	answer   answer
 	inChats  chatState
 	typing   *typingMark
+
+	has       *holding      // of the attempt that is under way
+	refused   *refusedError // the first action that the connector has refused for good
+	streaming bool          // its agent goes on while an action is sent
+	heldBack  bool          // actions of its stream wait for the stream's end
+	due       time.Time     // when its chat was free again, as it was left
 }

@@ -84,6 +84,7 @@ func (i *intake) take(received relay.Delivery) error {
 		return context.Cause(i.run.ctx)
 	}
 	i.seq++
+	d.place = i.seq
 	next := arrival{d, ledger.Entry{Key: d.key, Seq: i.seq, State: ledger.New, Error: why}}
 	i.mu.Lock()
 	if d.BufferID != "" {
@@ -114,7 +115,8 @@ func (i *intake) take(received relay.Delivery) error {
 func (i *intake) record(received relay.Delivery) (d *delivery, why string) {
 	key := Key(i.cfg.Instance, received)
 	d = &delivery{Delivery: received, key: key, ready: make(chan struct{})}
-	d.receipt = &receipt{key: key, ackAtEnd: !i.cfg.Journal.Durable()}
+	d.volatile = !i.cfg.Journal.Durable()
+	d.receipt = &receipt{key: key, ackAtEnd: d.volatile}
 	d.Forward = nil
 	switch received.Kind {
 	case relay.KindInbound:
@@ -262,7 +264,8 @@ func (i *intake) notJournalled(d *delivery, entry ledger.Entry, err error) {
 // releaseLocked releases a delivery to the schedule.
 func (i *intake) releaseLocked(d *delivery) {
 	i.pending[d.key] = d.receipt
-	d.receipt.ackAtEnd = d.receipt.ackAtEnd || d.unkept
+	d.volatile = d.volatile || d.unkept
+	d.receipt.ackAtEnd = d.volatile
 	if !d.receipt.ackAtEnd && !d.stop {
 		i.acks.resolve(d.receipt, ackDue)
 	}
@@ -338,5 +341,6 @@ func (i *intake) fault() error {
 func (i *intake) busy() bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return len(i.room) > 0
+	left, _ := i.schedule.attempts.rests.left()
+	return len(i.room) > left
 }

@@ -1,22 +1,40 @@
 package turn
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"sync"
+	"time"
 
 	"github.com/dormouse-relay/dormouse/internal/ledger"
 	"github.com/dormouse-relay/dormouse/internal/logs"
 )
 
-// journal is what is written of a delivery after it has been journalled. It knows keys, no records, and has no lock.
+// journal is what is written of a delivery after it has been journalled. It knows keys, no records.
 //
 // A write that failed has been logged when its method returns, and defers the delivery: then the error is errDeferred.
-// keep and extend return ledger.ErrTooLarge as it is, because the next run would meet it as well.
+// keep, extend and replace return ledger.ErrTooLarge as it is, because the next run would meet it as well.
+//
+// What has happened and could not be written (an outcome, an end) is owed: it is written with the next write that succeeds,
+// and by flush. Its lock guards what is owed, and is held for no call.
 type journal struct {
 	ledger ledger.Journal
 	run    *lifetime
+	counts *tally
 	log    *slog.Logger
+
+	paying sync.Mutex // one at a time pays
+	mu     sync.Mutex
+	owed   []debt // in the order in which it happened
+}
+
+// debt is a write that is owed.
+type debt struct {
+	key     string
+	action  int    // whose outcome it is; -1: the delivery is finished
+	outcome string // of the action
 }
 
 // start says that a turn starts, beside others or alone.
@@ -34,24 +52,80 @@ func (j *journal) extend(key string, action json.RawMessage) error {
 	return j.fits(j.ledger.Extend(j.run.ctx, key, action), logs.ActionNotKept, key)
 }
 
-// confirm says what became of an action.
-func (j *journal) confirm(key string, i int, outcome string) error {
-	ctx, cancel := j.run.recording()
-	defer cancel()
-	return j.check(j.ledger.Confirm(ctx, key, i, outcome), logs.OutcomeNotJournalled, key)
+// replace keeps an action in the place of another.
+func (j *journal) replace(key string, i int, action json.RawMessage) error {
+	return j.fits(j.ledger.Replace(j.run.ctx, key, i, action), logs.ActionNotKept, key)
 }
 
-// fail counts a failed attempt.
-func (j *journal) fail(key, session string, cause error, dead bool) error {
-	err := j.ledger.Fail(j.run.ctx, key, cause.Error(), dead)
+// seal says that a streamed answer is whole.
+func (j *journal) seal(key string) error {
+	return j.check(j.ledger.Seal(j.run.ctx, key), logs.AnswerNotKept, key)
+}
+
+// confirmPatience is how long an outcome that cannot be written holds up its delivery.
+const confirmPatience = 30 * time.Second
+
+// confirm says what became of an action. The next action must not leave before that is known.
+func (j *journal) confirm(key string, i int, outcome string) error {
+	for wait, begun := time.Second, time.Now(); ; wait *= 2 {
+		err := j.record(debt{key, i, outcome})
+		if err == nil {
+			return nil
+		}
+		j.log.Error(logs.OutcomeNotJournalled, logs.KeyDelivery, key, logs.KeyError, err)
+		if errors.Is(err, ledger.ErrLost) || time.Since(begun)+wait > confirmPatience {
+			break
+		}
+		select {
+		case <-time.After(wait):
+			continue
+		case <-j.run.ctx.Done():
+		}
+		break
+	}
+	j.owe(debt{key, i, outcome})
+	return errDeferred
+}
+
+// fail counts a failed attempt, which was the last.
+func (j *journal) fail(key, session string, cause error) error {
+	err := j.ledger.Fail(j.run.ctx, key, cause.Error(), true)
 	return j.check(err, logs.FailureNotJournalled, key, logs.KeySession, session, logs.KeyReason, cause.Error())
 }
 
-// finish finishes a delivery, even as the run ends. It logs nothing, and its error is the ledger's.
-func (j *journal) finish(key string) error {
+// failAndWait counts a failed attempt, which another one follows.
+func (j *journal) failAndWait(key string, cause error, w ledger.Wait, attempts int) error {
+	err := j.ledger.Defer(j.run.ctx, key, cause.Error(), w, attempts)
+	return j.check(err, logs.FailureNotJournalled, key, logs.KeyReason, cause.Error())
+}
+
+// bury gives a delivery up without an attempt.
+func (j *journal) bury(key, session string, cause error) error {
 	ctx, cancel := j.run.recording()
 	defer cancel()
-	return j.ledger.Finish(ctx, key)
+	err := j.ledger.Bury(ctx, key, cause.Error())
+	return j.check(err, logs.FailureNotJournalled, key, logs.KeySession, session, logs.KeyReason, cause.Error())
+}
+
+// wait says when a delivery may be tried again. If that cannot be written, the next run tries it at once.
+func (j *journal) wait(key, reason string, w ledger.Wait, attempts int) {
+	ctx, cancel := j.run.recording()
+	defer cancel()
+	if err := j.ledger.Defer(ctx, key, reason, w, attempts); err != nil {
+		j.log.Warn(logs.WaitNotJournalled, logs.KeyDelivery, key, logs.KeyError, err)
+		return
+	}
+	j.pay(ctx)
+}
+
+// finish finishes a delivery, even as the run ends. With owe it is owed if that fails. Its error is the ledger's.
+func (j *journal) finish(key string, owe bool) error {
+	err := j.record(debt{key: key, action: -1})
+	if err != nil && owe {
+		j.log.Error(logs.FinishNotJournalled, logs.KeyDelivery, key, logs.KeyError, err)
+		j.owe(debt{key: key, action: -1})
+	}
+	return err
 }
 
 // unstart says that a turn has not started after all, even as the run ends.
@@ -63,6 +137,68 @@ func (j *journal) unstart(key string) {
 	}
 }
 
+// record writes what has happened, even as the run ends, and then what is owed.
+func (j *journal) record(what debt) error {
+	ctx, cancel := j.run.recording()
+	defer cancel()
+	err := j.write(ctx, what)
+	if err == nil {
+		j.pay(ctx)
+	}
+	return err
+}
+
+func (j *journal) write(ctx context.Context, what debt) error {
+	if what.action < 0 {
+		return j.ledger.Finish(ctx, what.key)
+	}
+	return j.ledger.Confirm(ctx, what.key, what.action, what.outcome)
+}
+
+// owe notes a write that has failed. What is known of an action of a delivery is no news once the delivery is finished.
+func (j *journal) owe(what debt) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.owed = append(j.owed, what)
+}
+
+// pay writes what is owed, until one write fails.
+func (j *journal) pay(ctx context.Context) {
+	j.paying.Lock()
+	defer j.paying.Unlock()
+	for {
+		j.mu.Lock()
+		if len(j.owed) == 0 {
+			j.mu.Unlock()
+			return
+		}
+		next := j.owed[0]
+		j.mu.Unlock()
+		if err := j.write(ctx, next); err != nil {
+			return
+		}
+		j.mu.Lock()
+		j.owed = j.owed[1:]
+		j.mu.Unlock()
+	}
+}
+
+// giveUp logs and counts what is still owed, as nothing will be written any more.
+func (j *journal) giveUp() {
+	j.mu.Lock()
+	owed := j.owed
+	j.owed = nil
+	j.mu.Unlock()
+	for _, what := range owed {
+		log := j.log.With(logs.KeyDelivery, what.key)
+		if what.action >= 0 {
+			log = log.With(logs.KeyNumber, what.action, logs.KeyOutcome, what.outcome)
+		}
+		log.Error(logs.Unwritten)
+		j.counts.add(func(c *Counts) { c.Unwritten++ })
+	}
+}
+
 // fits is check for what may be too large.
 func (j *journal) fits(err error, event, key string) error {
 	if errors.Is(err, ledger.ErrTooLarge) {
@@ -71,8 +207,12 @@ func (j *journal) fits(err error, event, key string) error {
 	return j.check(err, event, key)
 }
 
+// check logs a write that failed. After one that was made, what is owed is written.
 func (j *journal) check(err error, event, key string, more ...any) error {
 	if err == nil {
+		ctx, cancel := j.run.recording()
+		defer cancel()
+		j.pay(ctx)
 		return nil
 	}
 	j.log.With(logs.KeyDelivery, key).With(more...).Error(event, logs.KeyError, err)

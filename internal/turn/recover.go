@@ -3,7 +3,10 @@ package turn
 import (
 	"encoding/json"
 	"errors"
+	"slices"
+	"time"
 
+	"github.com/dormouse-relay/dormouse/internal/action"
 	"github.com/dormouse-relay/dormouse/internal/ledger"
 	"github.com/dormouse-relay/dormouse/internal/logs"
 )
@@ -15,11 +18,15 @@ func (w *Worker) Recover(entries []ledger.Entry) {
 	var left []*delivery
 	var receipts []*receipt
 	suspects := 0
-	for _, e := range entries {
+	for n, e := range entries {
 		d, err := w.restore(e)
 		if err != nil {
 			w.cfg.Log.Error(logs.EntryUnreadable, logs.KeyDelivery, e.Key, logs.KeyError, err)
 			continue
+		}
+		d.place = int64(n - len(entries))
+		if chat, waits := waitsFor(d); waits {
+			w.schedule.attempts.pauses.refused(chat, d.place, d.wait.Due, d.wait.Asked)
 		}
 		if d.suspect {
 			suspects++
@@ -40,6 +47,7 @@ func (w *Worker) restore(e ledger.Entry) (*delivery, error) {
 		key: e.Key, state: e.State, attempts: e.Attempts, ready: make(chan struct{}),
 		receipt: &receipt{key: e.Key, ackAtEnd: !w.cfg.Journal.Durable()},
 		answer:  answer{actions: e.Actions, outcomes: e.Done, streamed: e.Open},
+		wait:    e.Wait, volatile: !w.cfg.Journal.Durable(),
 	}
 	if err := json.Unmarshal(e.Body, &d.Delivery); err != nil {
 		return nil, err
@@ -52,9 +60,23 @@ func (w *Worker) restore(e ledger.Entry) (*delivery, error) {
 	d.stop = isStop(w.cfg.Stop, d.Event)
 	d.suspect = !d.stop && !d.answer.complete() && d.state != ledger.New
 	d.inChats = d.answer.inChats()
+	d.refused = d.answer.refused(e.Error)
 	d.typing = w.chats.typingMark(d.Event, d.session)
 	if len(d.answer.actions) > 0 {
 		d.typing.hidden = false // without a prompt that was open there would be no answer
 	}
 	return d, nil
+}
+
+// waitsFor is the chat that a delivery waits for, if it is a chat.
+func waitsFor(d *delivery) (chat chatName, waits bool) {
+	i := slices.Index(d.answer.outcomes, "")
+	if !d.answer.complete() || i < 0 || !time.Now().Before(d.wait.Due) {
+		return chatName{}, false
+	}
+	var o action.Outgoing
+	if err := json.Unmarshal(d.answer.actions[i], &o); err != nil {
+		return chatName{}, false
+	}
+	return nameOf(o, d.Event.Source), true
 }

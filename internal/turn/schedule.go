@@ -60,7 +60,10 @@ func (s *schedule) release(d *delivery) {
 		s.run.start(func() { s.end(d, s.attempts.finish(d)) })
 		return
 	}
-	if s.gate.mayStart() {
+	source := d.Event.Source
+	s.attempts.pauses.heard(chatName{source.Platform, source.ChatID})
+	resting := s.attempts.rests.add(d.session, d.unkept && d.BufferID == "")
+	if s.gate.mayStart() && !resting {
 		d.typing.show() // before the turn can start: after a fast reply it would look as if more were to come
 	}
 }
@@ -78,6 +81,7 @@ func (s *schedule) resume(left []*delivery) {
 		} else {
 			close(d.ready)
 		}
+		s.attempts.rests.add(d.session, false)
 		s.queue(d)
 	}
 	s.run.start(func() {
@@ -112,7 +116,7 @@ func (s *schedule) runSession(key string, q *session) {
 
 // serve runs a delivery's turn until the delivery is answered, dead or deferred.
 func (s *schedule) serve(d *delivery) {
-	err := errDeferred
+	err := errBehind
 	if !s.mustWait(d) {
 		ctx, started, done := s.begin(d.session)
 		err = s.attempts.answer(ctx, d, started)
@@ -123,7 +127,7 @@ func (s *schedule) serve(d *delivery) {
 
 // serveSuspect gives a suspect one attempt with nothing beside it. If that fails, its session goes on with it.
 func (s *schedule) serveSuspect(d *delivery) {
-	err := errDeferred
+	err := errBehind
 	if !s.mustWait(d) {
 		ctx, started, done := s.begin(d.session)
 		var again bool
@@ -151,6 +155,9 @@ func (s *schedule) end(d *delivery, how ending) {
 		s.mu.Lock()
 		s.deferred[d.session] = true
 		s.mu.Unlock()
+	}
+	if !d.stop {
+		s.attempts.rests.remove(d.session)
 	}
 	s.ended(d.receipt, how.ack())
 }

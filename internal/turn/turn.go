@@ -16,7 +16,13 @@
 //	schedule.go   which turn runs, and when: sessions, slots, suspects, stop       <--- recover.go: what earlier
 //	     |  answer, answerAlone, conclude, finish                                       runs left
 //	     v
-//	attempt.go    asks the agent, keeps its answer, takes its actions one by one, finishes
+//	attempt.go    asks the agent, keeps its answer
+//	     |  failed, send                        (conclude: from the schedule, too)
+//	     v
+//	conclude.go   what a failure leads to, and how a turn ends: finished, dead or deferred
+//	     |  tell
+//	     v
+//	send.go       takes the actions one by one; what is refused waits, is replaced or is given up
 //	     |  deliverKept, deliverUnkept
 //	     v
 //	deliver.go    sends one action over the link, and confirms its outcome
@@ -27,6 +33,11 @@
 // The other rooms are given no record, but an event, a chat or a key:
 //
 //	acks.go       the acks that are to come
+//	pauses.go     chats that have to be left alone for a while, and who goes first afterwards
+//	rests.go      sessions that wait for a time that is far, and are no work until then
+//	wait.go       how long each wait is
+//	sorry.go      chats that have been told of a dead message
+//	holding.go    a turn's slot, and its room for files
 //	chat.go       what is known of chats: routing facts, typing marks, the pace of edits
 //	media.go      attachments of a message, files of an answer
 //	fit.go        an agent's actions made fit for the wire, with those that are not
@@ -41,7 +52,8 @@
 //
 // Taking a delivery and deciding whether its turn starts now is one step: the entry is journalled as running in the same
 // write that journals the delivery. So the intake calls the schedule with its own lock held. Locks are taken in this order
-// only: the intake's, the schedule's, then that of chat.go or counts.go.
+// only: the intake's, the schedule's, then that of any other room. No room but the intake and the schedule calls another one
+// with its lock held.
 //
 // # Order
 //
@@ -50,8 +62,10 @@
 package turn
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -76,7 +90,7 @@ type Link interface {
 	WaitDescriptors(ctx context.Context)
 }
 
-// Config is what New needs; everything but Media, Stop, Apology, Passthrough and Deadline is required.
+// Config is what New needs; everything but Media, Stop, Apology, Passthrough, GiveUpAfter, Grace and Deadline is required.
 type Config struct {
 	Journal      ledger.Journal
 	Prompts      ledger.Prompts
@@ -88,6 +102,8 @@ type Config struct {
 	Concurrency  int           // turns side by side
 	MaxAttempts  int           // failed attempts before a message is dead
 	AgentTimeout time.Duration // per attempt
+	GiveUpAfter  time.Duration // how long a message waits for an agent that is away, or for a chat; zero: a day
+	Grace        time.Duration // how long writes are still made once the run is over; zero: 2 s
 	Deadline     time.Time     // no turn starts whose AgentTimeout would end after it; zero: none
 	Stop         string        // a command message of this text cancels its session's turn
 	Apology      string        // sent for a dead message
@@ -102,6 +118,7 @@ var (
 	errStopped   = errors.New("stopped by the user")
 	errDeferred  = errors.New("turn: deferred to the next run")
 	errTimeout   = errors.New("the agent took longer than DORMOUSE_AGENT_TIMEOUT")
+	errBehind    = fmt.Errorf("%w, behind another message of its session", errDeferred)
 	errDiedAlone = errors.New("the process died while this message ran alone")
 )
 
@@ -114,40 +131,55 @@ type Worker struct {
 	chats    *chats
 	intake   *intake
 	schedule *schedule
+	journal  *journal
 }
 
 // New returns a worker that stops when ctx does. Call Recover first, and Close at the end.
 func New(ctx context.Context, cfg Config) *Worker {
-	run, counts, start := newLifetime(ctx), new(tally), newGate(cfg)
+	cfg.GiveUpAfter = cmp.Or(cfg.GiveUpAfter, 24*time.Hour)
+	run, counts, start := newLifetime(ctx, cmp.Or(cfg.Grace, defaultGrace)), new(tally), newGate(cfg)
 	marker := promptMarker(cfg.Instance)
-	chats := newChats(cfg.Link, marker)
+	chats, pauses, rests := newChats(cfg.Link, marker), newPauses(), newRests(start.closing)
 	files := &files{media: cfg.Media, gate: start, filled: make(chan struct{}, cfg.Concurrency)}
 	prompts := &prompts{ledger: cfg.Prompts, marker: marker, run: run, log: cfg.Log}
-	journal := &journal{ledger: cfg.Journal, run: run, log: cfg.Log}
-	sender := &sender{
-		link: cfg.Link, journal: journal, prompts: prompts, chats: chats, files: files, counts: counts, run: run,
-	}
+	journal := &journal{ledger: cfg.Journal, run: run, counts: counts, log: cfg.Log}
+	sender := &sender{link: cfg.Link, journal: journal, prompts: prompts, counts: counts, run: run}
 	attempts := &attempts{
 		cfg: cfg, gate: start, chats: chats, files: files, prompts: prompts, sender: sender, counts: counts, run: run,
-		journal: journal,
+		journal: journal, pauses: pauses, rests: rests, sorry: &sorry{told: map[chatName]time.Time{}},
 	}
 	schedule := newSchedule(start, attempts, run)
 	intake := newIntake(cfg, schedule, chats, counts, run)
-	schedule.ended = intake.end
-	return &Worker{cfg: cfg, run: run, counts: counts, chats: chats, intake: intake, schedule: schedule}
+	schedule.ended, rests.changed = intake.end, intake.signal
+	return &Worker{cfg: cfg, run: run, counts: counts, chats: chats, intake: intake, schedule: schedule, journal: journal}
 }
 
 // Interrupt cancels the running turn of a session: its answer is not sent, and the delivery is finished.
 func (w *Worker) Interrupt(sessionKey string) { w.schedule.interrupt(sessionKey) }
 
-// Busy says whether a turn is running or queued, or an action unanswered.
+// Busy says whether there is work: a turn that runs, is queued or is due soon, or an action that is unanswered. What waits
+// for longer is no work (Counts.Left).
 func (w *Worker) Busy() bool { return w.intake.busy() }
 
 // Changed receives after something has ended, and once Broken returns an error.
 func (w *Worker) Changed() <-chan struct{} { return w.intake.changed }
 
-// Counts returns the figures so far.
-func (w *Worker) Counts() Counts { return w.counts.read() }
+// Counts returns the figures so far. Left has what waits, too, and would be left if the run ended now.
+func (w *Worker) Counts() Counts {
+	c := w.counts.read()
+	n, due := w.schedule.attempts.rests.left()
+	c.Left, c.Waiting = c.Left+n, c.Waiting+n
+	if n > 0 && (c.Due.IsZero() || due.Before(c.Due)) {
+		c.Due = due
+	}
+	return c
+}
+
+// Flush writes to the journal what is known and could not be written before.
+func (w *Worker) Flush(ctx context.Context) { w.journal.pay(ctx) }
+
+// Unwritten logs and counts what is known and still is not written. It is called once nothing will be written any more.
+func (w *Worker) Unwritten() { w.journal.giveUp() }
 
 // Broken returns the error that keeps the journal from taking more.
 func (w *Worker) Broken() error { return w.intake.fault() }

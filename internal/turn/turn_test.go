@@ -347,7 +347,7 @@ func TestAFailingMessageIsDeadInTheEndAndHoldsUpNobody(t *testing.T) {
 		for w.Busy() {
 			<-w.Changed()
 		}
-		is.Equal(time.Since(start), 3*time.Second) // 1 s and 2 s between three attempts
+		is.Equal(time.Since(start), 32*time.Second) // 2 s and 30 s between three attempts
 		is.Equal(attempts, []int{1, 2, 3})
 		is.Equal(w.Counts().Dead, 1)
 		seen := b.wire.seen()
@@ -359,10 +359,13 @@ func TestAFailingMessageIsDeadInTheEndAndHoldsUpNobody(t *testing.T) {
 }
 
 func TestAnAgentOutOfReachIsNoAttempt(t *testing.T) {
-	each(t, func(t *testing.T, b *bench) {
+	bubble(t, func(t *testing.T, b *bench) {
 		is := is.New(t)
 		down := true
+		var tries []time.Duration
+		begun := time.Now().Add(time.Hour) // start sleeps
 		b.agent = agentFunc(func(ctx context.Context, tn agent.Turn) (agent.Answer, error) {
+			tries = append(tries, time.Since(begun))
 			if down {
 				return agent.Answer{}, fmt.Errorf("posting: %w", agent.ErrUnavailable)
 			}
@@ -371,12 +374,15 @@ func TestAnAgentOutOfReachIsNoAttempt(t *testing.T) {
 		})
 		w := b.start()
 		is.NoErr(w.Take(message("c1", "m1", "x")))
-		for w.Busy() {
-			<-w.Changed()
-		}
+		idle(w)
+		s := time.Second
+		is.Equal(tries, []time.Duration{0, 5 * s, 15 * s, 35 * s, 75 * s}) // the next would be 80 s later
 		is.Equal(w.Counts().Dead, 0)
 		is.Equal(w.Counts().Left, 1)
+		is.True(w.Counts().Due.Equal(begun.Add(155 * s)))
+		is.Equal(b.wire.all(), []string{"typing c1"}) // at the first try only
 		w.Close()
+		is.Equal(w.Counts().Left, 1)
 		down = false
 		w = b.start()
 		defer w.Close()
@@ -476,19 +482,28 @@ func TestAnUnknownOutcomeIsNotSentAgain(t *testing.T) {
 	})
 }
 
-func TestARefusedActionIsOver(t *testing.T) {
+func TestADeclinedActionMakesItsMessageDead(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
 		is := is.New(t)
 		b.wire.do = func(context.Context, relay.Outbound) (relay.Result, error) {
 			return relay.Result{}, &relay.OpError{Code: "egress_declined", Message: "no"}
 		}
+		b.change = func(c *turn.Config) { c.Apology = "sorry" }
 		w := b.start()
 		defer w.Close()
 		is.NoErr(w.Take(buffered("b1", message("c1", "m1", "x"))))
 		synctest.Wait()
-		is.Equal(len(b.wire.outs), 1)
+		is.Equal(len(b.wire.outs), 1) // the chat is not even told
 		is.True(slices.Contains(b.wire.seen(), "ack b1"))
-		is.Equal(w.Counts().Finished, 1)
+		is.Equal(w.Counts().Dead, 1)
+		dead, err := b.ledger.ListDead(t.Context())
+		is.NoErr(err)
+		is.Equal(dead[0].Error, `the connector refuses an action of the answer: send: "no"`)
+		is.Equal(dead[0].Attempts, 0)
+		shown, err := b.ledger.ShowDead(t.Context(), dead[0].Key)
+		is.NoErr(err)
+		is.Equal(len(shown.Actions), 1)
+		is.Equal(shown.Done, []string{"declined"})
 	})
 }
 

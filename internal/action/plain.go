@@ -1,0 +1,58 @@
+package action
+
+import (
+	"regexp"
+	"strings"
+)
+
+var (
+	links   = regexp.MustCompile(`\[([^\[\]\n]+)\]\(([^()\s]+)\)`)
+	urls    = regexp.MustCompile(`https?://\S+`)
+	inWord  = regexp.MustCompile(`([\pL\pN])_([\pL\pN])`)
+	marks   = strings.NewReplacer("*", "", "~~", "", "||", "", "`", "", "_", "", "[", "(", "]", ")", "<", "‹", ">", "›", `\`, "")
+	escapes = strings.NewReplacer("_", "%5F", "*", "%2A", "~~", "%7E%7E", "`", "%60", "[", "%5B", "]", "%5D")
+)
+
+// Plain returns the action with its text free of all that a platform could take for markup; changed is false if it was.
+func (o Outgoing) Plain() (plain Outgoing, changed bool) {
+	text := o.text("content")
+	clean := plainText(text)
+	if clean == text || strings.TrimSpace(clean) == "" {
+		return o, false
+	}
+	plain = o.Clone()
+	plain.Action["content"] = clean
+	return plain, true
+}
+
+func plainText(text string) string {
+	text = links.ReplaceAllString(text, "$1 ($2)")
+	var b strings.Builder
+	for {
+		at := urls.FindStringIndex(text)
+		if at == nil {
+			b.WriteString(plainWords(text))
+			return b.String()
+		}
+		b.WriteString(plainWords(text[:at[0]]))
+		b.WriteString(escapes.Replace(text[at[0]:at[1]]))
+		text = text[at[1]:]
+	}
+}
+
+func plainWords(text string) string {
+	for before := ""; before != text; { // twice for a_b_c
+		before, text = text, inWord.ReplaceAllString(text, "$1＿$2")
+	}
+	return marks.Replace(text)
+}
+
+// TakesEdit says whether an edit may be put into the place of an action that has not been sent: an edit of the same message,
+// or the message that it would edit.
+func (o Outgoing) TakesEdit(edit Outgoing) bool {
+	if o.Chat() != edit.Chat() || o.Platform != edit.Platform {
+		return false
+	}
+	return o.Op() == "edit" && o.Action["message_id"] == edit.Action["message_id"] ||
+		o.Op() == "send" && edit.Action["message_id"] == nil
+}

@@ -1,0 +1,168 @@
+package turn
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dormouse-relay/dormouse/internal/agent"
+	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/internal/logs"
+)
+
+// failed records why an attempt has not answered. final reports whether this run stops trying; then err is what answer
+// returns.
+func (a *attempts) failed(d *delivery, cause error) (final bool, err error) {
+	refused, is := errors.AsType[*refusedError](cause)
+	switch {
+	case is && refused.waited && a.staysWithConnector(d):
+		return true, errDeferred
+	case is:
+		return true, a.bury(d, cause)
+	case agent.ClassOf(cause) == agent.Away:
+		return a.absent(d, cause)
+	}
+	d.attempts++
+	dead := d.attempts >= a.cfg.MaxAttempts || agent.ClassOf(cause) == agent.Refused
+	d.log.Warn(logs.AttemptFailed, logs.KeyError, cause, logs.KeyAttempt, d.attempts, logs.KeyOf, a.cfg.MaxAttempts)
+	d.state = ledger.New
+	pause := failurePause(d.attempts)
+	if d.volatile {
+		pause = min(pause, failurePause(2)) // no later run knows of it
+	}
+	d.wait = ledger.Wait{Due: time.Now().Add(pause)}
+	switch {
+	case d.unkept:
+	case dead:
+		if err := a.journal.fail(d.key, d.session, cause); err != nil {
+			return true, err
+		}
+	default:
+		if err := a.journal.failAndWait(d.key, cause, d.wait, d.attempts); err != nil {
+			return true, err
+		}
+	}
+	if dead {
+		return true, cause
+	}
+	return false, nil
+}
+
+// absent is failed for an agent that is away: no attempt.
+func (a *attempts) absent(d *delivery, cause error) (final bool, err error) {
+	d.state = ledger.New
+	limit := a.cfg.GiveUpAfter
+	if d.volatile {
+		limit = patience
+	}
+	var asked time.Duration
+	if away, ok := errors.AsType[*agent.Error](cause); ok {
+		asked = away.RetryAfter
+	}
+	next, ok := again(d.wait, time.Now(), absencePause(d.wait.Tries+1, asked), asked > 0, limit)
+	if !ok {
+		d.log.Warn(logs.AgentUnavailable, logs.KeyError, cause, logs.KeyTries, next.Tries)
+		if a.staysWithConnector(d) {
+			return true, errDeferred
+		}
+		return true, a.bury(d, cause)
+	}
+	d.wait = next
+	d.log.Warn(logs.AgentUnavailable, logs.KeyError, cause, logs.KeyTries, next.Tries, logs.KeyIn, time.Until(next.Due).String())
+	if !d.unkept {
+		a.journal.wait(d.key, cause.Error(), d.wait, d.attempts)
+	}
+	return false, nil
+}
+
+// staysWithConnector says whether a delivery that nobody keeps is left unacked: nothing of an answer is in the chat.
+func (a *attempts) staysWithConnector(d *delivery) bool {
+	return d.volatile && d.BufferID != "" && !slices.ContainsFunc(d.answer.outcomes, func(outcome string) bool {
+		return outcome == outcomeUnknown || strings.HasPrefix(outcome, outcomeOK)
+	})
+}
+
+// bury gives a delivery up without an attempt. It returns what answer returns.
+func (a *attempts) bury(d *delivery, cause error) error {
+	if d.unkept {
+		return cause
+	}
+	if err := a.journal.bury(d.key, d.session, cause); err != nil {
+		return err
+	}
+	return cause
+}
+
+// conclude writes down how a turn has ended, which is what answer returned, and tells the chat if the message is dead.
+func (a *attempts) conclude(d *delivery, err error) ending {
+	dead := err != nil && !errors.Is(err, errDeferred)
+	if dead {
+		log := a.cfg.Log.With(logs.KeyDelivery, d.key, logs.KeyAttempts, d.attempts, logs.KeyError, err)
+		if d.volatile && len(d.answer.actions) > 0 { // there is no other trace of it
+			answer, _ := json.Marshal(d.answer.actions) // they come out of a journal: they marshal
+			log = log.With(logs.KeyAnswer, string(answer))
+		}
+		log.Error(logs.Dead)
+		a.apologise(d, err)
+	}
+	a.pauses.leave(d.place)
+	d.typing.clear()
+	switch {
+	case err == nil:
+		return a.finish(d)
+	case dead:
+		a.counts.add(func(c *Counts) { c.Dead++ })
+		return endDead
+	}
+	return a.putOff(d, errors.Is(err, errBehind))
+}
+
+// apologise tells the chat of a message that is dead, unless the chat is what refused it, or has something of the answer,
+// or a bot has written it, or the chat has been told within the hour.
+func (a *attempts) apologise(d *delivery, cause error) {
+	refused, is := errors.AsType[*refusedError](cause)
+	switch {
+	case a.cfg.Apology == "", d.Event.Source.IsBot:
+	case is && (refused.chat || refused.waited):
+	case is && slices.ContainsFunc(d.answer.outcomes, func(outcome string) bool { return strings.HasPrefix(outcome, outcomeOK) }):
+	case a.sorry.mayTell(chatName{d.Event.Source.Platform, d.Event.Source.ChatID}):
+		a.tell(d, a.cfg.Apology)
+	}
+}
+
+// finish finishes a delivery in the journal.
+func (a *attempts) finish(d *delivery) ending {
+	if !d.unkept || d.unsure {
+		if err := a.journal.finish(d.key, !d.unkept); err != nil && !d.unsure {
+			return endNotRecorded
+		}
+	}
+	a.counts.add(func(c *Counts) { c.Finished++ })
+	return endFinished
+}
+
+// putOff defers a delivery to the next run. A turn that the end of this run has cut short is no suspect then. behind says
+// that it waits for another one of its session.
+func (a *attempts) putOff(d *delivery, behind bool) ending {
+	if !d.unkept && !d.answer.complete() && d.state != ledger.New {
+		a.journal.unstart(d.key)
+	}
+	due := d.due
+	if d.wait.Due.After(due) {
+		due = d.wait.Due
+	}
+	a.counts.add(func(c *Counts) { c.leave(due, behind) })
+	return endDeferred
+}
+
+// cutShort is what an attempt ends with when the turn's context has ended: nil if the turn was stopped.
+func (a *attempts) cutShort(ctx context.Context, d *delivery) error {
+	if !stopped(ctx) {
+		return errDeferred // the end of the run is not the agent's fault
+	}
+	d.log.Info(logs.TurnStopped)
+	return nil
+}

@@ -1,0 +1,38 @@
+package turn
+
+import "context"
+
+// holding is what a turn has of the run's scarce things: a slot, and room for files. It has no lock: it is one turn's.
+type holding struct {
+	gate  *gate  // nil: it needs no slot
+	files func() // lets the room for files go; nil: there is none
+	free  func() // lets the slot go; nil: there is none
+}
+
+// slot waits for a slot, unless the turn has one.
+func (h *holding) slot(ctx context.Context) error {
+	if h.gate == nil || h.free != nil {
+		return nil
+	}
+	free, err := h.gate.enter(ctx)
+	if err == nil {
+		h.free = free
+	}
+	return err
+}
+
+func (h *holding) letFilesGo() {
+	if h.files != nil {
+		h.files()
+		h.files = nil
+	}
+}
+
+// letGo lets everything go.
+func (h *holding) letGo() {
+	h.letFilesGo()
+	if h.free != nil {
+		h.free()
+		h.free = nil
+	}
+}

@@ -1,0 +1,330 @@
+package turn
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/dormouse-relay/dormouse/internal/action"
+	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/internal/logs"
+	"github.com/dormouse-relay/dormouse/pkg/relay"
+)
+
+// errMustWait means that a suspect, beside which nothing runs, would have to wait for its chat.
+var errMustWait = errors.New("turn: its chat has to be left alone for a while")
+
+// refusedError is why a message is dead whose answer the connector does not take.
+type refusedError struct {
+	op     string
+	words  string // the connector's
+	chat   bool   // it is the chat that refuses: nothing else may be sent there
+	waited bool   // it would have passed later, and has been tried for too long
+}
+
+func (e *refusedError) Error() string {
+	return fmt.Sprintf("the connector refuses an action of the answer: %s: %.500q", e.op, e.words)
+}
+
+// send sends the kept actions that have no outcome yet, until ctx ends; then its error is ctx's cause. It is a
+// *refusedError if the connector does not take them all, and errDeferred if they have to wait for another run.
+func (a *attempts) send(ctx context.Context, d *delivery) error {
+	for i := range d.answer.actions {
+		if d.answer.outcomes[i] != "" {
+			continue
+		}
+		var o action.Outgoing
+		if err := json.Unmarshal(d.answer.actions[i], &o); err != nil {
+			return fmt.Errorf("turn: a kept action cannot be read: %w", err)
+		}
+		if o.Op() == "edit" {
+			a.chats.takeEdit(ctx, o.Chat())
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err := a.sendKept(ctx, d, i, o); err != nil {
+			return err
+		}
+	}
+	return refusalOf(d)
+}
+
+// sendKept sends the kept action number i until it has an outcome. What the connector refuses for now is sent again, in its
+// order, once its pause is over.
+func (a *attempts) sendKept(ctx context.Context, d *delivery, i int, o action.Outgoing) error {
+	chat := nameOf(o, d.Event.Source)
+	for {
+		if err := a.untilFree(ctx, d, chat); err != nil {
+			return err
+		}
+		if d.wait.Tries > 0 {
+			a.counts.add(func(c *Counts) { c.Retried++ })
+		}
+		r, err := a.sender.deliverKept(d, i, o)
+		if r == nil {
+			d.wait = ledger.Wait{}
+			a.pauses.done(chat, d.place)
+			return err
+		}
+		if r.mayPass() {
+			err := a.holdBack(d, chat, r)
+			if err == nil {
+				continue
+			}
+			if r.Class == action.Transient {
+				a.pauses.done(chat, d.place)
+				if o.Op() == "prompt" {
+					a.prompts.drop(d.key, d.Event.Source, o)
+				}
+				return err
+			}
+		}
+		a.pauses.done(chat, d.place)
+		instead, err := a.instead(d, i, o, r)
+		if err != nil {
+			return err
+		}
+		if len(instead) > 0 {
+			return a.sendInstead(ctx, d, i, instead)
+		}
+		d.refused = r.final(d.refused)
+		if o.Op() == "prompt" {
+			a.prompts.drop(d.key, d.Event.Source, o)
+		}
+		return a.sender.settle(d, i, o, r.outcome())
+	}
+}
+
+// untilFree waits until the delivery may send something to a chat. Meanwhile it has no slot, and its session may rest.
+func (a *attempts) untilFree(ctx context.Context, d *delivery, chat chatName) error {
+	for {
+		until, changed, ok := a.pauses.enter(chat, d.place)
+		if ok {
+			if d.streaming {
+				return nil // its agent runs all the time
+			}
+			err := d.has.slot(ctx)
+			if err != nil {
+				a.pauses.done(chat, d.place)
+			}
+			return err
+		}
+		if d.alone {
+			return errMustWait
+		}
+		if !d.streaming {
+			d.has.letGo()
+		}
+		if !time.Now().Before(until) {
+			until = time.Time{} // somebody else goes first
+		}
+		if err := a.rests.sit(ctx, d.session, !d.volatile && !d.streaming, until, changed); err != nil {
+			d.due = until
+			return err
+		}
+	}
+}
+
+// holdBack makes a delivery and its chat wait after a refusal that may pass. It fails with the refusal if that has gone on
+// for too long.
+func (a *attempts) holdBack(d *delivery, chat chatName, r *refusal) error {
+	limit := a.cfg.GiveUpAfter
+	if d.volatile {
+		limit = patience
+	}
+	pause := refusalPause(d.wait.Tries+1, r.After)
+	next, ok := again(d.wait, time.Now(), pause, r.After > 0, limit)
+	if !ok || r.Class == action.Unclear && pause > workAhead {
+		refused := r.final(nil)
+		refused.waited = true
+		return refused
+	}
+	d.wait = next
+	a.pauses.refused(chat, d.place, next.Due, next.Asked)
+	d.log.Info(logs.ActionWaits, logs.KeyOp, r.op, logs.KeyIn, time.Until(next.Due).String(), logs.KeyTries, next.Tries)
+	if !d.unkept && !d.answer.streamed {
+		a.journal.wait(d.key, r.words, d.wait, d.attempts)
+	}
+	return nil
+}
+
+// instead is what is sent in place of an action that never passes as it is: nothing, or a text. It is kept first.
+func (a *attempts) instead(d *delivery, i int, o action.Outgoing, r *refusal) (parts []action.Outgoing, err error) {
+	switch {
+	case r.Class == action.Declined:
+		return nil, nil
+	case o.Op() == "send_media":
+		parts = a.chats.shaper(d.Event, d.session).TextInstead(o, a.files.publicLink(o))
+	case r.Class == action.Markup:
+		if plain, changed := o.Plain(); changed {
+			parts = []action.Outgoing{plain}
+		}
+	}
+	if len(parts) == 0 {
+		return nil, nil
+	}
+	raws, err := action.Encode(parts[:1])
+	if err == nil && !d.unkept {
+		err = a.journal.replace(d.key, i, raws[0])
+	}
+	if err == nil && i < len(d.answer.actions) {
+		d.answer.actions[i] = raws[0]
+	}
+	return parts, err
+}
+
+// sendInstead sends what is in the place of the kept action number i: the first part under its request id, and what is
+// beyond it under one of its own.
+func (a *attempts) sendInstead(ctx context.Context, d *delivery, i int, parts []action.Outgoing) error {
+	if err := a.sendKept(ctx, d, i, parts[0]); err != nil {
+		return err
+	}
+	for n, o := range parts[1:] {
+		note := aside(d, fmt.Sprint(d.key, "/", i, "/", n), d.log)
+		if err := a.sendKept(ctx, note, 0, o); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sendStreamed sends the next action of a streamed answer. It is kept first, unless it may be repeated. While the chat has
+// to wait for long, the agent goes on, and what it says is kept for later.
+func (a *attempts) sendStreamed(ctx context.Context, d *delivery, o action.Outgoing) error {
+	if o.Repeatable() && !d.heldBack {
+		if err := a.untilFreeWhileStreaming(ctx, d, o); err != nil {
+			return err
+		}
+		if !d.heldBack {
+			defer a.pauses.done(nameOf(o, d.Event.Source), d.place)
+			return a.sender.deliverUnkept(d, o)
+		}
+	}
+	if done, err := a.fold(d, o); done || err != nil {
+		return err
+	}
+	raws, err := action.Encode([]action.Outgoing{o})
+	if err == nil && !d.unkept {
+		err = a.journal.extend(d.key, raws[0])
+	}
+	if err != nil {
+		return err
+	}
+	i := d.answer.extend(raws[0])
+	if d.heldBack {
+		return nil
+	}
+	return a.sendWhileStreaming(ctx, d, i, o)
+}
+
+// sendWhileStreaming is sendKept beside an agent that goes on: once the action has to wait, it is left to sendHeldBack.
+func (a *attempts) sendWhileStreaming(ctx context.Context, d *delivery, i int, o action.Outgoing) error {
+	short, cancel := context.WithTimeoutCause(ctx, heldAfter, errMustWait)
+	defer cancel()
+	d.streaming = true
+	err := a.sendKept(short, d, i, o)
+	d.streaming = false
+	if errors.Is(err, errMustWait) {
+		d.heldBack = true
+		return nil
+	}
+	return err
+}
+
+// untilFreeWhileStreaming is untilFree beside an agent that goes on. If that takes too long, heldBack is set.
+func (a *attempts) untilFreeWhileStreaming(ctx context.Context, d *delivery, o action.Outgoing) error {
+	short, cancel := context.WithTimeoutCause(ctx, heldAfter, errMustWait)
+	defer cancel()
+	d.streaming = true
+	err := a.untilFree(short, d, nameOf(o, d.Event.Source))
+	d.streaming = false
+	if errors.Is(err, errMustWait) {
+		d.heldBack = true
+		return nil
+	}
+	return err
+}
+
+// fold puts an edit of what is held back in its place: of a message's edits only the newest is sent.
+func (a *attempts) fold(d *delivery, o action.Outgoing) (done bool, err error) {
+	last := len(d.answer.actions) - 1
+	if !d.heldBack || o.Op() != "edit" || last < 0 || d.answer.outcomes[last] != "" {
+		return false, nil
+	}
+	var before action.Outgoing
+	if err := json.Unmarshal(d.answer.actions[last], &before); err != nil {
+		return false, err
+	}
+	if !before.TakesEdit(o) {
+		return false, nil
+	}
+	before.Action["content"] = o.Action["content"]
+	raws, err := action.Encode([]action.Outgoing{before})
+	if err == nil && !d.unkept {
+		err = a.journal.replace(d.key, last, raws[0])
+	}
+	if err == nil {
+		d.answer.actions[last] = raws[0]
+	}
+	return err == nil, err
+}
+
+// heldAfter is how long an agent that streams waits for its chat.
+const heldAfter = 5 * time.Second
+
+// sendHeldBack is for the end of a stream: it sends what had to wait.
+func (a *attempts) sendHeldBack(ctx context.Context, d *delivery) error {
+	if !d.heldBack {
+		return refusalOf(d)
+	}
+	if !d.unkept {
+		if err := a.journal.seal(d.key); err != nil {
+			return err
+		}
+		if time.Now().Before(d.wait.Due) {
+			a.journal.wait(d.key, "the chat has to be left alone for a while", d.wait, d.attempts)
+		}
+	}
+	d.answer.streamed, d.heldBack = false, false
+	d.has.letFilesGo()
+	return a.send(ctx, d)
+}
+
+// tell sends a text of our own to the delivery's chat, once. It goes as the answer to a delivery that no journal has.
+func (a *attempts) tell(d *delivery, text string) {
+	parts, err := a.chats.shaper(d.Event, d.session).ShapeAll([]relay.Action{{"op": "send", "content": text}})
+	if err != nil {
+		a.cfg.Log.Warn(logs.ChatNotTold, logs.KeyError, err)
+		return
+	}
+	key := d.key + "/apology"
+	note := aside(d, key, logTo(a.cfg.Log, key, d.session))
+	note.has = &holding{} // it needs no slot
+	for i, o := range parts {
+		note.answer.outcomes = append(note.answer.outcomes, "")
+		if a.run.ctx.Err() != nil || a.sendKept(a.run.ctx, note, i, o) != nil {
+			return
+		}
+	}
+}
+
+// refusalOf is the delivery's *refusedError as an error.
+func refusalOf(d *delivery) error {
+	if d.refused == nil {
+		return nil
+	}
+	return d.refused
+}
+
+// aside is a record for something of our own to the delivery's chats. No journal has it.
+func aside(d *delivery, key string, log *slog.Logger) *delivery {
+	return &delivery{
+		Delivery: d.Delivery, key: key, session: d.session, log: log, unkept: true, volatile: true,
+		answer: answer{outcomes: []string{""}}, inChats: chatState{declined: d.inChats.declined}, place: d.place, has: d.has,
+		typing: d.typing, alone: d.alone,
+	}
+}

@@ -1,6 +1,7 @@
 // Command chaos runs the built drain function against the development connector and a DynamoDB server while faults are
 // injected at random points, and then checks what docs/design.md promises: every message that was accepted is answered,
-// once unless an action was unconfirmed when its process died, in order, and nothing is left behind.
+// dead or waiting; answered once, unless its process died with an outcome that was not written down; in order; and nothing
+// else is left behind.
 //
 // A run's seed decides which faults it gets and how often. Processes and timers do not repeat themselves, so the same
 // seed makes a similar run, not the same one.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -24,6 +23,8 @@ const (
 	storm    = 8 * time.Second  // how long faults are injected
 	patience = 90 * time.Second // until all is quiet afterwards
 	sessions = 3
+
+	maxAttempts = 3 // as deployed
 )
 
 // run is one instance with all that surrounds it.
@@ -36,39 +37,38 @@ type run struct {
 	connector         *devconnector.Connector
 	host              *rig.Rig
 	wire              *wire
+	agents            *agentServer
 	calm              atomic.Bool
+	awayStatus        atomic.Int32 // what the agent answers while it is away; 0: it is there
 	wg                sync.WaitGroup
+	number            int             // of the newest message; whoever writes has it
+	pressed           map[string]bool // questions answered, likewise
 
-	mu       sync.Mutex // guards what follows
-	rng      *rand.Rand
-	weather  weather
-	injected figures
-	seen     figures
-	history  history
-	secrets  map[string]bool
-	frozen   bool // a process was stopped at some time
-	sent     []message
-	wrong    []string
-	log      []string
+	mu         sync.Mutex // guards what follows
+	rng        *rand.Rand
+	weather    weather
+	injected   figures
+	seen       figures
+	history    history
+	secrets    map[string]bool
+	stops      []span // when processes were stopped
+	unwritable bool
+	sent       []*message
+	byID       map[string]*message
+	requests   map[string]*message // by the request ids of their answers
+	apologies  map[string]*message // by the request ids of what their chats are told of them
+	failures   map[string]int      // of the agent, by delivery key
+	wrong      []string
+	log        []string
 }
 
 func newRun(seed uint64, endpoint, drain string, client *dynamodb.Client) *run {
 	rng := rand.New(rand.NewPCG(seed, 14))
-	pick := func(choices ...float64) float64 { return choices[rng.IntN(len(choices))] }
 	return &run{
 		seed: seed, gateway: fmt.Sprint("gw-", seed), identity: fmt.Sprint("identity-of-", seed, "-", rng.Uint64()),
-		endpoint: endpoint, drain: drain, client: client, rng: rng,
-		weather: weather{
-			killTable: pick(0, 0, 0.003, 0.02), failTable: pick(0, 0, 0.05, 0.3), slowTable: pick(0, 0.05, 0.2),
-			killTurn: pick(0, 0, 0.05, 0.2), failTurn: pick(0, 0.1, 0.3), slowTurn: pick(0, 0.3),
-			lease: time.Duration(pick(1, 2)) * time.Second, timeout: time.Duration(pick(8, 20)) * time.Second,
-			pause: time.Duration(pick(500, 1500, 4000)) * time.Millisecond,
-		},
-		injected: figures{}, seen: figures{}, secrets: map[string]bool{},
-		history: history{
-			journalled: map[string]time.Time{}, kept: map[string]time.Time{},
-			finished: map[string]time.Time{}, confirmed: map[string]time.Time{},
-		},
+		endpoint: endpoint, drain: drain, client: client, rng: rng, weather: newWeather(seed, rng),
+		pressed: map[string]bool{}, injected: figures{}, seen: figures{}, secrets: map[string]bool{}, history: newHistory(),
+		byID: map[string]*message{}, requests: map[string]*message{}, apologies: map[string]*message{}, failures: map[string]int{},
 	}
 }
 
@@ -85,9 +85,9 @@ func (r *run) do(ctx context.Context) []string {
 		return []string{err.Error()}
 	}
 	weathering, end := context.WithTimeout(ctx, storm)
-	next := 0
-	r.wg.Go(func() { next = r.users(weathering) })
+	r.wg.Go(func() { r.users(weathering) })
 	r.wg.Go(func() { r.blow(weathering) })
+	r.wg.Go(func() { r.refuse(weathering) })
 	r.wg.Go(func() { r.schedules(weathering) })
 	<-weathering.Done()
 	end()
@@ -95,14 +95,23 @@ func (r *run) do(ctx context.Context) []string {
 	r.wg.Wait()
 	r.connector.DelayResults(0)
 	r.connector.Duplicate(0)
-	r.settle(ctx)
-	for session := range sessions { // after the storm all is as if there had been none
-		r.write(message{session: session, number: next, calm: true})
+	r.connector.LosePoke("")
+	r.connector.RefuseAs(devconnector.Refusing{})
+	r.agentBack()
+	left := r.settle(ctx)
+	waiting := map[int]bool{} // sessions whose next message would wait behind another
+	for _, m := range r.sent {
+		waiting[m.session] = waiting[m.session] || left.waits(m.key)
 	}
-	r.settle(ctx)
+	for session := range sessions + 1 { // after the storm all is as if there had been none; one is new
+		if !waiting[session] {
+			r.write(&message{session: session, calm: true, kind: []kind{one, three, growing, filing}[session]})
+		}
+	}
+	left = r.settle(ctx)
 	state := r.connector.State()
 	stop()
-	r.check(state)
+	r.check(state, left)
 	return r.wrong
 }
 
@@ -111,11 +120,13 @@ func (r *run) open() (stop func(), err error) {
 	r.secrets[r.identity] = true
 	transport := &http.Transport{MaxIdleConnsPerHost: 16}
 	r.tables = &http.Client{Transport: transport}
-	proxy := httptest.NewServer(http.HandlerFunc(r.serveTable))
-	agents := httptest.NewServer(http.HandlerFunc(r.serveAgent))
+	proxy := r.newTableProxy()
 	home, err := os.MkdirTemp("", "chaos")
 	if err == nil {
-		r.host, err = rig.Start(r.config(home, proxy.URL, agents.URL))
+		r.agents, err = newAgentServer(r.seed, r.serveAgent)
+	}
+	if err == nil {
+		r.host, err = rig.Start(r.config(home, proxy))
 	}
 	stop = func() {
 		closing, cancel := context.WithTimeout(context.Background(), 10*time.Second)
@@ -128,10 +139,11 @@ func (r *run) open() (stop func(), err error) {
 		if r.wire != nil {
 			r.wire.close()
 		}
-		for _, s := range []*httptest.Server{proxy, agents} {
-			s.CloseClientConnections()
-			s.Close()
+		if r.agents != nil {
+			r.agents.close()
 		}
+		proxy.CloseClientConnections()
+		proxy.Close()
 		transport.CloseIdleConnections()
 		os.RemoveAll(home)
 	}
@@ -143,11 +155,11 @@ func (r *run) open() (stop func(), err error) {
 	return stop, nil
 }
 
-// config is the built drain, and a connector behind a wire that can be cut.
-func (r *run) config(home, database, agent string) rig.Config {
+func (r *run) config(home string, proxy *httptest.Server) rig.Config {
 	return rig.Config{
 		Drain: &locallambda.Function{
-			Command: []string{r.drain}, Timeout: r.weather.timeout, Env: r.settings(home, database, agent),
+			Command: []string{r.drain}, Timeout: r.weather.timeout,
+			Env: r.settings(home, proxy.URL, "http://"+r.agents.addr+"/"),
 		},
 		Host: locallambda.Config{
 			Region: region, Retries: -1, NoFreeze: true,
@@ -163,9 +175,10 @@ func (r *run) config(home, database, agent string) rig.Config {
 			Identities: map[string]string{r.identity: "tenant"},
 			Poke:       func(context.Context, string) (int, error) { return http.StatusAccepted, r.invoke() },
 		},
+		Before: r.beforeConnector,
 		Secret: r.secret,
 		Between: func(url string) (_ string, err error) {
-			r.wire, err = newWire(strings.TrimPrefix(url, "http://"))
+			r.wire, err = newWire(strings.TrimPrefix(url, "http://"), r.process)
 			if err != nil {
 				return "", err
 			}
@@ -178,13 +191,17 @@ func (r *run) config(home, database, agent string) rig.Config {
 func (r *run) preset() devconnector.Preset {
 	preset := devconnector.Hosted()
 	preset.PokeCooldown = 200 * time.Millisecond
-	preset.BufferUnflipped = r.rng.IntN(4) > 0 // else it drops what comes after a death
+	preset.BufferUnflipped = r.rng.IntN(4) > 0 || r.weather.quiet // else it drops what comes after a death
 	preset.Window = []int{1, 1, 0, 4}[r.rng.IntN(4)]
 	preset.LiveIDs = []devconnector.LiveIDs{devconnector.LiveNever, devconnector.LiveSometimes, devconnector.LiveAlways}[r.rng.IntN(3)]
 	return preset
 }
 
 func (r *run) settings(home, database, agent string) map[string]string {
+	sweep := "1s" // each schedule finds one due
+	if r.weather.quiet {
+		sweep = "1h"
+	}
 	return map[string]string{
 		"GATEWAY_RELAY_ID":             r.gateway,
 		"GATEWAY_RELAY_IDENTITY_TOKEN": r.identity,
@@ -196,7 +213,7 @@ func (r *run) settings(home, database, agent string) map[string]string {
 		"AWS_ENDPOINT_URL_DYNAMODB":    database,
 		"DORMOUSE_AGENT":               agent,
 		"DORMOUSE_AGENT_TIMEOUT":       "4s",
-		"DORMOUSE_MAX_ATTEMPTS":        "50", // so that no fault makes a message dead
+		"DORMOUSE_APOLOGY":             apology,
 		"DORMOUSE_OUTBOUND_TIMEOUT":    "2s",
 		"DORMOUSE_HANDOFF_MARGIN":      "2s",
 		"DORMOUSE_LEASE":               r.weather.lease.String(),
@@ -204,8 +221,8 @@ func (r *run) settings(home, database, agent string) map[string]string {
 		"DORMOUSE_EMPTY_AFTER":         "200ms",
 		"DORMOUSE_POKE_COOLDOWN":       "250ms",
 		"DORMOUSE_SECOND_LOOK":         "100ms",
-		"DORMOUSE_SWEEP":               "1s", // each schedule finds one due
-		"DORMOUSE_SWEEP_MAX":           "1s",
+		"DORMOUSE_SWEEP":               sweep,
+		"DORMOUSE_SWEEP_MAX":           sweep,
 		"TMPDIR":                       home,
 		"HOME":                         home,
 	}
@@ -225,19 +242,36 @@ func (r *run) secret(s string) {
 	r.secrets[s] = true
 }
 
-// settle lets the schedule fire until nothing is left to do.
-func (r *run) settle(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	for {
-		result, err := r.host.Invoke(ctx, rig.Drain, []byte(`{"reason":"schedule"}`))
-		if err != nil && !errors.Is(err, locallambda.ErrThrottled) {
-			r.fault("not quiet after %s: %v: %s", patience, err, r.rest(context.Background()))
-			return
-		}
-		if err == nil && result.FunctionError == "" && r.host.Events(rig.Drain) == 0 && r.rest(ctx) == "" {
-			return
-		}
-		pause(ctx, 200*time.Millisecond)
+// settle lets the schedule fire until nothing is left to do now. A quiet run has no schedule: pokes must do.
+func (r *run) settle(ctx context.Context) (left rest) {
+	limit := patience
+	if r.weather.quiet {
+		limit = 12 * time.Second
 	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	for n := 0; ; n++ {
+		left = r.rest(ctx)
+		if left.quiet(r.sessionOf) && (len(left.open) > 0 || r.host.Events(rig.Drain) == 0) {
+			return left
+		}
+		if n%4 == 0 && !r.weather.quiet && r.host.Events(rig.Drain) < 3 {
+			r.schedule()
+		}
+		if !pause(ctx, 200*time.Millisecond) {
+			r.fault("not quiet after %s: %s", limit, r.rest(context.Background()))
+			return left
+		}
+	}
+}
+
+func (r *run) sessionOf(key string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, m := range r.sent {
+		if m.key == key {
+			return m.session
+		}
+	}
+	return -1
 }

@@ -2,6 +2,9 @@ package main
 
 import (
 	"context"
+	"math/rand/v2"
+	"net/http"
+	"strings"
 	"syscall"
 	"time"
 
@@ -12,21 +15,48 @@ import (
 // weather is what a run's seed decides: shares of requests or turns that something happens to, and how long from one
 // other fault to the next.
 type weather struct {
+	quiet                           bool // nobody sweeps, and nothing dies or fails: each poke must be heeded
+	bulky                           bool // some messages are long
 	killTable, failTable, slowTable float64
+	killConfirm                     float64
 	killTurn, failTurn, slowTurn    float64
+	failMedia                       float64
 	pause                           time.Duration
+	refusals                        time.Duration // from one to the next; 0: none
 	lease                           time.Duration // of the drain: how soon a dead one's is free
 	timeout                         time.Duration // of the function: a short one makes it hand over
 }
 
-// between is a random time in milliseconds.
-func (r *run) between(from, to int) time.Duration {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return time.Duration(from+r.rng.IntN(to-from)) * time.Millisecond
+func newWeather(seed uint64, rng *rand.Rand) weather {
+	pick := func(choices ...float64) float64 { return choices[rng.IntN(len(choices))] }
+	w := weather{
+		killTable: pick(0, 0, 0.003, 0.02), failTable: pick(0, 0, 0.05, 0.3), slowTable: pick(0, 0.05, 0.2),
+		killConfirm: pick(0, 0.05, 0.2),
+		killTurn:    pick(0, 0, 0.05, 0.2), failTurn: pick(0, 0.1, 0.3), slowTurn: pick(0, 0.3), failMedia: pick(0, 0.2),
+		lease: time.Duration(pick(1, 2)) * time.Second, timeout: time.Duration(pick(8, 20)) * time.Second,
+		pause:    time.Duration(pick(500, 1500, 4000)) * time.Millisecond,
+		refusals: time.Duration(pick(0)) * time.Millisecond,
+		bulky:    rng.IntN(6) == 0,
+	}
+	if seed%5 == 2 {
+		w = weather{quiet: true, slowTable: w.slowTable, slowTurn: w.slowTurn, pause: 500 * time.Millisecond,
+			lease: time.Minute, timeout: time.Minute} // else a slow table would cost the lease, and only a sweep helps then
+	}
+	return w
 }
 
-// lucky reports whether a fault is to happen, by chance, and counts it if so.
+// between is a random time in milliseconds.
+func (r *run) between(from, to int) time.Duration {
+	return time.Duration(from+r.dice(to-from)) * time.Millisecond
+}
+
+func (r *run) dice(n int) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.rng.IntN(n)
+}
+
+// lucky is a throw of the dice for a fault, which is counted.
 func (r *run) lucky(name string, share float64) bool {
 	if r.calm.Load() {
 		return false
@@ -40,65 +70,103 @@ func (r *run) lucky(name string, share float64) bool {
 	return true
 }
 
+func (r *run) count(name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.injected[name]++
+}
+
 // schedules fire as EventBridge does, only faster.
 func (r *run) schedules(ctx context.Context) {
-	for ctx.Err() == nil {
+	for ctx.Err() == nil && !r.weather.quiet {
 		pause(ctx, 700*time.Millisecond)
-		if err := r.host.InvokeEvent(rig.Drain, []byte(`{"reason":"schedule"}`)); err != nil {
-			r.fault("schedule: %v", err)
-		}
+		r.schedule()
 	}
 }
 
-// blow injects the faults that do not belong to a request.
+func (r *run) schedule() {
+	if err := r.host.InvokeEvent(rig.Drain, []byte(`{"reason":"schedule"}`)); err != nil {
+		r.fault("schedule: %v", err)
+	}
+}
+
+// blow injects the faults that do not hang on a request.
 func (r *run) blow(ctx context.Context) {
-	faults := r.faults()
-	for {
-		if !pause(ctx, r.between(50, int(2*r.weather.pause.Milliseconds()))) {
-			return
-		}
-		r.mu.Lock()
-		which := r.rng.IntN(len(faults))
-		r.mu.Unlock()
-		if name := faults[which](ctx); name != "" {
-			r.mu.Lock()
-			r.injected[name]++
-			r.mu.Unlock()
+	faults := []func(context.Context) string{
+		r.kill, r.kill, r.terminate, r.stop, r.stop, r.drop, r.cut, r.mute, r.mute, r.losePoke, r.losePoke, r.double, r.expire,
+		r.delayResults, r.delayIdleAck, r.agentAway, r.agentAway, r.unwritableFor, r.unwritableFor,
+	}
+	if r.weather.quiet {
+		r.connector.DelayIdleAck(150 * time.Millisecond)
+		faults = []func(context.Context) string{r.drop, r.double, r.expire, r.delayResults, r.delayIdleAck}
+	}
+	for pause(ctx, r.between(50, int(2*r.weather.pause.Milliseconds()))) {
+		if name := faults[r.dice(len(faults))](ctx); name != "" {
+			r.count(name)
 		}
 	}
 }
 
-// faults are what blow chooses from; the frequent ones are there twice. Each returns its name, or "" if it hit nothing
-// because no gateway was connected.
-func (r *run) faults() []func(context.Context) string {
-	always := func(name string, do func()) func(context.Context) string {
-		return func(context.Context) string { do(); return name }
-	}
-	connected := func(name string, do func(gateway string) error) func(context.Context) string {
-		return func(context.Context) string {
-			if do(r.gateway) != nil {
-				return ""
-			}
-			return name
-		}
-	}
-	kill := always("SIGKILL", func() { r.host.Kill(rig.Drain) })
-	freeze := always("SIGSTOP for a while", func() { r.freeze(r.between(100, 4500)) })
-	return []func(context.Context) string{
-		kill, kill,
-		always("SIGTERM", func() { r.host.Shutdown(rig.Drain) }),
-		freeze, freeze,
-		connected("socket cut by the connector", r.connector.Drop),
-		always("connection cut", func() { r.wire.each((*line).cut) }),
-		r.mute, r.mute,
-		r.losePoke, r.losePoke,
-		always("deliveries doubled", func() { r.connector.Duplicate(2) }),
-		connected("token expired", r.connector.Expire),
-		always("results delayed", func() { r.connector.DelayResults(r.between(0, 300)) }),
-	}
+func (r *run) kill(context.Context) string {
+	r.host.Kill(rig.Drain)
+	return "SIGKILL"
 }
 
-// mute drops what drain sends for a while, and then cuts its connection.
+func (r *run) terminate(context.Context) string {
+	r.mu.Lock()
+	r.history.takeovers = append(r.history.takeovers, time.Now()) // it says going_idle and waits for nothing else
+	r.mu.Unlock()
+	r.host.Shutdown(rig.Drain)
+	r.mu.Lock()
+	r.history.takeovers = append(r.history.takeovers, time.Now())
+	r.mu.Unlock()
+	return "SIGTERM"
+}
+
+// stop stops the function's processes for a while.
+func (r *run) stop(context.Context) string {
+	d := r.between(100, 4500)
+	pids := r.host.PIDs(rig.Drain)
+	r.mu.Lock()
+	r.stops = append(r.stops, span{time.Now(), time.Now().Add(d)})
+	r.mu.Unlock()
+	for _, pid := range pids {
+		syscall.Kill(pid, syscall.SIGSTOP)
+	}
+	r.wg.Go(func() {
+		time.Sleep(d)
+		for _, pid := range r.host.PIDs(rig.Drain) { // whose number is another's by now was not stopped
+			syscall.Kill(pid, syscall.SIGCONT)
+		}
+	})
+	return "SIGSTOP for a while"
+}
+
+type span struct{ from, to time.Time }
+
+// stoppedAround reports whether a process that was stopped may not have known at a time what the table held. Call with
+// r.mu held.
+func (r *run) stoppedAround(at time.Time) bool {
+	for _, s := range r.stops {
+		if at.After(s.from) && at.Before(s.to.Add(time.Second)) {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *run) drop(context.Context) string {
+	if r.connector.Drop(r.gateway) != nil {
+		return "" // nobody is connected
+	}
+	return "socket cut by the connector"
+}
+
+func (r *run) cut(context.Context) string {
+	r.wire.each((*line).cut)
+	return "connection cut"
+}
+
 func (r *run) mute(ctx context.Context) string {
 	r.wire.each(func(l *line) { l.muted.Store(true) })
 	pause(ctx, r.between(20, 400))
@@ -112,27 +180,102 @@ func (r *run) mute(ctx context.Context) string {
 
 func (r *run) losePoke(context.Context) string {
 	losses := []devconnector.PokeLoss{devconnector.LostInCooldown, devconnector.LostInFlip, devconnector.LostByFailure}
-	r.mu.Lock()
-	way := losses[r.rng.IntN(len(losses))]
-	r.mu.Unlock()
+	way := losses[r.dice(len(losses))]
 	r.connector.LosePoke(way)
 	return "poke lost: " + string(way)
 }
 
-// freeze stops the function's processes, and lets them go on after d.
-func (r *run) freeze(d time.Duration) {
-	pids := r.host.PIDs(rig.Drain)
-	r.mu.Lock()
-	r.frozen = true
-	r.mu.Unlock()
-	for _, pid := range pids {
-		syscall.Kill(pid, syscall.SIGSTOP)
+func (r *run) double(context.Context) string {
+	r.connector.Duplicate(2)
+	return "deliveries doubled"
+}
+
+func (r *run) expire(context.Context) string {
+	if r.connector.Expire(r.gateway) != nil {
+		return ""
 	}
+	return "token expired"
+}
+
+func (r *run) delayResults(context.Context) string {
+	r.connector.DelayResults(r.between(0, 300))
+	return "results delayed"
+}
+
+func (r *run) delayIdleAck(context.Context) string {
+	r.connector.DelayIdleAck(r.between(0, 400))
+	return "going_idle_ack delayed"
+}
+
+// agentAway is a minute in the life of a chat, scaled to a run: the agent is deployed anew, or restarts.
+func (r *run) agentAway(ctx context.Context) string {
+	status := awayStatuses[r.dice(len(awayStatuses))]
+	d := r.between(200, 4000)
+	if status == 0 {
+		r.agents.leave()
+	}
+	r.awayStatus.Store(int32(status))
 	r.wg.Go(func() {
-		time.Sleep(d)
-		for _, pid := range r.host.PIDs(rig.Drain) { // whose number is another's by now was not stopped
-			syscall.Kill(pid, syscall.SIGCONT)
+		pause(ctx, d)
+		r.agentBack()
+	})
+	return "agent away"
+}
+
+func (r *run) agentBack() {
+	r.awayStatus.Store(0)
+	if err := r.agents.comeBack(); err != nil {
+		r.fault("the agent does not come back: %v", err)
+	}
+}
+
+// unwritableFor is a while in which the table takes everything but what became of answers.
+func (r *run) unwritableFor(ctx context.Context) string {
+	set := func(on bool) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.unwritable = on
+	}
+	d := r.between(300, 4000)
+	set(true)
+	r.wg.Go(func() {
+		pause(ctx, d)
+		set(false)
+	})
+	return "finishes and confirms failing for a while"
+}
+
+// refuse makes the connector refuse actions, in each of the ways that are known.
+func (r *run) refuse(ctx context.Context) {
+	if r.weather.refusals == 0 {
+		return
+	}
+	classes, ops := devconnector.RefusalClasses(), []string{"send", "send", "", "edit", "prompt", "send_media"}
+	for pause(ctx, r.between(50, int(2*r.weather.refusals.Milliseconds()))) {
+		f := devconnector.Refusing{
+			Class: classes[r.dice(len(classes))], Op: ops[r.dice(len(ops))], Count: 1 + r.dice(3), RetryAfter: r.between(100, 1500),
 		}
+		if r.dice(2) == 0 {
+			f.Chat = chatID(r.dice(sessions))
+		}
+		if r.dice(6) == 0 {
+			f.Count = -1 // until the next one for the same
+		}
+		if err := r.connector.RefuseAs(f); err != nil {
+			r.fault("%v", err)
+		}
+		r.count("refusals: " + f.Class)
+	}
+}
+
+// beforeConnector fails uploads and downloads.
+func (r *run) beforeConnector(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if strings.HasPrefix(req.URL.Path, "/relay/media") && r.lucky("upload or download failed", r.weather.failMedia) {
+			w.WriteHeader([]int{500, 503, 413, 404}[r.dice(4)])
+			return
+		}
+		next.ServeHTTP(w, req)
 	})
 }
 

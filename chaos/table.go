@@ -2,27 +2,19 @@ package main
 
 import (
 	"bytes"
-	"crypto/sha256"
+	"context"
 	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
-	"fmt"
 	"io"
 	"maps"
+	"net"
 	"net/http"
-	"regexp"
-	"strconv"
+	"net/http/httptest"
 	"strings"
 	"time"
 
 	"github.com/dormouse-relay/dormouse/internal/rig"
 )
-
-// history is what the table has taken, by delivery key or request id, and when its answer was seen.
-type history struct {
-	journalled, kept, finished map[string]time.Time
-	confirmed                  map[string]time.Time // by request id
-}
 
 // tableFault happens to a request to the table.
 type tableFault int
@@ -36,14 +28,26 @@ const (
 	killedAfter
 )
 
-// serveTable is the proxy in front of the table.
+type processKey struct{}
+
+// newTableProxy is the proxy in front of the table. It knows whose connection one is.
+func (r *run) newTableProxy() *httptest.Server {
+	s := httptest.NewUnstartedServer(http.HandlerFunc(r.serveTable))
+	s.Config.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		return context.WithValue(ctx, processKey{}, r.process(c.RemoteAddr()))
+	}
+	s.Start()
+	return s
+}
+
 func (r *run) serveTable(w http.ResponseWriter, req *http.Request) {
 	body, err := io.ReadAll(req.Body)
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
 	r.searchSecrets(body)
-	fault := r.tableFault()
+	what := read(req.Header.Get("X-Amz-Target"), body)
+	fault := r.tableFault(what)
 	switch fault {
 	case delayed:
 		time.Sleep(r.between(50, 800))
@@ -61,6 +65,8 @@ func (r *run) serveTable(w http.ResponseWriter, req *http.Request) {
 		panic(http.ErrAbortHandler)
 	}
 	out.Header = req.Header.Clone()
+	pid, _ := req.Context().Value(processKey{}).(int)
+	made := r.underWay(what, pid)
 	resp, err := r.tables.Do(out)
 	if err != nil {
 		panic(http.ErrAbortHandler)
@@ -71,7 +77,7 @@ func (r *run) serveTable(w http.ResponseWriter, req *http.Request) {
 		panic(http.ErrAbortHandler)
 	}
 	if resp.StatusCode == http.StatusOK {
-		r.note(req.Header.Get("X-Amz-Target"), body)
+		made(answer)
 	}
 	switch fault {
 	case killedAfter:
@@ -85,12 +91,20 @@ func (r *run) serveTable(w http.ResponseWriter, req *http.Request) {
 	w.Write(answer)
 }
 
-func (r *run) tableFault() tableFault {
+func (r *run) tableFault(what request) tableFault {
 	if r.calm.Load() {
 		return passed
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.unwritable && what.ends() {
+		r.injected["finish or confirm failed"]++
+		return refusedFirst
+	}
+	if what.confirms() && r.rng.Float64() < r.weather.killConfirm {
+		r.injected["SIGKILL after an outcome was written"]++
+		return killedAfter
+	}
 	for _, c := range []struct {
 		fault tableFault
 		name  string
@@ -110,80 +124,18 @@ func (r *run) tableFault() tableFault {
 	return passed
 }
 
-var (
-	confirmation = regexp.MustCompile(`#done\[(\d+)\] = `)
-	keeping      = "#answer = :answer"
-	finishing    = ":finished"
-)
-
-type attribute struct{ S string }
-
-// note writes down what a journal write that was made says.
-func (r *run) note(target string, body []byte) {
-	if !strings.HasSuffix(target, ".TransactWriteItems") {
-		return
-	}
-	var in struct {
-		TransactItems []struct {
-			Put struct {
-				Item map[string]json.RawMessage
-			}
-			Update struct {
-				Key              map[string]attribute
-				UpdateExpression string
-			}
-		}
-	}
-	if err := json.Unmarshal(body, &in); err != nil {
-		r.fault("a transaction cannot be read: %v", err)
-		return
-	}
-	now := time.Now()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, write := range in.TransactItems {
-		var sk attribute
-		if raw := write.Put.Item["sk"]; raw != nil {
-			json.Unmarshal(raw, &sk)
-		}
-		if key, ok := strings.CutPrefix(sk.S, "d#"); ok {
-			r.history.journalled[key] = now
-		}
-		key, ok := strings.CutPrefix(write.Update.Key["sk"].S, "d#")
-		if !ok {
-			continue
-		}
-		update := write.Update.UpdateExpression
-		if strings.Contains(update, keeping) {
-			r.history.kept[key] = now
-		}
-		if strings.Contains(update, finishing) {
-			r.history.finished[key] = now
-		}
-		if found := confirmation.FindStringSubmatch(update); found != nil {
-			n, _ := strconv.Atoi(found[1])
-			r.history.confirmed[requestID(key, n)] = now
-		}
-	}
-}
-
-// requestID is what design section 2 says of it.
-func requestID(key string, action int) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s/%d", key, action))
-	return hex.EncodeToString(sum[:16])
-}
-
 // searchSecrets looks through what is written to the table.
 func (r *run) searchSecrets(body []byte) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	secrets := maps.Clone(r.secrets)
+	r.mu.Unlock()
 	var all any
 	json.Unmarshal(body, &all)
 	for text := range stringsIn(all) {
 		raw, _ := base64.StdEncoding.DecodeString(text)
-		for secret := range r.secrets {
+		for secret := range secrets {
 			if strings.Contains(text, secret) || bytes.Contains(raw, []byte(secret)) {
-				r.wrong = append(r.wrong, "a secret is written to the table")
+				r.fault("a secret is written to the table")
 			}
 		}
 	}

@@ -15,6 +15,7 @@ type wire struct {
 
 	mu    sync.Mutex
 	lines map[*line]struct{}
+	pids  map[string]int // of the process behind a connection, by the address that the connector sees
 }
 
 // line is one connection. Once it is muted nothing that the gateway says gets through.
@@ -25,17 +26,18 @@ type line struct {
 
 func (l *line) cut() { l.gateway.Close(); l.connector.Close() }
 
-func newWire(target string) (*wire, error) {
+// newWire listens for gateways. process says whose connection one is.
+func newWire(target string, process func(net.Addr) int) (*wire, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	w := &wire{Listener: ln, target: target, lines: map[*line]struct{}{}}
-	w.wg.Go(w.serve)
+	w := &wire{Listener: ln, target: target, lines: map[*line]struct{}{}, pids: map[string]int{}}
+	w.wg.Go(func() { w.serve(process) })
 	return w, nil
 }
 
-func (w *wire) serve() {
+func (w *wire) serve(process func(net.Addr) int) {
 	for {
 		gateway, err := w.Accept()
 		if err != nil {
@@ -49,6 +51,7 @@ func (w *wire) serve() {
 		l := &line{gateway: gateway, connector: connector}
 		w.mu.Lock()
 		w.lines[l] = struct{}{}
+		w.pids[connector.LocalAddr().String()] = process(gateway.RemoteAddr())
 		w.mu.Unlock()
 		w.wg.Go(func() {
 			io.Copy(l.gateway, l.connector)
@@ -70,6 +73,13 @@ func (l *line) Write(p []byte) (int, error) {
 		return len(p), nil
 	}
 	return l.connector.Write(p)
+}
+
+// process is that behind a connection to the connector; 0 if it is not known.
+func (w *wire) process(remote string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.pids[remote]
 }
 
 func (w *wire) each(do func(*line)) {

@@ -157,6 +157,7 @@ type Socket struct {
 	ID      int       `json:"id"` // from 1
 	At      time.Time `json:"at"`
 	Gateway string    `json:"gateway,omitempty"` // empty: refused
+	Remote  string    `json:"remote,omitempty"`  // address it came from
 	Open    bool      `json:"open"`
 	Code    int       `json:"code,omitempty"` // how it closed; 1006: without a close frame
 	Reason  string    `json:"reason,omitempty"`

@@ -76,7 +76,7 @@ func (c *Connector) serveSocket(w http.ResponseWriter, r *http.Request) {
 	c.mu.Lock()
 	c.open[s] = struct{}{}
 	s.id = len(c.sockets) + 1
-	c.sockets = append(c.sockets, Socket{ID: s.id, At: time.Now(), Open: true})
+	c.sockets = append(c.sockets, Socket{ID: s.id, At: time.Now(), Remote: r.RemoteAddr, Open: true})
 	if gw != nil {
 		s.gateway = gw.id
 		c.sockets[s.id-1].Gateway = gw.id

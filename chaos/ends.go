@@ -1,0 +1,179 @@
+package main
+
+import (
+	"time"
+
+	"github.com/dormouse-relay/dormouse/internal/devconnector"
+)
+
+// checkChats works out what each chat shows in the end: texts, with their edits in place.
+func (r *run) checkChats(state devconnector.State, verdicts map[string]*verdict) {
+	type shown struct {
+		v    *verdict
+		part string
+	}
+	texts := map[string]shown{} // by the platform's message id
+	for place, out := range state.Outbounds {
+		m := r.requests[out.RequestID]
+		if m == nil && out.Op == "edit" { // one of a stream: what it changes says whose it is
+			if was, ok := texts[out.MessageID]; ok {
+				m = was.v.message
+			}
+		}
+		if m == nil || out.Op == "typing" {
+			continue
+		}
+		v := verdicts[m.id()]
+		if !v.declined.IsZero() && !r.history.takenOver(v.declined, out.At) {
+			r.fault("%s: %s sent to a chat that had declined", m, out.Op)
+		}
+		if !out.Result.Success {
+			v.note(out)
+		}
+		if !out.Applied {
+			continue
+		}
+		part, ok := m.says(out.Content)
+		if !ok {
+			r.fault("%s: answered with %q", m, out.Content)
+			continue
+		}
+		if v.first < 0 {
+			v.first = place
+		}
+		texts[out.MessageID] = shown{v, part}
+	}
+	for _, text := range texts {
+		text.v.shown[text.part]++
+	}
+}
+
+// note is for an action that was refused.
+func (v *verdict) note(out devconnector.Outbound) {
+	switch {
+	case out.Applied, out.Result.Ambiguous, !out.Answered:
+		if out.Op == "edit" {
+			v.edits = true
+		} else {
+			v.unknown++
+		}
+	case out.Result.Declined():
+		v.declined, v.refused = out.At, true
+	case out.Op == "edit": // its text goes out as a message
+	default:
+		v.refused = true
+	}
+}
+
+// checkEnds demands one of three ends of each message: it is answered, it is dead, it waits.
+func (r *run) checkEnds(verdicts map[string]*verdict, left rest) {
+	for _, m := range r.sent {
+		r.seen["messages"]++
+		v := verdicts[m.id()]
+		dead, isDead := left.dead[m.key]
+		waiting, isWaiting := left.open[m.key]
+		journalled := !r.history.journalled[m.key].IsZero()
+		r.checkDoubles(v)
+		switch {
+		case m.calm && m.kind != hopeless && (isDead || isWaiting):
+			r.fault("%s: neither answered nor calm: dead %t: %s%s", m, isDead, dead.reason, waiting.reason)
+		case isDead:
+			r.checkDead(v, dead)
+		case isWaiting:
+			r.seen["messages that wait"]++
+			r.checkReason(v, waiting.reason, waiting.due.IsZero())
+		case m.bufferID == "" && !journalled && v.first < 0:
+			r.seen["live messages lost with a socket"]++
+		case m.kind == hopeless:
+			r.fault("%s: refused by the agent, and not dead; buffered %t, journalled %t", m, m.bufferID != "", journalled)
+		default:
+			r.checkAnswered(v)
+		}
+	}
+}
+
+// checkAnswered demands the whole answer. An action of unknown outcome excuses itself.
+func (r *run) checkAnswered(v *verdict) {
+	missing := 0
+	for _, part := range v.wants() {
+		if v.shown[part] > 0 {
+			continue
+		}
+		if missing++; missing > v.unknown && !(v.edits && (v.kind == growing || v.kind == amended)) {
+			journalled := !r.history.journalled[v.key].IsZero()
+			r.fault("%s: %q did not come; buffered %t, journalled %t, finished %t, refused %t, unknown %d", v, part,
+				v.bufferID != "", journalled, !r.history.finished[v.key].IsZero(), v.refused, v.unknown)
+			return
+		}
+		r.seen["actions of unknown outcome that did not come"]++
+	}
+	r.seen["messages answered"]++
+}
+
+// checkDoubles demands that the chat shows each part once. That an action came twice under its request id is looked at
+// elsewhere; a stream that ran again repeats under another one what it did not know to have arrived.
+func (r *run) checkDoubles(v *verdict) {
+	for part, times := range v.shown {
+		if times == 1 {
+			continue
+		}
+		r.seen["texts that a chat shows twice"]++
+		if v.calm || v.kind.streamed() && v.unknown == 0 && !r.history.takenOver(r.history.journalled[v.key], time.Now()) {
+			r.fault("%s: %q came %d times", v, part, times)
+		}
+	}
+}
+
+// checkDead demands a reason, and one that the run has given.
+func (r *run) checkDead(v *verdict, e entry) {
+	r.seen["messages dead"]++
+	r.checkReason(v, e.reason, false)
+	causes := r.failures[v.key] + len(r.history.takeovers) + len(r.stops)
+	if v.kind != hopeless && !v.refused && causes < maxAttempts {
+		r.fault("%s: dead without a cause after %d attempts: %s", v, e.attempts, e.reason)
+	}
+}
+
+// checkReason demands that what has not been answered says why. Behind another message it need not.
+func (r *run) checkReason(v *verdict, reason string, behind bool) {
+	if reason == "" && !behind {
+		r.fault("%s: not answered, and no reason is kept", v)
+	}
+}
+
+// checkOrder demands that in each session the answers stand in the order of the messages.
+func (r *run) checkOrder(verdicts map[string]*verdict, left rest) {
+	last := map[int]*verdict{} // of each session
+	for _, m := range r.sent {
+		v := verdicts[m.id()]
+		_, dead := left.dead[m.key]
+		if v.first < 0 || dead || left.waits(m.key) {
+			continue
+		}
+		if before := last[m.session]; before != nil && v.first < before.first {
+			r.fault("%s is answered before %s", m, before)
+		}
+		last[m.session] = v
+	}
+}
+
+// checkTold demands that the chats of dead messages were told, unless they had refused, or the process was ended just then.
+func (r *run) checkTold(state devconnector.State, left rest) {
+	told := map[int]bool{}
+	for _, out := range state.Outbounds {
+		if m := r.apologies[out.RequestID]; m != nil {
+			if told[m.session] = true; out.Content != apology {
+				r.fault("%s: its chat is told %q", m, out.Content)
+			}
+		}
+	}
+	for _, m := range r.sent {
+		at := r.history.dead[m.key]
+		if _, dead := left.dead[m.key]; !dead || told[m.session] || at.IsZero() || m.kind != hopeless {
+			continue
+		}
+		if !r.history.takenOver(at.Add(-inFlight), at.Add(15*time.Second)) {
+			r.fault("%s: dead, and its chat was told nothing", m)
+		}
+	}
+}

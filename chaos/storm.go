@@ -35,7 +35,7 @@ func newWeather(seed uint64, rng *rand.Rand) weather {
 		killTurn:    pick(0, 0, 0.05, 0.2), failTurn: pick(0, 0.1, 0.3), slowTurn: pick(0, 0.3), failMedia: pick(0, 0.2),
 		lease: time.Duration(pick(1, 2)) * time.Second, timeout: time.Duration(pick(8, 20)) * time.Second,
 		pause:    time.Duration(pick(500, 1500, 4000)) * time.Millisecond,
-		refusals: time.Duration(pick(0)) * time.Millisecond,
+		refusals: time.Duration(pick(0, 0, 400, 1500)) * time.Millisecond,
 		bulky:    rng.IntN(6) == 0,
 	}
 	if seed%5 == 2 {
@@ -254,6 +254,9 @@ func (r *run) refuse(ctx context.Context) {
 	for pause(ctx, r.between(50, int(2*r.weather.refusals.Milliseconds()))) {
 		f := devconnector.Refusing{
 			Class: classes[r.dice(len(classes))], Op: ops[r.dice(len(ops))], Count: 1 + r.dice(3), RetryAfter: r.between(100, 1500),
+		}
+		if f.Class == "not_modified" || f.Class == "not_found" {
+			f.Op = "edit" // nothing else is answered so
 		}
 		if r.dice(2) == 0 {
 			f.Chat = chatID(r.dice(sessions))

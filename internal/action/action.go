@@ -22,7 +22,13 @@ type Outgoing struct {
 	Ref      string       // of a prompt: the agent's own word for it, which comes back with the prompt's answer
 	File     *File        // to upload before the action is kept; nil: none
 
-	cut bool // of the last part of a text: more parts than are sent at most are left out
+	// Of is set by a Board. Of an edit or delete it names the part of a message that it is for, of a send the message that
+	// it goes on with: "#" and the number of a kept action, or "=" and an id.
+	Of string
+
+	goesOn  bool   // it is a further part of the action before
+	cut     bool   // of the last part of a text: more parts than are sent at most are left out
+	instead string // the Of of the part whose place a send takes
 }
 
 // File is a file that an agent has put into its answer.
@@ -33,7 +39,8 @@ type File struct {
 }
 
 // Names under which the journal has an Outgoing's Platform and Ref, beside the members of the action. Neither is ever on
-// the wire.
+// the wire. Only a prompt has a Ref, and only another action an Of: both have the same name, so that the version before does
+// not send what it does not know.
 const (
 	journalPlatform = "_platform"
 	journalRef      = "ref"
@@ -93,7 +100,11 @@ func (o Outgoing) MarshalJSON() ([]byte, error) {
 	if o.File != nil {
 		return nil, errors.New("action: the file of an action must be uploaded before the action is kept")
 	}
-	if o.Platform == "" && o.Ref == "" {
+	ref := o.Of
+	if o.Op() == "prompt" {
+		ref = o.Ref
+	}
+	if o.Platform == "" && ref == "" {
 		return json.Marshal(o.Action)
 	}
 	members := relay.Action{}
@@ -101,8 +112,8 @@ func (o Outgoing) MarshalJSON() ([]byte, error) {
 	if o.Platform != "" {
 		members[journalPlatform] = o.Platform
 	}
-	if o.Ref != "" {
-		members[journalRef] = o.Ref
+	if ref != "" {
+		members[journalRef] = ref
 	}
 	return json.Marshal(members)
 }
@@ -114,7 +125,12 @@ func (o *Outgoing) UnmarshalJSON(raw []byte) error {
 		return err
 	}
 	*o = Outgoing{Action: members}
-	o.Platform, o.Ref = o.text(journalPlatform), o.text(journalRef)
+	o.Platform = o.text(journalPlatform)
+	if ref := o.text(journalRef); o.Op() == "prompt" {
+		o.Ref = ref
+	} else {
+		o.Of = ref
+	}
 	delete(members, journalPlatform)
 	delete(members, journalRef)
 	return nil

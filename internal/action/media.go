@@ -90,7 +90,7 @@ func (s Shaper) TextInstead(o Outgoing, link string) []Outgoing {
 	if caption := o.text("content"); caption != "" {
 		text = caption + "\n" + text
 	}
-	parts, err := s.Shape(0, relay.Action{
+	parts, err := s.Fit(0, relay.Action{
 		"op": "send", "chat_id": o.Action["chat_id"], "content": text, "reply_to": o.Action["reply_to"],
 		"metadata": o.Action["metadata"],
 	})

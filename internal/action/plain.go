@@ -46,13 +46,3 @@ func plainWords(text string) string {
 	}
 	return marks.Replace(text)
 }
-
-// TakesEdit says whether an edit may be put into the place of an action that has not been sent: an edit of the same message,
-// or the message that it would edit.
-func (o Outgoing) TakesEdit(edit Outgoing) bool {
-	if o.Chat() != edit.Chat() || o.Platform != edit.Platform {
-		return false
-	}
-	return o.Op() == "edit" && o.Action["message_id"] == edit.Action["message_id"] ||
-		o.Op() == "send" && edit.Action["message_id"] == nil
-}

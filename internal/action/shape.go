@@ -60,23 +60,49 @@ func (s Shaper) ShapeAll(answer []relay.Action) ([]Outgoing, error) {
 // Shape shapes a, which is the answer's action number i. It returns more than one action if a's text is split, none if a
 // says nothing, and leaves a as it is.
 func (s Shaper) Shape(i int, a relay.Action) ([]Outgoing, error) {
+	parts, err := s.Fit(i, a)
+	if len(parts) > 0 && parts[0].Op() == "edit" {
+		s = s.at(parts[0].Chat())
+		if !CanEdit(s.Descriptor) {
+			return nil, notOffered(i, "edit", s.Descriptor)
+		}
+		parts = s.splitEdit(parts[0])
+	}
+	for i := range parts {
+		parts[i].goesOn, parts[i].cut = false, false
+	}
+	return parts, err
+}
+
+func notOffered(i int, op string, d relay.Descriptor) error {
+	return fmt.Errorf("agent: actions[%d].op: the connector does not offer %q for %s", i, op, d.Platform)
+}
+
+// CanEdit reports whether a platform's messages can be edited.
+func CanEdit(d relay.Descriptor) bool {
+	return d.Supports("edit") && (len(d.SupportedOps) > 0 || d.SupportsEdit) // without a list, SupportsEdit decides
+}
+
+// Fit is Shape, but an edit is whole: a Board makes of it what changes its message. It may be one that the platform does not
+// offer: the board's user knows what to send instead.
+func (s Shaper) Fit(i int, a relay.Action) ([]Outgoing, error) {
 	if saysNothing(a) {
 		return nil, nil
 	}
 	op := a.Op()
-	chat, _ := a["chat_id"].(string)
-	s = s.at(chat)
+	plain, err := generic(a)
+	o := Outgoing{Action: plain}
+	s = s.at(o.Chat())
 	check, known := ops[op]
 	switch d := s.Descriptor; {
-	case !d.Supports(op), op == "edit" && len(d.SupportedOps) == 0 && !d.SupportsEdit: // without a list, SupportsEdit decides
-		return nil, fmt.Errorf("agent: actions[%d].op: the connector does not offer %q for %s", i, op, s.Descriptor.Platform)
+	case op == "edit" && d.Supports("send"):
+	case !d.Supports(op):
+		return nil, notOffered(i, op, d)
 	case !known:
 		return nil, fmt.Errorf("agent: actions[%d].op: %.40q cannot be used by agents; want one of %s",
 			i, op, strings.Join(slices.Sorted(maps.Keys(ops)), ", "))
 	}
-	var o Outgoing
-	var err error
-	if o.Action, err = generic(a); err == nil {
+	if err == nil {
 		err = s.address(&o)
 	}
 	if err == nil {
@@ -89,8 +115,6 @@ func (s Shaper) Shape(i int, a relay.Action) ([]Outgoing, error) {
 	switch op {
 	case "send", "follow_up":
 		return s.split(o), nil
-	case "edit":
-		return s.splitEdit(o), nil
 	case "send_media":
 		return s.splitCaption(o), nil
 	case "prompt":

@@ -2,10 +2,7 @@ package action
 
 import (
 	"fmt"
-	"maps"
 	"strings"
-
-	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
 const (
@@ -19,7 +16,7 @@ func (s Shaper) split(o Outgoing) []Outgoing {
 	parts := make([]Outgoing, len(texts))
 	for i, text := range texts {
 		part := o.Clone()
-		part.Action["content"] = text
+		part.Action["content"], part.goesOn = text, i > 0
 		if i > 0 && o.Op() == "send" {
 			part.Action["reply_to"] = nil
 		}
@@ -120,10 +117,9 @@ func fenced(text string) bool { return strings.Contains(text, "```") || strings.
 
 // textOf is a text as messages to the chat of o.
 func (s Shaper) textOf(o Outgoing, text string, replyTo any) []Outgoing {
-	metadata, _ := o.Action["metadata"].(map[string]any)
-	return s.split(Outgoing{Platform: o.Platform, Action: relay.Action{
-		"op": "send", "chat_id": o.Action["chat_id"], "content": text, "reply_to": replyTo, "metadata": maps.Clone(metadata),
-	}})
+	message := asMessage(o, text)
+	message.Action["reply_to"] = replyTo
+	return s.split(message)
 }
 
 // lastWords cuts a text that is too long for one message before its last line, its last sentence, or else its last words:

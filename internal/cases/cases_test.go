@@ -21,9 +21,6 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // notYet are the cases that fail today, with what is missing. One that passes has to be taken off the list.
 var notYet = map[string]string{
-	"t-no-message-id":        "a last edit that cannot be made is not sent as a message",
-	"t-edit-after-long-send": "an edit of a split message does not edit its parts",
-	"t-edit-same":            "an edit that changes nothing is sent",
 
 	"p-stop-0": "a bot's name behind the stop command is not cut off",
 	"p-stop-3": "a stop that comes as text is not known",

@@ -92,6 +92,9 @@ const (
 	// ChatDeclined is a warning: the connector has declined the action's chat before.
 	ChatDeclined = "not sent: the connector has declined this chat"
 
+	// CannotEdit is a warning: the platform has no edits, or the connector has told no id for the message.
+	CannotEdit = "a message cannot be edited: the last text that it was to have is sent"
+
 	// NoMessageKnown is a warning: an edit or a delete does not say which message it is for.
 	NoMessageKnown = "not sent: this turn has put no message there that is known by an id"
 )

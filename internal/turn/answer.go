@@ -3,6 +3,7 @@ package turn
 import (
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -16,6 +17,8 @@ type answer struct {
 	actions  []json.RawMessage
 	outcomes []string
 	streamed bool // the end has not been seen: actions are those so far
+
+	shows map[string]string // what this process has seen messages get, by the part that Outgoing.Of names
 }
 
 // complete says whether nothing is to come, so that the agent is not asked again.
@@ -30,15 +33,111 @@ func (a *answer) extend(raw json.RawMessage) int {
 	return len(a.actions) - 1
 }
 
-// sent is what earlier attempts have put into the chat, or may have.
+// messageID is the id that the connector has told for the message of a kept action, "" if there is none.
+func (a *answer) messageID(i int) string {
+	if i < 0 || i >= len(a.outcomes) {
+		return ""
+	}
+	_, id, _ := strings.Cut(a.outcomes[i], outcomeOK+":")
+	return id
+}
+
+// board has the messages that the kept actions have put into the chats. What they show is not known: a stream's edits are
+// not kept.
+func (a *answer) board() *action.Board {
+	b := &action.Board{ID: a.messageID}
+	for i, raw := range a.actions {
+		var o action.Outgoing
+		if json.Unmarshal(raw, &o) == nil && inChat(a.outcomes[i]) {
+			b.Note(o, i)
+		}
+	}
+	b.Forget()
+	return b
+}
+
+// inChat says whether an action with that outcome has reached its chat, or may have.
+func inChat(outcome string) bool {
+	switch outcome {
+	case outcomeRefused, outcomeDeclined, outcomeSkipped:
+		return false
+	}
+	return true
+}
+
+// target names the part of a message that a kept edit or delete is for, "" if it is not known.
+func target(o action.Outgoing) string {
+	if id, ok := o.Action["message_id"].(string); ok {
+		return "=" + id
+	}
+	return o.Of
+}
+
+// idle says whether an edit would leave its message as it is.
+func (a *answer) idle(o action.Outgoing) bool {
+	text, known := a.shows[target(o)]
+	return known && o.Op() == "edit" && text == o.Action["content"]
+}
+
+// show notes what has become of the kept action number i.
+func (a *answer) show(i int, o action.Outgoing) {
+	outcome, _, _ := strings.Cut(a.outcomes[i], ":")
+	content, _ := o.Action["content"].(string)
+	part := target(o)
+	if o.Op() == "send" {
+		part = fmt.Sprint("#", i)
+	}
+	switch {
+	case outcome == outcomeOK && (o.Op() == "send" || o.Op() == "edit"):
+		if a.shows == nil {
+			a.shows = map[string]string{}
+		}
+		a.shows[part] = content
+	case outcome == outcomeUnknown:
+		delete(a.shows, part)
+	}
+}
+
+// unsent finds the kept action that has not been sent and in whose place an edit may be put: what the edit is for, or the
+// last action, if that is an edit of the same message. It is -1 if there is none.
+func (a *answer) unsent(edit action.Outgoing) int {
+	if number, ok := edit.OfAction(); ok && number < len(a.outcomes) && a.outcomes[number] == "" {
+		return number
+	}
+	last := len(a.actions) - 1
+	var before action.Outgoing
+	if last < 0 || a.outcomes[last] != "" || json.Unmarshal(a.actions[last], &before) != nil {
+		return -1
+	}
+	if part := target(edit); part != "" && before.Op() == "edit" && target(before) == part && before.Chat() == edit.Chat() {
+		return last
+	}
+	return -1
+}
+
+// lost says whether the kept action number i is the last edit of its message, and could not be made.
+func (a *answer) lost(i int, o action.Outgoing) bool {
+	part := target(o)
+	if o.Op() != "edit" || part == "" || inChat(a.outcomes[i]) || a.outcomes[i] == outcomeDeclined || action.IsEmptied(o) {
+		return false
+	}
+	for _, raw := range a.actions[i+1:] {
+		var later action.Outgoing
+		if json.Unmarshal(raw, &later) == nil && (later.Op() == "edit" || later.Op() == "delete") && target(later) == part {
+			return false
+		}
+	}
+	return true
+}
+
+// sent is what earlier attempts have put into the chat, or may have. Of a message in parts it has the first.
 func (a *answer) sent() (list []agent.Sent) {
 	for i, raw := range a.actions {
-		switch a.outcomes[i] {
-		case outcomeRefused, outcomeDeclined, outcomeSkipped:
-			continue
-		}
 		var o action.Outgoing
 		json.Unmarshal(raw, &o) // an action that cannot be read has no op
+		if !inChat(a.outcomes[i]) || o.Op() == "send" && o.Of != "" {
+			continue
+		}
 		_, id, _ := strings.Cut(a.outcomes[i], ":")
 		list = append(list, agent.Sent{Op: o.Op(), MessageID: id})
 	}

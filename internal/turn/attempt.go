@@ -164,10 +164,17 @@ func (a *attempts) turn(ctx context.Context, d *delivery, prompt *agent.Prompt, 
 	fit := &fitter{shaper: shaper, files: a.files, log: d.log}
 	defer func() { a.counts.add(func(c *Counts) { c.Cut += fit.cut() }) }()
 	if said.Stream != nil || d.answer.streamed {
+		if d.board == nil {
+			d.board = d.answer.board()
+		}
+		d.board.Settle()
 		s := &stream{
-			chats: a.chats,
-			fit:   fit,
-			send:  func(o action.Outgoing) error { return a.sendStreamed(asking, d, o) },
+			chats: a.chats, fit: fit, board: d.board,
+			kept: func() int { return len(d.answer.actions) },
+			send: func(o action.Outgoing) error { return a.sendStreamed(asking, d, o) },
+			edit: func(ctx context.Context, o action.Outgoing) (made, again bool, err error) {
+				return a.editStreamed(ctx, d, o)
+			},
 		}
 		if err := s.follow(asking, cancel, said); err != nil {
 			return err

@@ -56,7 +56,7 @@ func (s *sender) deliverKept(d *delivery, i int, o action.Outgoing) (*refusal, e
 	switch {
 	case !sent:
 		return nil, errDeferred
-	case refused != nil:
+	case outcome == "":
 		return refused, nil
 	}
 	return nil, s.settle(d, i, o, outcome)
@@ -76,13 +76,13 @@ func (s *sender) settle(d *delivery, i int, o action.Outgoing, outcome string) e
 }
 
 // deliverUnkept delivers an action that may be repeated and is not kept.
-func (s *sender) deliverUnkept(d *delivery, o action.Outgoing) error {
-	outcome, _, sent := s.put(d, "", o.Clone())
+func (s *sender) deliverUnkept(d *delivery, o action.Outgoing) (outcome string, r *refusal, err error) {
+	outcome, r, sent := s.put(d, "", o.Clone())
 	if !sent {
-		return errDeferred
+		return "", nil, errDeferred
 	}
 	d.inChats.note(o.Op(), o.Chat(), outcome)
-	return nil
+	return outcome, r, nil
 }
 
 // put sends one action, which it may change, and returns what became of it; sent is false if it never left.
@@ -96,12 +96,20 @@ func (s *sender) put(d *delivery, requestID string, o action.Outgoing) (outcome 
 		}
 		return outcomeDeclined, nil, true
 	}
+	if op == "edit" && o.Of != "" && !s.canEdit(d, o) {
+		log.Warn(logs.CannotEdit)
+		return outcomeSkipped, nil, true
+	}
 	if (op == "edit" || op == "delete") && o.Action["message_id"] == nil {
-		if d.inChats.newest[chat] == "" {
+		id := d.inChats.newest[chat]
+		if number, ok := o.OfAction(); ok {
+			id = d.answer.messageID(number)
+		}
+		if id == "" {
 			log.Warn(logs.NoMessageKnown)
 			return outcomeSkipped, nil, true
 		}
-		o.Action["message_id"] = d.inChats.newest[chat]
+		o.Action["message_id"] = id
 	}
 	if op == "prompt" && !s.prompts.put(d.key, d.Event.Source, o) {
 		return "", nil, false
@@ -110,6 +118,19 @@ func (s *sender) put(d *delivery, requestID string, o action.Outgoing) (outcome 
 		RequestID: requestID, Platform: o.FramePlatform(d.Event.Source.Platform), Action: o.Action,
 	})
 	return s.judge(log, o, result, err)
+}
+
+// canEdit says whether a message can be edited: its platform offers edits, and its id is known.
+func (s *sender) canEdit(d *delivery, o action.Outgoing) bool {
+	platform := o.Platform
+	if platform == "" {
+		platform = d.Event.Source.Platform
+	}
+	if !action.CanEdit(s.link.Descriptor(platform)) {
+		return false
+	}
+	number, ok := o.OfAction()
+	return !ok || d.answer.messageID(number) != ""
 }
 
 // judge counts and logs what Link.Do has returned for an action, and says what it means.
@@ -164,5 +185,5 @@ func (s *sender) judge(
 		return outcomeRefused, nil, true
 	}
 	log.Warn(logs.ActionRefused, logs.KeyCode, said.Code, logs.KeyError, said.Message)
-	return r.outcome(), nil, true
+	return r.outcome(), r, true
 }

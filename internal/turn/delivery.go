@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/dormouse-relay/dormouse/internal/action"
 	"github.com/dormouse-relay/dormouse/internal/ledger"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
@@ -36,6 +37,7 @@ type delivery struct {
 	attempts int          // failed ones, in all runs
 	wait     ledger.Wait  // zero: it may be tried at once
 	answer   answer
+	board    *action.Board // the messages of a streamed answer; nil before its first attempt
 	inChats  chatState
 	typing   *typingMark
 

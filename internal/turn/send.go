@@ -40,7 +40,11 @@ func (a *attempts) send(ctx context.Context, d *delivery) error {
 		if err := json.Unmarshal(d.answer.actions[i], &o); err != nil {
 			return fmt.Errorf("turn: a kept action cannot be read: %w", err)
 		}
-		if o.Op() == "edit" {
+		if d.answer.idle(o) {
+			d.answer.outcomes[i] = outcomeOK
+			continue
+		}
+		if o.Op() == "edit" && (o.Of == "" || a.sender.canEdit(d, o)) {
 			a.chats.takeEdit(ctx, o.Chat())
 		}
 		if ctx.Err() != nil {
@@ -49,8 +53,29 @@ func (a *attempts) send(ctx context.Context, d *delivery) error {
 		if err := a.sendKept(ctx, d, i, o); err != nil {
 			return err
 		}
+		if err := a.sendIfLost(ctx, d, i, o); err != nil {
+			return err
+		}
+		d.answer.show(i, o)
 	}
 	return refusalOf(d)
+}
+
+// sendIfLost sends the text of an edit that could not be made as a message, if it was its message's last. It is kept first.
+func (a *attempts) sendIfLost(ctx context.Context, d *delivery, i int, o action.Outgoing) error {
+	if !d.answer.lost(i, o) {
+		return nil
+	}
+	text := o.AsMessage()
+	raws, err := action.Encode([]action.Outgoing{text})
+	if err == nil && !d.unkept {
+		err = a.journal.replace(d.key, i, raws[0])
+	}
+	if err != nil {
+		return err
+	}
+	d.answer.actions[i], d.answer.outcomes[i] = raws[0], ""
+	return a.sendKept(ctx, d, i, text)
 }
 
 // sendKept sends the kept action number i until it has an outcome. What the connector refuses for now is sent again, in its
@@ -190,108 +215,6 @@ func (a *attempts) sendInstead(ctx context.Context, d *delivery, i int, parts []
 		}
 	}
 	return nil
-}
-
-// sendStreamed sends the next action of a streamed answer. It is kept first, unless it may be repeated. While the chat has
-// to wait for long, the agent goes on, and what it says is kept for later.
-func (a *attempts) sendStreamed(ctx context.Context, d *delivery, o action.Outgoing) error {
-	if o.Repeatable() && !d.heldBack {
-		if err := a.untilFreeWhileStreaming(ctx, d, o); err != nil {
-			return err
-		}
-		if !d.heldBack {
-			defer a.pauses.done(nameOf(o, d.Event.Source), d.place)
-			return a.sender.deliverUnkept(d, o)
-		}
-	}
-	if done, err := a.fold(d, o); done || err != nil {
-		return err
-	}
-	raws, err := action.Encode([]action.Outgoing{o})
-	if err == nil && !d.unkept {
-		err = a.journal.extend(d.key, raws[0])
-	}
-	if err != nil {
-		return err
-	}
-	i := d.answer.extend(raws[0])
-	if d.heldBack {
-		return nil
-	}
-	return a.sendWhileStreaming(ctx, d, i, o)
-}
-
-// sendWhileStreaming is sendKept beside an agent that goes on: once the action has to wait, it is left to sendHeldBack.
-func (a *attempts) sendWhileStreaming(ctx context.Context, d *delivery, i int, o action.Outgoing) error {
-	short, cancel := context.WithTimeoutCause(ctx, heldAfter, errMustWait)
-	defer cancel()
-	d.streaming = true
-	err := a.sendKept(short, d, i, o)
-	d.streaming = false
-	if errors.Is(err, errMustWait) {
-		d.heldBack = true
-		return nil
-	}
-	return err
-}
-
-// untilFreeWhileStreaming is untilFree beside an agent that goes on. If that takes too long, heldBack is set.
-func (a *attempts) untilFreeWhileStreaming(ctx context.Context, d *delivery, o action.Outgoing) error {
-	short, cancel := context.WithTimeoutCause(ctx, heldAfter, errMustWait)
-	defer cancel()
-	d.streaming = true
-	err := a.untilFree(short, d, nameOf(o, d.Event.Source))
-	d.streaming = false
-	if errors.Is(err, errMustWait) {
-		d.heldBack = true
-		return nil
-	}
-	return err
-}
-
-// fold puts an edit of what is held back in its place: of a message's edits only the newest is sent.
-func (a *attempts) fold(d *delivery, o action.Outgoing) (done bool, err error) {
-	last := len(d.answer.actions) - 1
-	if !d.heldBack || o.Op() != "edit" || last < 0 || d.answer.outcomes[last] != "" {
-		return false, nil
-	}
-	var before action.Outgoing
-	if err := json.Unmarshal(d.answer.actions[last], &before); err != nil {
-		return false, err
-	}
-	if !before.TakesEdit(o) {
-		return false, nil
-	}
-	before.Action["content"] = o.Action["content"]
-	raws, err := action.Encode([]action.Outgoing{before})
-	if err == nil && !d.unkept {
-		err = a.journal.replace(d.key, last, raws[0])
-	}
-	if err == nil {
-		d.answer.actions[last] = raws[0]
-	}
-	return err == nil, err
-}
-
-// heldAfter is how long an agent that streams waits for its chat.
-const heldAfter = 5 * time.Second
-
-// sendHeldBack is for the end of a stream: it sends what had to wait.
-func (a *attempts) sendHeldBack(ctx context.Context, d *delivery) error {
-	if !d.heldBack {
-		return refusalOf(d)
-	}
-	if !d.unkept {
-		if err := a.journal.seal(d.key); err != nil {
-			return err
-		}
-		if time.Now().Before(d.wait.Due) {
-			a.journal.wait(d.key, "the chat has to be left alone for a while", d.wait, d.attempts)
-		}
-	}
-	d.answer.streamed, d.heldBack = false, false
-	d.has.letFilesGo()
-	return a.send(ctx, d)
 }
 
 // tell sends a text of our own to the delivery's chat, once. It goes as the answer to a delivery that no journal has.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,16 +14,21 @@ import (
 )
 
 // stream decides which action of a streamed answer leaves next, and when. Every action but an edit is sent as soon as the
-// agent has said it. Of the edits of one message only the newest is sent, at most once a second, and its last one always.
+// agent has said it. Of the edits of one message only the newest is sent, at most once a second, and its last one always. If
+// that one cannot be made, its text goes out as a message: at the end of the stream, or at once if more of the text follows.
 //
 // It has no lock: the goroutine that calls follow has it. A second goroutine only listens to the agent.
 type stream struct {
 	chats *chats
 	fit   *fitter
+	board *action.Board
+	kept  func() int // the number of the next action that is kept
 	send  func(action.Outgoing) error
+	// edit makes an edit once the chat may be edited. If it is not made, again says whether it might be later.
+	edit func(context.Context, action.Outgoing) (made, again bool, err error)
 
-	pending []action.Outgoing // the newest edit and the sends that follow it; nil: none
-	edited  bool              // the edit itself has been sent
+	pending *action.Outgoing // the newest edit, whole; nil: none
+	quiet   bool             // nothing of it is to be sent before the agent goes on
 }
 
 // said is what the agent has said last.
@@ -60,10 +66,18 @@ func (s *stream) finish(ctx context.Context) error {
 	if err == nil {
 		err = s.take(ctx, rest)
 	}
+	if err == nil {
+		err = s.sendPending(ctx)
+	}
 	if err != nil {
 		return err
 	}
-	return s.sendPending(ctx)
+	for _, edit := range s.board.Owed() {
+		if err := s.do(s.board.Instead(edit)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // listen passes on what the agent says, and closes heard at the end.
@@ -107,8 +121,8 @@ func all(answer agent.Answer) iter.Seq2[relay.Action, error] {
 func (s *stream) next(ctx context.Context, heard <-chan said) (relay.Action, error) {
 	for {
 		var due <-chan time.Time
-		if s.pending != nil && !s.edited {
-			due = time.After(time.Until(s.chats.nextEdit(s.pending[0].Chat())))
+		if s.pending != nil && !s.quiet {
+			due = time.After(time.Until(s.chats.nextEdit(s.pending.Chat())))
 		}
 		select {
 		case n, ok := <-heard:
@@ -120,7 +134,7 @@ func (s *stream) next(ctx context.Context, heard <-chan said) (relay.Action, err
 			}
 			return n.action, n.err
 		case <-due:
-			if err := s.sendEdit(ctx); err != nil {
+			if err := s.editNow(ctx); err != nil {
 				return nil, err
 			}
 		case <-ctx.Done():
@@ -129,60 +143,96 @@ func (s *stream) next(ctx context.Context, heard <-chan said) (relay.Action, err
 	}
 }
 
-// take sends the parts of an action, or makes them the pending edit.
+// take sends the parts of an action, or makes it the pending edit.
 func (s *stream) take(ctx context.Context, parts []action.Outgoing) error {
 	if len(parts) == 0 {
 		return nil
 	}
-	if parts[0].Op() == "edit" {
-		if s.pending != nil && !sameMessage(s.pending[0], parts[0]) {
+	if edit := parts[0]; edit.Op() == "edit" {
+		if s.pending != nil && !sameMessage(*s.pending, edit) {
 			if err := s.sendPending(ctx); err != nil {
 				return err
 			}
 		}
-		s.pending, s.edited = parts, false
+		s.pending, s.quiet = &edit, false
 		return nil
 	}
 	if err := s.sendPending(ctx); err != nil {
 		return err
 	}
-	return s.sendAll(parts)
+	for _, part := range parts {
+		for _, o := range s.board.Plan(s.fit.shaper, part) {
+			if err := s.do(o); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func sameMessage(a, b action.Outgoing) bool {
 	return a.Chat() == b.Chat() && a.Action["message_id"] == b.Action["message_id"]
 }
 
-// sendPending sends what is left of the pending edit, which was its message's last.
+// editNow sends one edit of those that the pending one is made of. What is new behind them follows its last one.
+func (s *stream) editNow(ctx context.Context) error {
+	for _, o := range s.board.Plan(s.fit.shaper, *s.pending) {
+		if o.Op() == "edit" && o.Of != "" && !s.board.InVain(o) {
+			return s.change(ctx, o)
+		}
+	}
+	s.quiet = true
+	return nil
+}
+
+// sendPending sends what is left of the pending edit, which was its message's last for now.
 func (s *stream) sendPending(ctx context.Context) error {
 	if s.pending == nil {
 		return nil
 	}
-	if err := s.sendEdit(ctx); err != nil {
-		return err
-	}
-	more := s.pending[1:]
+	plan := s.board.Plan(s.fit.shaper, *s.pending)
 	s.pending = nil
-	return s.sendAll(more)
-}
-
-// sendEdit sends the pending edit once the chat may be edited, unless that has been done.
-func (s *stream) sendEdit(ctx context.Context) error {
-	if s.edited {
-		return nil
-	}
-	if !s.chats.takeEdit(ctx, s.pending[0].Chat()) {
-		return context.Cause(ctx)
-	}
-	s.edited = true
-	return s.send(s.pending[0])
-}
-
-func (s *stream) sendAll(list []action.Outgoing) error {
-	for _, o := range list {
-		if err := s.send(o); err != nil {
-			return err
+	for i, o := range plan {
+		if o.Op() != "edit" {
+			if err := s.do(o); err != nil {
+				return err
+			}
+			continue
+		}
+		if !s.board.InVain(o) || s.board.MayPass(o) {
+			if err := s.change(ctx, o); err != nil {
+				return err
+			}
+		}
+		goesOn := slices.ContainsFunc(plan[i:], func(o action.Outgoing) bool { return o.Op() == "send" })
+		if goesOn && s.board.InVain(o) {
+			if err := s.do(s.board.Instead(o)); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// change sends an edit.
+func (s *stream) change(ctx context.Context, o action.Outgoing) error {
+	made, again, err := s.edit(ctx, o)
+	if err != nil {
+		return err
+	}
+	s.board.Note(o, -1)
+	if !made {
+		s.board.Failed(o, again)
+	}
+	return nil
+}
+
+// do sends an action that is no edit.
+func (s *stream) do(o action.Outgoing) error {
+	number := s.kept()
+	err := s.send(o)
+	if err == nil {
+		s.board.Note(o, number)
+	}
+	return err
 }

@@ -22,6 +22,9 @@
 //	conclude.go   what a failure leads to, and how a turn ends: finished, dead or deferred
 //	     |  tell
 //	     v
+//	streamed.go   keeps and sends what an agent streams, beside it or after it    (from the attempt)
+//	     |  sendKept, send
+//	     v
 //	send.go       takes the actions one by one; what is refused waits, is replaced or is given up
 //	     |  deliverKept, deliverUnkept
 //	     v

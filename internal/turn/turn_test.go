@@ -34,6 +34,7 @@ type wire struct {
 	do    func(ctx context.Context, out relay.Outbound) (relay.Result, error) // nil succeeds
 	ops   []string
 	late  []string // ops once it has settled
+	limit int      // of a message; 0: 2000
 }
 
 func (w *wire) note(format string, args ...any) {
@@ -74,6 +75,9 @@ func (w *wire) Descriptor(platform string) relay.Descriptor {
 	d := relay.Descriptor{
 		Platform: platform, MaxMessageLength: 2000, LenUnit: "chars", MarkdownDialect: "discord", SupportsEdit: true,
 		SupportedOps: w.ops,
+	}
+	if w.limit > 0 {
+		d.MaxMessageLength = w.limit
 	}
 	if platform == "irc" { // lists nothing
 		d.SupportsEdit, d.SupportedOps = false, nil

@@ -1,0 +1,397 @@
+package turn_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/matryer/is"
+
+	"github.com/dormouse-relay/dormouse/internal/agent"
+	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/internal/turn"
+	"github.com/dormouse-relay/dormouse/pkg/relay"
+)
+
+// room is a chat that shows what its connector is told.
+type room struct {
+	mu       sync.Mutex
+	ids      int
+	posts    []roomPost
+	refused  map[string]int                          // edits that were refused, by content
+	idle     []string                                // edits that left their message as it was
+	nameless bool                                    // no send gets an id
+	refuse   func(out relay.Outbound) *relay.OpError // nil: nothing is refused
+}
+
+type roomPost struct{ id, text string }
+
+func (r *room) do(_ context.Context, out relay.Outbound) (relay.Result, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.refuse != nil {
+		if refusal := r.refuse(out); refusal != nil {
+			return relay.Result{Error: refusal.Message}, refusal
+		}
+	}
+	content, _ := out.Action["content"].(string)
+	at := slices.IndexFunc(r.posts, func(p roomPost) bool { return p.id != "" && p.id == out.Action["message_id"] })
+	switch op := out.Action.Op(); {
+	case op == "send":
+		r.ids++
+		id := fmt.Sprint("id-", r.ids)
+		if r.nameless {
+			id = ""
+		}
+		r.posts = append(r.posts, roomPost{id, content})
+		return relay.Result{Success: true, MessageID: id}, nil
+	case at < 0:
+		return relay.Result{}, &relay.OpError{Message: "message not found"}
+	case op == "edit":
+		if r.posts[at].text == content {
+			r.idle = append(r.idle, content)
+		}
+		r.posts[at].text = content
+	case op == "delete":
+		r.posts = slices.Delete(r.posts, at, at+1)
+	}
+	return relay.Result{Success: true}, nil
+}
+
+// head is the id of the first message with words that begin so, "" if it has none.
+func (r *room) head(prefix string) any {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, p := range r.posts {
+		if strings.HasPrefix(p.text, prefix) && p.id != "" {
+			return p.id
+		}
+	}
+	return nil
+}
+
+var counted = regexp.MustCompile(`\s*\(\d+/\d+\)$`)
+
+// shows is what the chat shows, message by message and without counters.
+func (r *room) shows() (texts []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, p := range r.posts {
+		texts = append(texts, counted.ReplaceAllString(p.text, ""))
+	}
+	return texts
+}
+
+func (r *room) words() []string { return strings.Fields(strings.Join(r.shows(), " ")) }
+
+// count is n words with a letter of their own.
+func count(letter string, n int) string {
+	var words []string
+	for i := range n {
+		words = append(words, fmt.Sprint(letter, i))
+	}
+	return strings.Join(words, " ")
+}
+
+// without is allOps without some.
+func without(ops ...string) []string {
+	return slices.DeleteFunc(slices.Clone(allOps), func(op string) bool { return slices.Contains(ops, op) })
+}
+
+func TestAnEditChangesThePartsOfItsMessage(t *testing.T) {
+	long, longer, short := count("w", 60), count("w", 90), count("w", 40)
+	tests := map[string]struct {
+		ops     []string // nil: all
+		actions []relay.Action
+		want    []string // the words of all messages
+		posts   int
+	}{
+		"a text that grows":             {nil, []relay.Action{send(long), edit(longer)}, []string{longer}, 5},
+		"a text that grows a lot":       {nil, []relay.Action{send("w0"), edit(longer)}, []string{longer}, 5},
+		"one that shrinks":              {nil, []relay.Action{send(longer), edit(short)}, []string{short}, 2},
+		"shrinks where nothing goes":    {without("delete"), []relay.Action{send(longer), edit(short)}, []string{short}, 5},
+		"shrinks to a word":             {without("delete"), []relay.Action{send(long), edit("w0")}, []string{"w0", "…", "…"}, 3},
+		"one with others in between":    {nil, []relay.Action{send(long), {"op": "react", "emoji": "+1"}, edit(longer)}, []string{longer}, 5},
+		"the newest of two":             {nil, []relay.Action{send(long), send("x"), edit("y")}, []string{long, "y"}, 4},
+		"a message that is gone":        {nil, []relay.Action{send("x"), send(long), {"op": "delete"}, edit("y")}, []string{"y"}, 1},
+		"twice":                         {nil, []relay.Action{send("w0"), edit(long), edit(longer), edit(short)}, []string{short}, 2},
+		"no edits offered":              {without("edit"), []relay.Action{send("x"), edit("x y"), edit("x y z")}, []string{"x", "x y z"}, 2},
+		"no edits and a long text":      {without("edit"), []relay.Action{send("x"), edit(long)}, []string{"x", long}, 4},
+		"no edits, and another message": {without("edit"), []relay.Action{send("x"), edit("y"), {"op": "react", "emoji": "+1"}}, []string{"x", "y"}, 2},
+		"no edits, deleted":             {without("edit"), []relay.Action{send("x"), edit("y"), {"op": "delete"}}, nil, 0},
+	}
+	for name, tt := range tests {
+		for kind, answer := range map[string]agentFunc{"whole": says(tt.actions...), "stream": streamed(tt.actions...)} {
+			t.Run(name+"/"+kind, func(t *testing.T) {
+				bubble(t, func(t *testing.T, b *bench) {
+					is := is.New(t)
+					var r room
+					b.wire.limit, b.wire.do, b.agent = 100, r.do, answer
+					if tt.ops != nil {
+						b.wire.ops = tt.ops
+					}
+					w := b.start()
+					defer w.Close()
+					is.NoErr(w.Take(message("c1", "m1", "x")))
+					idle(w)
+					is.Equal(r.words(), strings.Fields(strings.Join(tt.want, " ")))
+					is.Equal(len(r.posts), tt.posts)
+					is.Equal(len(r.idle), 0)
+					is.Equal(w.Counts().Finished, 1)
+				})
+			})
+		}
+	}
+}
+
+func TestALastEditThatCannotBeMadeIsSentOnceAsAMessage(t *testing.T) {
+	refuse := func(message string) func(relay.Outbound) *relay.OpError {
+		return func(out relay.Outbound) *relay.OpError {
+			if out.Action.Op() == "edit" {
+				return &relay.OpError{Message: message}
+			}
+			return nil
+		}
+	}
+	actions := []relay.Action{send("a"), edit("a b"), edit("a b c"), {"op": "react", "emoji": "+1"}, edit("a b c d")}
+	tests := map[string]struct {
+		room *room
+		want []string
+	}{
+		"no id":          {&room{nameless: true}, []string{"a", "a b c d"}},
+		"not found":      {&room{refuse: refuse("message to edit not found")}, []string{"a", "a b c d"}},
+		"throttled":      {&room{refuse: refuse("Too Many Requests: retry after 1")}, []string{"a", "a b c d"}},
+		"not modified":   {&room{refuse: refuse("message is not modified")}, []string{"a"}},
+		"declined":       {&room{refuse: refuse("egress declined: not yours")}, []string{"a"}},
+		"nothing is bad": {&room{}, []string{"a b c d"}},
+	}
+	for name, tt := range tests {
+		for kind, answer := range map[string]agentFunc{"whole": says(actions...), "stream": streamed(actions...)} {
+			t.Run(name+"/"+kind, func(t *testing.T) {
+				bubble(t, func(t *testing.T, b *bench) {
+					is := is.New(t)
+					r := &room{nameless: tt.room.nameless, refuse: tt.room.refuse}
+					b.wire.do, b.agent = r.do, answer
+					w := b.start()
+					defer w.Close()
+					is.NoErr(w.Take(message("c1", "m1", "x")))
+					idle(w)
+					is.Equal(r.shows(), tt.want)
+					is.Equal(w.Counts().Dead, 0)
+				})
+			})
+		}
+	}
+}
+
+// Of a whole answer the text is kept in the edit's place: a death before it has left loses nothing, and one after it
+// repeats nothing.
+func TestATextInsteadOfAnEditIsKeptFirst(t *testing.T) {
+	bubble(t, func(t *testing.T, b *bench) {
+		is := is.New(t)
+		r := room{nameless: true}
+		b.agent = says(send("a"), edit("b"))
+		var requests []string
+		b.wire.do = func(ctx context.Context, out relay.Outbound) (relay.Result, error) {
+			if out.Action["content"] == "b" {
+				requests = append(requests, out.RequestID)
+				if len(requests) == 1 { // no socket
+					<-ctx.Done()
+					return relay.Result{}, context.Cause(ctx)
+				}
+			}
+			return r.do(ctx, out)
+		}
+		w := b.start()
+		is.NoErr(w.Take(message("c1", "m1", "x")))
+		synctest.Wait()
+		b.crash()
+		w = b.start()
+		defer w.Close()
+		idle(w)
+		is.Equal(r.shows(), []string{"a", "b"})
+		is.Equal(len(requests), 2)
+		is.Equal(requests[0], requests[1])
+	})
+}
+
+func TestAStreamThatBrokeIsGoneOnWithInItsParts(t *testing.T) {
+	for _, die := range []bool{false, true} {
+		t.Run(fmt.Sprint("a death ", die), func(t *testing.T) {
+			bubble(t, func(t *testing.T, b *bench) {
+				is := is.New(t)
+				var r room
+				var told [][]agent.Sent
+				b.wire.limit, b.wire.do = 100, r.do
+				b.change = func(c *turn.Config) { c.AgentTimeout = 24 * time.Hour }
+				b.agent = streams(func(ctx context.Context, tn agent.Turn, say func(relay.Action) bool) error {
+					told = append(told, tn.Delivery.Sent)
+					if len(told) == 1 {
+						say(send(count("w", 60)))
+						say(edit(count("w", 70)))
+						time.Sleep(time.Minute)
+						say(relay.Action{"op": "react", "emoji": "+1"})
+						if die {
+							<-ctx.Done()
+							return context.Cause(ctx)
+						}
+						return errors.New("agent: reading the answer: connection reset")
+					}
+					say(relay.Action{"op": "edit", "message_id": tn.Delivery.Sent[0].MessageID, "content": count("w", 90)})
+					return nil
+				})
+				w := b.start()
+				is.NoErr(w.Take(message("c1", "m1", "x")))
+				time.Sleep(2 * time.Minute)
+				if die {
+					b.crash()
+					b.start()
+				}
+				idle(b.current)
+				is.Equal(told[1], []agent.Sent{{Op: "send", MessageID: "id-1"}}) // the message, not its parts
+				is.Equal(strings.Join(r.words(), " "), count("w", 90))
+				is.Equal(b.current.Counts().Finished, 1)
+				b.current.Close()
+			})
+		})
+	}
+}
+
+// heading is what all words of a message begin with.
+type heading string
+
+// script is a random answer, and what the chat is to show of it.
+type script struct {
+	actions []relay.Action
+	want    [][]string // the words of each message, in order
+}
+
+// randomScript makes messages that grow, shrink and, if they may be deleted, go. unique has every text consist of words of
+// its own. A message_id that is a heading stands for the id of the message whose words begin so.
+func randomScript(r *rand.Rand, unique, mayDelete, mayName bool) (s script) {
+	version := 0
+	text := func(letter string) string {
+		version++
+		if unique {
+			letter = fmt.Sprint(letter, "v", version, "w")
+		}
+		return count(letter, 1+r.IntN(60))
+	}
+	letters := 0
+	var mine []string // the letter of each message
+	for range 2 + r.IntN(10) {
+		n := len(mine)
+		switch choice := r.IntN(10); {
+		case n == 0 || choice < 3:
+			letter := fmt.Sprintf("m%02d-", letters)
+			letters++
+			content := text(letter)
+			mine = append(mine, letter)
+			s.want = append(s.want, strings.Fields(content))
+			s.actions = append(s.actions, send(content))
+		case choice < 6:
+			content := text(mine[n-1])
+			s.want[n-1] = strings.Fields(content)
+			s.actions = append(s.actions, edit(content))
+		case choice < 8 && mayName:
+			i := r.IntN(n)
+			content := text(mine[i])
+			s.want[i] = strings.Fields(content)
+			a := edit(content)
+			a["message_id"] = heading(mine[i])
+			s.actions = append(s.actions, a)
+		case choice < 9 || !mayDelete:
+			s.actions = append(s.actions, relay.Action{"op": "react", "emoji": "+1"})
+		default:
+			mine, s.want = mine[:n-1], s.want[:n-1]
+			s.actions = append(s.actions, relay.Action{"op": "delete"})
+		}
+	}
+	return s
+}
+
+func headOf(word string) string { return word[:strings.IndexByte(word, '-')+1] }
+
+// What a chat shows in the end is word for word what the agent said last of each message. If edits are refused, the last
+// text of each message is there once all the same.
+func TestAChatShowsWhatWasSaidLast(t *testing.T) {
+	for seed := range uint64(400) {
+		synctest.Test(t, func(t *testing.T) { checkShown(t, seed) })
+		if t.Failed() {
+			t.Fatalf("seed %d", seed)
+		}
+	}
+}
+
+func checkShown(t *testing.T, seed uint64) {
+	rnd := rand.New(rand.NewPCG(seed, 1))
+	refusals := seed%4 == 3
+	ops, isStream := allOps, seed%2 == 1
+	if seed%5 == 4 {
+		ops = without("delete")
+	}
+	r := room{nameless: refusals && rnd.IntN(4) == 0}
+	s := randomScript(rnd, refusals, seed%5 != 4, isStream && seed%3 == 0 && !r.nameless)
+	if refusals {
+		r.refuse = func(out relay.Outbound) *relay.OpError {
+			if out.Action.Op() == "edit" && rnd.IntN(2) == 0 {
+				return &relay.OpError{Message: "message cannot be edited"}
+			}
+			return nil
+		}
+	}
+	b := newBench(t, durable(ledger.NewMemory()))
+	b.change = func(c *turn.Config) { c.AgentTimeout = 24 * time.Hour }
+	b.wire.ops, b.wire.limit, b.wire.do = ops, 60+rnd.IntN(300), r.do
+	gap := time.Duration(rnd.IntN(3000)) * time.Millisecond
+	b.agent = says(s.actions...)
+	if isStream {
+		b.agent = streams(func(_ context.Context, _ agent.Turn, say func(relay.Action) bool) error {
+			for _, a := range s.actions {
+				if h, ok := a["message_id"].(heading); ok {
+					time.Sleep(time.Minute) // its message is there by now
+					a["message_id"] = r.head(string(h))
+				}
+				say(a)
+				time.Sleep(gap)
+			}
+			return nil
+		})
+	}
+	w := b.start()
+	if err := w.Take(message("c1", "m1", "x")); err != nil {
+		t.Fatal(err)
+	}
+	idle(w)
+	w.Close()
+	if c := w.Counts(); c.Finished != 1 || c.Turns != 1 {
+		t.Fatalf("it is not finished: %+v", w.Counts())
+	}
+	got := slices.DeleteFunc(r.words(), func(word string) bool { return word == "…" }) // parts that are over
+	if refusals {
+		for _, message := range s.want {
+			for _, word := range message {
+				if n := len(slices.DeleteFunc(slices.Clone(got), func(g string) bool { return g != word })); n != 1 {
+					t.Fatalf("%s is there %d times\n%q\n%q", word, n, r.shows(), s.actions)
+				}
+			}
+		}
+		return
+	}
+	// A message that grows when others have followed goes on behind them, so the words of each are looked at by themselves.
+	slices.SortStableFunc(got, func(a, b string) int { return strings.Compare(headOf(a), headOf(b)) })
+	if want := slices.Concat(s.want...); !slices.Equal(got, want) {
+		t.Fatalf("the chat shows\n%q\nwant\n%q\n%q", r.shows(), want, s.actions)
+	}
+	if len(r.idle) > 0 {
+		t.Fatalf("edits that change nothing: %q", r.idle)
+	}
+}

@@ -131,7 +131,7 @@ func TestATurnThatIsLeftIsTakenUpSoon(t *testing.T) {
 		r.Deliver(gateway, event("discord", "c1", "m1", "hello"))
 		_, _, err := r.run(ledger.Wake, quarter)
 		is.NoErr(err)
-		is.Equal(r.Buffered(gateway), 0) // it is in the journal
+		is.Equal(r.Buffered(gateway), 0)       // it is in the journal
 		for _, tries := range []int{1, 1, 2} { // 80, 160, 320 s behind the ones before; then 20 s early is waited for
 			time.Sleep(5 * time.Minute)
 			rep, _, err := r.run(ledger.Schedule, quarter)

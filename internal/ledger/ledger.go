@@ -178,6 +178,11 @@ type Entry struct {
 	Done     []string          // outcome per action, "" where none is known
 	Open     bool              // the answer is a stream whose end has not been seen: Actions are those so far
 	Died     time.Time         // when it was given up; zero unless Dead
+
+	// Receive reads the rest and Recover does not return it.
+	Message string // names the message that it is a state of; empty: of none
+	Buffer  string // the buffer id that it came under; empty: it came live
+	Edit    bool   // it says that it is an edit
 }
 
 // Wait says when an entry may be tried again that could not be answered yet. It is over once there is a new answer or
@@ -194,7 +199,8 @@ type Journal interface {
 	// Durable says whether entries outlive the process: then a delivery may be acked as soon as Receive returns.
 	Durable() bool
 	// Receive writes entries, whose State is New, Running or Dead, in this order, each unless its key is known. It returns
-	// the state that it found of each: "" if it was written, TooLarge if it never will be. After an error it returns the
+	// the state that it found of each: "" if it was written, TooLarge if it never will be. An entry with a Message may be a
+	// state that comes back, or repeat one that did (Place): then it gets another Key, in the list that was given. After an error it returns the
 	// states that are certain; none of the other entries was written without all those before it.
 	Receive(ctx context.Context, entries ...Entry) ([]State, error)
 	// Start notes that a turn starts, Running or Alone, or with New that it is left to the next run.

@@ -30,12 +30,15 @@ type Memory struct {
 	old     []string // keys of closed, a ring
 	next    int      // its oldest
 	prompts map[string]*question
+	traces  map[string]*trace    // by key, of the open and the closed
+	states  map[string]LastState // by message, while its entry is known
 }
 
 // NewMemory returns an empty ledger.
 func NewMemory() *Memory {
 	return &Memory{
 		open: map[string]*kept{}, closed: map[string]State{}, dead: map[string]*kept{}, prompts: map[string]*question{},
+		traces: map[string]*trace{}, states: map[string]LastState{},
 	}
 }
 

@@ -24,23 +24,25 @@ func (*memoryLease) Durable() bool { return false }
 
 func (l *memoryLease) Receive(_ context.Context, entries ...Entry) (found []State, err error) {
 	err = l.held(func() error {
-		for _, e := range entries {
-			found = append(found, l.receive(l.epoch, e))
+		for i := range entries {
+			found = append(found, l.receive(l.epoch, &entries[i]))
 		}
 		return nil
 	})
 	return found, err
 }
 
-// receive writes one entry unless its key is known.
-func (m *Memory) receive(epoch int64, e Entry) (found State) {
-	if known, ok := m.open[e.Key]; ok {
-		return known.State
+// receive writes one entry unless it is known.
+func (m *Memory) receive(epoch int64, e *Entry) (found State) {
+	if e.Message == "" {
+		if found, known := m.state(e.Key); known {
+			return found
+		}
+	} else if repeat := m.place(e); repeat != nil {
+		return repeat.State
 	}
-	if state, ok := m.closed[e.Key]; ok {
-		return state
-	}
-	k := &kept{Entry: e, epoch: epoch}
+	m.traces[e.Key] = &trace{message: e.Message, buffers: e.buffers()}
+	k := &kept{Entry: *e, epoch: epoch}
 	if e.State == Dead {
 		m.bury(k)
 	} else {
@@ -175,8 +177,7 @@ func (m *Memory) remember(key string, s State) {
 	case len(m.old) < remembered:
 		m.old = append(m.old, key)
 	default:
-		delete(m.closed, m.old[m.next])
-		delete(m.dead, m.old[m.next])
+		m.forget(m.old[m.next])
 		m.old[m.next] = key
 		m.next = (m.next + 1) % remembered
 	}

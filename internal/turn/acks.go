@@ -74,3 +74,32 @@ func (i *intake) ackOnly(bufferID string) error {
 	i.acks.resolve(r, ackDue)
 	return nil
 }
+
+// adopt makes deliveries pending that earlier runs have journalled. It is called before Take.
+func (i *intake) adopt(list []*receipt) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.room = make(chan struct{}, maxQueued+len(list))
+	for _, r := range list {
+		i.pending[r.key] = r
+		i.room <- struct{}{}
+	}
+}
+
+// end ends a delivery that was released.
+func (i *intake) end(r *receipt, s ackState) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.endLocked(r, s)
+}
+
+// endLocked forgets a delivery and resolves its acks.
+func (i *intake) endLocked(r *receipt, s ackState) {
+	if i.pending[r.key] == r {
+		delete(i.pending, r.key)
+	}
+	i.acks.resolve(r, s)
+	<-i.room
+	i.acks.flush() // there may be room for acks again
+	i.signal()
+}

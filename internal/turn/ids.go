@@ -5,10 +5,21 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+
+	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
 // Names that must be the same in every process of an instance: a successor knows by them what its predecessor did. All
 // are pure functions.
+
+// message names the message that an event is a state of, and says whether the event is marked as an edit. A message without id
+// has no states, and no name.
+func message(e *relay.Event) (name string, edit bool) {
+	if e == nil || e.MessageID == "" || e.Source.ChatID == "" {
+		return "", false
+	}
+	return hash(e.Source.Platform, e.Source.ChatID, e.MessageID), e.Source.MessageIsEdit
+}
 
 // requestID names an action of a delivery for good: a successor that sends it once more uses the same name.
 func requestID(key string, action int) string {

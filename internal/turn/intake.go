@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	journalBatch = 64   // deliveries journalled in one call
+	journalBatch = 48   // deliveries journalled in one call
 	maxQueued    = 4096 // deliveries that have not ended, beyond which Take blocks
 )
 
@@ -85,7 +85,8 @@ func (i *intake) take(received relay.Delivery) error {
 	}
 	i.seq++
 	d.place = i.seq
-	next := arrival{d, ledger.Entry{Key: d.key, Seq: i.seq, State: ledger.New, Error: why}}
+	next := arrival{d, ledger.Entry{Key: d.key, Seq: i.seq, State: ledger.New, Error: why, Buffer: d.BufferID}}
+	next.entry.Message, next.entry.Edit = message(d.Event)
 	i.mu.Lock()
 	if d.BufferID != "" {
 		i.acks.add(d.receipt, d.BufferID)
@@ -137,7 +138,8 @@ func (i *intake) record(received relay.Delivery) (d *delivery, why string) {
 }
 
 // Key names a delivery, 32 hex digits: instance, platform, chat and message id, and what the message says, so that an edit
-// is a new message and a redelivery is not. Without a message id it is the buffer id and the whole event; without either
+// is a new message and a redelivery is not. A content that comes back after another gets a key of its own from the journal.
+// Without a message id it is the buffer id and the whole event; without either
 // no delivery is a repeat of another.
 func Key(instance string, d relay.Delivery) string {
 	switch e := d.Event; {
@@ -202,12 +204,17 @@ func (i *intake) journal(arrivals []arrival) {
 	}
 }
 
-// journalled is for a delivery of which the journal has found that state; "" means that its entry has been written.
+// journalled is for a delivery of which the journal has found that state; "" means that its entry has been written. A
+// content that comes back has got another key.
 func (i *intake) journalled(d *delivery, entry ledger.Entry, found ledger.State) {
-	log := i.cfg.Log.With(logs.KeyDelivery, d.key)
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	defer close(d.ready)
+	if entry.Key != d.key {
+		d.key, d.receipt.key = entry.Key, entry.Key
+		d.log = logTo(i.cfg.Log, d.key, d.session)
+	}
+	log := i.cfg.Log.With(logs.KeyDelivery, d.key)
 	switch {
 	case found == "" && entry.State == ledger.Dead:
 		log.Warn(logs.SetAside, logs.KeyReason, entry.Error)
@@ -293,35 +300,6 @@ func (i *intake) joinLocked(d *delivery, log *slog.Logger, state ledger.State) {
 func (i *intake) dropLocked(d *delivery, s ackState) {
 	d.ended = true
 	i.endLocked(d.receipt, s)
-}
-
-// adopt makes deliveries pending that earlier runs have journalled. It is called before Take.
-func (i *intake) adopt(list []*receipt) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.room = make(chan struct{}, maxQueued+len(list))
-	for _, r := range list {
-		i.pending[r.key] = r
-		i.room <- struct{}{}
-	}
-}
-
-// end ends a delivery that was released.
-func (i *intake) end(r *receipt, s ackState) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.endLocked(r, s)
-}
-
-// endLocked forgets a delivery and resolves its acks.
-func (i *intake) endLocked(r *receipt, s ackState) {
-	if i.pending[r.key] == r {
-		delete(i.pending, r.key)
-	}
-	i.acks.resolve(r, s)
-	<-i.room
-	i.acks.flush() // there may be room for acks again
-	i.signal()
 }
 
 func (i *intake) signal() {

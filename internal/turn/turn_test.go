@@ -221,6 +221,41 @@ func TestAnEditIsANewMessage(t *testing.T) {
 	})
 }
 
+func isAck(s string) bool { return strings.HasPrefix(s, "ack ") }
+
+func TestAnEditBackIsANewMessage(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		is := is.New(t)
+		var keys []string
+		b.agent = agentFunc(func(_ context.Context, tn agent.Turn) (agent.Answer, error) {
+			keys = append(keys, tn.Delivery.Key)
+			return agent.Answer{Actions: []relay.Action{{"op": "send", "content": tn.Event.Text}}}, nil
+		})
+		w := b.start()
+		is.NoErr(w.Take(buffered("b1", message("c1", "m1", "yes")))) // all at once
+		is.NoErr(w.Take(message("c1", "m1", "no")))
+		is.NoErr(w.Take(buffered("b2", message("c1", "m1", "yes"))))
+		is.NoErr(w.Take(buffered("b2", message("c1", "m1", "yes"))))
+		synctest.Wait()
+		is.Equal(slices.DeleteFunc(b.wire.seen(), isAck), []string{"send c1 yes", "send c1 no", "send c1 yes"})
+		w.Close()
+		w = b.start() // and after the process that has answered them
+		defer w.Close()
+		is.NoErr(w.Take(buffered("b2", message("c1", "m1", "yes"))))
+		is.NoErr(w.Take(buffered("b1", message("c1", "m1", "yes"))))
+		edit := message("c1", "m1", "yes")
+		edit.Event.Source.MessageIsEdit = true
+		is.NoErr(w.Take(buffered("b3", edit))) // its text is the last known: something else has changed
+		synctest.Wait()
+		is.Equal(len(keys), 4)
+		slices.Sort(keys)
+		is.Equal(len(slices.Compact(keys)), 4)
+		is.Equal(slices.DeleteFunc(b.wire.seen(), func(s string) bool { return !isAck(s) }), []string{
+			"ack b1", "ack b2", "ack b2", "ack b2", "ack b1", "ack b3",
+		})
+	})
+}
+
 func TestMemoryAcksWhenTheTurnIsDone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		is := is.New(t)

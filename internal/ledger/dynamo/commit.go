@@ -37,6 +37,7 @@ type write struct {
 type group struct {
 	epoch     int64
 	writes    []*write
+	claims    []*claim // whose writes are among them
 	size      int
 	abandoned bool // its caller waits no more; guarded by Ledger.mu
 
@@ -51,15 +52,30 @@ func single(epoch int64, w *write) *group {
 	return g
 }
 
-// takes reports whether w may be in the same transaction: there is room, and no other write of its item.
-func (g *group) takes(w *write) bool {
-	return len(g.writes) < mostWrites && g.size+w.size <= mostBytes &&
-		!slices.ContainsFunc(g.writes, func(other *write) bool { return other.sk == w.sk })
+// takes reports whether writes may be in the same transaction: there is room, and no other write of their items.
+func (g *group) takes(writes ...*write) bool {
+	bytes := g.size
+	for _, w := range writes {
+		bytes += w.size
+		if slices.ContainsFunc(g.writes, func(other *write) bool { return other.sk == w.sk }) {
+			return false
+		}
+	}
+	return len(g.writes)+len(writes) <= mostWrites && bytes <= mostBytes
 }
 
-func (g *group) add(w *write) {
-	g.writes = append(g.writes, w)
-	g.size += w.size
+func (g *group) add(writes ...*write) {
+	for _, w := range writes {
+		g.writes = append(g.writes, w)
+		g.size += w.size
+	}
+}
+
+// remove takes writes out again that have not been made.
+func (g *group) remove(writes ...*write) {
+	kept := slices.DeleteFunc(g.writes, func(w *write) bool { return slices.Contains(writes, w) })
+	g.writes, g.size = nil, 0
+	g.add(kept...)
 }
 
 func (g *group) end(err error) {
@@ -127,7 +143,12 @@ func (l *lease) commit(ctx context.Context, g *group) error {
 		case l.committing <- struct{}{}:
 		}
 		runtime.Gosched() // callers that the last transaction has let go on may join this one
-		l.transact(ctx, g, l.gather(g))
+		if err := l.decide(ctx, g); err != nil {
+			l.withdraw(g)
+			g.end(err)
+		} else {
+			l.transact(ctx, g, l.gather(g))
+		}
 		<-l.committing
 	}
 }
@@ -149,7 +170,7 @@ func (l *Ledger) requeue(b batch) {
 }
 
 // gather takes first out of the queue, and what else may go into the same transaction: groups of the same epoch, and no
-// two writes of one item. It is empty if first was made by another caller meanwhile.
+// two writes of one item; one with a claim to decide waits for its own caller. It is empty if first was made by another caller meanwhile.
 func (l *Ledger) gather(first *group) batch {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -165,7 +186,7 @@ func (l *Ledger) gather(first *group) batch {
 		if g == first {
 			return true
 		}
-		if g.epoch != first.epoch || count+len(g.writes) > mostWrites || size+g.size > mostBytes ||
+		if g.epoch != first.epoch || g.undecided() || count+len(g.writes) > mostWrites || size+g.size > mostBytes ||
 			slices.ContainsFunc(g.writes, func(w *write) bool { return written[w.sk] }) {
 			return false
 		}
@@ -180,7 +201,7 @@ func (l *Ledger) gather(first *group) batch {
 }
 
 // transact makes the writes of a batch, first among them, for first's caller. What is refused is left out, and the others
-// are tried again. Once the caller's time is up, the others wait for another caller's transaction.
+// are tried again; if a claim is to be decided, all go back into the queue. Once the caller's time is up, the others wait for another caller's transaction.
 func (l *Ledger) transact(ctx context.Context, first *group, b batch) {
 	for try := 0; ; try++ {
 		writes := b.writes()
@@ -207,7 +228,12 @@ func (l *Ledger) transact(ctx context.Context, first *group, b batch) {
 			return
 		}
 		var fewer bool
-		if b, fewer = b.leaveOut(writes, reasons); fewer {
+		b, fewer = b.leaveOut(writes, reasons)
+		if slices.ContainsFunc(b, (*group).undecided) {
+			l.requeue(b) // what a claim becomes may be in the way of another group
+			return
+		}
+		if fewer {
 			continue
 		}
 		if try >= patience {
@@ -286,6 +312,15 @@ func (l *Ledger) put(it item, when string, values item) *write {
 // update changes an item, once however often it is sent. c.update begins with assignments, without their SET. refused is
 // the item whose state the condition did not hold for; nil if the change was made.
 func (l *lease) update(ctx context.Context, c change) (refused item, err error) {
+	w := l.changeWrite(c)
+	if err := l.commit(ctx, single(l.grant.Epoch, w)); err != nil {
+		return nil, err
+	}
+	return w.found, nil
+}
+
+// changeWrite is the write that update makes.
+func (l *Ledger) changeWrite(c change) *write {
 	tag := l.tag()
 	c.update = "SET #w = :w, " + c.update
 	c.when += " AND #w <> :w"
@@ -300,10 +335,7 @@ func (l *lease) update(ctx context.Context, c change) (refused item, err error) 
 		ExpressionAttributeValues:           c.values,
 		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
 	}
-	if err := l.commit(ctx, single(l.grant.Epoch, w)); err != nil {
-		return nil, err
-	}
-	return w.found, nil
+	return w
 }
 
 // size is roughly how many bytes values take in a request.

@@ -5,8 +5,9 @@
 // # Items
 //
 // The partition key pk is the instance. The sort key sk is "state" for lease, standing, budget and plan (lease.go), "d#"
-// and the key for a delivery (journal.go), "p#" and the id for a prompt (prompts.go). The local secondary index "open"
-// holds the deliveries that are not finished, KEYS_ONLY: "o#", epoch and arrival number, or for the dead "x#" and the time
+// and the key for a delivery (journal.go), "p#" and the id for a prompt (prompts.go), "m#" and a hash for the last state of a
+// message (claim.go). The local secondary index "open" holds the deliveries that are not finished, KEYS_ONLY: "o#", epoch
+// and arrival number, or for the dead "x#" and the time
 // of death. It is read consistently, so an empty recovery is one read. "expires" is the table's TTL; DynamoDB deletes late,
 // so reads look at it, too.
 //
@@ -16,7 +17,7 @@
 // is a transaction of the write and a condition on state. That is exact: it depends on no clock and on no takeover
 // procedure. It costs twice the write units, and two transactions under way on one item may cancel each other (AWS
 // documents no exception for conditions alone). So only one is under way at a time; writes that come meanwhile gather and
-// leave together in the next one, up to 99 (commit.go). An ordinary message makes three writes, and shares their
+// leave together in the next one, up to 99 (commit.go). An ordinary message makes three such writes, and shares their
 // transactions with others as soon as there is more than one. Fencing each delivery by an epoch of its own would be
 // cheaper, but then a stalled drain could still create entries that its successor does not know of.
 //

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
@@ -18,6 +17,7 @@ import (
 //	body                         the event, packed; until it is finished
 //	answer, size                 the kept actions, each packed, and their bytes; until it is finished
 //	done                         their outcomes; until it is finished
+//	buffers                      of a state of a message: the buffer ids that it came under, for as long as it is known
 //	due, since, tries, asked     as in ledger.Wait, while it waits
 //	streamed                     the answer is a stream whose end was not seen
 //	open                         the index: while it is unfinished or dead
@@ -46,87 +46,6 @@ func entryKey(key string) string { return "d#" + key }
 
 // Durable is true.
 func (*lease) Durable() bool { return true }
-
-func (l *lease) Receive(ctx context.Context, entries ...ledger.Entry) ([]ledger.State, error) {
-	states := make([]ledger.State, 0, len(entries))
-	for len(states) < len(entries) {
-		next, err := l.receive(ctx, entries[len(states):])
-		if err != nil {
-			return states, err
-		}
-		states = append(states, next...)
-	}
-	return states, nil
-}
-
-// receive writes the first entries, as many as fit into one transaction: all of them, or none. states are those that it
-// found, as in Receive.
-func (l *lease) receive(ctx context.Context, entries []ledger.Entry) (states []ledger.State, err error) {
-	now := l.now()
-	g := &group{epoch: l.grant.Epoch}
-	place := map[*write]int{} // among the states
-	for _, e := range entries {
-		it, fits := received(e, g.epoch, now)
-		if !fits {
-			states = append(states, ledger.TooLarge)
-			continue
-		}
-		w := l.put(it, "attribute_not_exists(#pk) OR #expires <= :now", item{":now": number(now.Unix())})
-		if !g.takes(w) {
-			break
-		}
-		g.add(w)
-		place[w] = len(states)
-		states = append(states, "")
-	}
-	if err := l.commit(ctx, g); err != nil {
-		return nil, err
-	}
-	for w, i := range place {
-		if w.found != nil {
-			states[i] = ledger.State(w.found.text("state"))
-		}
-	}
-	return states, nil
-}
-
-// received is the item of a new entry; fits is false if it would be too large.
-func received(e ledger.Entry, epoch int64, now time.Time) (it item, fits bool) {
-	order := fmt.Sprintf("%s%019d#%019d", alive, epoch, e.Seq)
-	it = item{
-		"sk":       text(entryKey(e.Key)),
-		"state":    text(string(e.State)),
-		"seq":      number(e.Seq),
-		"attempts": number(int64(e.Attempts)),
-		"order":    text(order),
-		"open":     text(order),
-	}
-	if len(e.Body) > 0 {
-		body := pack(e.Body)
-		if len(body) > mostBody {
-			return nil, false
-		}
-		it["body"] = binary(body)
-	}
-	if e.Error != "" {
-		it["error"] = text(shorten(e.Error))
-	}
-	if e.State == ledger.Dead {
-		for name, value := range grave(e.Key, now) {
-			it[name[1:]] = value
-		}
-	}
-	return it, true
-}
-
-// grave is what a dead entry gets, as values of an expression.
-func grave(key string, now time.Time) item {
-	return item{
-		":open":    text(fmt.Sprintf("%s%019d#%s", buried, now.UnixMilli(), key)),
-		":died":    moment(now),
-		":expires": number(now.Add(keepDead).Unix()),
-	}
-}
 
 func (l *lease) Start(ctx context.Context, key string, s ledger.State) error {
 	return l.entry(ctx, key, "#state = :state", item{":state": text(string(s))})

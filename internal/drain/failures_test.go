@@ -633,6 +633,48 @@ func TestFailingHeartbeatsAreALostLease(t *testing.T) {
 	})
 }
 
+// lateHeart is a ledger whose heartbeats take until the lease has been given back.
+type lateHeart struct {
+	ledger.Lease
+	released chan struct{}
+	late     *atomic.Int64
+}
+
+func (l lateHeart) Heartbeat(ctx context.Context) error {
+	select {
+	case <-l.released:
+		l.late.Add(1)
+		return ledger.ErrLost
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (l lateHeart) Release(ctx context.Context, plan ledger.Plan, received bool) error {
+	err := l.Lease.Release(ctx, plan, received)
+	close(l.released)
+	select {
+	case <-time.After(time.Second): // the answer is slow
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func TestAHeartbeatThatMeetsTheReleaseLosesNothing(t *testing.T) {
+	late := new(atomic.Int64)
+	wrap := func(l ledger.Lease) ledger.Lease { return lateHeart{l, make(chan struct{}), late} }
+	env := map[string]string{"DORMOUSE_EMPTY_AFTER": "10s"} // a third of a lease: the first heartbeat is under way then
+	bubble(t, setup{ledger: ledgertest.Wrap(ledger.NewMemory(), wrap), env: env}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		rep, _, err := r.run(ledger.Wake, quarter)
+		is.NoErr(err)
+		is.Equal(rep.Status, drain.Empty)
+		is.Equal(late.Load(), int64(0)) // none reached the table behind the release
+		is.True(!strings.Contains(r.log.String(), logs.LeaseKept))
+	})
+}
+
 func TestWhoSleptThroughTheLeaseDoesNotDial(t *testing.T) {
 	for name, delay := range map[string]time.Duration{"in time": 19 * time.Second, "too late": 21 * time.Second} {
 		t.Run(name, func(t *testing.T) {

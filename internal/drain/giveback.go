@@ -12,7 +12,7 @@ import (
 // release gives the lease back if nobody has asked for another look, else it returns ledger.ErrAsked.
 func (r *run) release(ctx context.Context) error {
 	r.flush(ctx)
-	err := r.lease.Release(ctx, r.plan(nil), r.counts().Received > 0)
+	err := r.heart.silence(func() error { return r.lease.Release(ctx, r.plan(nil), r.counts().Received > 0) })
 	switch {
 	case err == nil:
 		r.log.Info(logs.Released)

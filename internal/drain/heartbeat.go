@@ -20,8 +20,11 @@ type heart struct {
 	life  time.Duration
 	log   *slog.Logger
 
-	mu   sync.Mutex
-	good time.Time // when the last good heartbeat was started
+	mu     sync.Mutex
+	good   time.Time          // when the last good heartbeat was started
+	quiet  bool               // the lease is being given back: no heartbeat starts
+	cancel context.CancelFunc // of the heartbeat that is on its way
+	over   chan struct{}      // closed once that heartbeat is over; nil: there was none yet
 }
 
 // beat renews the lease every third of its life until ctx ends; it calls lost if the lease is lost.
@@ -34,15 +37,11 @@ func (h *heart) beat(ctx context.Context, lost func(error)) {
 		case <-ctx.Done():
 			return
 		}
-		start := time.Now()
 		err := h.renew(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return
 		case err == nil:
-			h.mu.Lock()
-			h.good = start
-			h.mu.Unlock()
 			continue
 		case errors.Is(err, ledger.ErrLost):
 			lost(fmt.Errorf("%w: %w", errLeaseLost, err))
@@ -56,10 +55,48 @@ func (h *heart) beat(ctx context.Context, lost func(error)) {
 	}
 }
 
+// renew makes one heartbeat, unless the lease is being given back. What became of one that silence has cancelled means
+// nothing: it is no error.
 func (h *heart) renew(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, h.life/3)
 	defer cancel()
-	return h.lease.Heartbeat(ctx)
+	start, over := time.Now(), make(chan struct{})
+	defer close(over)
+	h.mu.Lock()
+	quiet := h.quiet
+	h.cancel, h.over = cancel, over
+	h.mu.Unlock()
+	if quiet {
+		return nil
+	}
+	err := h.lease.Heartbeat(ctx)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case err == nil:
+		h.good = start
+	case h.quiet:
+		return nil
+	}
+	return err
+}
+
+// silence keeps heartbeats away while giveBack gives the lease back, and after that if it succeeds: the table would tell a
+// heartbeat that comes behind it that the lease is lost, and the run would end for that.
+func (h *heart) silence(giveBack func() error) error {
+	h.mu.Lock()
+	h.quiet = true
+	cancel, over := h.cancel, h.over
+	h.mu.Unlock()
+	if over != nil {
+		cancel()
+		<-over
+	}
+	err := giveBack()
+	h.mu.Lock()
+	h.quiet = err == nil
+	h.mu.Unlock()
+	return err
 }
 
 // check returns an error once the lease may be another drain's. Both clocks count: the monotonic one stands still while

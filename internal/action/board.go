@@ -158,7 +158,7 @@ func (b *Board) meant(o Outgoing) *post {
 		return nil
 	}
 	for _, p := range b.posts {
-		if p.chat == o.Chat() && slices.ContainsFunc(p.parts, func(p part) bool { return b.known(p, id) }) {
+		if p.chat == o.Chat() && p.platform == o.Platform && slices.ContainsFunc(p.parts, func(p part) bool { return b.known(p, id) }) {
 			return p
 		}
 	}

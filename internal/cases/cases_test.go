@@ -25,7 +25,6 @@ var notYet = map[string]string{
 	"p-stop-0": "a bot's name behind the stop command is not cut off",
 	"p-stop-3": "a stop that comes as text is not known",
 
-	"m-filename-0": "an upload's header has the raw name",
 	"h-no-newline": "nothing says that a newline is missing",
 }
 

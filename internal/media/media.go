@@ -18,7 +18,6 @@ import (
 	"path"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
@@ -152,7 +151,7 @@ func tooLarge(most int64) error {
 }
 
 // Upload gives a file to the connector and returns the URL that an action names it by. The file must have 1 to Limit bytes.
-// The filename may be empty; only its first 255 characters are sent.
+// The filename may be empty; it is sent in ASCII, in 255 characters at most.
 func (c *Client) Upload(ctx context.Context, data []byte, mediaType, filename string) (string, error) {
 	switch {
 	case c.base == nil:
@@ -195,17 +194,6 @@ func (c *Client) Upload(ctx context.Context, data []byte, mediaType, filename st
 		return "", errors.New(`media: the upload's answer has no "id"`)
 	}
 	return c.base.String() + "/" + url.PathEscape(answer.ID), nil
-}
-
-// headerText makes a file name fit for a header.
-func headerText(filename string) string {
-	runes := []rune(strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return -1
-		}
-		return r
-	}, strings.ToValidUTF8(filename, "")))
-	return strings.TrimSpace(string(runes[:min(len(runes), maxFilename)]))
 }
 
 func (c *Client) authorize(req *http.Request) {

@@ -163,7 +163,7 @@ func (a *answer) inChats() (s chatState) {
 	for i, raw := range a.actions {
 		var o action.Outgoing
 		if json.Unmarshal(raw, &o) == nil && a.outcomes[i] != "" {
-			s.note(o.Op(), o.Chat(), a.outcomes[i])
+			s.note(o, a.outcomes[i])
 		}
 	}
 	return s
@@ -180,23 +180,27 @@ const (
 
 // chatState is what later actions of a turn must know of the chats that earlier ones went to.
 type chatState struct {
-	newest   map[string]string // the newest message that this turn has put into a chat
-	declined map[string]bool   // chats that the connector refuses
+	newest   map[chatName]string // the newest message that this turn has put into a chat
+	declined map[chatName]bool   // chats that the connector refuses
 }
 
-// note adds the outcome of an action in a chat.
-func (s *chatState) note(op, chat, outcome string) {
+// named is the chat of an action. Those of the turn's platform have none.
+func named(o action.Outgoing) chatName { return chatName{o.Platform, o.Chat()} }
+
+// note adds the outcome of an action.
+func (s *chatState) note(o action.Outgoing, outcome string) {
+	chat := named(o)
 	if outcome == outcomeDeclined {
 		if s.declined == nil {
-			s.declined = map[string]bool{}
+			s.declined = map[chatName]bool{}
 		}
 		s.declined[chat] = true
 	}
 	switch _, id, ok := strings.Cut(outcome, outcomeOK+":"); {
 	case !ok:
-	case op == "send", op == "send_media", op == "prompt":
+	case o.Op() == "send", o.Op() == "send_media", o.Op() == "prompt":
 		if s.newest == nil {
-			s.newest = map[string]string{}
+			s.newest = map[chatName]string{}
 		}
 		s.newest[chat] = id
 	}

@@ -25,12 +25,16 @@ type chats struct {
 	marker string // what the ids of this instance's prompts begin with
 
 	mu     sync.Mutex
-	known  map[string]relay.Source // the routing facts by chat (section 10)
-	edited map[string]time.Time    // by chat
+	known  map[chatName]relay.Source // the routing facts by chat (section 10)
+	last   map[string]chatName       // by id alone: the chat of that id that has spoken last
+	edited map[string]time.Time      // by chat
 }
 
 func newChats(link Link, marker string) *chats {
-	return &chats{link: link, marker: marker, known: map[string]relay.Source{}, edited: map[string]time.Time{}}
+	return &chats{
+		link: link, marker: marker, known: map[chatName]relay.Source{}, last: map[string]chatName{},
+		edited: map[string]time.Time{},
+	}
 }
 
 // shaper returns the shaper for the answer to an event, and remembers what the event knows of its chat.
@@ -38,7 +42,8 @@ func (c *chats) shaper(e *relay.Event, session string) action.Shaper {
 	return action.Shaper{
 		Event: e, Session: session, Marker: c.marker, Source: c.learn(e.Source),
 		Descriptor: c.link.Descriptor(e.Source.Platform),
-		Find:       c.find, Describe: c.link.Descriptor,
+		Find:       func(chat string) (relay.Source, bool) { return c.find(e.Source.Platform, chat) },
+		Describe:   c.link.Descriptor,
 	}
 }
 
@@ -46,22 +51,26 @@ func (c *chats) shaper(e *relay.Event, session string) action.Shaper {
 func (c *chats) learn(s relay.Source) relay.Source {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if old := c.known[s.ChatID]; old.Platform == s.Platform {
+	name := chatName{s.Platform, s.ChatID}
+	if old, ok := c.known[name]; ok {
 		s.UserID = cmp.Or(s.UserID, old.UserID)
 		s.ScopeID = cmp.Or(s.ScopeID, old.ScopeID)
 		s.Profile = cmp.Or(s.Profile, old.Profile)
 	}
 	if s.ChatID != "" {
-		c.known[s.ChatID] = s
+		c.known[name], c.last[s.ChatID] = s, name
 	}
 	return s
 }
 
-// find returns what is known of a chat.
-func (c *chats) find(chat string) (relay.Source, bool) {
+// find returns what is known of a chat of that id: the one of platform, else the one that has spoken last.
+func (c *chats) find(platform, chat string) (relay.Source, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s, ok := c.known[chat]
+	if s, ok := c.known[chatName{platform, chat}]; ok {
+		return s, true
+	}
+	s, ok := c.known[c.last[chat]]
 	return s, ok
 }
 

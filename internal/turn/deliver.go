@@ -65,7 +65,7 @@ func (s *sender) deliverKept(d *delivery, i int, o action.Outgoing) (*refusal, e
 // settle gives the kept action number i its outcome.
 func (s *sender) settle(d *delivery, i int, o action.Outgoing, outcome string) error {
 	d.answer.outcomes[i] = outcome
-	d.inChats.note(o.Op(), o.Chat(), outcome)
+	d.inChats.note(o, outcome)
 	switch {
 	case d.unkept, o.Repeatable():
 		return nil
@@ -81,13 +81,13 @@ func (s *sender) deliverUnkept(d *delivery, o action.Outgoing) (outcome string, 
 	if !sent {
 		return "", nil, errDeferred
 	}
-	d.inChats.note(o.Op(), o.Chat(), outcome)
+	d.inChats.note(o, outcome)
 	return outcome, r, nil
 }
 
 // put sends one action, which it may change, and returns what became of it; sent is false if it never left.
 func (s *sender) put(d *delivery, requestID string, o action.Outgoing) (outcome string, r *refusal, sent bool) {
-	op, chat := o.Op(), o.Chat()
+	op, chat := o.Op(), named(o)
 	log := d.log.With(logs.KeyOp, op, logs.KeyRequest, requestID)
 	if d.inChats.declined[chat] {
 		log.Warn(logs.ChatDeclined)

@@ -3,9 +3,13 @@ package turn
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
+	"path"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -67,6 +71,7 @@ func (f *files) attach(
 	ctx context.Context, log *slog.Logger, e *relay.Event, typing *typingMark, started func(),
 ) (list []agent.Media, release func(), err error) {
 	list = attachments(e)
+	f.mark(log, list)
 	if f.media == nil || !slices.ContainsFunc(list, func(m agent.Media) bool { return f.media.Hosts(m.URL) }) {
 		return list, func() {}, nil
 	}
@@ -83,6 +88,25 @@ func (f *files) attach(
 		return nil, nil, context.Cause(fetching)
 	}
 	return list, release, nil
+}
+
+// mark says of each attachment that can be had from nobody why not: a link to a file of another connector is no public one.
+func (f *files) mark(log *slog.Logger, list []agent.Media) {
+	for i := range list {
+		if f.media != nil && !f.media.Hosts(list[i].URL) && hosted(list[i].URL) {
+			list[i].Error = errElsewhere.Error()
+			log.Warn(logs.AttachmentNotFetched, logs.KeyNumber, i, logs.KeyError, errElsewhere)
+		}
+	}
+}
+
+var errElsewhere = errors.New("not fetched: the link is to a connector's file, and not on the host of this connector; " +
+	"GATEWAY_RELAY_URL names it")
+
+// hosted says whether a link is to a file of some connector (section 15).
+func hosted(link string) bool {
+	u, err := url.Parse(link)
+	return err == nil && strings.Contains(path.Clean(u.Path)+"/", "/relay/media/")
 }
 
 // fetch fills list with the files that it can have, while the chat shows typing. It calls stop, which ends ctx, once no
@@ -163,7 +187,7 @@ func (f *files) uploadOne(ctx context.Context, file action.File) (link string, e
 // publicLink is the link of a send_media that anybody can follow, or "": a file that the connector has is for it alone.
 func (f *files) publicLink(o action.Outgoing) string {
 	link, _ := o.Action["source_url"].(string)
-	if f.media != nil && f.media.Hosts(link) {
+	if f.media != nil && (f.media.Hosts(link) || hosted(link)) {
 		return ""
 	}
 	return link

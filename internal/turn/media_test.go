@@ -404,3 +404,24 @@ func TestAFileThatIsNoneNamesItsField(t *testing.T) {
 		})
 	}
 }
+
+func TestAFileOfAnotherConnectorIsAnErrorOfItsAttachment(t *testing.T) {
+	const public = "https://cdn.example/relay/a.png"
+	links := []string{
+		"https://other.example/relay/media/f1", "https://other.example/base/relay/media/f1",
+		"https://other.example/x/../relay/media/f1", public,
+	}
+	shelved(t, &shelf{}, func(t *testing.T, b *bench, turns func() []agent.Turn) {
+		is := is.New(t)
+		w := b.start()
+		defer w.Close()
+		is.NoErr(w.Take(with(message("c1", "m1", "x"), links...)))
+		idle(w)
+		media := turns()[0].Media
+		is.Equal(len(media), len(links))
+		for i, m := range media {
+			is.Equal(len(m.Data), 0)
+			is.Equal(strings.Contains(m.Error, "not on the host of this connector"), links[i] != public)
+		}
+	})
+}

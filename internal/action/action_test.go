@@ -40,6 +40,18 @@ func TestTheJournalHasActionsAsItAlwaysHad(t *testing.T) {
 				"timeout_s": 7200.0,
 			}},
 		},
+		"a further part of the message that action 0 has sent": {
+			`{"chat_id":"c1","content":"b (2/2)","metadata":{},"op":"send","ref":"#0","reply_to":null}`,
+			action.Outgoing{Of: "#0", Action: relay.Action{
+				"op": "send", "chat_id": "c1", "content": "b (2/2)", "reply_to": nil, "metadata": map[string]any{},
+			}},
+		},
+		"an edit of a message by its id": {
+			`{"chat_id":"c1","content":"b","message_id":"m7","metadata":{},"op":"edit","ref":"=m7"}`,
+			action.Outgoing{Of: "=m7", Action: relay.Action{
+				"op": "edit", "chat_id": "c1", "message_id": "m7", "content": "b", "metadata": map[string]any{},
+			}},
+		},
 		"an uploaded file": {
 			`{"chat_id":"c1","content":"","filename":"a.png","media_kind":"image","metadata":{},"op":"send_media","reply_to":null,` +
 				`"source_url":"https://connector.example/relay/media/f1"}`,

@@ -79,22 +79,28 @@ func (a *answer) idle(o action.Outgoing) bool {
 	return known && o.Op() == "edit" && text == o.Action["content"]
 }
 
-// show notes what has become of the kept action number i.
+// show notes what has become of the kept action number i, whose outcome is known.
 func (a *answer) show(i int, o action.Outgoing) {
-	outcome, _, _ := strings.Cut(a.outcomes[i], ":")
-	content, _ := o.Action["content"].(string)
 	part := target(o)
 	if o.Op() == "send" {
 		part = fmt.Sprint("#", i)
 	}
-	switch {
-	case outcome == outcomeOK && (o.Op() == "send" || o.Op() == "edit"):
+	a.shown(part, o, a.outcomes[i])
+}
+
+// shown notes what has become of a send or an edit: a part of a message has its text, or may have.
+func (a *answer) shown(part string, o action.Outgoing, outcome string) {
+	if o.Op() != "send" && o.Op() != "edit" {
+		return
+	}
+	switch content, _ := o.Action["content"].(string); {
+	case outcome == outcomeUnknown:
+		delete(a.shows, part)
+	case outcome == outcomeOK, strings.HasPrefix(outcome, outcomeOK+":"):
 		if a.shows == nil {
 			a.shows = map[string]string{}
 		}
 		a.shows[part] = content
-	case outcome == outcomeUnknown:
-		delete(a.shows, part)
 	}
 }
 

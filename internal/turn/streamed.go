@@ -58,6 +58,7 @@ func (a *attempts) editStreamed(ctx context.Context, d *delivery, o action.Outgo
 	}
 	defer a.pauses.done(nameOf(o, d.Event.Source), d.place)
 	outcome, r, err := a.sender.deliverUnkept(d, o)
+	d.answer.shown(target(o), o, outcome)
 	return inChat(outcome) || outcome == outcomeDeclined, r != nil && r.Class == action.Transient, err
 }
 
@@ -72,6 +73,7 @@ func (a *attempts) sendWhileStreaming(ctx context.Context, d *delivery, i int, o
 		d.heldBack = true
 		return nil
 	}
+	d.answer.show(i, o)
 	return err
 }
 

@@ -95,6 +95,8 @@ func (s Shaper) Fit(i int, a relay.Action) ([]Outgoing, error) {
 	s = s.at(o.Chat())
 	check, known := ops[op]
 	switch d := s.Descriptor; {
+	case op == "":
+		return nil, fmt.Errorf("agent: actions[%d].op: want one of %s", i, strings.Join(slices.Sorted(maps.Keys(ops)), ", "))
 	case op == "edit" && d.Supports("send"):
 	case !d.Supports(op):
 		return nil, notOffered(i, op, d)

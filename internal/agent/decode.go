@@ -44,12 +44,47 @@ func isID(member string) bool {
 var byteOrderMark = []byte("\ufeff")
 
 // Decode reads an answer: {"actions":[{"op":...},...]}, {"text":"..."}, or nothing, which is an empty body, {}, null or a
-// blank text. Any other object is an error, because its author meant to say something.
+// blank text. Any other object is an error, because its author meant to say something. An element of actions that is no
+// action, beside others that are, is one without an op: whoever carries them out says so.
 func Decode(body []byte) (Answer, error) {
 	body = bytes.TrimPrefix(body, byteOrderMark)
 	if len(bytes.TrimSpace(body)) == 0 {
 		return Answer{}, nil
 	}
+	answer, err := decode(body)
+	if err != nil {
+		if some := decodeSome(body); some != nil {
+			return Answer{Actions: some}, nil
+		}
+	}
+	return answer, err
+}
+
+// decodeSome reads the actions of an answer of which some are none; nil if all are, or if it is no answer.
+func decodeSome(body []byte) (actions []relay.Action) {
+	var in struct {
+		Actions []jsontext.Value `json:"actions"`
+		Text    jsontext.Value   `json:"text"`
+	}
+	if err := jsonv2.Unmarshal(body, &in, leniency); err != nil || in.Text != nil {
+		return nil
+	}
+	usable := false
+	for _, raw := range in.Actions {
+		var a relay.Action
+		if err := jsonv2.Unmarshal(raw, &a, leniency); err != nil || a.Op() == "" {
+			a = relay.Action{}
+		}
+		actions = append(actions, a)
+		usable = usable || a.Op() != ""
+	}
+	if !usable {
+		return nil
+	}
+	return actions
+}
+
+func decode(body []byte) (Answer, error) {
 	var in struct {
 		Actions []relay.Action `json:"actions"`
 		Text    *string        `json:"text"`
@@ -75,6 +110,8 @@ func Decode(body []byte) (Answer, error) {
 	return Answer{Actions: in.Actions}, nil
 }
 
+var errNoAction = errors.New("has neither op nor text")
+
 // DecodeLine reads one line of a streamed answer: an action, or {"text":"..."}. A blank text is no action: it is nil.
 func DecodeLine(line []byte) (relay.Action, error) {
 	var a relay.Action
@@ -90,7 +127,7 @@ func DecodeLine(line []byte) (relay.Action, error) {
 	case has:
 		return say(text), nil
 	}
-	return nil, errors.New("has neither op nor text")
+	return nil, errNoAction
 }
 
 func blank(text string) bool { return strings.TrimSpace(text) == "" }

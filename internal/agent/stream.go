@@ -96,12 +96,15 @@ func stream(ctx context.Context, body io.ReadCloser, f framing) iter.Seq2[relay.
 		in := bufio.NewScanner(body)
 		in.Buffer(nil, maxLine)
 		n := 0
+		var none noActions
 		// say passes a record on. A line that was cut with its connection is no fault of the agent's JSON.
 		say := func(record []byte) (goOn bool) {
 			a, err := readRecord(record)
 			switch {
 			case err == nil:
-				return a == nil || yield(a, nil)
+				return a == nil || none.tell(yield) && yield(a, nil)
+			case errors.Is(err, errNoAction) && in.Err() == nil:
+				return none.add(n, yield)
 			case in.Err() == nil:
 				yield(nil, fmt.Errorf("agent: line %d of the answer %w", n, err))
 				return false
@@ -119,13 +122,45 @@ func stream(ctx context.Context, body io.ReadCloser, f framing) iter.Seq2[relay.
 		}
 		switch err := in.Err(); {
 		case err == nil:
-			say(f.end())
+			if say(f.end()) && none.first != nil {
+				yield(nil, none.first)
+			}
 		case errors.Is(err, bufio.ErrTooLong):
 			yield(nil, errLineTooLong)
 		default:
 			yield(nil, broken(ctx, err))
 		}
 	}
+}
+
+// noActions are records that are objects and no actions. Beside others that are, each is an action without an op, so that
+// whoever carries them out says so. If there is nothing else, the answer is no answer.
+type noActions struct {
+	held  int   // until there is an action
+	first error // nil once there is an action
+	told  bool  // there is an action
+}
+
+func (s *noActions) add(line int, yield func(relay.Action, error) bool) (goOn bool) {
+	if s.told {
+		return yield(relay.Action{}, nil)
+	}
+	s.held++
+	if s.first == nil {
+		s.first = fmt.Errorf("agent: line %d of the answer %w", line, errNoAction)
+	}
+	return true
+}
+
+// tell is for the moment before an action.
+func (s *noActions) tell(yield func(relay.Action, error) bool) (goOn bool) {
+	s.told, s.first = true, nil
+	for ; s.held > 0; s.held-- {
+		if !yield(relay.Action{}, nil) {
+			return false
+		}
+	}
+	return true
 }
 
 var errLineTooLong = fmt.Errorf("agent: a line of the answer is over %d bytes", maxLine)

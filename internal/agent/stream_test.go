@@ -32,8 +32,8 @@ func FuzzStream(f *testing.F) { // however the stream arrives, it says the same,
 					fault = err.Error()
 					continue
 				}
-				if a.Op() == "" {
-					t.Fatal("an action has no op")
+				if a.Op() == "" && len(a) > 0 {
+					t.Fatal("what is no action is not empty")
 				}
 				actions = append(actions, a)
 			}

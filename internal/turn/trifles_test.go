@@ -51,6 +51,7 @@ func TestAnAnswerIsNotVoidForATrifle(t *testing.T) {
 		{"op": "react", "emoji": "+1", "message_id": 1234567890123456789},
 		{"op": "send_media", "media_kind": "image", "source_url": "https://x.example/a.png", "filename": "", "data": ""},
 		{"op": "dance"},
+		{},
 	}
 	both(t, actions, func(is *is.I, b *bench) {
 		is.Equal(to(b, "c1"), []string{"send a", "edit b", "react <nil>", "send_media "})

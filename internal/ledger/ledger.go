@@ -31,6 +31,8 @@ var (
 	ErrLost = errors.New("ledger: lease is lost")
 	// ErrTooLarge means that an answer is more than the ledger can hold; nothing was written.
 	ErrTooLarge = errors.New("ledger: too large to be kept")
+	// ErrNoEntry means that no entry of this key is open: it never was, or it has ended.
+	ErrNoEntry = errors.New("ledger: no such entry is open")
 	// ErrNoPrompt means that no question of this name is open: it never was, or its time is over.
 	ErrNoPrompt = errors.New("ledger: no such prompt is open")
 	// ErrAnswered means that another delivery has answered the question before.
@@ -220,8 +222,9 @@ type Journal interface {
 	Defer(ctx context.Context, key, reason string, w Wait, attempts int) error
 	// Replace puts another action in the place of a kept one, which has no outcome yet. ErrTooLarge as for Keep.
 	Replace(ctx context.Context, key string, action int, with json.RawMessage) error
-	// Seal says that a streamed answer is whole: the entry is not Open any more.
-	Seal(ctx context.Context, key string) error
+	// Seal stores a streamed answer that is whole, with its outcomes so far: the entry is not Open any more. ErrTooLarge as
+	// for Keep.
+	Seal(ctx context.Context, key string, actions []json.RawMessage, outcomes []string) error
 	// Bury gives an entry up as Fail does, without an attempt.
 	Bury(ctx context.Context, key, reason string) error
 	// Recover returns the unfinished entries in the order they arrived.

@@ -113,8 +113,10 @@ func (l *memoryLease) Replace(_ context.Context, key string, action int, with js
 	})
 }
 
-func (l *memoryLease) Seal(_ context.Context, key string) error {
-	return l.entry(key, func(e *kept) { e.Open = false })
+func (l *memoryLease) Seal(_ context.Context, key string, actions []json.RawMessage, outcomes []string) error {
+	return l.entry(key, func(e *kept) {
+		e.Actions, e.Done, e.Open = slices.Clone(actions), slices.Clone(outcomes), false
+	})
 }
 
 func (l *memoryLease) Recover(_ context.Context) (entries []Entry, err error) {
@@ -137,7 +139,7 @@ func (l *memoryLease) entry(key string, f func(*kept)) error {
 	return l.held(func() error {
 		e, ok := l.open[key]
 		if !ok {
-			return fmt.Errorf("ledger: no open entry %s", key)
+			return fmt.Errorf("%w: %s", ErrNoEntry, key)
 		}
 		f(e)
 		return nil

@@ -1,6 +1,7 @@
 package turn
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -168,6 +169,7 @@ func (a *attempts) turn(ctx context.Context, d *delivery, prompt *agent.Prompt, 
 			d.board = d.answer.board()
 		}
 		d.board.Settle()
+		d.streamFrom = len(d.answer.actions)
 		s := &stream{
 			chats: a.chats, fit: fit, board: d.board,
 			kept: func() int { return len(d.answer.actions) },
@@ -177,11 +179,11 @@ func (a *attempts) turn(ctx context.Context, d *delivery, prompt *agent.Prompt, 
 			},
 		}
 		if err := s.follow(asking, cancel, said); err != nil {
-			return err
+			return cmp.Or(a.dropUnsent(d), err)
 		}
 		s.send = func(o action.Outgoing) error { return a.sendStreamed(ctx, d, o) } // the agent was done in time
 		if err := s.finish(ctx); err != nil {
-			return err
+			return cmp.Or(a.dropUnsent(d), err)
 		}
 		return a.sendHeldBack(ctx, d)
 	}

@@ -41,9 +41,12 @@ type delivery struct {
 	inChats  chatState
 	typing   *typingMark
 
-	has       *holding      // of the attempt that is under way
-	refused   *refusedError // the first action that the connector has refused for good
-	streaming bool          // its agent goes on while an action is sent
-	heldBack  bool          // actions of its stream wait for the stream's end
-	due       time.Time     // when its chat was free again, as it was left
+	has        *holding      // of the attempt that is under way
+	refused    *refusedError // the first action that the connector has refused for good
+	streaming  bool          // its agent goes on while an action is sent
+	streamFrom int           // the first action that this attempt has got of its stream
+	heldBack   bool          // its stream goes on, and is not sent before it has ended
+	heldFrom   int           // the first action that only the record has, while heldBack
+	adrift     bool          // the journal may have an action of the stream that the record has not
+	due        time.Time     // when its chat was free again, as it was left
 }

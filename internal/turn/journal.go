@@ -25,7 +25,7 @@ type journal struct {
 	counts *tally
 	log    *slog.Logger
 
-	paying sync.Mutex // one at a time pays
+	paying chan struct{} // full while somebody pays
 	mu     sync.Mutex
 	owed   []debt // in the order in which it happened
 }
@@ -57,53 +57,75 @@ func (j *journal) replace(key string, i int, action json.RawMessage) error {
 	return j.fits(j.ledger.Replace(j.run.ctx, key, i, action), logs.ActionNotKept, key)
 }
 
-// seal says that a streamed answer is whole.
-func (j *journal) seal(key string) error {
-	return j.check(j.ledger.Seal(j.run.ctx, key), logs.AnswerNotKept, key)
+// seal keeps a streamed answer that is whole.
+func (j *journal) seal(key string, actions []json.RawMessage, outcomes []string) error {
+	err := j.insist(func() error { return j.ledger.Seal(j.run.ctx, key, actions, outcomes) })
+	return j.fits(err, logs.AnswerNotKept, key)
 }
-
-// confirmPatience is how long an outcome that cannot be written holds up its delivery.
-const confirmPatience = 30 * time.Second
 
 // confirm says what became of an action. The next action must not leave before that is known.
 func (j *journal) confirm(key string, i int, outcome string) error {
-	for wait, begun := time.Second, time.Now(); ; wait *= 2 {
-		err := j.record(debt{key, i, outcome})
-		if err == nil {
-			return nil
-		}
-		j.log.Error(logs.OutcomeNotJournalled, logs.KeyDelivery, key, logs.KeyError, err)
-		if errors.Is(err, ledger.ErrLost) || time.Since(begun)+wait > confirmPatience {
-			break
-		}
-		select {
-		case <-time.After(wait):
-			continue
-		case <-j.run.ctx.Done():
-		}
-		break
+	err := j.insist(func() error { return j.record(debt{key, i, outcome}) })
+	if err == nil {
+		return nil
 	}
+	j.log.Error(logs.OutcomeNotJournalled, logs.KeyDelivery, key, logs.KeyError, err)
 	j.owe(debt{key, i, outcome})
 	return errDeferred
 }
 
+// insistOnEnd is insist for a write that ends the entry: one that was made and reported as failed leaves no entry open.
+func (j *journal) insistOnEnd(write func() error) error {
+	failed := false
+	return j.insist(func() error {
+		err := write()
+		if failed && errors.Is(err, ledger.ErrNoEntry) {
+			return nil
+		}
+		failed = failed || err != nil
+		return err
+	})
+}
+
+// insistence is how long a write that fails is tried again, while its delivery waits.
+const insistence = 30 * time.Second
+
+// insist makes a write that may be made twice, again and again if it fails, unless that is no use.
+func (j *journal) insist(write func() error) error {
+	for wait, begun := time.Second, time.Now(); ; wait = min(2*wait, 4*time.Second) {
+		err := write()
+		switch {
+		case err == nil, errors.Is(err, ledger.ErrLost), errors.Is(err, ledger.ErrTooLarge),
+			errors.Is(err, ledger.ErrNoEntry), time.Since(begun)+wait > insistence:
+			return err
+		}
+		select {
+		case <-time.After(wait):
+		case <-j.run.ctx.Done():
+			return err
+		}
+	}
+}
+
 // fail counts a failed attempt, which was the last.
 func (j *journal) fail(key, session string, cause error) error {
-	err := j.ledger.Fail(j.run.ctx, key, cause.Error(), true)
+	err := j.insistOnEnd(func() error { return j.ledger.Fail(j.run.ctx, key, cause.Error(), true) })
 	return j.check(err, logs.FailureNotJournalled, key, logs.KeySession, session, logs.KeyReason, cause.Error())
 }
 
 // failAndWait counts a failed attempt, which another one follows.
 func (j *journal) failAndWait(key string, cause error, w ledger.Wait, attempts int) error {
-	err := j.ledger.Defer(j.run.ctx, key, cause.Error(), w, attempts)
+	err := j.insist(func() error { return j.ledger.Defer(j.run.ctx, key, cause.Error(), w, attempts) })
 	return j.check(err, logs.FailureNotJournalled, key, logs.KeyReason, cause.Error())
 }
 
 // bury gives a delivery up without an attempt.
 func (j *journal) bury(key, session string, cause error) error {
-	ctx, cancel := j.run.recording()
-	defer cancel()
-	err := j.ledger.Bury(ctx, key, cause.Error())
+	err := j.insistOnEnd(func() error {
+		ctx, cancel := j.run.recording()
+		defer cancel()
+		return j.ledger.Bury(ctx, key, cause.Error())
+	})
 	return j.check(err, logs.FailureNotJournalled, key, logs.KeySession, session, logs.KeyReason, cause.Error())
 }
 
@@ -150,7 +172,11 @@ func (j *journal) record(what debt) error {
 
 func (j *journal) write(ctx context.Context, what debt) error {
 	if what.action < 0 {
-		return j.ledger.Finish(ctx, what.key)
+		err := j.ledger.Finish(ctx, what.key)
+		if errors.Is(err, ledger.ErrNoEntry) {
+			return nil // an earlier try was made, and its answer was lost
+		}
+		return err
 	}
 	return j.ledger.Confirm(ctx, what.key, what.action, what.outcome)
 }
@@ -162,10 +188,28 @@ func (j *journal) owe(what debt) {
 	j.owed = append(j.owed, what)
 }
 
-// pay writes what is owed, until one write fails.
+// pay writes what is owed, unless somebody else does that.
 func (j *journal) pay(ctx context.Context) {
-	j.paying.Lock()
-	defer j.paying.Unlock()
+	select {
+	case j.paying <- struct{}{}:
+		j.payAll(ctx)
+		<-j.paying
+	default:
+	}
+}
+
+// flush writes what is owed, after somebody else if need be.
+func (j *journal) flush(ctx context.Context) {
+	select {
+	case j.paying <- struct{}{}:
+		j.payAll(ctx)
+		<-j.paying
+	case <-ctx.Done():
+	}
+}
+
+// payAll writes what is owed, until one write fails.
+func (j *journal) payAll(ctx context.Context) {
 	for {
 		j.mu.Lock()
 		if len(j.owed) == 0 {
@@ -174,7 +218,7 @@ func (j *journal) pay(ctx context.Context) {
 		}
 		next := j.owed[0]
 		j.mu.Unlock()
-		if err := j.write(ctx, next); err != nil {
+		if err := j.write(ctx, next); err != nil && !errors.Is(err, ledger.ErrNoEntry) {
 			return
 		}
 		j.mu.Lock()

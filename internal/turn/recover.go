@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
-	"time"
 
 	"github.com/dormouse-relay/dormouse/internal/action"
 	"github.com/dormouse-relay/dormouse/internal/ledger"
@@ -68,10 +67,10 @@ func (w *Worker) restore(e ledger.Entry) (*delivery, error) {
 	return d, nil
 }
 
-// waitsFor is the chat that a delivery waits for, if it is a chat.
+// waitsFor is the chat that a delivery waits for, if it is a chat. Also if the time is over: the oldest goes first.
 func waitsFor(d *delivery) (chat chatName, waits bool) {
 	i := slices.Index(d.answer.outcomes, "")
-	if !d.answer.complete() || i < 0 || !time.Now().Before(d.wait.Due) {
+	if !d.answer.complete() || i < 0 || d.wait.Tries == 0 {
 		return chatName{}, false
 	}
 	var o action.Outgoing

@@ -124,8 +124,10 @@ func (a *attempts) sendKept(ctx context.Context, d *delivery, i int, o action.Ou
 	}
 }
 
-// untilFree waits until the delivery may send something to a chat. Meanwhile it has no slot, and its session may rest.
+// untilFree waits until the delivery may send something to a chat. Meanwhile it has no slot, and its session may rest. What
+// no later run knows of waits for patience at most.
 func (a *attempts) untilFree(ctx context.Context, d *delivery, chat chatName) error {
+	begun := time.Now()
 	for {
 		until, changed, ok := a.pauses.enter(chat, d.place)
 		if ok {
@@ -147,11 +149,25 @@ func (a *attempts) untilFree(ctx context.Context, d *delivery, chat chatName) er
 		if !time.Now().Before(until) {
 			until = time.Time{} // somebody else goes first
 		}
-		if err := a.rests.sit(ctx, d.session, !d.volatile && !d.streaming, until, changed); err != nil {
+		if err := a.waitFor(ctx, d, until, changed, begun); err != nil {
 			d.due = until
 			return err
 		}
 	}
+}
+
+// waitFor waits until a time, or until changed is closed. It fails if the delivery has waited for too long since begun.
+func (a *attempts) waitFor(ctx context.Context, d *delivery, until time.Time, changed <-chan struct{}, begun time.Time) error {
+	if !d.volatile {
+		return a.rests.sit(ctx, d.session, !d.streaming, until, changed)
+	}
+	if d.wait.Tries > 0 {
+		begun = d.wait.Since
+	}
+	tooLong := &refusedError{op: "none is sent", words: "its chat has to be left alone for longer than it can wait", waited: true}
+	limited, cancel := context.WithDeadlineCause(ctx, begun.Add(patience), tooLong)
+	defer cancel()
+	return a.rests.sit(limited, d.session, false, until, changed)
 }
 
 // holdBack makes a delivery and its chat wait after a refusal that may pass. It fails with the refusal if that has gone on

@@ -7,40 +7,47 @@ import (
 	"time"
 
 	"github.com/dormouse-relay/dormouse/internal/action"
+	"github.com/dormouse-relay/dormouse/internal/ledger"
 )
 
-// sendStreamed sends the next action of a streamed answer. It is kept first, unless it may be repeated. While the chat has
-// to wait for long, the agent goes on, and what it says is kept for later.
+// heldAfter is how long an agent that streams waits for its chat.
+const heldAfter = 5 * time.Second
+
+// sendStreamed sends the next action of a streamed answer. It is kept first, unless it may be repeated. Once the chat has to
+// wait for longer, or the table cannot keep the action, the agent goes on, and what it says is held back until its stream
+// has ended: only the record has it.
 func (a *attempts) sendStreamed(ctx context.Context, d *delivery, o action.Outgoing) error {
-	if o.Repeatable() && !d.heldBack {
-		if err := a.untilFreeWhileStreaming(ctx, d, o); err != nil {
-			return err
-		}
-		if !d.heldBack {
-			defer a.pauses.done(nameOf(o, d.Event.Source), d.place)
-			_, _, err := a.sender.deliverUnkept(d, o)
-			return err
-		}
+	if d.heldBack {
+		return hold(d, o)
 	}
-	if done, err := a.fold(d, o); done || err != nil {
+	if err := a.untilFreeWhileStreaming(ctx, d, o); err != nil {
+		return err
+	}
+	if d.heldBack {
+		return hold(d, o)
+	}
+	a.pauses.done(nameOf(o, d.Event.Source), d.place)
+	if o.Repeatable() {
+		_, _, err := a.sender.deliverUnkept(d, o)
 		return err
 	}
 	raws, err := action.Encode([]action.Outgoing{o})
 	if err == nil && !d.unkept {
 		err = a.journal.extend(d.key, raws[0])
 	}
+	if errors.Is(err, errDeferred) {
+		holdBack(d)
+		d.adrift = true
+		return hold(d, o)
+	}
 	if err != nil {
 		return err
 	}
-	i := d.answer.extend(raws[0])
-	if d.heldBack {
-		return nil
-	}
-	return a.sendWhileStreaming(ctx, d, i, o)
+	return a.sendWhileStreaming(ctx, d, d.answer.extend(raws[0]), o)
 }
 
 // editStreamed makes an edit of a streamed answer, once its chat may be edited. If it cannot be made, again says whether it
-// might be later. While the chat has to wait for long, it is kept for later.
+// might be later. While the chat has to wait for long, it is held back.
 func (a *attempts) editStreamed(ctx context.Context, d *delivery, o action.Outgoing) (made, again bool, err error) {
 	if !d.heldBack {
 		if o.Of != "" && !a.sender.canEdit(d, o) {
@@ -54,7 +61,7 @@ func (a *attempts) editStreamed(ctx context.Context, d *delivery, o action.Outgo
 		}
 	}
 	if d.heldBack {
-		return true, false, a.sendStreamed(ctx, d, o)
+		return true, false, hold(d, o)
 	}
 	defer a.pauses.done(nameOf(o, d.Event.Source), d.place)
 	outcome, r, err := a.sender.deliverUnkept(d, o)
@@ -62,15 +69,16 @@ func (a *attempts) editStreamed(ctx context.Context, d *delivery, o action.Outgo
 	return inChat(outcome) || outcome == outcomeDeclined, r != nil && r.Class == action.Transient, err
 }
 
-// sendWhileStreaming is sendKept beside an agent that goes on: once the action has to wait, it is left to sendHeldBack.
+// sendWhileStreaming is sendKept beside an agent that goes on. What has to wait for longer, or has an outcome that the table
+// does not take, is left to sendHeldBack.
 func (a *attempts) sendWhileStreaming(ctx context.Context, d *delivery, i int, o action.Outgoing) error {
 	short, cancel := context.WithTimeoutCause(ctx, heldAfter, errMustWait)
 	defer cancel()
 	d.streaming = true
 	err := a.sendKept(short, d, i, o)
 	d.streaming = false
-	if errors.Is(err, errMustWait) {
-		d.heldBack = true
+	if errors.Is(err, errMustWait) || errors.Is(err, errDeferred) && d.answer.outcomes[i] != "" {
+		holdBack(d)
 		return nil
 	}
 	d.answer.show(i, o)
@@ -85,53 +93,87 @@ func (a *attempts) untilFreeWhileStreaming(ctx context.Context, d *delivery, o a
 	err := a.untilFree(short, d, nameOf(o, d.Event.Source))
 	d.streaming = false
 	if errors.Is(err, errMustWait) {
-		d.heldBack = true
+		holdBack(d)
 		return nil
 	}
 	return err
 }
 
-// fold puts an edit of what is held back in its place: of a message's edits only the newest is sent.
-func (a *attempts) fold(d *delivery, edit action.Outgoing) (done bool, err error) {
-	if !d.heldBack || edit.Op() != "edit" {
-		return false, nil
+// holdBack has what the agent says from now on sent once its stream has ended.
+func holdBack(d *delivery) { d.heldBack, d.heldFrom = true, len(d.answer.actions) }
+
+// hold adds an action to what is held back. An edit is put in the place of what it is for: of a message's edits only the
+// newest is sent.
+func hold(d *delivery, o action.Outgoing) error {
+	i := -1
+	if o.Op() == "edit" {
+		i = d.answer.unsent(o)
 	}
-	i := d.answer.unsent(edit)
-	if i < 0 {
-		return false, nil
+	if i >= 0 {
+		var before action.Outgoing
+		if err := json.Unmarshal(d.answer.actions[i], &before); err != nil {
+			return err
+		}
+		before.Action["content"] = o.Action["content"]
+		o = before
 	}
-	var before action.Outgoing
-	if err := json.Unmarshal(d.answer.actions[i], &before); err != nil {
-		return false, err
-	}
-	before.Action["content"] = edit.Action["content"]
-	raws, err := action.Encode([]action.Outgoing{before})
-	if err == nil && !d.unkept {
-		err = a.journal.replace(d.key, i, raws[0])
-	}
-	if err == nil {
+	raws, err := action.Encode([]action.Outgoing{o})
+	switch {
+	case err != nil:
+		return err
+	case i >= 0:
 		d.answer.actions[i] = raws[0]
+	default:
+		d.answer.extend(raws[0])
 	}
-	return err == nil, err
+	return nil
 }
 
-// heldAfter is how long an agent that streams waits for its chat.
-const heldAfter = 5 * time.Second
-
-// sendHeldBack is for the end of a stream: it sends what had to wait.
+// sendHeldBack is for the end of a stream: the answer is whole now and kept as such, and what was held back is sent.
 func (a *attempts) sendHeldBack(ctx context.Context, d *delivery) error {
 	if !d.heldBack {
 		return refusalOf(d)
 	}
+	for i, outcome := range d.answer.outcomes[:d.streamFrom] {
+		if outcome == "" {
+			d.answer.outcomes[i] = outcomeUnknown // an earlier process may have sent it, and the agent was told so
+		}
+	}
 	if !d.unkept {
-		if err := a.journal.seal(d.key); err != nil {
+		if err := a.journal.seal(d.key, d.answer.actions, d.answer.outcomes); err != nil {
 			return err
 		}
 		if time.Now().Before(d.wait.Due) {
-			a.journal.wait(d.key, "the chat has to be left alone for a while", d.wait, d.attempts)
+			a.journal.wait(d.key, "its chat has to be left alone", d.wait, d.attempts)
 		}
 	}
-	d.answer.streamed, d.heldBack = false, false
+	d.answer.streamed, d.heldBack, d.adrift = false, false, false
 	d.has.letFilesGo()
 	return a.send(ctx, d)
+}
+
+// dropUnsent is for a stream that broke: what of this attempt has not been sent is not in the chat, so that the agent says it
+// again. If nobody knows what the journal has of it, the error is errDeferred: the next run reads it.
+func (a *attempts) dropUnsent(d *delivery) error {
+	if d.adrift {
+		return errDeferred
+	}
+	if d.heldBack {
+		d.answer.actions, d.answer.outcomes = d.answer.actions[:d.heldFrom], d.answer.outcomes[:d.heldFrom]
+		d.board = nil // its numbers are given out again
+	}
+	d.heldBack, d.wait = false, ledger.Wait{}
+	for i := d.streamFrom; i < len(d.answer.outcomes); i++ {
+		if d.answer.outcomes[i] != "" {
+			continue
+		}
+		d.answer.outcomes[i] = outcomeSkipped
+		if d.unkept {
+			continue
+		}
+		if err := a.journal.confirm(d.key, i, outcomeSkipped); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -145,7 +145,7 @@ func New(ctx context.Context, cfg Config) *Worker {
 	chats, pauses, rests := newChats(cfg.Link, marker), newPauses(), newRests(start.closing)
 	files := &files{media: cfg.Media, gate: start, filled: make(chan struct{}, cfg.Concurrency)}
 	prompts := &prompts{ledger: cfg.Prompts, marker: marker, run: run, log: cfg.Log}
-	journal := &journal{ledger: cfg.Journal, run: run, counts: counts, log: cfg.Log}
+	journal := &journal{ledger: cfg.Journal, run: run, counts: counts, log: cfg.Log, paying: make(chan struct{}, 1)}
 	sender := &sender{link: cfg.Link, journal: journal, prompts: prompts, counts: counts, run: run}
 	attempts := &attempts{
 		cfg: cfg, gate: start, chats: chats, files: files, prompts: prompts, sender: sender, counts: counts, run: run,
@@ -179,7 +179,7 @@ func (w *Worker) Counts() Counts {
 }
 
 // Flush writes to the journal what is known and could not be written before.
-func (w *Worker) Flush(ctx context.Context) { w.journal.pay(ctx) }
+func (w *Worker) Flush(ctx context.Context) { w.journal.flush(ctx) }
 
 // Unwritten logs and counts what is known and still is not written. It is called once nothing will be written any more.
 func (w *Worker) Unwritten() { w.journal.giveUp() }

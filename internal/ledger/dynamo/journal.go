@@ -103,7 +103,7 @@ func tooLarge(bytes int) error {
 	return fmt.Errorf("%w: an answer of %d bytes when compressed; %d fit", ledger.ErrTooLarge, bytes, mostAnswer)
 }
 
-func noEntry(key string) error { return fmt.Errorf("ledger: no open entry %s", key) }
+func noEntry(key string) error { return fmt.Errorf("%w: %s", ledger.ErrNoEntry, key) }
 
 func (l *lease) Confirm(ctx context.Context, key string, action int, outcome string) error {
 	return l.entryIf(ctx, key, " AND attribute_exists(#done)", fmt.Sprintf("#done[%d] = :outcome REMOVE %s", action, waiting),
@@ -178,8 +178,12 @@ func (l *lease) Replace(ctx context.Context, key string, action int, with json.R
 	return noEntry(key)
 }
 
-func (l *lease) Seal(ctx context.Context, key string) error {
-	return l.entry(ctx, key, "#attempts = #attempts REMOVE #streamed", item{}) // an update begins with an assignment
+func (l *lease) Seal(ctx context.Context, key string, actions []json.RawMessage, outcomes []string) error {
+	values, bytes := answer(actions, outcomes)
+	if bytes > mostAnswer {
+		return tooLarge(bytes)
+	}
+	return l.entry(ctx, key, setAnswer+" REMOVE #streamed", values)
 }
 
 // entry updates an unfinished entry.

@@ -123,7 +123,7 @@ func oldEpoch(t *testing.T, is *is.I, s Subject) {
 		"defer":      func(l ledger.Lease) error { return l.Defer(ctx, "a", "away", ledger.Wait{}, 0) },
 		"bury":       func(l ledger.Lease) error { return l.Bury(ctx, "a", "boom") },
 		"replace":    func(l ledger.Lease) error { return l.Replace(ctx, "a", 0, []byte(`{}`)) },
-		"seal":       func(l ledger.Lease) error { return l.Seal(ctx, "a") },
+		"seal":       func(l ledger.Lease) error { return l.Seal(ctx, "a", nil, nil) },
 		"fail":       func(l ledger.Lease) error { return l.Fail(ctx, "a", "boom", true) },
 		"finish":     func(l ledger.Lease) error { return l.Finish(ctx, "a") },
 		"recover":    func(l ledger.Lease) error { _, err := l.Recover(ctx); return err },

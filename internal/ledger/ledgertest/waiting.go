@@ -2,6 +2,7 @@ package ledgertest
 
 import (
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -56,7 +57,8 @@ func deferred(t *testing.T, is *is.I, s Subject) {
 	is.Equal(one(t, g, entry("a")), ledger.New) // a redelivery is known
 	is.NoErr(g.Finish(ctx, "a"))
 	is.Equal(one(t, g, entry("a")), ledger.Finished)
-	is.True(g.Defer(ctx, "a", "late", w, 0) != nil) // it waits for nothing any more
+	is.True(errors.Is(g.Defer(ctx, "a", "late", w, 0), ledger.ErrNoEntry)) // it waits for nothing any more
+	is.True(errors.Is(g.Finish(ctx, "a"), ledger.ErrNoEntry))
 }
 
 func waitOver(t *testing.T, is *is.I, s Subject) {
@@ -108,11 +110,14 @@ func sealed(t *testing.T, is *is.I, s Subject) {
 	is.NoErr(err)
 	is.NoErr(g.Extend(ctx, "a", []byte(`{"op":"send"}`)))
 	is.True(recovered(t, is, g).Open)
-	is.NoErr(g.Seal(ctx, "a"))
-	e := recovered(t, is, g)
-	is.True(!e.Open)
-	is.Equal(len(e.Actions), 1)
-	is.Equal(e.Done, []string{""})
+	whole := []json.RawMessage{[]byte(`{"op":"send"}`), []byte(`{"op":"send","content":"2"}`)}
+	for range 2 { // once or twice, it is the same
+		is.NoErr(g.Seal(ctx, "a", whole, []string{"ok:1", ""}))
+		e := recovered(t, is, g)
+		is.True(!e.Open)
+		is.Equal(e.Actions, whole)
+		is.Equal(e.Done, []string{"ok:1", ""})
+	}
 }
 
 func buried(t *testing.T, is *is.I, s Subject) {

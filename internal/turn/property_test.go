@@ -1,0 +1,556 @@
+package turn_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/dormouse-relay/dormouse/internal/agent"
+	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/internal/turn"
+	"github.com/dormouse-relay/dormouse/pkg/relay"
+)
+
+var (
+	scripts = flag.Int("property", 1000, "how many scripts TestProperty runs")
+	first   = flag.Uint64("property.seed", 1, "the seed of the first")
+)
+
+// Every message ends answered (once, but where the design allows more), dead (kept with its reason, and told unless the chat
+// is what refused), or waiting with a time at which it is tried again: whatever the connector refuses, the agent and the
+// table do, and whenever a process dies.
+func TestProperty(t *testing.T) {
+	for n := range uint64(*scripts) {
+		seed := *first + n
+		var found []string
+		synctest.Test(t, func(t *testing.T) { found = newWorld(t, seed).play() })
+		for _, fault := range found {
+			t.Errorf("seed %d: %s", seed, fault)
+		}
+		if t.Failed() {
+			t.Fatalf("again with its log: go test -v -run Property ./internal/turn -property 1 -property.seed %d", seed)
+		}
+	}
+}
+
+// world is one script: what is random is drawn from its seed.
+type world struct {
+	t      *testing.T
+	ledger *ledger.Memory
+
+	mu       sync.Mutex
+	rng      *rand.Rand
+	messages []*said
+	run      int          // of the worker that runs
+	dead     bool         // its process is gone
+	sleeping bool         // all that is wrong has passed
+	cut      map[int]bool // runs that died, or ended with something unwritten
+	acked    map[string]bool
+	moods    map[string]mood // by chat
+	away     time.Time       // the agent is, until then
+	table    time.Time       // the table fails until then
+	puts     []put
+	sorry    map[string]int  // apologies that reached a chat
+	sorrow   map[string]int  // apologies that were tried
+	declined map[string]bool // chats where something was refused
+	maybe    map[string]bool // parts whose outcome nobody knows
+	faults   []string
+}
+
+// said is a message of the script.
+type said struct {
+	d      relay.Delivery
+	at     time.Duration
+	id     string
+	parts  int
+	stream bool
+	fails  int // attempts that fail
+	silent bool
+	broken bool // a stream of it broke
+	given  bool // a worker has it
+	lost   bool
+}
+
+// put is a part that is in a chat, or may be.
+type put struct {
+	text  string
+	run   int
+	at    time.Time
+	known bool // the connector has said so
+}
+
+// mood is what a chat's connector does for a while.
+type mood struct {
+	until time.Time
+	err   error
+}
+
+func newWorld(t *testing.T, seed uint64) *world {
+	w := &world{
+		t: t, ledger: ledger.NewMemory(), rng: rand.New(rand.NewPCG(seed, 0)), cut: map[int]bool{}, acked: map[string]bool{},
+		moods: map[string]mood{}, sorry: map[string]int{}, sorrow: map[string]int{}, maybe: map[string]bool{}, declined: map[string]bool{},
+	}
+	chats := 1 + w.rng.IntN(3)
+	for i := range 1 + w.rng.IntN(6) {
+		id := fmt.Sprint("m", i)
+		d := message(fmt.Sprint("c", w.rng.IntN(chats)), id, id)
+		d.Event.Source.UserID = fmt.Sprint("u", w.rng.IntN(2))
+		d.Event.Source.IsBot = w.rng.IntN(10) == 0
+		if w.rng.IntN(3) > 0 {
+			d.BufferID = "b" + id
+		}
+		m := &said{
+			d: d, id: id, at: time.Duration(w.rng.IntN(120)) * time.Second, parts: 1 + w.rng.IntN(3),
+			stream: w.rng.IntN(4) == 0, silent: w.rng.IntN(12) == 0,
+		}
+		if w.rng.IntN(4) == 0 {
+			m.fails = 1 + w.rng.IntN(3)
+		}
+		w.messages = append(w.messages, m)
+	}
+	slices.SortStableFunc(w.messages, func(a, b *said) int { return int(a.at - b.at) })
+	return w
+}
+
+func (w *world) one(in int) bool { return w.rng.IntN(in) == 0 }
+
+func (w *world) find(id string) *said {
+	for _, m := range w.messages {
+		if m.id == id {
+			return m
+		}
+	}
+	return nil
+}
+
+// Answer is the agent.
+func (w *world) Answer(ctx context.Context, tn agent.Turn) (agent.Answer, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	m := w.find(tn.Event.MessageID)
+	switch {
+	case w.dead:
+		return agent.Answer{}, context.Canceled
+	case time.Now().Before(w.away):
+		return agent.Answer{}, fmt.Errorf("no connection: %w", agent.ErrUnavailable)
+	case !w.sleeping && w.one(10):
+		w.away = time.Now().Add(time.Duration(w.rng.IntN(30*60)) * time.Second)
+		return agent.Answer{}, fmt.Errorf("no connection: %w", agent.ErrUnavailable)
+	case m.fails > 0:
+		m.fails--
+		return agent.Answer{}, errors.New("agent: answered HTTP 500")
+	case m.silent:
+		return agent.Answer{}, nil
+	}
+	var list []relay.Action
+	for i := range m.parts {
+		list = append(list, send(fmt.Sprintf("*%s.%d*", m.id, i)))
+	}
+	breaks := m.stream && w.one(5)
+	if !m.stream {
+		return agent.Answer{Actions: list}, nil
+	}
+	return agent.Answer{Stream: func(yield func(relay.Action, error) bool) {
+		for i, a := range list {
+			if i > 0 && breaks {
+				w.mu.Lock()
+				m.broken = true
+				w.mu.Unlock()
+				yield(nil, errors.New("the stream broke"))
+				return
+			}
+			if !yield(a, nil) {
+				return
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+	}}, nil
+}
+
+var refusals = []error{
+	&relay.OpError{Message: "Too Many Requests: retry after 3"},
+	&relay.OpError{Code: "rate_limited", Retryable: new(true), RetryAfter: 1},
+	&relay.OpError{Message: "flood_control:70"},
+	&relay.OpError{Message: "x", RetryAfter: 1800},
+	&relay.OpError{Message: "Connection Closed"},
+	&relay.OpError{Message: "whatsapp is not connected (state: close)"},
+	&relay.OpError{Message: "503"},
+	&relay.OpError{Message: "chat not routed to this profile"},
+	&relay.OpError{Message: "sendMessage timed out"},
+	&relay.OpError{Message: "ack lost"},
+	&relay.OpError{Message: "Bad Request: can't parse entities"},
+	&relay.OpError{Message: "unsupported op: send"},
+	&relay.OpError{Message: "Missing Permissions"},
+	&relay.OpError{Code: "egress_declined", Message: "not yours"},
+	&relay.OpError{Message: "something odd"},
+}
+
+// Do is the connector.
+func (l worldLink) Do(ctx context.Context, out relay.Outbound) (relay.Result, error) {
+	w := l.world
+	time.Sleep(10 * time.Millisecond)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	chat, _ := out.Action["chat_id"].(string)
+	text, _ := out.Action["content"].(string)
+	if w.dead || l.run != w.run {
+		return relay.Result{}, errors.New("no socket")
+	}
+	if text == "sorry" {
+		w.sorrow[chat]++
+	}
+	if w.moods[chat].until.Before(time.Now()) && !w.sleeping {
+		kind := mood{until: time.Now()}
+		if w.one(3) {
+			kind.err = refusals[w.rng.IntN(len(refusals))]
+			if w.one(2) {
+				kind.until = time.Now().Add(time.Duration(w.rng.IntN(3600)) * time.Second)
+			}
+		}
+		w.moods[chat] = kind
+	}
+	m := w.moods[chat]
+	if m.until.Before(time.Now()) && w.sleeping {
+		m.err = nil
+	}
+	switch {
+	case m.err != nil && strings.Contains(m.err.Error(), "entities") && !strings.Contains(text, "*"):
+	case m.err != nil:
+		if strings.Contains(m.err.Error(), "timed out") && w.one(2) {
+			w.puts = append(w.puts, put{plain(text), w.run, time.Now(), false})
+		}
+		w.declined[chat] = true
+		if msg := m.err.Error(); strings.Contains(msg, "timed out") || strings.Contains(msg, "ack lost") {
+			w.maybe[plain(text)] = true
+		}
+		return relay.Result{}, m.err
+	case !w.sleeping && w.one(15):
+		if w.one(2) {
+			w.puts = append(w.puts, put{plain(text), w.run, time.Now(), false})
+		}
+		w.maybe[plain(text)] = true
+		return relay.Result{}, fmt.Errorf("the socket broke: %w", relay.ErrOutcomeUnknown)
+	}
+	if text == "sorry" {
+		w.sorry[chat]++
+	} else {
+		w.puts = append(w.puts, put{plain(text), w.run, time.Now(), true})
+	}
+	return relay.Result{Success: true, MessageID: "x"}, nil
+}
+
+func plain(text string) string { return strings.ReplaceAll(text, "*", "") }
+
+// worldLink is the link of one run.
+type worldLink struct {
+	*wire
+	world *world
+	run   int
+}
+
+func (l worldLink) Ack(id string) {
+	l.world.mu.Lock()
+	defer l.world.mu.Unlock()
+	if !l.world.dead && l.run == l.world.run {
+		l.world.acked[id] = true
+	}
+}
+
+// worldTable is the lease of one run. Its table fails now and then, before a write is made or after.
+type worldTable struct {
+	ledger.Lease
+	world *world
+}
+
+func (worldTable) Durable() bool { return true }
+
+func (l worldTable) write(make func() error) error {
+	time.Sleep(5 * time.Millisecond)
+	w := l.world
+	w.mu.Lock()
+	// It is away for 20 s at most and then well for half a minute: what is longer is more than a run waits for.
+	if time.Since(w.table) > 30*time.Second && !w.sleeping && w.one(25) {
+		w.table = time.Now().Add(time.Duration(w.rng.IntN(20)) * time.Second)
+	}
+	fails, made := time.Now().Before(w.table), w.one(4)
+	w.mu.Unlock()
+	if fails && !made {
+		return errors.New("the table is away")
+	}
+	err := make()
+	if fails {
+		return errors.New("the table's answer is lost")
+	}
+	return err
+}
+
+func (l worldTable) Start(ctx context.Context, key string, s ledger.State) error {
+	return l.write(func() error { return l.Lease.Start(ctx, key, s) })
+}
+
+func (l worldTable) Keep(ctx context.Context, key string, list []json.RawMessage) error {
+	return l.write(func() error { return l.Lease.Keep(ctx, key, list) })
+}
+
+func (l worldTable) Extend(ctx context.Context, key string, a json.RawMessage) error {
+	return l.write(func() error { return l.Lease.Extend(ctx, key, a) })
+}
+
+func (l worldTable) Confirm(ctx context.Context, key string, i int, outcome string) error {
+	return l.write(func() error { return l.Lease.Confirm(ctx, key, i, outcome) })
+}
+
+func (l worldTable) Finish(ctx context.Context, key string) error {
+	return l.write(func() error { return l.Lease.Finish(ctx, key) })
+}
+
+func (l worldTable) Fail(ctx context.Context, key, reason string, dead bool) error {
+	return l.write(func() error { return l.Lease.Fail(ctx, key, reason, dead) })
+}
+
+func (l worldTable) Bury(ctx context.Context, key, reason string) error {
+	return l.write(func() error { return l.Lease.Bury(ctx, key, reason) })
+}
+
+func (l worldTable) Defer(ctx context.Context, key, reason string, wait ledger.Wait, attempts int) error {
+	return l.write(func() error { return l.Lease.Defer(ctx, key, reason, wait, attempts) })
+}
+
+func (l worldTable) Replace(ctx context.Context, key string, i int, a json.RawMessage) error {
+	return l.write(func() error { return l.Lease.Replace(ctx, key, i, a) })
+}
+
+func (l worldTable) Seal(ctx context.Context, key string, list []json.RawMessage, done []string) error {
+	return l.write(func() error { return l.Lease.Seal(ctx, key, list, done) })
+}
+
+// log is what -v shows of a single script.
+func (w *world) log() *slog.Logger {
+	if *scripts > 1 || !testing.Verbose() {
+		return slog.New(slog.DiscardHandler)
+	}
+	return slog.New(slog.NewTextHandler(w.t.Output(), nil))
+}
+
+// begin starts the next run, with what the ones before have left.
+func (w *world) begin() (*turn.Worker, ledger.Lease) {
+	w.t.Helper()
+	ctx := w.t.Context()
+	lease, err := w.ledger.Acquire(ctx, ledger.Ask{Reason: ledger.Arm, Owner: "run", Life: 30 * time.Second})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.mu.Lock()
+	w.run++
+	w.dead = false
+	run := w.run
+	w.mu.Unlock()
+	left, err := lease.Recover(ctx)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	table := worldTable{lease, w}
+	worker := turn.New(ctx, turn.Config{
+		Journal: table, Prompts: lease, Agent: w, Link: worldLink{&wire{}, w, run}, Log: w.log(),
+		Instance: "inst", Concurrency: 2, MaxAttempts: 3, AgentTimeout: time.Minute, Apology: "sorry",
+	})
+	worker.Recover(left)
+	return worker, lease
+}
+
+// feed gives the worker what the connector has for it, until a time.
+func (w *world) feed(worker *turn.Worker, start, until time.Time) {
+	for _, m := range w.messages {
+		w.mu.Lock()
+		again := m.given && m.d.BufferID != "" && !w.acked[m.d.BufferID]
+		fresh := !m.given
+		w.mu.Unlock()
+		if !again && !fresh {
+			continue
+		}
+		if fresh {
+			due := start.Add(m.at)
+			if due.After(until) {
+				continue
+			}
+			time.Sleep(time.Until(due))
+		}
+		w.mu.Lock()
+		m.given = true
+		w.mu.Unlock()
+		if err := worker.Take(m.d); err != nil && m.d.BufferID == "" {
+			m.lost = true
+		}
+	}
+}
+
+// quiet waits until nothing is work.
+func (w *world) quiet(worker *turn.Worker) {
+	limit := time.After(14 * time.Minute)
+	for worker.Busy() {
+		select {
+		case <-worker.Changed():
+		case <-time.After(time.Second):
+		case <-limit:
+			worker.StopStarting()
+			return
+		}
+	}
+}
+
+// play runs the script and returns what is wrong in the end.
+func (w *world) play() []string {
+	start := time.Now()
+	for {
+		time.Sleep(time.Minute)
+		worker, lease := w.begin()
+		w.mu.Lock()
+		dies, after := !w.sleeping && w.one(3), time.Duration(w.rng.IntN(150_000))*time.Millisecond
+		w.mu.Unlock()
+		end := time.Now().Add(15 * time.Minute)
+		if dies {
+			end = time.Now().Add(after)
+			time.AfterFunc(after, func() {
+				w.mu.Lock()
+				w.dead = true
+				w.cut[w.run] = true
+				w.mu.Unlock()
+			})
+		}
+		w.feed(worker, start, end)
+		if dies {
+			time.Sleep(time.Until(end))
+			w.crash(worker)
+			continue
+		}
+		w.quiet(worker)
+		worker.Flush(w.t.Context())
+		due := worker.Counts().Due
+		worker.Close()
+		worker.Flush(w.t.Context())
+		worker.Unwritten()
+		if worker.Counts().Unwritten > 0 {
+			w.mu.Lock()
+			w.cut[w.run] = true
+			w.mu.Unlock()
+		}
+		if _, err := lease.HandOff(w.t.Context(), ledger.Plan{}, true); err != nil {
+			w.t.Fatal(err)
+		}
+		o, err := w.ledger.Overview(w.t.Context())
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if o.Pending == 0 && w.allGiven() || time.Since(start) > 40*time.Hour {
+			return w.judge()
+		}
+		w.mu.Lock()
+		w.sleeping = w.sleeping || time.Since(start) > 30*time.Hour || w.one(6)
+		w.mu.Unlock()
+		if wait := time.Until(due); wait > 5*time.Minute {
+			time.Sleep(wait)
+		} else {
+			time.Sleep(5 * time.Minute)
+		}
+	}
+}
+
+// crash ends a run as a death does: nothing is sent any more, and nothing is written.
+func (w *world) crash(worker *turn.Worker) {
+	time.Sleep(time.Minute)
+	_, err := w.ledger.Acquire(w.t.Context(), ledger.Ask{Reason: ledger.Arm, Owner: "successor", Life: time.Second})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	worker.Close()
+}
+
+func (w *world) allGiven() bool {
+	return !slices.ContainsFunc(w.messages, func(m *said) bool {
+		return !m.given || m.d.BufferID != "" && !w.acked[m.d.BufferID]
+	})
+}
+
+func (w *world) faultf(format string, args ...any) {
+	w.faults = append(w.faults, fmt.Sprintf(format, args...))
+}
+
+// judge says what is wrong with how each message has ended.
+func (w *world) judge() []string {
+	ctx := w.t.Context()
+	time.Sleep(time.Minute)
+	lease, err := w.ledger.Acquire(ctx, ledger.Ask{Reason: ledger.Arm, Owner: "judge", Life: time.Minute})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	open, err := lease.Recover(ctx)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, e := range open {
+		w.faultf("%s neither ended nor gave up in 40 hours: %s, %d attempts, %+v, %q", e.Key, e.State, e.Attempts, e.Wait, e.Error)
+	}
+	dead := map[string]ledger.Entry{}
+	list, err := w.ledger.ListDead(ctx)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, e := range list {
+		dead[e.Key], err = w.ledger.ShowDead(ctx, e.Key)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	for _, m := range w.messages {
+		w.judgeOne(m, dead)
+	}
+	return w.faults
+}
+
+func (w *world) judgeOne(m *said, dead map[string]ledger.Entry) {
+	e, isDead := dead[turn.Key("inst", m.d)]
+	if isDead && e.Error == "" {
+		w.faultf("%s is dead without a reason", m.id)
+	}
+	var before time.Time
+	for i := range m.parts {
+		text := fmt.Sprintf("%s.%d", m.id, i)
+		var puts []put
+		for _, p := range w.puts {
+			if p.text == text {
+				puts = append(puts, p)
+			}
+		}
+		switch {
+		case len(puts) == 0 && !isDead && !m.silent && !w.maybe[text]:
+			w.faultf("%s is finished, and the chat does not have %s", m.id, text)
+		case len(puts) > 0 && !m.broken && !(m.stream && w.anyCut()):
+			if puts[0].at.Before(before) {
+				w.faultf("%s is in the chat before its predecessor", text)
+			}
+			before = puts[0].at
+		}
+		for n := 1; n < len(puts) && !(m.stream && w.anyCut()); n++ {
+			if !w.cut[puts[n-1].run] && !m.broken {
+				w.faultf("%s is there twice, from runs %d and %d, though nobody died", text, puts[n-1].run, puts[n].run)
+			}
+		}
+	}
+	declined := w.declined[m.d.Event.Source.ChatID]
+	agents := isDead && !declined && !strings.Contains(e.Error, "refuses an action")
+	if chat := m.d.Event.Source.ChatID; agents && !m.d.Event.Source.IsBot && w.sorrow[chat] == 0 && !w.anyCut() {
+		w.faultf("%s is dead by %q, and its chat is not told", m.id, e.Error)
+	}
+}
+
+func (w *world) anyCut() bool { return len(w.cut) > 0 }

@@ -117,6 +117,11 @@ chaos: host $(LOCAL_JARS)/complete ## RUNS (500) runs of drain under random faul
 	go build -o build/chaos ./chaos
 	sh scripts/dynamodb.sh local "$(LOCAL_JARS)" build/chaos -runs $(RUNS) $(addprefix -seed ,$(SEED)) -v
 
+.PHONY: breaks
+breaks: host $(LOCAL_JARS)/complete ## each promise broken on purpose, in a copy: chaos has to notice it within CI's seeds
+	go build -o build/chaos ./chaos
+	sh scripts/dynamodb.sh local "$(LOCAL_JARS)" sh scripts/breaks.sh '$(GOBUILD)'
+
 .PHONY: model
 model: ## the model of the protocol, searched exhaustively by spin (FAULTS=2 ENDS=1: further)
 	sh scripts/model.sh
@@ -126,8 +131,9 @@ fuzz: ## every fuzz target for FUZZTIME (30s)
 	sh scripts/fuzz.sh $(FUZZTIME)
 
 .PHONY: nightly
-nightly: ## what takes too long for each landing: chaos with 500 seeds, the model with more faults, every fuzz target
+nightly: ## what takes too long for each landing: 500 chaos seeds, broken promises, the model with more faults, fuzzing
 	$(MAKE) chaos RUNS=500
+	$(MAKE) breaks
 	FAULTS=2 ENDS=1 $(MAKE) model
 	$(MAKE) fuzz
 

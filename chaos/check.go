@@ -84,6 +84,19 @@ func (r *run) unknown(verdicts map[string]*verdict) map[string]time.Time {
 	return lost
 }
 
+// unwritten are the deliveries, by key, of which a process knew an outcome that the table did not take until its end.
+func (r *run) unwritten() map[string]bool {
+	keys := map[string]bool{}
+	for _, line := range r.log {
+		var entry struct{ Delivery string }
+		if strings.Contains(line, logs.Unwritten) && json.Unmarshal([]byte(line), &entry) == nil {
+			keys[entry.Delivery] = true
+			r.seen["outcomes that the table never took"]++
+		}
+	}
+	return keys
+}
+
 // final reports whether an answer to an action settles it: it may never be sent again. A refusal that may pass does not.
 func final(out devconnector.Outbound) bool {
 	if out.Result.Success || out.Applied || !out.Answered || out.Result.Ambiguous {
@@ -105,6 +118,7 @@ func ends(out devconnector.Outbound) bool {
 
 // checkRequests follows each action by its request id. lost are those whose outcome a process has taken for unknown.
 func (r *run) checkRequests(state devconnector.State, lost map[string]time.Time) {
+	unwritten := r.unwritten()
 	before := map[string]devconnector.Outbound{}
 	for _, out := range state.Outbounds {
 		m := r.requests[out.RequestID]
@@ -112,13 +126,13 @@ func (r *run) checkRequests(state devconnector.State, lost map[string]time.Time)
 		case out.Op == "typing", out.Op == "edit", r.apologies[out.RequestID] != nil:
 			continue // harmless to repeat, or an answer to nothing
 		case m == nil:
-			r.fault("a %s of an unknown request: %s", out.Op, out.Content)
+			r.fault("a %s of an unknown request, an answer to what nobody wrote: %s", out.Op, out.Content)
 			continue
 		}
 		r.seen["actions"]++
 		r.checkWritten(m, out, lost[out.RequestID])
 		if first, ok := before[out.RequestID]; ok && final(first) && (out.Op == first.Op || first.Applied) {
-			if !r.history.takenOver(first.At.Add(-inFlight), out.At) {
+			if !r.history.takenOver(first.At.Add(-inFlight), out.At) && !unwritten[m.key] {
 				r.fault("%s: %s sent once more %s after %q, and its process lived on: %d, then %d", m, out.Op,
 					out.At.Sub(first.At), first.Result.Error, r.processOf(state, first), r.processOf(state, out))
 			}

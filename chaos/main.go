@@ -42,6 +42,7 @@ func main() {
 	flag.Uint64Var(&o.seed, "seed", rand.Uint64N(1e9), "of the first run; the next ones count up")
 	flag.StringVar(&o.endpoint, "table", os.Getenv("DORMOUSE_TEST_DYNAMODB"), "address of a DynamoDB server on loopback")
 	flag.StringVar(&o.drain, "drain", "build/functions/drain/bootstrap", "the drain function for this machine")
+	flag.StringVar(&o.until, "until", "", "end well with the first run that fails with this `text`, and badly if none does")
 	flag.BoolVar(&o.verbose, "v", false, "print what the functions of a failed run logged")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -56,6 +57,7 @@ type options struct {
 	runs, parallel  int
 	seed            uint64
 	endpoint, drain string
+	until           string
 	verbose         bool
 }
 
@@ -88,52 +90,87 @@ func chaos(ctx context.Context, o options) error {
 	defer client.DeleteTable(context.Background(), &dynamodb.DeleteTableInput{TableName: definition.TableName})
 
 	fmt.Printf("chaos: %d runs, %d side by side, from seed %d\n", o.runs, o.parallel, o.seed)
+	s := series{options: o, bootstrap: bootstrap, client: client, faults: figures{}, seen: figures{}}
 	start := time.Now()
-	var mu sync.Mutex
-	faults, seen, failures := figures{}, figures{}, 0
-	seeds := make(chan uint64)
-	var running sync.WaitGroup
-	for range o.parallel {
-		running.Go(func() {
-			for seed := range seeds {
-				r := newRun(seed, o.endpoint, bootstrap, client)
-				wrong := r.do(ctx)
-				mu.Lock()
-				faults.add(r.injected)
-				seen.add(r.seen)
-				if len(wrong) > 0 {
-					failures++
-					fmt.Printf("seed %d failed (again: -runs 1 -seed %d -v):\n  %s\n", seed, seed, strings.Join(wrong, "\n  "))
-					if o.verbose {
-						fmt.Println(strings.Join(r.log, "\n"))
-					}
-				}
-				mu.Unlock()
-			}
-		})
+	s.run(ctx)
+	if o.until != "" {
+		if !s.found {
+			return fmt.Errorf("none of %d runs failed with %q", o.runs, o.until)
+		}
+		return nil
 	}
-	o.feed(ctx, seeds)
-	running.Wait()
-	fmt.Printf("\nfaults injected\n%s\nwhat came of it, in %s\n%s", faults, time.Since(start).Round(time.Second), seen)
+	fmt.Printf("\nfaults injected\n%s\nwhat came of it, in %s\n%s", s.faults, time.Since(start).Round(time.Second), s.seen)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if failures > 0 {
-		return fmt.Errorf("%d of %d runs failed", failures, o.runs)
+	if s.failures > 0 {
+		return fmt.Errorf("%d of %d runs failed", s.failures, o.runs)
 	}
 	return nil
 }
 
-// feed hands out the seeds of all runs, until ctx ends.
-func (o options) feed(ctx context.Context, seeds chan<- uint64) {
-	defer close(seeds)
-	for n := range o.runs {
+// series is runs, some of them side by side.
+type series struct {
+	options
+	bootstrap string
+	client    *dynamodb.Client
+
+	mu           sync.Mutex // guards what follows
+	faults, seen figures
+	failures     int
+	found        bool // a run has failed as until says
+}
+
+func (s *series) run(ctx context.Context) {
+	ctx, enough := context.WithCancel(ctx)
+	defer enough()
+	seeds := make(chan uint64)
+	var running sync.WaitGroup
+	for range s.parallel {
+		running.Go(func() {
+			for seed := range seeds {
+				r := newRun(seed, s.endpoint, s.bootstrap, s.client)
+				wrong := r.do(ctx)
+				if ctx.Err() == nil && s.note(r, wrong) {
+					enough()
+				}
+			}
+		})
+	}
+feeding:
+	for n := range s.runs {
 		select {
-		case seeds <- o.seed + uint64(n):
+		case seeds <- s.seed + uint64(n):
 		case <-ctx.Done():
-			return
+			break feeding
 		}
 	}
+	close(seeds)
+	running.Wait()
+}
+
+// note adds up a run and says what is wrong. enough reports whether no other run is needed.
+func (s *series) note(r *run, wrong []string) (enough bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults.add(r.injected)
+	s.seen.add(r.seen)
+	if len(wrong) == 0 {
+		return false
+	}
+	s.failures++
+	said := strings.Join(wrong, "\n  ")
+	if s.until != "" {
+		if s.found = strings.Contains(said, s.until); s.found {
+			fmt.Printf("seed %d failed:\n  %s\n", r.seed, said)
+		}
+		return s.found
+	}
+	fmt.Printf("seed %d failed (again: -runs 1 -seed %d -v):\n  %s\n", r.seed, r.seed, said)
+	if s.verbose {
+		fmt.Println(strings.Join(r.log, "\n"))
+	}
+	return false
 }
 
 func (f figures) String() string {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -18,7 +19,7 @@ type weather struct {
 	quiet                           bool // nobody sweeps, and nothing dies or fails: each poke must be heeded
 	bulky                           bool // some messages are long
 	killTable, failTable, slowTable float64
-	killConfirm                     float64
+	killConfirm, stall              float64
 	killTurn, failTurn, slowTurn    float64
 	failMedia                       float64
 	pause                           time.Duration
@@ -31,8 +32,8 @@ func newWeather(seed uint64, rng *rand.Rand) weather {
 	pick := func(choices ...float64) float64 { return choices[rng.IntN(len(choices))] }
 	w := weather{
 		killTable: pick(0, 0, 0.003, 0.02), failTable: pick(0, 0, 0.05, 0.3), slowTable: pick(0, 0.05, 0.2),
-		killConfirm: pick(0, 0.05, 0.2),
-		killTurn:    pick(0, 0, 0.05, 0.2), failTurn: pick(0, 0.1, 0.3), slowTurn: pick(0, 0.3), failMedia: pick(0, 0.2),
+		killConfirm: pick(0, 0.05, 0.2), stall: pick(0, 0, 0.03, 0.1),
+		killTurn: pick(0, 0, 0.05, 0.2), failTurn: pick(0, 0.1, 0.3), slowTurn: pick(0, 0.3), failMedia: pick(0, 0.2),
 		lease: time.Duration(pick(1, 2)) * time.Second, timeout: time.Duration(pick(8, 20)) * time.Second,
 		pause:    time.Duration(pick(500, 1500, 4000)) * time.Millisecond,
 		refusals: time.Duration(pick(0, 0, 400, 1500)) * time.Millisecond,
@@ -140,6 +141,19 @@ func (r *run) stop(context.Context) string {
 		}
 	})
 	return "SIGSTOP for a while"
+}
+
+// stall stops a process until another one may have its lease.
+func (r *run) stall(pid int) {
+	d := 2*r.weather.lease + r.between(0, 1000)
+	r.mu.Lock()
+	r.stops = append(r.stops, span{time.Now(), time.Now().Add(d)})
+	r.mu.Unlock()
+	syscall.Kill(pid, syscall.SIGSTOP)
+	time.Sleep(d)
+	if slices.Contains(r.host.PIDs(rig.Drain), pid) {
+		syscall.Kill(pid, syscall.SIGCONT)
+	}
 }
 
 type span struct{ from, to time.Time }

@@ -26,6 +26,7 @@ const (
 	delayed
 	killedFirst
 	killedAfter
+	stalled
 )
 
 type processKey struct{}
@@ -66,6 +67,9 @@ func (r *run) serveTable(w http.ResponseWriter, req *http.Request) {
 	}
 	out.Header = req.Header.Clone()
 	pid, _ := req.Context().Value(processKey{}).(int)
+	if fault == stalled && pid != 0 {
+		r.stall(pid)
+	}
 	made := r.underWay(what, pid)
 	resp, err := r.tables.Do(out)
 	if err != nil {
@@ -104,6 +108,10 @@ func (r *run) tableFault(what request) tableFault {
 	if what.confirms() && r.rng.Float64() < r.weather.killConfirm {
 		r.injected["SIGKILL after an outcome was written"]++
 		return killedAfter
+	}
+	if what.journal && r.rng.Float64() < r.weather.stall {
+		r.injected["SIGSTOP with a journal write under way"]++
+		return stalled
 	}
 	for _, c := range []struct {
 		fault tableFault

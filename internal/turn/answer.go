@@ -121,10 +121,14 @@ func (a *answer) unsent(edit action.Outgoing) int {
 	return -1
 }
 
-// lost says whether the kept action number i is the last edit of its message, and could not be made.
+// lost says whether the kept action number i is the last edit of its message, and could not be made. If the connector has
+// refused the message itself, the answer is kept as it is: whoever puts it back has both sent.
 func (a *answer) lost(i int, o action.Outgoing) bool {
 	part := target(o)
 	if o.Op() != "edit" || part == "" || inChat(a.outcomes[i]) || a.outcomes[i] == outcomeDeclined || action.IsEmptied(o) {
+		return false
+	}
+	if number, ok := o.OfAction(); ok && number < len(a.outcomes) && !inChat(a.outcomes[number]) {
 		return false
 	}
 	for _, raw := range a.actions[i+1:] {

@@ -192,6 +192,30 @@ func TestALastEditThatCannotBeMadeIsSentOnceAsAMessage(t *testing.T) {
 	}
 }
 
+// A message that is refused for good makes its delivery dead. Put back, the answer is sent as the agent gave it.
+func TestAnEditOfARefusedMessageIsKeptForARetry(t *testing.T) {
+	bubble(t, func(t *testing.T, b *bench) {
+		is := is.New(t)
+		r := room{refuse: func(relay.Outbound) *relay.OpError { return &relay.OpError{Message: "missing permission"} }}
+		b.wire.do, b.agent = r.do, says(send("a"), edit("b"))
+		w := b.start()
+		is.NoErr(w.Take(message("c1", "m1", "x")))
+		idle(w)
+		w.Close()
+		is.Equal(w.Counts().Dead, 1)
+		is.Equal(len(b.wire.outs), 1) // the text of the edit does not go out
+		dead, err := b.ledger.ListDead(t.Context())
+		is.NoErr(err)
+		is.NoErr(b.ledger.RetryDead(t.Context(), dead[0].Key, false))
+		r.refuse = nil
+		w = b.start()
+		defer w.Close()
+		idle(w)
+		is.Equal(r.shows(), []string{"b"})
+		is.Equal(w.Counts().Finished, 1)
+	})
+}
+
 // Of a whole answer the text is kept in the edit's place: a death before it has left loses nothing, and one after it
 // repeats nothing.
 func TestATextInsteadOfAnEditIsKeptFirst(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/urfave/cli/v3"
 
+	"github.com/dormouse-relay/dormouse/internal/drain"
 	"github.com/dormouse-relay/dormouse/internal/ledger"
 	"github.com/dormouse-relay/dormouse/internal/ledger/dynamo"
 	"github.com/dormouse-relay/dormouse/internal/terminal"
@@ -97,6 +98,7 @@ func status(ctx context.Context, book ledger.Operator, instance string, out io.W
 	default:
 		fmt.Fprintf(out, "%s: enabled, known to the connector as %s\n", instance, standing.Handshaken)
 	}
+	tellTrouble(out, standing.Trouble)
 	lease := "free"
 	if o.Held {
 		lease = "held, until " + stamp(o.Until) + " unless renewed"
@@ -116,6 +118,18 @@ func status(ctx context.Context, book ledger.Operator, instance string, out io.W
 		fmt.Fprintf(out, "  %d fresh gateway ids within a day, as its secret is withheld: enroll and pin instead\n", n)
 	}
 	return nil
+}
+
+// tellTrouble says what hinders an instance that is switched on.
+func tellTrouble(out io.Writer, t ledger.Trouble) {
+	switch {
+	case t.What == "":
+	case t.What == string(drain.Replaced):
+		fmt.Fprintf(out, "  replaced    since %s: another socket takes this gateway's seat: two deployments share it;\n"+
+			"              stop one, or give it another id (%s)\n", stamp(t.Since), terminal.Line(t.Said))
+	default:
+		fmt.Fprintf(out, "  hindered    since %s: %s: %s\n", stamp(t.Since), terminal.Line(t.What), terminal.Line(t.Said))
+	}
 }
 
 func stamp(t time.Time) string {

@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -29,8 +30,13 @@ func TestDisabledIsAStateOfItsOwn(t *testing.T) {
 	is.True(strings.HasPrefix(said(tell, &out), "gw-1: enabled, never connected so far\n  lease       held, until 2"))
 	is.NoErr(grant.SetHandshaken(t.Context(), "gw-1-a"))
 	is.True(strings.HasPrefix(said(tell, &out), "gw-1: enabled, known to the connector as gw-1-a\n"))
-	is.NoErr(grant.Disable(t.Context(), "refused: 4401 unauthorized"))
+	is.NoErr(grant.SetTrouble(t.Context(), ledger.Trouble{What: "replaced", Since: time.Now(), Said: "1000 \x1b[2J"}))
 	text := said(tell, &out)
+	is.True(strings.Contains(text, "\n  replaced    since 2") && strings.Contains(text, "two deployments share it"))
+	is.True(!strings.Contains(text, "\x1b"))
+	is.NoErr(grant.SetTrouble(t.Context(), ledger.Trouble{}))
+	is.NoErr(grant.Disable(t.Context(), "refused: 4401 unauthorized"))
+	text = said(tell, &out)
 	is.True(strings.HasPrefix(text, "gw-1: disabled\n  since  2"))
 	is.True(strings.Contains(text, "\n  by     refused: 4401 unauthorized\n  Nothing is dialled, provisioned or retried."))
 

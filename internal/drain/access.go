@@ -23,6 +23,7 @@ import (
 type access struct {
 	gatewayID string                                               // as configured
 	pinned    func(context.Context) (provision.Credentials, error) // reads them; set: nothing is provisioned
+	stored    bool                                                 // they are in a store, where they may be replaced
 	tokens    provision.TokenSource                                // nil and nothing pinned: dial without credentials
 	client    *provision.Client
 	request   provision.Request
@@ -36,6 +37,7 @@ func newAccess(s config.DrainSettings, dialer *dialer, p Parts) *access {
 	return &access{
 		gatewayID: s.GatewayID,
 		pinned:    identity.Pinned(s, p.Clients),
+		stored:    s.Auth == config.AuthPinned && s.CredentialsARN != "",
 		tokens:    identity.Source(s, p.Clients),
 		client:    provision.New(provision.Config{URL: s.URL, NetDial: dialer.DialContext, Log: p.Log}),
 		request: provision.Request{
@@ -156,26 +158,33 @@ func (a *access) provisionFresh(ctx context.Context, fresh func(context.Context)
 	return a.provision(ctx, id)
 }
 
-// renew replaces credentials that were refused: it provisions once more, or reads the pinned ones anew, as they may have
-// been rotated. If the connector withholds the secret, those in hand stay.
-func (a *access) renew(ctx context.Context) (err error) {
-	var c provision.Credentials
+// renew replaces provisioned credentials that were refused. If the connector withholds the secret, those in hand stay.
+func (a *access) renew(ctx context.Context) error {
+	if a.pinned != nil || a.tokens == nil {
+		return nil
+	}
+	c, err := a.provision(ctx, a.gatewayID)
 	switch {
-	case a.pinned != nil:
-		c, err = a.pinned(ctx)
-	case a.tokens != nil:
-		c, err = a.provision(ctx, a.gatewayID)
-	default:
+	case errors.Is(err, provision.ErrWithheld):
 		return nil
-	}
-	if errors.Is(err, provision.ErrWithheld) {
-		return nil
-	}
-	if err != nil {
+	case err != nil:
 		return err
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.current = c
 	return nil
+}
+
+// reread reads pinned credentials that were refused, as they may have been rotated, and says whether they were.
+func (a *access) reread(ctx context.Context) (changed bool, err error) {
+	c, err := a.pinned(ctx)
+	if err != nil {
+		return false, err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	changed = c != a.current
+	a.current = c
+	return changed, nil
 }

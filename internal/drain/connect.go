@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -75,12 +74,18 @@ func comesBack(err error) bool {
 	return ok && (kind == relay.CloseGoingAway || kind == relay.CloseSuspended)
 }
 
-// backOff waits after failures: 1 s doubling to 30 s, the latter half of it by chance.
+const (
+	stepLife = 5 * time.Second // a connection takes a step away for each that it lived
+	maxSteps = 6               // the next would be beyond longest
+	longest  = 30 * time.Second
+)
+
+// backOff waits after failures: 1 s doubling to 30 s with the steps, the latter half of it by chance.
 func (r *run) backOff(ctx context.Context) error {
-	if r.failures > 0 {
-		d := min(time.Second<<min(r.failures-1, 10), 30*time.Second)
+	if r.steps > 0 {
+		d := min(time.Second<<(r.steps-1), longest)
 		select {
-		case <-time.After(d/2 + rand.N(d/2)):
+		case <-time.After(r.doubt.pause(d / 2)):
 		case <-ctx.Done():
 		}
 	}
@@ -96,6 +101,9 @@ func (r *run) dial(ctx context.Context) (*relay.Conn, error) {
 	// A connector sends live messages once it has accepted the dial, so what comes before them is read first.
 	readLeft := r.startReading(ctx)
 	defer readLeft() // also where dial fails before it reads
+	if err := r.reread(ctx); err != nil {
+		return nil, err
+	}
 	creds, err := r.credentials(ctx)
 	if err != nil {
 		return nil, err

@@ -8,19 +8,24 @@
 //	           refused:                      refused, and an
 //	           new credentials               earlier run was let in
 //	stranger -----------------> renewed ---------------------------------> revoked
-//	    |                          |                                          ^
-//	    | descriptor               | descriptor                       refused |
-//	    |                          v                                          |
-//	    +--------------------> connected ---------------------------------> on trial
-//	                               ^         refused: a fresh token           |
-//	                               |                                          | descriptor
-//	                               +------------------------------------------+
+//	    |                          |                                        ^  ^
+//	    | descriptor               | descriptor                     refused |  |
+//	    |                          v          refused: a fresh token        |  | refused
+//	    +--------------------> connected --------------------------> on trial  |
+//	                               ^                                       |   |
+//	                               |                            descriptor |   |
+//	                               |  its socket ends otherwise            v   |
+//	                               +---------------------------------- on parole
 //
 // Refused is a close with 4401 or 4403, or HTTP 401 or 403 at the upgrade. If the connector has never let this gateway in,
 // a renewed stranger that is refused stays one, and gives up after 100 s. A refusal of /relay/provision revokes a gateway
-// that was let in before, in any phase. Revoked ends the run and switches the instance off. Beside the phase stands one
-// fact: whether the connector is flipped, that is, buffers for this gateway. No run leaves it unflipped while there is
-// time.
+// that was let in before, in any phase. Revoked ends the run and switches the instance off. Credentials that are pinned in a
+// store are read anew before each dial while they are refused, and revoked only after a minute (doubt.go). Beside the phase
+// stands one fact: whether the connector is flipped, that is, buffers for this gateway. No run leaves it unflipped while
+// there is time.
+//
+// No dial without a pause that was earned: each dial that fails and each connection that ends adds a step to the back-off,
+// each full 5 s that a connection lived take one away.
 //
 // Run blocks until the drain is over: minutes, at most until its context's deadline. It starts the heartbeat
 // (heartbeat.go), for each socket the goroutine that hands deliveries to package turn, and one that waits for
@@ -96,8 +101,10 @@ type run struct {
 	phase         phase
 	flipped       bool   // the connector buffers for this gateway
 	handshaken    string // the gateway id that the connector let in last, in this run or before
+	troubled      bool   // what hindered earlier runs was forgotten
 	declared      bool   // the policy was sent, or need not be
-	failures      int    // dials in a row without success, for the back-off
+	steps         int    // of the back-off
+	doubt         doubt  // whether stored credentials that were refused are an opt-out
 	worker        *turn.Worker
 	idleNotBefore time.Time // end of the connector's pause between pokes
 }
@@ -136,7 +143,11 @@ func (d *Drainer) Run(ctx context.Context, req Request) (Report, error) {
 		r.log.Error(logs.DrainFailed, logs.KeyError, err, logs.KeyReport, rep)
 		return rep, err
 	}
-	r.log.Info(logs.DrainEnded, logs.KeyReport, rep)
+	if rep.Status == Replaced {
+		r.log.Warn(logs.DrainEnded, logs.KeyError, err, logs.KeyReport, rep)
+	} else {
+		r.log.Info(logs.DrainEnded, logs.KeyReport, rep)
+	}
 	return rep, nil
 }
 
@@ -211,7 +222,9 @@ func (r *run) loop(ctx context.Context) error {
 		}
 		end := r.stay(ctx, conn, wait) // deliveries, until the connector is flipped and the socket is closed
 		r.flipped = end.flipped
-		if end.err != nil {
+		if end.err == nil {
+			r.lived(end.lived)
+		} else {
 			if err := r.judge(ctx, end.err, end.lived); err != nil {
 				return err
 			}

@@ -37,6 +37,7 @@ func (r *run) giveBack(err error) error {
 			r.log.Error(logs.RevokedUnwritten, logs.KeyError, err)
 		}
 	}
+	r.noteTrouble(ctx, err)
 	c := r.counts()
 	asked, failed := r.lease.HandOff(ctx, r.plan(err), c.Received > 0)
 	if failed != nil {

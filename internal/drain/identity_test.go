@@ -176,11 +176,120 @@ func TestARotationThatWasNotStoredIsARefusalForGood(t *testing.T) {
 		_, _, err := r.run(ledger.Wake, quarter)
 		is.NoErr(err)
 		r.rotate("second-canary")
-		rep, _, err := r.run(ledger.Wake, quarter)
+		rep, took, err := r.run(ledger.Wake, quarter)
 		is.NoErr(err)
 		is.Equal(rep.Status, drain.Revoked)
-		is.Equal(v.reads, 2) // the same was read once more
+		is.True(took >= time.Minute && took < 90*time.Second) // so long it may take between connector and store
+		is.True(v.reads > 5)                                  // before each dial
 		is.True(r.disabled(t))
+	})
+}
+
+// A rotation changes the connector first, and the store a moment later.
+func TestARotationTakesItsTime(t *testing.T) {
+	for name, gap := range map[string]time.Duration{"seconds": 3 * time.Second, "nearly a minute": 50 * time.Second} {
+		t.Run(name+", in its sleep", func(t *testing.T) {
+			s, v := stored("hosted")
+			bubble(t, s, func(t *testing.T, r *rig) {
+				is := is.New(t)
+				_, _, err := r.run(ledger.Wake, quarter)
+				is.NoErr(err)
+				r.rotate("second-canary")
+				time.AfterFunc(gap, func() { v.put("second-canary") })
+				r.Deliver(gateway, event("discord", "c1", "m1", "hello"))
+				rep, _, err := r.run(ledger.Wake, quarter)
+				is.NoErr(err)
+				is.Equal(rep.Status, drain.Drained)
+				is.True(!r.disabled(t))
+			})
+		})
+		t.Run(name+", while connected", func(t *testing.T) {
+			s, v := stored("hosted")
+			bubble(t, s, func(t *testing.T, r *rig) {
+				is := is.New(t)
+				r.Deliver(gateway, event("discord", "c1", "m1", "hello"))
+				wait := r.during(answered, func() {
+					r.rotate("second-canary")
+					r.Kick(gateway, 4401, "unauthorized")
+					time.Sleep(gap)
+					v.put("second-canary")
+				})
+				rep, _, err := r.run(ledger.Wake, quarter)
+				wait()
+				is.NoErr(err)
+				is.Equal(rep.Status, drain.Drained)
+				is.True(!r.disabled(t))
+			})
+		})
+	}
+}
+
+// What answers nothing during the minute decides nothing, and a store that changed begins another one.
+func TestTheMinuteOfARotation(t *testing.T) {
+	tests := map[string]struct {
+		meanwhile func(r *rig, v *vault)
+		revoked   bool
+		took      time.Duration // at least
+	}{
+		"suspended at its end": {func(r *rig, _ *vault) {
+			time.Sleep(40 * time.Second)
+			r.proxy(at("/relay", ending{code: 1013}.serve))
+			time.Sleep(60 * time.Second)
+			r.proxy(nil)
+		}, true, 100 * time.Second},
+		"another secret, which is not good either": {func(_ *rig, v *vault) {
+			time.Sleep(8 * time.Second)
+			v.put("third-canary")
+		}, true, 68 * time.Second},
+		"a store that is away at its end": {func(_ *rig, v *vault) {
+			time.Sleep(40 * time.Second)
+			v.fail(errors.New("the store is down"))
+		}, false, 100 * time.Second},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s, v := stored("hosted")
+			bubble(t, s, func(t *testing.T, r *rig) {
+				is := is.New(t)
+				_, _, err := r.run(ledger.Wake, quarter)
+				is.NoErr(err)
+				r.rotate("second-canary")
+				var meanwhile sync.WaitGroup
+				meanwhile.Go(func() { tt.meanwhile(r, v) })
+				_, took, _ := r.run(ledger.Wake, quarter)
+				meanwhile.Wait()
+				is.Equal(r.disabled(t), tt.revoked)
+				is.True(took >= tt.took)
+			})
+		})
+	}
+}
+
+// The question is closed once a connection has lived a minute.
+func TestAConnectionThatLivedAMinuteIsNoOptOut(t *testing.T) {
+	s, _ := stored("hosted")
+	bubble(t, s, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		strikes := []ending{{code: 4401, greets: true}, {code: 4401, greets: true, lives: 61 * time.Second}, {code: 4401, greets: true}}
+		var dials dialTimes
+		r.proxy(func(w http.ResponseWriter, req *http.Request) bool {
+			if req.URL.Path != "/relay" {
+				return false
+			}
+			n := dials.note()
+			if n > len(strikes) {
+				return false
+			}
+			dials.serving.Add(1)
+			defer dials.serving.Done()
+			strikes[n-1].serve(w, req)
+			return true
+		})
+		rep, _, err := r.run(ledger.Arm, quarter)
+		is.NoErr(err)
+		is.Equal(rep.Status, drain.Empty)
+		is.True(!r.disabled(t))
+		is.Equal(len(dials.list()), 4)
 	})
 }
 

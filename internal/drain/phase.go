@@ -21,11 +21,12 @@ const (
 	renewed                // refused as a stranger; its credentials are new since
 	connected              // a descriptor has come, and no refusal since
 	onTrial                // refused while connected; a dial with a fresh token decides
+	onParole               // that dial was let in; a refusal while its socket lives is the second strike
 	revoked                // refused for good: the run ends
 )
 
 // met reports whether a descriptor has come in this run.
-func (p phase) met() bool { return p == connected || p == onTrial }
+func (p phase) met() bool { return p == connected || p == onTrial || p == onParole }
 
 // refused is the phase after a refusal. known says that the connector has let this gateway in before this run.
 func (p phase) refused(known bool) phase {
@@ -38,12 +39,27 @@ func (p phase) refused(known bool) phase {
 	return revoked
 }
 
-// settled is how long a socket has to live for the back-off to begin anew.
-const settled = time.Minute
+// ended is the phase after the end of a socket that was no refusal, or after a dial that failed so. A suspension (1013)
+// answers nothing.
+func (p phase) ended(suspended bool) phase {
+	switch {
+	case p != onParole:
+		return p
+	case suspended:
+		return onTrial
+	}
+	return connected
+}
 
 // letIn is for a descriptor. A new dial ends the flip (sections 12 and 19).
 func (r *run) letIn(ctx context.Context) {
-	r.phase, r.flipped = connected, false
+	r.flipped = false
+	if r.phase == onTrial {
+		r.phase = onParole
+	} else {
+		r.phase = connected
+	}
+	r.troubleIsOver(ctx)
 	if r.known() {
 		return
 	}
@@ -60,7 +76,7 @@ func (r *run) known() bool { return r.handshaken == r.access.name() }
 
 // mayUndoFlip reports whether a dial that failed with err may have ended the flip. A new dial does that, and the connector
 // does not tell at which moment; so any upgrade that it accepted counts, unless it says that it turned the dial away:
-// refused, an expired token (section 13) and a duplicate did not get the seat. 1013 says nothing: it also ends sockets
+// refused, turned away, an expired token (section 13) and a duplicate did not get the seat. 1013 says nothing: it also ends sockets
 // that had the seat. An HTTP answer was no upgrade.
 func mayUndoFlip(err error) bool {
 	if errors.Is(err, relay.ErrNoDescriptor) || errors.Is(err, relay.ErrOverrun) {
@@ -71,7 +87,7 @@ func mayUndoFlip(err error) bool {
 		return false
 	}
 	switch closed.Kind() {
-	case relay.CloseExpired, relay.CloseRefused, relay.CloseDuplicate:
+	case relay.CloseExpired, relay.CloseRefused, relay.CloseDuplicate, relay.CloseTurnedAway:
 		return false
 	}
 	return true
@@ -83,46 +99,57 @@ func (r *run) judge(ctx context.Context, cause error, lived time.Duration) error
 	if err := r.stopped(ctx); err != nil {
 		return err
 	}
-	if lived >= settled {
-		r.failures = 0
-	}
-	r.failures++
-	if status, ok := errors.AsType[*provision.StatusError](cause); ok {
-		return r.judgeProvision(status)
-	}
+	r.lived(lived)
+	r.steps = min(r.steps+1, maxSteps)
 	kind, told := relay.KindOf(cause)
-	switch {
-	case errors.Is(cause, provision.ErrWithheld), isLost(cause), unusable(cause):
-		return cause
-	case !told:
-		return nil
-	case kind == relay.CloseExpired && lived > 0:
-		r.failures = 0 // the token aged, nothing is wrong: dial again with a fresh one
-	case kind == relay.CloseReplaced:
-		return fmt.Errorf("%w: %w", errReplaced, cause)
-	case kind == relay.CloseRefused:
+	if told && kind == relay.CloseRefused {
 		return r.judgeRefusal(ctx, cause)
 	}
+	r.phase = r.phase.ended(kind == relay.CloseSuspended)
+	status, answered := errors.AsType[*provision.StatusError](cause)
+	switch {
+	case answered:
+		return r.judgeProvision(status)
+	case errors.Is(cause, provision.ErrWithheld), isLost(cause), unusable(cause):
+		return cause
+	case kind == relay.CloseReplaced:
+		return fmt.Errorf("%w: %w", errReplaced, cause)
+	}
 	return nil
+}
+
+// lived takes back-off steps away for a connection that lived so long. A descriptor alone takes nothing away.
+func (r *run) lived(d time.Duration) {
+	r.steps = max(0, r.steps-int(d/stepLife))
+	if d >= proof {
+		r.doubt.close()
+		if r.access.stored {
+			r.phase = r.phase.ended(false)
+		}
+	}
 }
 
 // judgeRefusal is for a refusal of a dial or of a socket.
 //
 // A stranger's secret may be old: the process may have slept while another sandbox provisioned, which replaced it. So new
-// credentials are provisioned once, or pinned ones are read anew. After a descriptor a fresh token is enough, but pinned
-// credentials are read anew for it. While no new credentials can be had, nothing is decided.
+// credentials are provisioned once. After a descriptor a fresh token is enough. While no new credentials can be had,
+// nothing is decided. Pinned credentials that are in a store are read anew before each dial, and refused for good only
+// after a minute (doubt.go).
 func (r *run) judgeRefusal(ctx context.Context, cause error) error {
 	next := r.phase.refused(r.known())
+	if r.access.stored {
+		next = r.doubt.refused(r.phase, r.known())
+	}
 	switch next {
 	case revoked:
-		if r.phase == onTrial {
+		if r.phase.met() {
 			cause = fmt.Errorf("refused again with a fresh token: %w", cause)
 		}
 		return r.revoke(cause)
 	case r.phase:
-		return nil // still a stranger: back off
+		return nil // still a stranger, or on trial: back off
 	}
-	if next == renewed || r.access.pinned != nil {
+	if next == renewed {
 		if err := r.access.renew(ctx); err != nil {
 			return r.noCredentials(err)
 		}
@@ -132,7 +159,7 @@ func (r *run) judgeRefusal(ctx context.Context, cause error) error {
 		event = logs.RefusedConnected
 	}
 	r.log.Warn(event, logs.KeyError, cause)
-	r.phase, r.failures = next, 0
+	r.phase = next
 	return nil
 }
 

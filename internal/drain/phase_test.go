@@ -18,6 +18,7 @@ func TestPhaseAfterARefusal(t *testing.T) {
 		"a renewed stranger stays one":                {renewed, false, renewed},
 		"a renewed known gateway is refused for good": {renewed, true, revoked},
 		"who is connected is put on trial":            {connected, true, onTrial},
+		"on parole a refusal is for good":             {onParole, true, revoked},
 		"on trial a refusal is for good":              {onTrial, true, revoked},
 	}
 	for name, tt := range tests {
@@ -27,7 +28,7 @@ func TestPhaseAfterARefusal(t *testing.T) {
 
 func TestPhasesWithADescriptor(t *testing.T) {
 	is := is.New(t)
-	for p, met := range map[phase]bool{stranger: false, renewed: false, connected: true, onTrial: true} {
+	for p, met := range map[phase]bool{stranger: false, renewed: false, connected: true, onTrial: true, onParole: true} {
 		is.Equal(p.met(), met)
 	}
 }

@@ -91,6 +91,14 @@ type Standing struct {
 	Handshaken string      // gateway id of the last handshake; empty: never
 	Declared   string      // fingerprint of the policy that the connector took last; empty: none
 	FreshIDs   []time.Time // when fresh gateway ids were taken, at most a day back
+	Trouble    Trouble
+}
+
+// Trouble is what hinders an instance and does not switch it off.
+type Trouble struct {
+	What  string // in a word, for programs; empty: nothing
+	Since time.Time
+	Said  string // what the connector said, in short
 }
 
 // Lease is the time-limited right to drain, in the hands of its holder. Each call is one atomic step, and returns ErrLost
@@ -116,6 +124,8 @@ type Lease interface {
 	SetDeclared(ctx context.Context, fingerprint string) error
 	// Disable switches the instance off until an operator enables it.
 	Disable(ctx context.Context, by string) error
+	// SetTrouble remembers what hinders this instance; without What, that nothing does.
+	SetTrouble(ctx context.Context, t Trouble) error
 	// TakeFreshID counts a provisioning under a fresh gateway id: at most one an hour and ten a day, else false.
 	TakeFreshID(ctx context.Context) (bool, error)
 

@@ -92,6 +92,13 @@ func (l *memoryLease) Disable(_ context.Context, by string) error {
 	})
 }
 
+func (l *memoryLease) SetTrouble(_ context.Context, t Trouble) error {
+	return l.held(func() error {
+		l.standing.Trouble = t
+		return nil
+	})
+}
+
 func (l *memoryLease) TakeFreshID(_ context.Context) (ok bool, err error) {
 	err = l.held(func() error {
 		l.standing.FreshIDs, ok = TakeFreshID(l.standing.FreshIDs, time.Now())

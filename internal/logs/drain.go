@@ -60,6 +60,10 @@ const (
 	// RevokedUnwritten is an error: the ledger does not know of the revocation. With KeyError.
 	RevokedUnwritten = "the opt-out could not be written down: the next wake will try again"
 
+	// TroubleUnwritten is an error: the ledger does not know what hindered this run, or that nothing does any more. With
+	// KeyError.
+	TroubleUnwritten = "what hinders this gateway could not be written down"
+
 	// Untaken is a warning: the journal did not take a delivery, which is not acked. With KeyError.
 	Untaken = "a message is left with the connector"
 
@@ -112,7 +116,8 @@ const (
 	// HandOffFailed is an error: work is left, and the function could not invoke itself. With KeyError.
 	HandOffFailed = "work is left and could not be handed off: the schedule goes on"
 
-	// DrainEnded comes last in a run that is a successful invocation. With KeyReport.
+	// DrainEnded comes last in a run that is a successful invocation; as a warning, with KeyError, if another socket has taken
+	// the seat. With KeyReport.
 	DrainEnded = "drain ended"
 
 	// DrainFailed is an error. It comes last in a run that is a failed invocation. With KeyReport and KeyError.

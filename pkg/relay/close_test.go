@@ -49,6 +49,7 @@ func TestCloseKindsHaveNames(t *testing.T) {
 	is := is.New(t)
 	is.Equal(relay.CloseBroken.String(), "broken")
 	is.Equal(relay.CloseGoingAway.String(), "going away")
+	is.Equal(relay.CloseTurnedAway.String(), "turned away")
 	is.Equal(relay.CloseKind(99).String(), "CloseKind(99)")
 }
 

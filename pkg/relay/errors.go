@@ -49,14 +49,16 @@ func (e *CloseError) Kind() CloseKind {
 		return CloseExpired
 	case e.Code == 4401 || e.Code == 4403:
 		return CloseRefused
-	case e.Code == websocket.ClosePolicyViolation:
+	case e.Code == websocket.ClosePolicyViolation || e.Code == 4429:
 		return CloseDuplicate
-	case e.Code == websocket.CloseNormalClosure && e.Reason == "replaced":
+	case e.Code == websocket.CloseNormalClosure && e.Reason == "replaced", e.Code == 4000:
 		return CloseReplaced
 	case e.Code == websocket.CloseTryAgainLater:
 		return CloseSuspended
 	case e.Code == websocket.CloseGoingAway:
 		return CloseGoingAway
+	case e.Code/100 == 44 || e.Code/100 == 45:
+		return CloseTurnedAway
 	}
 	return CloseBroken
 }
@@ -65,18 +67,19 @@ func (e *CloseError) Kind() CloseKind {
 type CloseKind int
 
 const (
-	CloseBroken    CloseKind = iota // no close frame, or a code without a meaning of its own: dial again
-	CloseExpired                    // 4401 "expired": the token is too old; dial again with a fresh one
-	CloseRefused                    // 4401 otherwise, 4403, HTTP 401 or 403: if a fresh token meets it too, stop
-	CloseDuplicate                  // 1008: another socket of this gateway is open, or not yet noticed as gone; wait
-	CloseReplaced                   // 1000 "replaced": a newer socket of this gateway took over; do not dial against it
-	CloseSuspended                  // 1013: too many attempts; wait longer
-	CloseGoingAway                  // 1001: the connector restarts; dial again shortly
+	CloseBroken     CloseKind = iota // no close frame, or a code without a meaning of its own: dial again
+	CloseExpired                     // 4401 "expired": the token is too old; dial again with a fresh one
+	CloseRefused                     // 4401 otherwise, 4403, HTTP 401 or 403: if a fresh token meets it too, stop
+	CloseDuplicate                   // 1008, 4429: another socket of this gateway is open, or not yet noticed as gone; wait
+	CloseReplaced                    // 1000 "replaced", 4000: a newer socket of this gateway took over; do not dial against it
+	CloseSuspended                   // 1013: too many attempts; wait longer
+	CloseGoingAway                   // 1001: the connector restarts; dial again shortly
+	CloseTurnedAway                  // another 44xx or 45xx: not let in, for reasons that are not the token's; dial again later
 )
 
 // String is the kind in one word, or two.
 func (k CloseKind) String() string {
-	names := [...]string{"broken", "expired", "refused", "duplicate", "replaced", "suspended", "going away"}
+	names := [...]string{"broken", "expired", "refused", "duplicate", "replaced", "suspended", "going away", "turned away"}
 	if k < 0 || int(k) >= len(names) {
 		return fmt.Sprintf("CloseKind(%d)", int(k))
 	}

@@ -28,6 +28,9 @@ import (
 //	off,offby when the instance was switched off, and the connector's words; missing: it is on
 //	shaken    the gateway id of the last handshake
 //	declared  the fingerprint of the policy that the connector took last
+//	trouble   what hinders it and does not switch it off, in a word; missing, as the next two: nothing
+//	troubled  since when
+//	troubleby the connector's words
 //	fresh     when fresh gateway ids were taken
 const state = "state"
 
@@ -247,6 +250,14 @@ func (l *lease) SetDeclared(ctx context.Context, fingerprint string) error {
 	return l.holding(ctx, "SET #declared = :fingerprint", item{":fingerprint": text(fingerprint)})
 }
 
+func (l *lease) SetTrouble(ctx context.Context, t ledger.Trouble) error {
+	if t.What == "" {
+		return l.holding(ctx, "REMOVE #trouble, #troubled, #troubleby", nil)
+	}
+	return l.holding(ctx, "SET #trouble = :what, #troubled = :since, #troubleby = :by",
+		item{":what": text(t.What), ":since": moment(t.Since), ":by": text(shorten(t.Said))})
+}
+
 func (l *lease) Disable(ctx context.Context, by string) error {
 	return l.holding(ctx, "SET #off = :now, #offby = :by", item{":now": moment(l.now()), ":by": text(shorten(by))})
 }
@@ -282,6 +293,7 @@ func standing(found item) ledger.Standing {
 		DisabledBy: found.text("offby"),
 		Handshaken: found.text("shaken"),
 		Declared:   found.text("declared"),
+		Trouble:    ledger.Trouble{What: found.text("trouble"), Since: found.time("troubled"), Said: found.text("troubleby")},
 	}
 	for _, at := range found.list("fresh") {
 		s.FreshIDs = append(s.FreshIDs, item{"at": at}.time("at"))

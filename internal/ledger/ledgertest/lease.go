@@ -112,6 +112,7 @@ func oldEpoch(t *testing.T, is *is.I, s Subject) {
 		"release":    func(l ledger.Lease) error { return l.Release(ctx, ledger.Plan{}, true) },
 		"hand-off":   func(l ledger.Lease) error { _, err := l.HandOff(ctx, ledger.Plan{}, true); return err },
 		"handshaken": func(l ledger.Lease) error { return l.SetHandshaken(ctx, "gw") },
+		"trouble":    func(l ledger.Lease) error { return l.SetTrouble(ctx, ledger.Trouble{What: "t", Since: time.Now()}) },
 		"declared":   func(l ledger.Lease) error { return l.SetDeclared(ctx, "f") },
 		"disable":    func(l ledger.Lease) error { return l.Disable(ctx, "4401") },
 		"fresh id":   func(l ledger.Lease) error { _, err := l.TakeFreshID(ctx); return err },

@@ -40,6 +40,7 @@ func Run(t *testing.T, start func(*testing.T, func(*testing.T, Subject))) {
 		"a revoked instance stays off":                disabled,
 		"a handshake is remembered":                   handshaken,
 		"a declared policy is remembered":             declared,
+		"trouble is remembered until it is over":      trouble,
 		"fresh ids are limited":                       freshIDs,
 		"an instance at a glance":                     overview,
 		"a delivery is new once":                      receive,

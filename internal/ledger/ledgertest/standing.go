@@ -43,6 +43,23 @@ func declared(t *testing.T, is *is.I, s Subject) {
 	is.Equal(mustAcquire(t, s, ledger.Wake).Grant().Standing.Declared, "f-1")
 }
 
+func trouble(t *testing.T, is *is.I, s Subject) {
+	l := mustAcquire(t, s, ledger.Arm)
+	is.Equal(l.Grant().Standing.Trouble, ledger.Trouble{})
+	want := ledger.Trouble{What: "replaced", Since: s.Now(), Said: "1000 replaced"}
+	is.NoErr(l.SetTrouble(t.Context(), want))
+	is.NoErr(l.Release(t.Context(), l.Grant().Plan, true))
+	l = mustAcquire(t, s, ledger.Arm)
+	got := l.Grant().Standing.Trouble
+	is.True(got.Since.Sub(want.Since).Abs() < time.Second)
+	got.Since = want.Since
+	is.Equal(got, want)
+	is.True(!l.Grant().Standing.Disabled)
+	is.NoErr(l.SetTrouble(t.Context(), ledger.Trouble{}))
+	is.NoErr(l.Release(t.Context(), l.Grant().Plan, true))
+	is.Equal(mustAcquire(t, s, ledger.Arm).Grant().Standing.Trouble, ledger.Trouble{})
+}
+
 func freshIDs(t *testing.T, is *is.I, s Subject) {
 	l := mustAcquire(t, s, ledger.Arm)
 	taken := 0

@@ -107,3 +107,39 @@ func TestChatSaysWhatItCannotRead(t *testing.T) {
 		})
 	}
 }
+
+func TestChatStopsAnAnswerThatTakesTooLong(t *testing.T) {
+	t.Parallel()
+	is := is.New(t)
+	asked := make(chan struct{})
+	stopped := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var turn agent.Turn
+		if err := json.NewDecoder(r.Body).Decode(&turn); err != nil {
+			t.Error(err)
+		}
+		if turn.Event.Text != "work" {
+			io.WriteString(w, `{"text":"here I am"}`)
+			return
+		}
+		close(asked)
+		<-r.Context().Done()
+		close(stopped)
+	}))
+	defer server.Close()
+	in, say := io.Pipe()
+	go func() {
+		io.WriteString(say, "work\n")
+		<-asked // the message that woke the gateway is unacked: there is no table
+		io.WriteString(say, "/stop\n")
+		<-stopped
+		io.WriteString(say, "hello\n")
+		say.Close()
+	}()
+	var out, errs buffer
+	args := []string{"dormouse", "chat", "--functions", rigtest.Functions(t), "--agent", server.URL}
+	is.Equal(run(t.Context(), args, in, &out, &errs), 0)
+	t.Log(out.String(), errs.String())
+	is.Equal(strings.Count(out.String(), "  send "), 1)
+	is.True(strings.Contains(out.String(), "  send here I am  ("))
+}

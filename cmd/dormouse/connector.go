@@ -66,6 +66,7 @@ invoke) it is http://host.docker.internal:8787; on Linux that takes --listen 0.0
 			&cli.StringFlag{Name: "wake-url", Sources: cli.EnvVars(wakeURLVariable),
 				Usage: "`URL` to poke for --gateway or --anonymous; others name theirs when they provision"},
 			&cli.DurationFlag{Name: "poke-cooldown", Usage: "shortest `TIME` between two pokes", DefaultText: "the preset's"},
+			&cli.IntFlag{Name: "window", Usage: "buffered messages sent ahead of their acks: `N`, or 0 for no limit", DefaultText: "the preset's"},
 			&cli.BoolFlag{Name: "json", Usage: "print JSON lines: the two addresses, then whatever happens"},
 			&cli.BoolFlag{Name: demo.UntilEOF, Hidden: true, Usage: "end when standard input does, as whoever started this"},
 		},

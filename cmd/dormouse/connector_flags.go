@@ -52,6 +52,12 @@ func (f *connectorFlags) preset() devconnector.Preset {
 			f.fault("--poke-cooldown is %v: want 0 or more", preset.PokeCooldown)
 		}
 	}
+	if f.IsSet("window") {
+		if preset.Window = f.Int("window"); preset.Window < 0 {
+			f.fault("--window is %d: want 0 or more", preset.Window)
+		}
+		preset.WindowPerChat = false
+	}
 	return preset
 }
 

@@ -21,10 +21,6 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // notYet are the cases that fail today, with what is missing. One that passes has to be taken off the list.
 var notYet = map[string]string{
-
-	"p-stop-0": "a bot's name behind the stop command is not cut off",
-	"p-stop-3": "a stop that comes as text is not known",
-
 	"h-no-newline": "nothing says that a newline is missing",
 }
 

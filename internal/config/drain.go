@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
@@ -47,7 +48,7 @@ type DrainSettings struct {
 	MaxAttempts     int           `env:"DORMOUSE_MAX_ATTEMPTS" envDefault:"3"`       // tries before a message is dead
 	OutboundTimeout time.Duration `env:"DORMOUSE_OUTBOUND_TIMEOUT" envDefault:"75s"` // wait for an outbound_result
 	GiveUpAfter     time.Duration `env:"DORMOUSE_GIVE_UP_AFTER" envDefault:"24h"`    // how long a message waits for an agent or a chat
-	Stop            string        `env:"DORMOUSE_STOP" envDefault:"/stop"`           // cancels its session's running turn
+	Stop            string        `env:"DORMOUSE_STOP" envDefault:"/stop"`           // stops what its session runs, and what waits there
 	Apology         string        `env:"DORMOUSE_APOLOGY"`                           // sent for a dead message; empty when off
 	Passthrough     bool          `env:"-"`                                          // raw turns for platforms other than Discord
 
@@ -103,6 +104,9 @@ func Drain(environ map[string]string) (DrainSettings, error) {
 	v.checkARNs(faults)
 	s.Policies = v.policies(values, faults)
 	v.checkAgent(faults)
+	if strings.ContainsFunc(v.Stop, func(r rune) bool { return unicode.IsSpace(r) || r == '@' }) {
+		faults.add("DORMOUSE_STOP", "is %.40q; want one word without blanks and @, for instance /stop", v.Stop)
+	}
 	v.checkRanges(values, faults)
 	v.checkTable(faults)
 	s.RouteKeys = list(s.RouteKeys)

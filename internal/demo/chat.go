@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,6 +28,8 @@ func Chat(ctx context.Context, cfg Config, env map[string]string, in io.Reader, 
 	defer fail(nil)
 	rec := newRecord(fail)
 	rec.warn = func(text string) { fmt.Fprintln(out, "  !", text) }
+	// There is no table, so a message is acked once it is answered, and a stop must not wait for that.
+	cfg.Connector = slices.Concat(cfg.Connector, []string{"--window", "0"})
 	s, err := openStage(ctx, cfg, env, rec)
 	if err != nil {
 		return because(ctx, err)

@@ -115,6 +115,7 @@ func (r *run) dial(ctx context.Context) (*relay.Conn, error) {
 		NetDial:         r.dialer.DialContext,
 		Log:             r.log,
 	}
+	r.watch(&cfg)
 	if creds.Secret.Usable() {
 		r.declare(ctx, creds)
 		cfg.Token = upgradeToken(creds)
@@ -188,4 +189,5 @@ func (r *run) startWorker(ctx context.Context, conn *relay.Conn, left []ledger.E
 		Passthrough:  r.settings.Passthrough,
 	})
 	r.worker.Recover(left)
+	r.watching.Store(r.worker)
 }

@@ -39,6 +39,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/dormouse-relay/dormouse/internal/agent"
@@ -106,7 +107,8 @@ type run struct {
 	steps         int    // of the back-off
 	doubt         doubt  // whether stored credentials that were refused are an opt-out
 	worker        *turn.Worker
-	idleNotBefore time.Time // end of the connector's pause between pokes
+	watching      atomic.Pointer[turn.Worker] // worker, for the sockets' readers
+	idleNotBefore time.Time                   // end of the connector's pause between pokes
 }
 
 // Errors that end a run, each with its status.

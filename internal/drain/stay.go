@@ -196,6 +196,15 @@ func (s *stay) receive(ctx context.Context) error {
 	}
 }
 
+// watch has a socket's reader show each delivery to the worker at once. It may have to wait until it is taken.
+func (r *run) watch(cfg *relay.Config) {
+	cfg.Arrived = func(d relay.Delivery) {
+		if w := r.watching.Load(); w != nil {
+			w.Glance(d)
+		}
+	}
+}
+
 // close closes a socket whose connector is flipped. slow and cameLate tell whether a message may have come without a
 // poke.
 func (s *stay) close(ctx context.Context, received <-chan error) (slow, cameLate bool) {

@@ -36,11 +36,10 @@ type attempts struct {
 }
 
 // answer tries a delivery until it is answered or stopped, which is nil, deferred, which is errDeferred, or given up,
-// which is any other error. ctx is the turn's; started says that the turn can be seen from outside.
-func (a *attempts) answer(ctx context.Context, d *delivery, started func()) error {
+// which is any other error. ctx is the turn's.
+func (a *attempts) answer(ctx context.Context, d *delivery) error {
 	for {
 		if !d.answer.complete() && time.Now().Before(d.wait.Due) {
-			started()
 			err := a.rests.sit(ctx, d.session, !d.volatile, d.wait.Due, nil)
 			if err != nil && ctx.Err() != nil {
 				return a.cutShort(ctx, d)
@@ -48,7 +47,7 @@ func (a *attempts) answer(ctx context.Context, d *delivery, started func()) erro
 				return err
 			}
 		}
-		err := a.attempt(ctx, d, started, ledger.Running)
+		err := a.attempt(ctx, d, ledger.Running)
 		if err == nil || errors.Is(err, errDeferred) {
 			return err
 		}
@@ -60,14 +59,14 @@ func (a *attempts) answer(ctx context.Context, d *delivery, started func()) erro
 
 // answerAlone gives a suspect one attempt. again means that it failed and is to be tried again, beside others; else err is
 // what answer returns.
-func (a *attempts) answerAlone(ctx context.Context, d *delivery, started func()) (again bool, err error) {
+func (a *attempts) answerAlone(ctx context.Context, d *delivery) (again bool, err error) {
 	if d.state == ledger.Alone {
 		if final, err := a.failed(d, errDiedAlone); final {
 			return false, err
 		}
 	}
 	d.alone = true
-	err = a.attempt(ctx, d, started, ledger.Alone)
+	err = a.attempt(ctx, d, ledger.Alone)
 	d.alone = false
 	switch {
 	case errors.Is(err, errMustWait):
@@ -80,12 +79,15 @@ func (a *attempts) answerAlone(ctx context.Context, d *delivery, started func())
 }
 
 // attempt waits for attachments and a slot, and tries. The journal is told that the turn runs in the state as.
-func (a *attempts) attempt(ctx context.Context, d *delivery, started func(), as ledger.State) error {
+func (a *attempts) attempt(ctx context.Context, d *delivery, as ledger.State) error {
+	if ctx.Err() != nil {
+		return a.cutShort(ctx, d)
+	}
 	var media []agent.Media
 	d.has = &holding{gate: a.gate}
 	defer d.has.letGo()
 	if !d.answer.complete() && a.gate.mayStart() {
-		fetched, release, err := a.files.attach(ctx, d.log, d.Event, d.typing, started)
+		fetched, release, err := a.files.attach(ctx, d.log, d.Event, d.typing)
 		switch {
 		case err != nil && ctx.Err() != nil:
 			return a.cutShort(ctx, d)
@@ -97,7 +99,7 @@ func (a *attempts) attempt(ctx context.Context, d *delivery, started func(), as 
 	}
 	err := d.has.slot(ctx)
 	if err == nil {
-		err = a.try(ctx, d, started, as, media)
+		err = a.try(ctx, d, as, media)
 	}
 	if ctx.Err() != nil && (err != nil || stopped(ctx)) {
 		return a.cutShort(ctx, d)
@@ -106,9 +108,8 @@ func (a *attempts) attempt(ctx context.Context, d *delivery, started func(), as 
 }
 
 // try is an attempt that has its slot.
-func (a *attempts) try(ctx context.Context, d *delivery, started func(), as ledger.State, media []agent.Media) error {
+func (a *attempts) try(ctx context.Context, d *delivery, as ledger.State, media []agent.Media) error {
 	if d.answer.complete() {
-		started()
 		return a.send(ctx, d)
 	}
 	if !a.gate.mayStart() {
@@ -131,7 +132,6 @@ func (a *attempts) try(ctx context.Context, d *delivery, started func(), as ledg
 		return nil
 	}
 	d.typing.hidden = false
-	started()
 	return a.turn(ctx, d, prompt, media)
 }
 

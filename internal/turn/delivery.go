@@ -29,6 +29,7 @@ type delivery struct {
 	unkept  bool          // it is not in the journal, as far as we know
 	unsure  bool          // it is unkept, but the journal write that failed may have been made
 
+	stopped  bool  // it ends without an answer; the schedule's mu guards it
 	place    int64 // in the order of arrival, those of earlier runs first
 	volatile bool  // no later run knows of it: its waits are bounded by patience
 	alone    bool  // it is a suspect, and nothing runs beside it

@@ -37,11 +37,6 @@ func rawEvent(f *relay.Forward) (*relay.Event, error) {
 	return relay.DecodeEvent(event)
 }
 
-// isStop says whether a message is the command that cancels its session's turn.
-func isStop(command string, e *relay.Event) bool {
-	return command != "" && e.PromptResponse == nil && e.MessageType == "command" && strings.TrimSpace(e.Text) == command
-}
-
 // logTo returns a log whose lines name a delivery and its session.
 func logTo(log *slog.Logger, key, session string) *slog.Logger {
 	return log.With(logs.KeyDelivery, key, logs.KeySession, session)

@@ -65,10 +65,9 @@ func attachments(e *relay.Event) (list []agent.Media) {
 
 // attach returns the attachments of a message. It fetches those that the connector has re-hosted, as far as they fit into
 // a turn; of the others the agent gets what is known. A turn fetches before it has its slot, so that a slow download holds
-// up no other session, unless as many as there are slots have files. started is called before the first download, and
-// release is for the end of the turn.
+// up no other session, unless as many as there are slots have files. release is for the end of the turn.
 func (f *files) attach(
-	ctx context.Context, log *slog.Logger, e *relay.Event, typing *typingMark, started func(),
+	ctx context.Context, log *slog.Logger, e *relay.Event, typing *typingMark,
 ) (list []agent.Media, release func(), err error) {
 	list = attachments(e)
 	f.mark(log, list)
@@ -79,7 +78,6 @@ func (f *files) attach(
 	if err != nil {
 		return nil, nil, err
 	}
-	started()
 	fetching, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	f.fetch(fetching, stop, log, list, typing)

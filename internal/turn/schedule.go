@@ -2,6 +2,7 @@ package turn
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 )
@@ -10,8 +11,8 @@ import (
 // side, suspects of an earlier run before all others and one at a time.
 //
 // Whenever nobody holds mu, this is true: sessions has exactly the sessions that have a goroutine, and a session's queue
-// has, by arrival, the deliveries that its goroutine has not begun; deferred has the sessions with a delivery that this
-// run has deferred, which nothing may overtake. No room above is called with mu held.
+// has, by arrival, the deliveries that its goroutine has not begun; deferred has the deliveries that this run has deferred,
+// by session, which nothing may overtake. No room above is called with mu held.
 type schedule struct {
 	gate     *gate
 	attempts *attempts
@@ -20,21 +21,24 @@ type schedule struct {
 
 	suspectsDone chan struct{} // closed once no suspect runs
 
-	mu       sync.Mutex
+	mu       sync.Mutex // guards the rest, and every delivery's stopped
 	sessions map[string]*session
-	deferred map[string]bool
+	deferred map[string][]*delivery
+	glanced  map[string]bool // commands to stop that were carried out before they were taken, by their messages' names
 }
 
 // session is a conversation that has deliveries. The schedule's mu guards it.
 type session struct {
-	queue []*delivery
-	stop  context.CancelCauseFunc // cancels the running turn; nil: none runs
+	now    *delivery // that its goroutine has taken out of the queue last; nil: none
+	queue  []*delivery
+	turn   *delivery               // whose turn it is, or was last: now, or a suspect
+	cancel context.CancelCauseFunc // of that turn; nil: it is over
 }
 
 func newSchedule(g *gate, a *attempts, run *lifetime) *schedule {
 	return &schedule{
 		gate: g, attempts: a, run: run, suspectsDone: make(chan struct{}),
-		sessions: map[string]*session{}, deferred: map[string]bool{},
+		sessions: map[string]*session{}, deferred: map[string][]*delivery{}, glanced: map[string]bool{},
 	}
 }
 
@@ -49,14 +53,14 @@ func (s *schedule) queue(d *delivery) (startsNow bool) {
 		s.run.start(func() { s.runSession(d.session, q) })
 	}
 	q.queue = append(q.queue, d)
-	return !known && !s.deferred[d.session] && s.gate.free() && s.gate.mayStart()
+	return !known && len(s.deferred[d.session]) == 0 && s.gate.free() && s.gate.mayStart()
 }
 
 // release lets the turn of a delivery come that has been journalled. A command to stop is carried out here, and not
 // before, because one that comes again would stop a later turn.
 func (s *schedule) release(d *delivery) {
 	if d.stop {
-		s.interrupt(d.session)
+		s.stop(d)
 		s.run.start(func() { s.end(d, s.attempts.finish(d)) })
 		return
 	}
@@ -68,15 +72,17 @@ func (s *schedule) release(d *delivery) {
 	}
 }
 
-// resume queues what earlier runs left. A suspect's session waits for it.
+// resume queues what earlier runs left. A suspect's session waits for it. What was left before a command to stop is stopped:
+// the run that took the command has not got so far.
 func (s *schedule) resume(left []*delivery) {
 	var suspects []*delivery
-	for _, d := range left {
-		if d.stop { // what it was to stop has been cut short already
+	for i, d := range left {
+		if d.stop {
 			s.run.start(func() { s.end(d, s.attempts.finish(d)) })
 			continue
 		}
-		if d.suspect {
+		d.stopped = slices.ContainsFunc(left[i:], func(later *delivery) bool { return later.stop && isStoppedBy(d, later) })
+		if d.suspect && !d.stopped {
 			suspects = append(suspects, d)
 		} else {
 			close(d.ready)
@@ -104,7 +110,7 @@ func (s *schedule) runSession(key string, q *session) {
 		}
 		d := q.queue[0]
 		q.queue[0] = nil
-		q.queue = q.queue[1:]
+		q.queue, q.now = q.queue[1:], d
 		s.mu.Unlock()
 		<-d.ready
 		if !d.ended {
@@ -118,8 +124,8 @@ func (s *schedule) runSession(key string, q *session) {
 func (s *schedule) serve(d *delivery) {
 	err := errBehind
 	if !s.mustWait(d) {
-		ctx, started, done := s.begin(d.session)
-		err = s.attempts.answer(ctx, d, started)
+		ctx, done := s.begin(d)
+		err = s.attempts.answer(ctx, d)
 		done()
 	}
 	s.end(d, s.attempts.conclude(d, err))
@@ -129,9 +135,9 @@ func (s *schedule) serve(d *delivery) {
 func (s *schedule) serveSuspect(d *delivery) {
 	err := errBehind
 	if !s.mustWait(d) {
-		ctx, started, done := s.begin(d.session)
+		ctx, done := s.begin(d)
 		var again bool
-		again, err = s.attempts.answerAlone(ctx, d, started)
+		again, err = s.attempts.answerAlone(ctx, d)
 		done()
 		if again {
 			return
@@ -145,7 +151,7 @@ func (s *schedule) serveSuspect(d *delivery) {
 func (s *schedule) mustWait(d *delivery) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.deferred[d.session] && (!d.unkept || d.BufferID != "")
+	return len(s.deferred[d.session]) > 0 && (!d.unkept || d.BufferID != "") && !d.stopped
 }
 
 // end ends a delivery as its turn has ended, and tells the intake.
@@ -153,7 +159,7 @@ func (s *schedule) end(d *delivery, how ending) {
 	d.ended = true
 	if how == endDeferred {
 		s.mu.Lock()
-		s.deferred[d.session] = true
+		s.deferred[d.session] = append(s.deferred[d.session], d)
 		s.mu.Unlock()
 	}
 	if !d.stop {
@@ -162,35 +168,24 @@ func (s *schedule) end(d *delivery, how ending) {
 	s.ended(d.receipt, how.ack())
 }
 
-// begin returns the context of a turn, which ends with errStopped as its cause, or with the run. started makes the turn
-// the one that is stopped with its session; done is called at the turn's end.
-func (s *schedule) begin(key string) (ctx context.Context, started, done func()) {
-	s.mu.Lock()
-	q := s.sessions[key]
-	s.mu.Unlock()
-	setStop := func(stop context.CancelCauseFunc) {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		q.stop = stop
-	}
+// begin returns the context of a delivery's turn, which ends with errStopped as its cause, or with the run. done is called at
+// the turn's end.
+func (s *schedule) begin(d *delivery) (ctx context.Context, done func()) {
 	ctx, cancel := context.WithCancelCause(s.run.ctx)
-	return ctx, func() { setStop(cancel) }, func() {
-		setStop(nil)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	q := s.sessions[d.session]
+	q.turn, q.cancel = d, cancel
+	if d.stopped {
+		cancel(errStopped)
+	}
+	return ctx, func() {
+		s.mu.Lock()
+		q.cancel = nil
+		s.mu.Unlock()
 		cancel(nil)
 	}
 }
-
-// interrupt cancels the running turn of a session.
-func (s *schedule) interrupt(key string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if q := s.sessions[key]; q != nil && q.stop != nil {
-		q.stop(errStopped)
-	}
-}
-
-// stopped says whether a turn's context has ended because the turn was stopped.
-func stopped(ctx context.Context) bool { return context.Cause(ctx) == errStopped }
 
 // gate is what a turn passes before it starts: it may be shut, the deadline may be near, and only so many turns run side
 // by side. It has no lock: its channels do.

@@ -13,8 +13,9 @@
 //	intake.go     journals deliveries in order, recognises duplicates, sends acks in order
 //	     |  queue, release
 //	     v
-//	schedule.go   which turn runs, and when: sessions, slots, suspects, stop       <--- recover.go: what earlier
-//	     |  answer, answerAlone, conclude, finish                                       runs left
+//	schedule.go   which turn runs, and when: sessions, slots, suspects             <--- recover.go: what earlier
+//	stop.go       its part that carries out commands to stop                            runs left
+//	     |  answer, answerAlone, conclude, finish
 //	     v
 //	attempt.go    asks the agent, keeps its answer
 //	     |  failed, send                        (conclude: from the schedule, too)
@@ -108,7 +109,7 @@ type Config struct {
 	GiveUpAfter  time.Duration // how long a message waits for an agent that is away, or for a chat; zero: a day
 	Grace        time.Duration // how long writes are still made once the run is over; zero: 2 s
 	Deadline     time.Time     // no turn starts whose AgentTimeout would end after it; zero: none
-	Stop         string        // a command message of this text cancels its session's turn
+	Stop         string        // a message whose first word it is stops what its session runs, and what waits there
 	Apology      string        // sent for a dead message
 	Passthrough  bool          // raw requests of platforms other than Discord become turns
 }

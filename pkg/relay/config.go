@@ -29,6 +29,10 @@ type Config struct {
 	NetDial          DialFunc      // nil means a net.Dialer, with TLS for wss
 	Log              *slog.Logger  // nil discards
 
+	// Arrived, if not nil, is told of each delivery as it comes, before Receive returns it: for what is not to wait behind
+	// others. It must return at once, and call no method of the Conn.
+	Arrived func(Delivery)
+
 	queueEntries, queueBytes int // tests overrun smaller queues
 }
 

@@ -98,9 +98,14 @@ func (c *Conn) skip(f *Frame) {
 func (c *Conn) publish() error {
 	if len(c.batch) > 0 {
 		now := time.Now()
+		for i := range c.batch {
+			c.batch[i].ReceivedAt = now
+			if c.cfg.Arrived != nil {
+				c.cfg.Arrived(c.batch[i])
+			}
+		}
 		c.mu.Lock()
 		for _, d := range c.batch {
-			d.ReceivedAt = now
 			c.overrun = c.overrun || !c.queue.push(d)
 		}
 		c.mu.Unlock()

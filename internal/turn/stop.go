@@ -1,0 +1,125 @@
+package turn
+
+import (
+	"context"
+	"math"
+	"strings"
+	"unicode"
+
+	"github.com/dormouse-relay/dormouse/pkg/relay"
+)
+
+// isStop says whether a message is the command that stops what it came after: people type it as a command or as a text, in
+// capitals, with the bot's name behind an @, or with more words behind it.
+func isStop(command string, e *relay.Event) bool {
+	if command == "" || e.PromptResponse != nil || e.MessageType != "command" && e.MessageType != "text" {
+		return false
+	}
+	word := strings.TrimLeftFunc(e.Text, unicode.IsSpace)
+	if end := strings.IndexFunc(word, unicode.IsSpace); end >= 0 {
+		word = word[:end]
+	}
+	word, _, _ = strings.Cut(word, "@")
+	return strings.ToLower(word) == strings.ToLower(command)
+}
+
+// isStoppedBy says whether a command to stop is meant for a delivery: both are of one session and the command came later.
+// On Slack each message outside a thread has a session of its own; there the command is for all of its user in its chat.
+func isStoppedBy(d, command *delivery) bool {
+	if d.place >= command.place {
+		return false
+	}
+	return d.session == command.session || isTopLevel(command.Event) && sameSpeaker(d.Event.Source, command.Event.Source)
+}
+
+// isTopLevel says whether a message is one of Slack's outside a thread: it has opened one (relay.Event.ThreadedSource).
+func isTopLevel(e *relay.Event) bool {
+	s := e.Source
+	return s.Platform == "slack" && (s.ThreadID == "" || s.ThreadID == e.MessageID || s.ThreadID == s.MessageID)
+}
+
+func sameSpeaker(a, b relay.Source) bool {
+	return a.Platform == b.Platform && a.ChatID == b.ChatID && a.UserID == b.UserID
+}
+
+// mostGlanced is how many commands to stop are known that Glance has seen.
+const mostGlanced = 1024
+
+// Glance is for a delivery that has arrived and that Take will be given, perhaps much later: a live command to stop is carried
+// out at once. A buffered one may have been carried out before; only the journal knows. Glance returns at once.
+func (w *Worker) Glance(d relay.Delivery) {
+	if d.Kind != relay.KindInbound || d.BufferID != "" || d.Event == nil || !isStop(w.cfg.Stop, d.Event) {
+		return
+	}
+	name, _ := message(d.Event)
+	if name != "" && !w.schedule.glance(name) {
+		return // it comes again, and what it was for has ended
+	}
+	event := *d.Event
+	event.Source = event.ThreadedSource()
+	w.schedule.stop(&delivery{
+		Delivery: relay.Delivery{Event: &event}, session: event.SessionKey(), place: math.MaxInt64, // behind all that are there
+	})
+}
+
+// glance notes a message, and says whether it was not known.
+func (s *schedule) glance(message string) (first bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.glanced[message] {
+		return false
+	}
+	if len(s.glanced) >= mostGlanced {
+		clear(s.glanced)
+	}
+	s.glanced[message] = true
+	return true
+}
+
+// stop carries a command to stop out: the turns that it is for are cancelled, and what waits is ended without an answer, also
+// what this run has deferred.
+func (s *schedule) stop(command *delivery) {
+	s.stopAll(func(d *delivery) bool { return isStoppedBy(d, command) })
+}
+
+// interrupt cancels the running turn of a session.
+func (s *schedule) interrupt(key string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if q := s.sessions[key]; q != nil && q.cancel != nil {
+		q.cancel(errStopped)
+	}
+}
+
+// stopAll stops the deliveries that are meant.
+func (s *schedule) stopAll(meant func(*delivery) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, q := range s.sessions {
+		if q.cancel != nil && meant(q.turn) {
+			q.cancel(errStopped)
+		}
+		for _, d := range q.queue {
+			d.stopped = d.stopped || meant(d)
+		}
+		if q.now != nil && meant(q.now) { // its turn may not have begun
+			q.now.stopped = true
+		}
+	}
+	for session, list := range s.deferred {
+		var rest []*delivery
+		for _, d := range list {
+			if !meant(d) {
+				rest = append(rest, d)
+				continue
+			}
+			s.run.start(func() { s.attempts.finish(d) })
+		}
+		if s.deferred[session] = rest; len(rest) == 0 {
+			delete(s.deferred, session)
+		}
+	}
+}
+
+// stopped says whether a turn's context has ended because the turn was stopped.
+func stopped(ctx context.Context) bool { return context.Cause(ctx) == errStopped }

@@ -62,8 +62,8 @@ func (g *gateway) valid(now time.Time) []relay.Secret {
 	return valid
 }
 
-// checkToken reads an upgrade token (section 2). The id comes first, being the key to the secrets that may verify; it
-// may hold colons, so the token is split from the right. A fault is "expired" or "unauthorized".
+// checkToken reads an upgrade token (section 2). The id is read first, because it says which secrets may verify. An id may
+// hold colons, so the token is split from the right. A fault is "expired" or "unauthorized".
 func checkToken(token string, secrets func(id string) []relay.Secret, now time.Time, leeway time.Duration) (
 	id, fault string,
 ) {
@@ -139,7 +139,8 @@ func (c *Connector) authenticate(r *http.Request) (*gateway, string) {
 	return gw, ""
 }
 
-// identify finds the tenant behind an identity token, or says with which status and words it is not accepted.
+// identify finds the tenant behind an identity token. If the token is not accepted, it returns the status and the text that
+// the request is answered with.
 func (c *Connector) identify(ctx context.Context, r *http.Request) (tenant string, status int, fault string) {
 	const unverified = "identity not verified"
 	token := bearer(r)
@@ -166,7 +167,7 @@ func (c *Connector) failed(r *http.Request) {
 	}
 }
 
-// barred says whether the address has failed too often of late. Call with c.mu held.
+// barred says whether the address has shown too many bad credentials lately. Call with c.mu held.
 func (c *Connector) barred(r *http.Request) bool {
 	old := time.Now().Add(-c.cfg.Preset.FailureWindow)
 	recent := slices.DeleteFunc(c.failures[address(r)], func(at time.Time) bool { return !at.After(old) })

@@ -9,7 +9,7 @@ import (
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
-// instance is one thing that sleeps: a seat, a buffer, a wake URL. c.mu guards all of it.
+// instance is what sleeps: it has a seat, a buffer and a wake URL. c.mu guards all of it.
 type instance struct {
 	c        *Connector
 	id       string
@@ -22,21 +22,21 @@ type instance struct {
 	ghostUntil     time.Time
 	suspendedUntil time.Time
 	revoked        bool
-	flipped        bool // buffered for, until the next dial (section 12)
+	flipped        bool // its events are buffered until the next dial (section 12)
 
-	waiting  []*entry // in order; acked ones go once they are at the front
+	waiting  []*entry // in order; an acked entry is removed once it is at the front
 	byID     map[string]*entry
 	next     int             // waiting[:next] has been sent on this socket; stays 0 with a window per chat
 	inFlight int             // sent on this socket and not acked
 	busy     map[string]bool // chats with an entry in flight
 	pending  map[string]int  // unacked entries by chat
-	issued   map[string]bool // every buffer id ever given out
+	issued   map[string]bool // every buffer id that was ever used
 	number   int             // of the last entry
 	liveSeen int             // live events so far, for LiveSometimes
 
 	lastPoke   time.Time
 	pokeAgain  bool      // a repeat of a poke is due
-	outboundAt time.Time // when the serial queue of actions is free
+	outboundAt time.Time // when the serial queue of actions is free again
 
 	live, dropped, lost int // frames without a bufferId; events for nobody; events for a ghost
 }
@@ -61,7 +61,7 @@ func newInstance(c *Connector, id string) *instance {
 		busy: make(map[string]bool), pending: make(map[string]int), issued: make(map[string]bool)}
 }
 
-// open says whether a socket is there that has its descriptor.
+// open says whether a socket is up and its descriptor was sent.
 func (i *instance) open() bool { return i.sock != nil && i.sock.described }
 
 // ghost says whether a dead gateway holds the seat.
@@ -72,7 +72,7 @@ func (i *instance) observe(o Observation) {
 	i.c.observe(o)
 }
 
-// seated says whether the connector takes the instance for connected.
+// seated says whether the connector believes that the instance is connected.
 func (i *instance) seated() bool { return i.sock != nil || i.ghost() }
 
 type delivery struct {
@@ -98,7 +98,7 @@ func (d delivery) frame(bufferID string) []byte {
 	return append(line, '}', '\n')
 }
 
-// deliver decides what becomes of an event (sections 6, 12 and 19).
+// deliver decides whether an event is sent live, buffered or dropped (sections 6, 12 and 19).
 func (i *instance) deliver(d delivery) (id string) {
 	p := &i.c.cfg.Preset
 	live := (i.open() || i.ghost()) && !i.flipped
@@ -171,12 +171,12 @@ func (i *instance) pump() {
 		i.sendDelivery(e)
 		e.again = true
 	}
-	if !p.WindowPerChat { // there, a chat that was passed over has to be looked at again
+	if !p.WindowPerChat { // with a window per chat, a chat that was skipped has to be looked at again
 		i.next = at
 	}
 }
 
-// sendDelivery puts an entry on the wire, with whatever a fault adds.
+// sendDelivery sends an entry, and what a fault adds to it.
 func (i *instance) sendDelivery(e *entry) {
 	faults := &i.c.faults
 	if faults.garbage {
@@ -199,7 +199,7 @@ func (i *instance) sendDelivery(e *entry) {
 	}
 }
 
-// ack takes an entry out of the buffer; false if no such entry is in flight, which changes nothing.
+// ack takes an entry out of the buffer. It returns false, and changes nothing, if no such entry is in flight.
 func (i *instance) ack(id string) bool {
 	e := i.byID[id]
 	if e == nil || !e.sent {
@@ -220,7 +220,7 @@ func (i *instance) ack(id string) bool {
 	return true
 }
 
-// rewind makes everything unacked unsent again, for the next socket.
+// rewind marks every unacked entry as not sent, so that the next socket gets it again.
 func (i *instance) rewind() {
 	i.next, i.inFlight = 0, 0
 	clear(i.busy)

@@ -7,7 +7,7 @@ import (
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
-// inbound makes an event's delivery and notes who writes where, by which actions are routed later (section 10).
+// inbound makes an event's delivery. It also notes who writes in which chat: actions are routed by that later (section 10).
 func (i *instance) inbound(event []byte) delivery {
 	d := delivery{what: ObsInbound, member: "event", body: event}
 	var seen struct {
@@ -32,7 +32,7 @@ func (i *instance) inbound(event []byte) delivery {
 	return d
 }
 
-// learnInteraction does the same for a Discord interaction (section 9).
+// learnInteraction notes the same for a Discord interaction (section 9).
 func (i *instance) learnInteraction(f relay.Forward) (chatID string) {
 	type user struct {
 		ID any `json:"id"`

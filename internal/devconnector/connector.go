@@ -1,17 +1,19 @@
-// Package devconnector is a connector for development and tests: the other side of the relay contract, read
-// independently of package relay, of which it borrows the wire types and nothing else. Sections named in comments are
-// the contract's; the four connectors of its section 19 are presets.
+// Package devconnector is a connector for development and tests: the other side of the relay contract. It uses the wire
+// types of package relay and nothing else of it, so that a mistake there is not repeated here. Sections named in comments
+// are the contract's; the four connectors of its section 19 are presets.
 //
-// A Connector is an http.Handler, to be served by the caller on any listener, in-memory ones included. It buffers for
-// as long as it runs, in memory. Buffered events are delivered at least once: what is not acked comes again with the
-// same id on a later socket. Live ones are delivered at most once.
+// Tests, chaos, the demonstration and dormouse connector make a Connector. It is an http.Handler, which the caller serves
+// on any listener, also on one in memory. It has no chat platform behind it: Deliver and the control API stand in for
+// users. It buffers in memory, and nothing of it outlives the process. Buffered events are delivered at least once: what
+// is not acked comes again with the same id on a later socket. Live events are delivered at most once.
 //
-// An instance is the thing that sleeps: it has one seat for a socket, one buffer and one wake URL. Gateway ids
-// provisioned with the same instanceId share an instance; one without an instanceId is an instance of its own.
-// Methods that take a gateway accept its id, its instance's, or "" where there is only one.
+// An instance is what sleeps: it has one seat for a socket, one buffer and one wake URL. Gateway ids that were
+// provisioned with the same instanceId share an instance; one without an instanceId is an instance of its own. Methods
+// that take a gateway accept its id, its instance's id, or "" if there is only one.
 //
-// Close waits for every goroutine of the Connector. All methods may be called from any goroutine, and also from
-// Config.Observe, except Close from there.
+// A Connector starts goroutines for sockets, pokes, delayed answers and observations. Close waits for all of them, and
+// Wait for what its caller asks for; no other method blocks. All methods may be called from any goroutine, and all but
+// Close also from Config.Observe.
 package devconnector
 
 import (
@@ -31,8 +33,8 @@ import (
 // PokeFunc requests a wake URL and returns the HTTP status of the answer. ctx ends after 10 s.
 type PokeFunc func(ctx context.Context, url string) (status int, err error)
 
-// IdentifyFunc returns the tenant that an identity token stands for, or an error or "" if it is not accepted. An error
-// that wraps ErrCannotAsk says nothing about the token.
+// IdentifyFunc returns the tenant that an identity token stands for. If the token is not accepted, it returns an error or
+// "". An error that wraps ErrCannotAsk says nothing about the token.
 type IdentifyFunc func(ctx context.Context, token string) (tenant string, err error)
 
 // Config is what New needs; every field may be left out.
@@ -44,7 +46,7 @@ type Config struct {
 	Enrollments map[string]string // enrollment token to tenant; each is good once
 	Anonymous   string            // gateway id of dials without a token; empty refuses them
 	Poke        PokeFunc          // nil: a real HTTP request, as the preset says
-	Observe     func(Observation) // called for each thing that happens, one after another, in order
+	Observe     func(Observation) // called for each thing that happens, in order, never twice at a time
 }
 
 // Gateway is a gateway that need not provision: its credentials are pinned.
@@ -54,7 +56,7 @@ type Gateway struct {
 	Tenant   string         // default: "dev"
 	Secrets  []relay.Secret // any of them verifies; blank ones are ignored
 	WakeURL  string
-	Asleep   bool // starts as if it had gone idle: buffered for, and poked
+	Asleep   bool // starts as if it had gone idle: its events are buffered, and it is poked
 }
 
 // Connector is one running connector.
@@ -77,7 +79,7 @@ type Connector struct {
 	failures    map[string][]time.Time
 	media       map[string]medium
 	open        map[*socket]struct{}
-	requests    map[string]bool // requestIds seen
+	requests    map[string]bool // requestIds that came
 	messages    int             // message ids given out
 	faults      faults
 	records
@@ -139,8 +141,9 @@ func (c *Connector) Register(g Gateway) {
 	gw.inst.flipped = gw.inst.flipped || g.Asleep
 }
 
-// Close ends every socket with 1001, ends pokes, delayed answers and event streams, and returns when all are gone and
-// Observe has been told. When ctx ends first it cuts the sockets. It returns an error only if a poke outlives ctx.
+// Close ends every socket with 1001, and ends pokes, delayed answers and event streams. It returns when all of them have
+// ended and Observe was called for the last time. If ctx ends first, it cuts the sockets. It returns an error only if a
+// poke outlives ctx.
 func (c *Connector) Close(ctx context.Context) error {
 	c.mu.Lock()
 	c.closed = true
@@ -230,7 +233,7 @@ func fail(w http.ResponseWriter, status int, message string) {
 	answer(w, status, map[string]string{"error": message})
 }
 
-// gateway returns the gateway of that id, made if need be. Call with c.mu held.
+// gateway returns the gateway of that id, and makes it if there is none. Call with c.mu held.
 func (c *Connector) gateway(id string) *gateway {
 	gw := c.gateways[id]
 	if gw == nil {
@@ -241,7 +244,7 @@ func (c *Connector) gateway(id string) *gateway {
 	return gw
 }
 
-// instance returns the instance of that id, made if need be. Call with c.mu held.
+// instance returns the instance of that id, and makes it if there is none. Call with c.mu held.
 func (c *Connector) instance(id string) *instance {
 	inst := c.instances[id]
 	if inst == nil {
@@ -252,8 +255,8 @@ func (c *Connector) instance(id string) *instance {
 	return inst
 }
 
-// join moves a gateway to the instance that it names. An instance that was only this gateway's is renamed rather than
-// left behind with its buffer. Call with c.mu held.
+// join moves a gateway to the instance that it names. If the old instance was this gateway's alone, that instance gets the
+// new name, so that its buffer is not left behind. Call with c.mu held.
 func (c *Connector) join(gw *gateway, id string) {
 	old := gw.inst
 	if old.id == id {
@@ -291,7 +294,7 @@ func (c *Connector) find(name string) (*instance, error) {
 	return nil, fmt.Errorf("%w: %q", errUnknown, name)
 }
 
-// enter counts a goroutine that Close has to wait for; false once the Connector is closed.
+// enter counts a goroutine that Close has to wait for. It returns false once the Connector is closed.
 func (c *Connector) enter() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -302,7 +305,7 @@ func (c *Connector) enter() bool {
 	return true
 }
 
-// later runs do, with c.mu held, after d or not at all. Call with c.mu held.
+// later runs do after d, with c.mu held; never if the Connector is closed before. Call with c.mu held.
 func (c *Connector) later(d time.Duration, do func()) {
 	if c.closed {
 		return

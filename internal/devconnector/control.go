@@ -12,16 +12,16 @@ import (
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
-// Control is the Connector's own API, for a command line; serve it on loopback only, as it asks for no credential.
-// Bodies are JSON; "gateway" may be left out where there is only one.
+// Control is the Connector's own API, for a command line. Serve it on loopback only: it asks for no credential. Bodies are
+// JSON; "gateway" may be left out if there is only one.
 //
 //	POST /deliver    {"gateway","event":{...},"count":1}  -> {"buffer_ids":[...]}, "" for one that is not buffered;
-//	                 from a count of 2 on "-1", "-2", ... goes behind the event's message_id
+//	                 with a count of 2 or more, "-1", "-2", ... is added to the event's message_id
 //	POST /forward    {"gateway","forward":{"platform","botId","method","path","headers","bodyB64","profile"}}
 //	POST /interrupt  {"session_key","chat_id"}            -> {"asked":n}
 //	POST /fault      {"name",...}: a Fault                -> 204
 //	GET  /state      a State
-//	GET  /events     one Observation a line, from the first one on, until the caller goes
+//	GET  /events     one Observation a line, from the first one on, until the caller disconnects
 func (c *Connector) Control() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /deliver", c.controlDeliver)
@@ -31,7 +31,7 @@ func (c *Connector) Control() http.Handler {
 	mux.HandleFunc("GET /state", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, c.State()) })
 	mux.HandleFunc("GET /events", c.controlEvents)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Origin") != "" { // a page in the operator's browser can reach loopback too
+		if r.Header.Get("Origin") != "" { // a page in the operator's browser can reach loopback, too
 			fail(w, http.StatusForbidden, "not for browsers")
 			return
 		}
@@ -66,7 +66,7 @@ func (c *Connector) controlDeliver(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, map[string][]string{"buffer_ids": ids})
 }
 
-// numbered puts a number behind an event's message_id, if it is an object with one.
+// numbered adds a number to an event's message_id, if the event is an object that has one.
 func numbered(event []byte, n int) []byte {
 	var members map[string]any
 	dec := json.NewDecoder(bytes.NewReader(event))
@@ -82,7 +82,7 @@ func numbered(event []byte, n int) []byte {
 	return raw
 }
 
-// known answers 404 itself if a name is no gateway's.
+// known says whether there is a gateway of that name. If not, it has answered 404.
 func (c *Connector) known(w http.ResponseWriter, gateway string) bool {
 	c.mu.Lock()
 	_, err := c.find(gateway)

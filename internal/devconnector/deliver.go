@@ -17,7 +17,7 @@ func (c *Connector) Deliver(gateway string, event relay.Event) (id string) {
 	return c.DeliverRaw(gateway, raw)
 }
 
-// DeliverRaw is Deliver with the event as it is to stand in the frame: any bytes, broken ones too.
+// DeliverRaw is Deliver for an event as it is put into the frame: any bytes, also broken JSON.
 func (c *Connector) DeliverRaw(gateway string, event []byte) (id string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -28,8 +28,8 @@ func (c *Connector) DeliverRaw(gateway string, event []byte) (id string) {
 	return inst.deliver(inst.inbound(event))
 }
 
-// Forward hands a raw platform request to a gateway, and live to every other connected instance of its tenant
-// (section 9). It returns the buffer id, "" if there is none.
+// Forward hands a raw platform request to a gateway. Every other connected instance of its tenant gets it live (section 9).
+// It returns the buffer id, "" if there is none.
 func (c *Connector) Forward(gateway string, f relay.Forward) (id string) {
 	headers := f.Headers
 	if headers == nil {
@@ -64,8 +64,8 @@ func (c *Connector) Forward(gateway string, f relay.Forward) (id string) {
 	return inst.deliver(d)
 }
 
-// Interrupt asks every connected gateway to cancel that session's turn and returns how many were asked; none where
-// the preset never does so.
+// Interrupt asks every connected gateway to cancel that session's turn. It returns how many were asked: none if the preset
+// sends no interrupts.
 func (c *Connector) Interrupt(sessionKey, chatID string) (asked int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -82,7 +82,7 @@ func (c *Connector) Interrupt(sessionKey, chatID string) (asked int) {
 	return asked
 }
 
-// addressee is find for deliveries: a name that nobody has yet becomes an instance.
+// addressee is find for deliveries: it makes an instance for a name that is not known.
 func (c *Connector) addressee(name string) *instance {
 	inst, err := c.find(name)
 	if err != nil && name != "" {

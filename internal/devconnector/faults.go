@@ -12,11 +12,11 @@ type PokeLoss string
 
 const (
 	LostInCooldown PokeLoss = "cooldown" // suppressed, as if one had gone out a moment ago
-	LostInFlip     PokeLoss = "flip"     // buffered without one, as between going_idle and the socket's end
-	LostByFailure  PokeLoss = "failed"   // it fails with a 500 on the way, and counts as sent
+	LostInFlip     PokeLoss = "flip"     // the event is buffered without a poke, as between going_idle and the socket's end
+	LostByFailure  PokeLoss = "failed"   // it is answered 500 on the way, and counts as sent
 )
 
-// faults are the ones that lie in wait; the others act at once. c.mu guards them.
+// faults are those that act on something later; all others act at once. c.mu guards them.
 type faults struct {
 	withholdSecret     bool
 	garbage            bool
@@ -30,7 +30,7 @@ type faults struct {
 	unanswered         opFault
 }
 
-// opFault hits the next n actions of an op, of any op for ""; negative n: all.
+// opFault applies to the next n actions of an op. "" is any op, and a negative n means all.
 type opFault struct {
 	op string
 	n  int
@@ -57,12 +57,12 @@ func (c *Connector) Drop(gateway string) error {
 	return c.onSocket("drop", gateway, func(s *socket) { s.cut() })
 }
 
-// Kick closes the gateway's socket with a code and a reason. Nothing else changes: the next dial is welcome.
+// Kick closes the gateway's socket with a code and a reason. Nothing else changes: the next dial is accepted.
 func (c *Connector) Kick(gateway string, code int, reason string) error {
 	return c.onSocket("kick", gateway, func(s *socket) { s.kick(code, reason) })
 }
 
-// Expire closes the gateway's socket as a connector does that finds its token expired: 4401 "expired".
+// Expire closes the gateway's socket with 4401 "expired", as a connector does when the token has expired.
 func (c *Connector) Expire(gateway string) error {
 	return c.onSocket("expire", gateway, func(s *socket) { s.kick(4401, reasonExpired) })
 }
@@ -78,7 +78,7 @@ func (c *Connector) Revoke(gateway string) error {
 	})
 }
 
-// Restore takes Revoke, Suspend and Ghost back.
+// Restore ends what Revoke, Suspend and Ghost have begun.
 func (c *Connector) Restore(gateway string) error {
 	return c.onInstance("restore", gateway, func(i *instance) {
 		i.revoked = false
@@ -86,7 +86,7 @@ func (c *Connector) Restore(gateway string) error {
 	})
 }
 
-// Suspend closes the gateway's socket with 1013, and so every dial for d.
+// Suspend closes the gateway's socket with 1013, and for d also every new one.
 func (c *Connector) Suspend(gateway string, d time.Duration) error {
 	return c.onInstance("suspend", gateway, func(i *instance) {
 		i.suspendedUntil = time.Now().Add(d)
@@ -96,15 +96,15 @@ func (c *Connector) Suspend(gateway string, d time.Duration) error {
 	})
 }
 
-// Ghost makes the gateway's socket, which it cuts, one that the connector goes on taking for alive for d: dials are
-// closed 1008, live events are lost in it, and no poke is sent (section 19; up to 91 s in the wild).
+// Ghost cuts the gateway's socket, but for d the connector behaves as if it were alive: dials are closed with 1008, live
+// events are lost, and no poke is sent (section 19; real connectors do so for up to 91 s).
 func (c *Connector) Ghost(gateway string, d time.Duration) error {
 	return c.onInstance("ghost", gateway, func(i *instance) {
 		i.ghostUntil = time.Now().Add(d)
 		if i.sock != nil {
 			i.sock.cut()
 		}
-		c.later(d, func() { // its end is a change, for Wait and for pokes while something waits
+		c.later(d, func() { // its end is a change: Wait looks again, and what waits may be poked for
 			c.touch()
 			if c.cfg.Preset.Poke == PokeWaiting {
 				i.pokeWhileWaiting()
@@ -113,8 +113,8 @@ func (c *Connector) Ghost(gateway string, d time.Duration) error {
 	})
 }
 
-// Forget makes every secret of the gateway worthless, as a connector that lost or rotated them: dials are refused until
-// it provisions or enrolls again.
+// Forget makes every secret of the gateway invalid, as if the connector had lost or rotated them: dials are refused until
+// the gateway provisions or enrolls again.
 func (c *Connector) Forget(gateway string) error {
 	return c.onInstance("forget", gateway, func(i *instance) {
 		for _, id := range i.gateways {
@@ -123,7 +123,7 @@ func (c *Connector) Forget(gateway string) error {
 	})
 }
 
-// Oversize delivers an event whose text has so many bytes, as Deliver does.
+// Oversize delivers an event whose text has size bytes, as Deliver does.
 func (c *Connector) Oversize(gateway string, size int) error {
 	return c.onInstance("oversize", gateway, func(i *instance) {
 		const form = `{"text":%q,"message_id":"oversize-%d","source":` +
@@ -136,35 +136,35 @@ func (c *Connector) Oversize(gateway string, size int) error {
 // Duplicate sends the next n deliveries twice.
 func (c *Connector) Duplicate(n int) { c.set("duplicate", func(f *faults) { f.duplicate = n }) }
 
-// SendGarbage sends every line of Garbage in front of the next delivery.
+// SendGarbage sends every line of Garbage before the next delivery.
 func (c *Connector) SendGarbage() { c.set("garbage", func(f *faults) { f.garbage = true }) }
 
-// DelayResults makes every outbound_result come so much later; 0 ends it.
+// DelayResults delays every outbound_result by d; 0 ends it.
 func (c *Connector) DelayResults(d time.Duration) {
 	c.set("delay_results", func(f *faults) { f.delayResults = d })
 }
 
-// DelayIdleAck makes every going_idle_ack come so much later, after the flip; 0 ends it.
+// DelayIdleAck delays every going_idle_ack by d, but not the flip; 0 ends it.
 func (c *Connector) DelayIdleAck(d time.Duration) {
 	c.set("delay_idle_ack", func(f *faults) { f.delayIdleAck = d })
 }
 
-// WithholdIdleAck leaves the next n going_idle without effect: neither flip nor ack. Negative: all; 0 ends it.
+// WithholdIdleAck ignores the next n going_idle: there is neither flip nor ack. Negative: all; 0 ends it.
 func (c *Connector) WithholdIdleAck(n int) {
 	c.set("withhold_idle_ack", func(f *faults) { f.withholdIdleAck = n })
 }
 
-// WithholdDescriptor leaves the next n hellos without an answer.
+// WithholdDescriptor does not answer the next n hellos.
 func (c *Connector) WithholdDescriptor(n int) {
 	c.set("withhold_descriptor", func(f *faults) { f.withholdDescriptor = n })
 }
 
-// WithholdSecret makes provisioning answer secretIssued:false for gateway ids that have a secret already, while on.
+// WithholdSecret, while on, makes provisioning answer secretIssued:false for gateway ids that have a secret already.
 func (c *Connector) WithholdSecret(on bool) {
 	c.set("withhold_secret", func(f *faults) { f.withholdSecret = on })
 }
 
-// LeaveUnanswered applies the next n actions of an op, of any op for "", and never answers. Negative: all; 0 ends it.
+// LeaveUnanswered applies the next n actions of an op and never answers them. "" is any op. Negative: all; 0 ends it.
 func (c *Connector) LeaveUnanswered(op string, n int) {
 	c.set("unanswered", func(f *faults) { f.unanswered = opFault{op, n} })
 }
@@ -221,10 +221,10 @@ type Fault struct {
 	Reason  string  `json:"reason"`
 	Op      string  `json:"op"`    // default any
 	Chat    string  `json:"chat"`  // default any
-	Class   string  `json:"class"` // how refuse refuses, one of RefusalClasses; Seconds is the time to wait that it tells
-	After   int     `json:"after"` // refuse lets so many pass first
+	Class   string  `json:"class"` // for refuse: one of RefusalClasses; Seconds is the time to wait that the refusal names
+	After   int     `json:"after"` // for refuse: how many actions pass first
 	Way     string  `json:"way"`   // cooldown, flip or failed
-	Off     bool    `json:"off"`   // ends one that lasts
+	Off     bool    `json:"off"`   // ends a fault that lasts
 }
 
 var faultsByName = map[string]func(*Connector, Fault) error{
@@ -269,7 +269,7 @@ func FaultNames() []string {
 	return names
 }
 
-// Inject does what the method of that name does; an unknown name's error lists the known ones.
+// Inject calls the method of that name. The error for an unknown name lists the known ones.
 func (c *Connector) Inject(f Fault) error {
 	do := faultsByName[f.Name]
 	if do == nil {
@@ -297,7 +297,7 @@ func (f Fault) duration(preset float64) time.Duration {
 	return time.Duration(f.Seconds * float64(time.Second))
 }
 
-// garbageIDs are the buffer ids within Garbage. A gateway may ack them, to be rid of them.
+// garbageIDs are the buffer ids within Garbage. A gateway may ack them, so that they do not come again.
 var garbageIDs = []string{"garbage-1", "garbage-2", "garbage-3", "garbage-4", "garbage-5"}
 
 var garbage = []string{
@@ -334,7 +334,7 @@ var garbage = []string{
 	strings.Repeat(`{"type":`, 200),
 }
 
-// Garbage returns lines, without their newlines, that a gateway has to survive: more than two dozen.
+// Garbage returns more than two dozen lines, without their newlines, that a gateway must survive.
 func Garbage() []string { return slices.Clone(garbage) }
 
 func (s *socket) sendGarbage() {

@@ -24,7 +24,8 @@ type frame struct {
 	Reason     *string         `json:"reason"`
 }
 
-// decodeFrame is strict about names, which encoding/json would match in any case, and so hide a gateway's mistake.
+// decodeFrame wants names spelled exactly. encoding/json also takes them in upper case, which would hide a gateway's
+// mistake.
 func decodeFrame(line []byte) (frame, bool) {
 	var f frame
 	// Escaped lone surrogates are valid JSON and come with text that was cut.
@@ -63,7 +64,7 @@ func (s *socket) handle(line []byte) {
 	}
 }
 
-// breach notes that the gateway did something the contract does not know.
+// breach notes that the gateway did something that the contract does not have.
 func (s *socket) breach(what string) {
 	s.c.breaches = append(s.c.breaches, what)
 	s.observe(Observation{What: ObsBreach, Detail: what})
@@ -103,7 +104,7 @@ func (s *socket) hello(f frame) {
 	}
 }
 
-// inboundAck opens the way for the next entry. An id that is not in flight changes nothing (section 19).
+// inboundAck removes the entry, so that the next one can be sent. An id that is not in flight changes nothing (section 19).
 func (s *socket) inboundAck(f frame) {
 	var id string
 	if json.Unmarshal(f.BufferID, &id) != nil {
@@ -128,7 +129,7 @@ func (s *socket) inboundAck(f frame) {
 	s.inst.pump()
 }
 
-// goingIdle flips the instance, where the preset does, and acks (section 12).
+// goingIdle flips the instance, if the preset does so, and acks (section 12).
 func (s *socket) goingIdle() {
 	c := s.c
 	withheld := c.faults.withholdIdleAck != 0
@@ -150,7 +151,7 @@ func (s *socket) goingIdle() {
 	})
 }
 
-// after does something now, or d later if the socket is still there.
+// after runs do now if d is 0, else d later if the socket is still there.
 func (s *socket) after(d time.Duration, do func()) {
 	if d <= 0 {
 		do()

@@ -18,7 +18,7 @@ type medium struct {
 	until                         time.Time
 }
 
-// AddMedia puts a file there as if the connector had re-hosted it for that gateway, and returns its id: the path is
+// AddMedia stores a file as if the connector had re-hosted it for that gateway. It returns the file's id: the path is
 // /relay/media/{id} (section 15).
 func (c *Connector) AddMedia(gateway, contentType, filename string, data []byte) (id string, err error) {
 	c.mu.Lock()

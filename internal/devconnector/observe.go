@@ -7,7 +7,7 @@ import (
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
-// What happened.
+// What can happen, as Observation.What. The comment says which other members are set.
 const (
 	ObsProvision    = "provision" // Status, Platform; Detail: "issued", "withheld" or the refusal
 	ObsEnroll       = "enroll"
@@ -20,8 +20,8 @@ const (
 	ObsBuffered     = "buffered"
 	ObsDropped      = "dropped"     // an event for nobody
 	ObsLost         = "lost"        // an event written to a ghost
-	ObsInbound      = "inbound"     // sent; without BufferID live; Detail "again": a redelivery
-	ObsPassthrough  = "passthrough" // likewise
+	ObsInbound      = "inbound"     // an event was sent, live if BufferID is empty; Detail "again": a redelivery
+	ObsPassthrough  = "passthrough" // the same of a raw platform request
 	ObsInterruptIn  = "interrupt_inbound"
 	ObsInboundAck   = "inbound_ack"
 	ObsAckIgnored   = "ack_ignored" // nothing in flight has that id
@@ -81,7 +81,7 @@ type Outbound struct {
 	Result    relay.Result   `json:"result"`
 	Answered  bool           `json:"answered"`             // false: a fault keeps the result back
 	Applied   bool           `json:"applied"`              // it was carried out, whatever the result says
-	MessageID string         `json:"message_id,omitempty"` // of the message that it made or changed, likewise
+	MessageID string         `json:"message_id,omitempty"` // of the message that it made or changed, whatever the result says
 }
 
 // Ack is an inbound_ack that took an entry out of the buffer.
@@ -170,7 +170,7 @@ type Instance struct {
 	Tenant    string   `json:"tenant,omitempty"`
 	Gateways  []string `json:"gateways"`
 	WakeHost  string   `json:"wake_host,omitempty"` // scheme and host
-	Connected bool     `json:"connected"`           // a socket that has its descriptor
+	Connected bool     `json:"connected"`           // a socket is up and its descriptor was sent
 	Ghost     bool     `json:"ghost,omitempty"`
 	Flipped   bool     `json:"flipped"`
 	Revoked   bool     `json:"revoked,omitempty"`
@@ -199,7 +199,7 @@ type State struct {
 	Observations []Observation `json:"-"`
 }
 
-// Instance returns the instance with that id or gateway, the only one for "", or a zero Instance.
+// Instance returns the instance of that id or gateway id; for "" the only one. It is zero if there is none.
 func (s State) Instance(name string) Instance {
 	for _, inst := range s.Instances {
 		if inst.ID == name || slices.Contains(inst.Gateways, name) || name == "" && len(s.Instances) == 1 {

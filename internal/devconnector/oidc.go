@@ -10,20 +10,20 @@ import (
 	"github.com/coreos/go-oidc/v3/oidc"
 )
 
-// ErrCannotAsk means that an identity token can neither be accepted nor refused now: it is answered with HTTP 503.
+// ErrCannotAsk means that the issuer could not be asked about an identity token. The request is answered with HTTP 503.
 var ErrCannotAsk = errors.New("devconnector: the issuer cannot be asked")
 
 // OIDC says whose identity tokens are accepted.
 type OIDC struct {
 	Issuer   string       // its URL, as in the tokens' iss; discovery is below it
-	Audience string       // who the tokens have to be for
-	Subject  string       // who they have to be of; empty: anybody that the issuer knows
-	Tenant   string       // whom they stand for; default: "dev"
+	Audience string       // the aud that the tokens must have
+	Subject  string       // the sub that they must have; empty: any
+	Tenant   string       // the tenant that they stand for; default: "dev"
 	Client   *http.Client // nil: http.DefaultClient
 }
 
-// Identify returns a Config.Identify that verifies signature, issuer, audience, subject and expiry of a JWT, as a
-// connector in the wild does. The issuer's keys are fetched when the first token comes, and again for an unknown key.
+// Identify returns a Config.Identify that verifies signature, issuer, audience, subject and expiry of a JWT, as real
+// connectors do. The issuer's keys are fetched when the first token comes, and again for an unknown key.
 func (o OIDC) Identify() IdentifyFunc {
 	client := o.Client
 	if client == nil {

@@ -11,13 +11,13 @@ import (
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
-// generic is the platform of a gateway that fronts none by name (section 4); its socket may act on every platform.
+// generic is the platform of a gateway that names no front (section 4). Its socket may act on every platform.
 const generic = "relay"
 
 var (
 	legacyOps = []string{"send", "edit", "typing", "follow_up"} // section 7
 
-	// required lists the members without which an op cannot be meant (section 11).
+	// required lists the members that an op must have (section 11).
 	required = map[string][]string{
 		"send":           {"chat_id", "content"},
 		"edit":           {"chat_id", "message_id", "content"},
@@ -76,7 +76,7 @@ func (p *Preset) descriptor(platform string) map[string]any {
 	return d
 }
 
-// outbound takes an action, records it and answers it, unless a fault says otherwise.
+// outbound records an action and answers it, unless a fault keeps the answer back.
 func (s *socket) outbound(f frame) {
 	c := s.c
 	var action relay.Action
@@ -118,7 +118,7 @@ func (s *socket) outbound(f frame) {
 	})
 }
 
-// outboundTakes says how long from now an action's result is to come: one after another where the queue is serial.
+// outboundTakes says after which time an action's result is sent. In a serial queue each waits for the one before it.
 func (i *instance) outboundTakes() time.Duration {
 	p, delay := &i.c.cfg.Preset, i.c.faults.delayResults
 	if !p.OutboundSerial {
@@ -136,7 +136,7 @@ func isRequestID(id string) bool {
 	return len(id) == 32 && strings.Trim(id, "0123456789abcdefABCDEF") == ""
 }
 
-// apply decides what comes of an action (sections 10, 11 and 19).
+// apply carries out an action or refuses it (sections 10, 11 and 19).
 func (s *socket) apply(f frame, o *Outbound) relay.Result {
 	known := s.inst.chats[o.ChatID]
 	for _, check := range []func() (relay.Result, bool){
@@ -177,7 +177,7 @@ func (p *Preset) offers(op string) (refusal relay.Result, refused bool) {
 	return relay.Result{Error: "unsupported op: " + op}, !slices.Contains(ops, op)
 }
 
-// fronts refuses a platform or a bot that no hello of this socket has named.
+// fronts refuses a platform or a bot that no hello of this socket named.
 func (s *socket) fronts(f frame) (refusal relay.Result, refused bool) {
 	if f.Platform == "" {
 		return relay.Result{}, false
@@ -212,7 +212,7 @@ func (o *Outbound) complete() (refusal relay.Result, refused bool) {
 	return relay.Result{}, false
 }
 
-// route refuses a chat that is not the gateway's to write to. follow_up names a session instead, and get_chat_info
+// route refuses a chat that the gateway may not write to. follow_up names a session instead of a chat, and get_chat_info
 // carries no metadata.
 func (p *Preset) route(o *Outbound, known *chat) (relay.Result, bool) {
 	routed := p.Routing == RouteAny || o.Op == "follow_up"

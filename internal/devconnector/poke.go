@@ -15,8 +15,8 @@ import (
 
 const pokeTimeout = 10 * time.Second
 
-// considerPoke decides whether an event that was just buffered pokes (sections 12 and 19); first means that the buffer
-// was empty before it.
+// considerPoke decides whether an event that was just buffered makes the connector poke (sections 12 and 19). first means
+// that the buffer was empty before it.
 func (i *instance) considerPoke(first bool) {
 	p := &i.c.cfg.Preset
 	if p.Poke == PokeWaiting {
@@ -28,7 +28,7 @@ func (i *instance) considerPoke(first bool) {
 	}
 	connected := i.seated()
 	if connected && !i.flipped {
-		return // it is being drained
+		return // a drain is connected
 	}
 	way := i.c.faults.takePokeLoss()
 	switch {
@@ -47,7 +47,7 @@ func (i *instance) losePoke(why string) {
 	i.observe(Observation{What: ObsPokeLost, Detail: why})
 }
 
-// pokeWhileWaiting pokes now, if something waits and nobody is connected, and looks again after PokeEvery.
+// pokeWhileWaiting pokes if something waits and nobody is connected, and looks again after PokeEvery.
 func (i *instance) pokeWhileWaiting() {
 	if i.pokeAgain || i.seated() || len(i.byID) == 0 || i.wakeURL == "" {
 		return
@@ -68,7 +68,7 @@ func (i *instance) repeatPoke(again func()) {
 	})
 }
 
-// poke requests the wake URL. A lost one is answered 500 without having been sent.
+// poke requests the wake URL. A poke that a fault loses is not sent, and counts as answered 500.
 func (i *instance) poke(lost bool) {
 	c := i.c
 	if i.wakeURL == "" || c.closed {
@@ -121,7 +121,7 @@ type pokeRequest struct {
 	secret relay.Secret
 }
 
-// newestSecret signs the pokes of connectors that sign.
+// newestSecret is what pokes are signed with, if the preset signs them.
 func (i *instance) newestSecret() relay.Secret {
 	for _, id := range i.gateways {
 		if secrets := i.c.gateways[id].secrets; len(secrets) > 0 {

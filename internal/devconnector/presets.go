@@ -18,7 +18,7 @@ const (
 	ProvisionWithhold                      // a gateway id that has a secret already gets secretIssued:false
 )
 
-// SeatRule says which of an instance's two sockets has to go.
+// SeatRule says which of an instance's two sockets is closed.
 type SeatRule int
 
 const (
@@ -26,7 +26,7 @@ const (
 	SeatRefuse                  // the new one is closed 1008 "duplicate session"
 )
 
-// LiveIDs says which frames carry a bufferId, and so wait for an ack, although nothing is buffered.
+// LiveIDs says which live frames carry a bufferId, and so wait for an ack.
 type LiveIDs int
 
 const (
@@ -41,8 +41,8 @@ type PokeRule int
 const (
 	PokeNone    PokeRule = iota
 	PokeFirst            // one that comes into an empty buffer
-	PokeAny              // every buffered one, the cooldown apart
-	PokeWaiting          // none in particular: every PokeEvery while something waits and nobody is connected
+	PokeAny              // every buffered one, except during the cooldown
+	PokeWaiting          // no single event: it pokes every PokeEvery while something waits and nobody is connected
 )
 
 // Routing says when an outbound's chat is accepted as a destination (sections 10, 11 and 19).
@@ -54,7 +54,7 @@ const (
 	RouteAny
 )
 
-// Preset is how one connector behaves (section 19). Start from a named one and change what a test is about; a zero
+// Preset is how one connector behaves (section 19). A test starts from a named one and changes what it is about. A zero
 // RevokedCode, PongWithin, BufferIDFormat, PokeEvery or MediaLife means its default.
 type Preset struct {
 	Name string
@@ -62,7 +62,7 @@ type Preset struct {
 	// Credentials.
 	RefuseAtUpgrade bool          // a bad credential is HTTP 401; otherwise the upgrade is accepted and closed 4401
 	ExpiryLeeway    time.Duration // how long a token verifies past its exp
-	FailureLimit    int           // so many bad credentials from one address within FailureWindow, then 1013; 0: no limit
+	FailureLimit    int           // after so many bad credentials from one address within FailureWindow, 1013; 0: no limit
 	FailureWindow   time.Duration
 	RevokedCode     int // how an open socket is closed when its gateway is revoked; default 4401
 	RevokedReason   string
@@ -74,8 +74,8 @@ type Preset struct {
 	SecondSocket SeatRule
 	MaxFrame     int           // bytes of one WebSocket message or line from the gateway; beyond it 1009
 	PingEvery    time.Duration // 0: the connector does not ping
-	PongWithin   time.Duration // without a pong for so long the socket is broken; default twice PingEvery
-	OddFrames    []string      // lines sent behind the first descriptor of a socket
+	PongWithin   time.Duration // the socket is broken after this time without a pong; default twice PingEvery
+	OddFrames    []string      // lines sent after the first descriptor of a socket
 	ErrorFrames  bool          // a malformed or unknown frame is answered {"type":"error","error":...}
 
 	// The buffer.
@@ -88,8 +88,8 @@ type Preset struct {
 
 	// The poke.
 	Poke               PokeRule
-	PokeWhileConnected bool          // a flipped instance is poked though its socket is still open
-	PokeCooldown       time.Duration // per instance, from the last poke, whatever came of it
+	PokeWhileConnected bool          // a flipped instance is poked even while its socket is still open
+	PokeCooldown       time.Duration // per instance, from the last poke, whether that was answered or not
 	PokeEvery          time.Duration // for PokeWaiting, and between repeats with PokeHeedsAnswer; default 10 s
 	PokeHeedsAnswer    bool          // a poke that fails or is not answered 2xx is repeated while something waits
 	PokeMethod         string        // default GET
@@ -97,19 +97,19 @@ type Preset struct {
 	PokeSigned         bool          // carries X-Relay-Signature, hex HMAC-SHA256 of the URL under the newest secret
 
 	// Actions.
-	Platforms      []string       // fronted, and said so whatever the hello asks for; nil: those that said hello
-	Descriptor     map[string]any // members laid over the usual descriptor; a nil one is left out
+	Platforms      []string       // the only ones there are: a descriptor names one, whatever the hello asks for; nil: any
+	Descriptor     map[string]any // members that replace those of the usual descriptor; nil leaves a member out
 	SupportedOps   []string       // nil: left out of the descriptor, the legacy set of section 7 holds
 	Routing        Routing
 	RequireBotID   bool          // a tagged action is refused while that platform's hello had no botId
 	OutboundSerial bool          // one action at a time per instance
 	OutboundDelay  time.Duration // how long each action takes
-	Interrupts     bool          // interrupt_inbound is ever sent
+	Interrupts     bool          // whether interrupt_inbound is sent at all
 
 	// Media.
 	Media     bool
 	MediaSize bool          // the upload's answer has "size"
-	MediaLife time.Duration // then the id is 404; default 1 h
+	MediaLife time.Duration // how long a file is kept; then its id is 404; default 1 h
 }
 
 var presets = []Preset{
@@ -158,7 +158,7 @@ var presets = []Preset{
 		SupportedOps:    []string{"send", "edit", "delete", "typing", "react", "send_media", "get_chat_info"},
 		Routing:         RouteChat,
 		OutboundSerial:  true,
-		OutboundDelay:   5 * time.Millisecond, // up to 60 s in the wild
+		OutboundDelay:   5 * time.Millisecond, // the real one takes up to 60 s
 		Media:           true,
 		MediaLife:       7 * 24 * time.Hour,
 	},
@@ -210,7 +210,7 @@ func PresetNames() []string {
 	return names
 }
 
-// PresetNamed returns a copy of a named preset; an unknown name's error lists the known ones.
+// PresetNamed returns a copy of a named preset. The error for an unknown name lists the known ones.
 func PresetNamed(name string) (Preset, error) {
 	for _, p := range presets {
 		if p.Name == name {

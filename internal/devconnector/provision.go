@@ -8,7 +8,7 @@ import (
 
 const maxBody = 1 << 20 // of a provision, enroll, policy or control request
 
-// decodeBody reads a JSON object and answers 400 itself if it is none.
+// decodeBody reads a JSON object. If the body is none, it answers 400 and returns false.
 func decodeBody(w http.ResponseWriter, r *http.Request, into any) bool {
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(into); err != nil {
 		fail(w, http.StatusBadRequest, "the body is not the JSON object that this route takes")
@@ -70,7 +70,7 @@ func (c *Connector) refuseProvision(w http.ResponseWriter, record Provision, sta
 	fail(w, status, fault)
 }
 
-// foreign says why a tenant may not provision this gateway and instance, if it may not. Call with c.mu held.
+// foreign says why a tenant may not provision this gateway and instance; "" if it may. Call with c.mu held.
 func (c *Connector) foreign(tenant string, record Provision) (fault string) {
 	if gw := c.gateways[record.Gateway]; gw != nil {
 		switch {
@@ -188,7 +188,7 @@ func (c *Connector) servePolicy(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, map[string]bool{"ok": true})
 }
 
-// authorized finds the gateway behind a request's upgrade token and answers 401 itself if there is none.
+// authorized finds the gateway behind a request's upgrade token. If there is none, it answers 401.
 func (c *Connector) authorized(w http.ResponseWriter, r *http.Request) (id, tenant string, ok bool) {
 	c.mu.Lock()
 	gw, fault := c.authenticate(r)

@@ -10,27 +10,27 @@ import (
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
-// Refusing refuses the next Count actions that fit (section 11, "Refusals"). A new one takes the place of the one with the
-// same Op and Chat; where several fit, the oldest refuses.
+// Refusing refuses the next Count actions that match Op and Chat (section 11, "Refusals"). A new one replaces the one with
+// the same Op and Chat. If several match, the oldest refuses.
 type Refusing struct {
 	Class      string        // one of RefusalClasses; empty: refused, a text that nobody knows
 	Op         string        // empty: any
 	Chat       string        // empty: any
-	After      int           // so many that fit pass first
+	After      int           // how many matching actions pass first
 	Count      int           // negative: all; 0 ends it, and ends all if Op and Chat are empty
-	RetryAfter time.Duration // that the classes which tell one tell; 0: a second
+	RetryAfter time.Duration // the time to wait, for classes that name one; 0: a second
 }
 
-// class is a way of refusing, as real connectors do it.
+// class is one way in which real connectors refuse.
 type class struct {
 	name    string
 	result  relay.Result // its RetryAfter, if any, is what Refusing says
-	applied bool         // the action is carried out all the same
+	applied bool         // the action is carried out although it is refused
 }
 
 var yes, no = true, false
 
-// classes are what sections 11 and 18 to 20 know. In a text, %v is the time to wait in seconds, and %s the action's op.
+// classes are the refusals of sections 11 and 18 to 20. In a text, %v is the time to wait in seconds, and %s the op.
 var classes = []class{
 	{name: "refused", result: relay.Result{Error: "refused by the development connector", Code: "refused"}},
 	// To be sent again.
@@ -44,7 +44,7 @@ var classes = []class{
 	{name: "server_error", result: relay.Result{Error: "discord: 502 Bad Gateway"}},
 	{name: "retryable", result: relay.Result{Error: "the sender is restarting", Retryable: &yes}},
 	{name: "unrouted", result: relay.Result{Error: "chat not routed to this profile"}},
-	// Not to be sent again: it may be there, and of these two it is.
+	// Not to be sent again, because the chat may have it. Those with applied are carried out.
 	{name: "timed_out", result: relay.Result{Error: "sendMessage timed out"}, applied: true},
 	{name: "ack_lost", result: relay.Result{Error: "ack lost"}, applied: true},
 	{name: "ambiguous", result: relay.Result{Error: "relay send failed: connection reset", Ambiguous: true}, applied: true},
@@ -88,10 +88,10 @@ func (c *Connector) RefuseAs(r Refusing) error {
 	return nil
 }
 
-// Refuse answers the next n actions of an op, of any op for "", with a text that nobody knows. Negative: all; 0 ends it.
+// Refuse refuses the next n actions of an op with a text that no gateway knows. "" is any op. Negative: all; 0 ends it.
 func (c *Connector) Refuse(op string, n int) { _ = c.RefuseAs(Refusing{Op: op, Count: n}) }
 
-// takeRefusal says how an action is refused, and whether it is carried out all the same; refused is false if it is not.
+// takeRefusal says whether a Refusing refuses an action, with which result, and whether the action is carried out anyway.
 func (f *faults) takeRefusal(op, chat string) (answer relay.Result, applied, refused bool) {
 	for _, r := range f.refuse {
 		if r.Count == 0 || r.Op != "" && r.Op != op || r.Chat != "" && r.Chat != chat {

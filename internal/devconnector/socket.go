@@ -19,21 +19,21 @@ const (
 // socket is one accepted /relay connection. c.mu guards what follows the connection itself.
 type socket struct {
 	c     *Connector
-	inst  *instance // nil for one that was accepted to be closed
+	inst  *instance // nil if the socket was accepted only to be closed with a code
 	id    int
 	ws    *websocket.Conn
 	wake  chan struct{} // out is not empty
-	ended chan struct{} // closed when the reader is through
-	rest  []byte        // an unfinished line; the reader's own
+	ended chan struct{} // closed when the reader has ended
+	rest  []byte        // an unfinished line; only the reader uses it
 
 	gateway   string
 	bots      map[string]string // platform to bot id, as the hellos said
-	described bool              // the first descriptor is out
-	detached  bool              // it holds no seat any more: its frames are not listened to
+	described bool              // the first descriptor was sent
+	detached  bool              // it holds no seat any more, and its frames are ignored
 	out       []outgoing
 }
 
-// outgoing is a message, or with a code the close frame that ends the socket.
+// outgoing is a message; with a code it is the close frame that ends the socket.
 type outgoing struct {
 	data   []byte
 	code   int
@@ -64,7 +64,7 @@ func (c *Connector) serveSocket(w http.ResponseWriter, r *http.Request) {
 	upgrader := websocket.Upgrader{HandshakeTimeout: writeTimeout}
 	ws, err := upgrader.Upgrade(w, r, nil)
 	if err != nil {
-		return // the upgrader has answered
+		return // the upgrader has answered the request
 	}
 	if c.cfg.Preset.MaxFrame > 0 {
 		ws.SetReadLimit(int64(c.cfg.Preset.MaxFrame))
@@ -83,7 +83,7 @@ func (c *Connector) serveSocket(w http.ResponseWriter, r *http.Request) {
 	}
 	s.observe(Observation{What: ObsUpgrade})
 	switch {
-	case c.closed: // since this upgrade began; Close may be past the point where it ends sockets
+	case c.closed: // after this upgrade began, so Close may not see this socket
 		s.cut()
 	case barred:
 		s.kick(1013, "too many failures")
@@ -98,7 +98,7 @@ func (c *Connector) serveSocket(w http.ResponseWriter, r *http.Request) {
 	s.read()
 }
 
-// sit takes the instance's seat, or is closed if that cannot be.
+// sit takes the instance's seat, or closes the socket if the seat cannot be taken.
 func (s *socket) sit(inst *instance) {
 	now := time.Now()
 	switch refuse := s.c.cfg.Preset.SecondSocket == SeatRefuse; {
@@ -115,7 +115,7 @@ func (s *socket) sit(inst *instance) {
 	inst.sock = s
 }
 
-// detach gives the seat up. What this socket had in flight is unsent again. The second time it does nothing.
+// detach gives the seat up. What was in flight on this socket counts as not sent. A second call does nothing.
 func (s *socket) detach(code int, reason, by string) {
 	if s.detached {
 		return
@@ -133,7 +133,8 @@ func (s *socket) detach(code int, reason, by string) {
 	}
 }
 
-// kick closes the socket from our side: the seat is free at once, the close frame follows what is still to be written.
+// kick closes the socket from our side. The seat is free at once; the close frame goes out after what is still to be
+// written.
 func (s *socket) kick(code int, reason string) {
 	if !s.detached {
 		s.detach(code, reason, byConnector)
@@ -141,7 +142,8 @@ func (s *socket) kick(code int, reason string) {
 	}
 }
 
-// answerClose gives the seat up before the peer can know that its close has arrived: it may dial again at once.
+// answerClose gives the seat up before it answers the peer's close, because the peer may dial again as soon as it has that
+// answer.
 func (s *socket) answerClose(code int, reason string) error {
 	s.c.mu.Lock()
 	s.detach(endOf(&websocket.CloseError{Code: code, Text: reason}))
@@ -183,7 +185,7 @@ func (s *socket) keepAlive() {
 	s.ws.SetPongHandler(extend)
 }
 
-// write is the socket's only writer of messages. It owns the connection's end.
+// write is the only goroutine that writes messages to the socket, and the one that closes the connection.
 func (s *socket) write() {
 	defer s.ws.Close()
 	var ping <-chan time.Time
@@ -237,7 +239,7 @@ func (s *socket) close(o outgoing) {
 	}
 }
 
-// read puts messages together to lines (section 3) until the socket ends.
+// read joins messages and splits them into lines (section 3) until the socket ends.
 func (s *socket) read() {
 	defer close(s.ended)
 	for {
@@ -282,7 +284,7 @@ func (s *socket) feed(message []byte) error {
 	return nil
 }
 
-// endOf says how a socket ended that its reader saw ending.
+// endOf says how the socket ended, from the reader's error.
 func endOf(err error) (code int, reason, by string) {
 	var ended *websocket.CloseError
 	switch {

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// records is what a State is made of. Lists that only grow are handed out as they are, the others copied.
+// records is what a State is made of. A list that only grows is handed out without a copy; those whose entries change are
+// copied.
 type records struct {
 	log        []Observation
 	sockets    []Socket // changes
@@ -57,7 +58,7 @@ func (c *Connector) state() State {
 // Outbounds returns every action so far.
 func (c *Connector) Outbounds() []Outbound { return c.State().Outbounds }
 
-// Acks returns every ack that counted.
+// Acks returns every ack that took an entry out of the buffer.
 func (c *Connector) Acks() []Ack { return c.State().Acks }
 
 // Pokes returns every poke.
@@ -66,11 +67,11 @@ func (c *Connector) Pokes() []Poke { return c.State().Pokes }
 // Sockets returns every accepted upgrade.
 func (c *Connector) Sockets() []Socket { return c.State().Sockets }
 
-// Buffered says how many entries wait for an instance's ack, in flight or not.
+// Buffered says how many entries wait for an instance's ack, whether they are in flight or not.
 func (c *Connector) Buffered(gateway string) int { return c.State().Instance(gateway).Buffered }
 
-// Wait returns nil once ok holds. It looks at once and then after each change, without polling; ok must not call the
-// Connector's methods. The error wraps ctx's.
+// Wait blocks until ok returns true, or ctx ends: then the error wraps ctx's. It calls ok at once and after each change;
+// ok must not call the Connector's methods.
 func (c *Connector) Wait(ctx context.Context, ok func(State) bool) error {
 	for {
 		c.mu.Lock()
@@ -82,7 +83,7 @@ func (c *Connector) Wait(ctx context.Context, ok func(State) bool) error {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return fmt.Errorf("devconnector: what was waited for has not happened: %w", ctx.Err())
+			return fmt.Errorf("devconnector: Wait: its condition did not hold in time: %w", ctx.Err())
 		}
 	}
 }
@@ -95,7 +96,7 @@ func (c *Connector) change() <-chan struct{} {
 	return c.changed
 }
 
-// touch wakes whoever waits for a change. Call with c.mu held.
+// touch wakes those that wait for a change. Call with c.mu held.
 func (c *Connector) touch() {
 	if c.changed != nil {
 		close(c.changed)
@@ -123,7 +124,7 @@ func (c *Connector) recordProvision(p Provision, fault string) {
 	c.observe(Observation{What: ObsProvision, Gateway: p.Gateway, Platform: p.Platform, Status: p.Status, Detail: detail})
 }
 
-// report tells the observer, outside of the lock, so that it may call us.
+// report calls Config.Observe without holding c.mu, so that Observe may call the Connector.
 func (c *Connector) report() {
 	defer close(c.done)
 	for next := 0; ; {

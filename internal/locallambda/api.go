@@ -10,7 +10,7 @@ import (
 
 const maxEventPayload = 1 << 20 // bytes, of an asynchronous invocation
 
-// lambdaAPI is what is answered of the Lambda API, version 2015-03-31.
+// lambdaAPI answers Invoke and GetFunctionConfiguration of the Lambda API, version 2015-03-31.
 func (h *Host) lambdaAPI() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /2015-03-31/functions/{name}/invocations", h.serveInvoke)
@@ -92,7 +92,8 @@ func (h *Host) serveConfiguration(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// apiError answers as Lambda does, whose errors carry their text as message or as Message, by their kind.
+// apiError answers with an error as Lambda does. Its text is in the member message or Message, whichever that kind of error
+// has at Lambda.
 func apiError(w http.ResponseWriter, status int, errorType, message string) {
 	body := map[string]string{"Type": "User", "message": message, "Message": message}
 	if errorType == "TooManyRequestsException" {

@@ -102,8 +102,8 @@ func isText(contentType string) bool {
 	return strings.HasPrefix(media, "text/")
 }
 
-// respond writes the function's answer: a response in payload format 2.0, or anything else as the JSON body of a 200.
-// It reports whether the answer made sense; if not, nothing is written.
+// respond writes the function's answer: a response in payload format 2.0, or anything else as the JSON body of a 200. If
+// the answer is neither, it writes nothing and returns false.
 func respond(w http.ResponseWriter, answer []byte) bool {
 	var response events.APIGatewayV2HTTPResponse
 	if !json.Valid(answer) {

@@ -1,15 +1,16 @@
-// Package locallambda is a small AWS Lambda for development and tests: it runs built bootstrap binaries
-// (provided.al2023) under the real Runtime API, and answers Invoke and GetFunctionConfiguration of the Lambda API, so
-// that functions reach each other, and tools reach them, through the SDK's endpoint variables.
+// Package locallambda is a small AWS Lambda for development and tests. It runs built bootstrap binaries (provided.al2023)
+// under the real Runtime API. It also answers Invoke and GetFunctionConfiguration of the Lambda API, so that functions and
+// tools reach a function through the SDK's endpoint variables. Package rig, tests, chaos and bench start a Host.
 //
-// That API asks for no credentials and answers anybody on this machine. So it shows only those of a function's variables
-// that Function.Shown names.
+// The Lambda API asks for no credentials and answers everybody on this machine. So it shows only those of a function's
+// variables that Function.Shown names. Nothing here reaches AWS.
 //
-// A sandbox is one process. It is started for an invocation that finds none idle, kept warm for the next one, and frozen
-// in between, as Lambda does it. Sandboxes see Lambda's environment and nothing of the host's.
+// A sandbox is one process. It is started for an invocation that finds no idle one, kept warm for the next one, and frozen
+// in between, as Lambda does it. Sandboxes get Lambda's environment and nothing of the host's.
 //
-// Start starts the host's goroutines, invocations start processes, and Close ends both and waits for them. All methods
-// may be called from any goroutine.
+// Start starts the host's goroutines, and invocations start processes. Invoke blocks until the function has answered,
+// Shutdown and Kill until the processes are gone, and Close until everything has ended; no other method blocks. All
+// methods may be called from any goroutine.
 package locallambda
 
 import (
@@ -38,7 +39,7 @@ var (
 	// ErrNotFound means that the host has no function of that name.
 	ErrNotFound = errors.New("locallambda: function not found")
 
-	// ErrThrottled means that the function runs as often at once as it may: wait, or use an Event invocation.
+	// ErrThrottled means that the function is at its concurrency limit: wait, or use an Event invocation.
 	ErrThrottled = errors.New("locallambda: concurrency limit reached")
 
 	// ErrClosed means that the host was closed.
@@ -49,10 +50,10 @@ var (
 type Function struct {
 	Name        string            // letters, digits, "-" and "_", at most 64
 	Command     []string          // the bootstrap and its arguments; its folder is the working directory
-	Env         map[string]string // beyond the environment that Lambda gives, over which it wins
+	Env         map[string]string // added to Lambda's environment; if both have a name, this one counts
 	Shown       []string          // variables of Env that GetFunctionConfiguration answers; default none
 	Timeout     time.Duration     // of one invocation; default 3 s
-	Memory      int               // in MB; the function is told but not held to it; default 128
+	Memory      int               // in MB; only told to the function, no limit; default 128
 	Concurrency int               // invocations at once; default 10, a new account's limit
 	CPU         float64           // share of one core that an invocation may use, on Linux only; 0 and 1: no limit
 }
@@ -65,9 +66,9 @@ type Config struct {
 	Retries     int           // of a failed Event invocation; default 1, negative: none
 	RetryDelay  time.Duration // before each of them; default 1 minute
 	InitTimeout time.Duration // from exec to the first request for an event; default 10 s
-	NoFreeze    bool          // let idle sandboxes run on
+	NoFreeze    bool          // idle sandboxes go on running
 
-	// Calls of one of them do not overlap, and Close waits for them.
+	// Each of these is called once at a time, and Close waits for the calls.
 	Log  func(function, line string)          // each line of stdout and stderr, without its newline
 	Done func(function string, result Result) // each attempt of an Event invocation that ran
 }
@@ -107,10 +108,10 @@ type function struct {
 	events atomic.Int64 // asynchronous invocations that are not over
 
 	sandboxes map[*sandbox]struct{} // alive; guarded by Host.mu, as is idle
-	idle      []*sandbox            // the warmest last
+	idle      []*sandbox            // the one that ran last is at the end
 }
 
-// Start brings the host up on a port of the loopback interface. It reports every fault in cfg at once, joined.
+// Start starts a host. It reports every fault in cfg at once, joined.
 func Start(cfg Config) (*Host, error) {
 	cfg.Functions = slices.Clone(cfg.Functions)
 	if cfg.Region == "" {
@@ -153,16 +154,16 @@ func (h *Host) add(fn Function) error {
 		return fmt.Errorf("locallambda: function name %q: want 1 to 64 letters, digits, - or _", fn.Name)
 	}
 	if h.functions[fn.Name] != nil {
-		return fmt.Errorf("locallambda: function %s is there twice", fn.Name)
+		return fmt.Errorf("locallambda: two functions are named %s: rename one", fn.Name)
 	}
 	if len(fn.Command) == 0 {
-		return fmt.Errorf("locallambda: function %s has no command", fn.Name)
+		return fmt.Errorf("locallambda: function %s has no command: set Command to its bootstrap", fn.Name)
 	}
 	if fn.CPU < 0 || fn.CPU > 1 {
 		return fmt.Errorf("locallambda: function %s: CPU is %g, want a fraction of 1", fn.Name, fn.CPU)
 	}
 	if fn.CPU > 0 && fn.CPU < 1 && !canThrottle {
-		return fmt.Errorf("locallambda: function %s: CPU is %g: only Linux shows how much a process uses, so leave it 0", fn.Name, fn.CPU)
+		return fmt.Errorf("locallambda: function %s: CPU is %g: only Linux shows the CPU time that a process uses: leave it 0", fn.Name, fn.CPU)
 	}
 	path, err := exec.LookPath(fn.Command[0])
 	if err == nil {
@@ -194,9 +195,9 @@ func (h *Host) add(fn Function) error {
 // URL is the base of the Lambda API, for AWS_ENDPOINT_URL_LAMBDA. Any credentials will do.
 func (h *Host) URL() string { return h.url }
 
-// Shutdown ends the function's sandboxes, busy ones too, as Lambda discards them, and returns when they are gone:
-// SIGTERM and 500 ms later SIGKILL if the process has registered an extension, as aws-lambda-go's WithEnableSIGTERM
-// does, else SIGKILL.
+// Shutdown ends the function's sandboxes as Lambda does, also busy ones, and returns when they are gone. A process that has
+// registered an extension, as with aws-lambda-go's WithEnableSIGTERM, gets SIGTERM and 500 ms later SIGKILL; any other gets
+// SIGKILL at once.
 func (h *Host) Shutdown(name string) error { return h.end(name, (*sandbox).shutdown) }
 
 // Kill ends the function's sandboxes by SIGKILL and returns when they are gone.

@@ -658,7 +658,7 @@ func TestStartReportsEveryFault(t *testing.T) {
 	}})
 	is.True(err != nil)
 	for _, want := range []string{
-		`function plain is there twice`, `function name "not a name"`, `function idle has no command`,
+		`two functions are named plain`, `function name "not a name"`, `function idle has no command`,
 		`function fast: CPU is 1.5`, `no/such/bootstrap`,
 	} {
 		is.True(strings.Contains(err.Error(), want)) // the fault is named

@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// Invoke runs the function, named as in the Lambda API, and waits for the result. Its error is ErrNotFound,
-// ErrThrottled, ErrClosed or ctx's; a function that fails, or does not even start, is a Result. When ctx ends, the
-// invocation goes on.
+// Invoke runs the function, named as in the Lambda API, and waits for the result. Its error is ErrNotFound, ErrThrottled,
+// ErrClosed or ctx's. A function that fails, or cannot be started, is no error but a Result. When ctx ends, Invoke returns
+// and the invocation goes on.
 func (h *Host) Invoke(ctx context.Context, name string, payload []byte) (Result, error) {
 	fn, err := h.function(name)
 	if err != nil {
@@ -29,7 +29,7 @@ func (h *Host) Invoke(ctx context.Context, name string, payload []byte) (Result,
 		return nil
 	}, func() {
 		result, err := h.run(fn, payload)
-		fn.slots.Release(1) // before the caller knows, who may come again at once
+		fn.slots.Release(1) // before the caller has the result: it may invoke again at once
 		done <- outcome{result, err}
 	})
 	if err != nil {
@@ -43,8 +43,8 @@ func (h *Host) Invoke(ctx context.Context, name string, payload []byte) (Result,
 	}
 }
 
-// InvokeEvent queues an asynchronous invocation: it runs once the concurrency limit lets it, in any order, and again
-// when it failed, as Config says. Results go to Config.Done. What is still queued at Close is dropped.
+// InvokeEvent queues an asynchronous invocation. It runs once the concurrency limit allows it, in any order. If it fails, it
+// is run again, as Config says. Results go to Config.Done. Close drops what is still queued.
 func (h *Host) InvokeEvent(name string, payload []byte) error {
 	fn, err := h.function(name)
 	if err != nil {
@@ -78,8 +78,8 @@ func (h *Host) InvokeEvent(name string, payload []byte) error {
 	})
 }
 
-// Events is how many asynchronous invocations of the function are queued, running or to be tried again, its own included;
-// 0 for an unknown function.
+// Events is how many asynchronous invocations of the function are queued, running or to be run again. During Config.Done the
+// invocation that it is called for counts, too. It is 0 for an unknown function.
 func (h *Host) Events(name string) int {
 	fn, err := h.function(name)
 	if err != nil {
@@ -143,7 +143,7 @@ func (h *Host) acquire(fn *function) (*sandbox, error) {
 	return s, nil
 }
 
-// forget takes a sandbox whose process has ended out of use.
+// forget removes a sandbox whose process has ended.
 func (h *Host) forget(s *sandbox) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -152,7 +152,7 @@ func (h *Host) forget(s *sandbox) {
 	s.fn.idle = slices.DeleteFunc(s.fn.idle, func(other *sandbox) bool { return other == s })
 }
 
-// requestID is a version 4 UUID, which is what Lambda's are.
+// requestID is a version 4 UUID, as Lambda's request ids are.
 func requestID() string {
 	var b [16]byte
 	rand.Read(b[:])

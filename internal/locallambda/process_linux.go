@@ -9,8 +9,8 @@ import (
 
 const canThrottle = true
 
-// processAttributes gives a sandbox a process group of its own, to be signalled as a whole, and ties its life to the
-// host's: a frozen process would not notice that the host was killed.
+// processAttributes gives a sandbox a process group of its own, so that signals reach all of it. If the host dies, the
+// kernel kills the sandbox: a frozen process would not notice by itself.
 func processAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }

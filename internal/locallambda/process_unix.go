@@ -10,7 +10,7 @@ import (
 
 const canThrottle = false
 
-// processAttributes gives a sandbox a process group of its own, to be signalled as a whole.
+// processAttributes gives a sandbox a process group of its own, so that signals reach all of it.
 func processAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true}
 }

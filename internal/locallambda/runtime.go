@@ -10,7 +10,7 @@ import (
 
 const maxPayload = 6 << 20 // bytes, of an event and of an answer
 
-// runtimeAPI is the Runtime API, version 2018-06-01, and as much of the Extensions API, 2020-01-01, as an internal
+// runtimeAPI is the Runtime API, version 2018-06-01, and the part of the Extensions API, 2020-01-01, that an internal
 // extension without events needs.
 func (s *sandbox) runtimeAPI() http.Handler {
 	mux := http.NewServeMux()
@@ -27,7 +27,7 @@ func (s *sandbox) runtimeAPI() http.Handler {
 	return mux
 }
 
-// next finishes the event in hand and waits for another.
+// next finishes the event that the process has, and waits for the next one.
 func (s *sandbox) next(w http.ResponseWriter, r *http.Request) {
 	if !s.finish() {
 		runtimeError(w, http.StatusForbidden, "InvalidStateTransition", "the last event has no answer yet")
@@ -51,7 +51,7 @@ func (s *sandbox) next(w http.ResponseWriter, r *http.Request) {
 	w.Write(j.payload)
 }
 
-// finish says whether the process may have its next event.
+// finish ends the event that the process has. It returns false if that event has no answer yet.
 func (s *sandbox) finish() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -103,7 +103,7 @@ func (s *sandbox) initFailed(w http.ResponseWriter, r *http.Request) {
 	accepted(w)
 }
 
-// register takes an internal extension. Its being there is what makes Lambda send SIGTERM.
+// register registers an internal extension. Lambda sends SIGTERM only to a process that has registered one.
 func (s *sandbox) register(w http.ResponseWriter, r *http.Request) {
 	var request struct{ Events []string }
 	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxPayload)).Decode(&request)

@@ -20,8 +20,8 @@ const (
 	maxLine       = 256 << 10              // bytes in a line of the log; what is longer is cut into several
 )
 
-// sandbox is one process and the Runtime API that it alone talks to. Only the goroutine that has taken it from its
-// function's idle ones, or has started it, may call invoke.
+// sandbox is one process and the Runtime API that only this process uses. Only the goroutine that took the sandbox from the
+// idle ones, or started it, may call invoke.
 type sandbox struct {
 	host   *Host
 	fn     *function
@@ -34,15 +34,15 @@ type sandbox struct {
 	gone   bool // guarded by Host.mu
 
 	mu        sync.Mutex // guards the rest
-	job       *job       // handed out and not finished
+	job       *job       // the event that the process has; nil if none
 	init      time.Duration
-	initError []byte // what the process gave as reason for not starting
-	sigterm   bool   // it registered an extension
+	initError []byte // why the process did not start, as it said itself
+	sigterm   bool   // it registered an extension, so it gets SIGTERM
 	reaped    bool
 	exit      string
 }
 
-// job is one event on its way through the process.
+// job is one event that the process is to answer.
 type job struct {
 	id       string
 	payload  []byte
@@ -63,7 +63,7 @@ func (h *Host) startSandbox(fn *function) (*sandbox, error) {
 	s.cmd.Dir = filepath.Dir(fn.Command[0])
 	s.cmd.Env = s.environment(ln.Addr().String())
 	s.cmd.Stdout, s.cmd.Stderr = out, out
-	s.cmd.WaitDelay = shutdownGrace // for a grandchild that keeps the output open
+	s.cmd.WaitDelay = shutdownGrace // a child of the process may keep the output open
 	s.cmd.SysProcAttr = processAttributes()
 	s.api = &http.Server{Handler: s.runtimeAPI()}
 	started := make(chan error)
@@ -91,7 +91,7 @@ func (h *Host) startSandbox(fn *function) (*sandbox, error) {
 	return s, nil
 }
 
-// environment is what Lambda gives a function, and what the function's own settings add.
+// environment is what Lambda gives a function, with Function.Env over it.
 func (s *sandbox) environment(runtimeAPI string) []string {
 	env := map[string]string{
 		"AWS_LAMBDA_RUNTIME_API":          runtimeAPI,
@@ -124,7 +124,8 @@ func (s *sandbox) environment(runtimeAPI string) []string {
 	return list
 }
 
-// invoke takes one event through the process, which, if it lives, is then asking for the next event, and frozen.
+// invoke has the process answer one event. When it returns, the process has asked for its next event and is frozen, or has
+// ended.
 func (s *sandbox) invoke(id string, payload []byte) Result {
 	if len(payload) == 0 {
 		payload = []byte("{}")
@@ -180,7 +181,7 @@ func (s *sandbox) result(j *job, cold bool) Result {
 	return result
 }
 
-// fail answers for the process, unless it has answered itself.
+// fail answers a job in place of the process, unless the process has answered it.
 func (s *sandbox) fail(j *job, errorType, message string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -200,7 +201,7 @@ func (s *sandbox) exitFailure(id string) Result {
 	return failure(id, "Runtime.ExitError", "Runtime exited with error: "+s.exit)
 }
 
-// failure is the result that Lambda itself makes, in its words.
+// failure is a result as Lambda makes it, with Lambda's text.
 func failure(id, errorType, message string) Result {
 	payload, _ := json.Marshal(map[string]string{
 		"errorType":    errorType,
@@ -219,7 +220,7 @@ func (s *sandbox) signal(sig syscall.Signal) {
 }
 
 func (s *sandbox) reap() {
-	syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL) // children left behind hold on to the group's id
+	syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL) // its children; while they live, the group's id cannot be another's
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.reaped = true

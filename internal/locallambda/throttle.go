@@ -11,9 +11,9 @@ const (
 	shortestNap = 200 * time.Microsecond // between two looks at a process's CPU time
 )
 
-// allowance is what a process may use of the CPU. Each period gives it its share as CPU time. When that is used up, the
-// process is stopped until the next period. It goes as Linux's cgroups do: what a period leaves unused is lost, what a
-// process uses beyond it is taken off the periods that follow, and a process that waits is never stopped.
+// allowance is the CPU time that a process may use. Each period gives it its share. When that is used up, the process is
+// stopped until the next period. The rules are those of Linux's cgroups: what a period leaves unused is lost, what a
+// process uses beyond it is taken off the next periods, and a process that waits is never stopped.
 type allowance struct {
 	quota time.Duration // CPU time of a period
 	end   time.Time     // of the period
@@ -36,11 +36,11 @@ func (a *allowance) check(now time.Time, used time.Duration) (run bool, again ti
 	if used >= a.limit {
 		return false, rest
 	}
-	return true, min(rest, max(a.limit-used, shortestNap)) // on one core it cannot be used up before
+	return true, min(rest, max(a.limit-used, shortestNap)) // one core cannot use it up earlier
 }
 
-// throttle holds the process to its function's share of the CPU until stop is called, which leaves it running and may be
-// called again.
+// throttle limits the process to its function's share of the CPU until stop is called. stop leaves the process running, and
+// may be called again.
 func (s *sandbox) throttle() (stop func()) {
 	share := s.fn.CPU
 	if share == 0 || share == 1 {
@@ -77,7 +77,7 @@ func (s *sandbox) throttle() (stop func()) {
 	return sync.OnceFunc(func() { close(quit); <-done })
 }
 
-// cpuTime is what all threads of the process have used, without the processes that it has started.
+// cpuTime is the CPU time that all threads of the process have used, without that of its child processes.
 func (s *sandbox) cpuTime() (used time.Duration, alive bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

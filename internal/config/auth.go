@@ -12,8 +12,8 @@ import (
 type Auth string
 
 const (
-	AuthPinned Auth = "pinned" // its credentials are at CredentialsARN, or else GatewayID and Secret; nothing is provisioned
-	AuthAWS    Auth = "aws"    // AWS STS says who it is, for IdentityAudience
+	AuthPinned Auth = "pinned" // its credentials are stored at CredentialsARN, or are GatewayID and Secret; it never provisions
+	AuthAWS    Auth = "aws"    // the identity token comes from AWS STS, for IdentityAudience
 	AuthOIDC   Auth = "oidc"   // the identity token comes from IDPTokenURL
 	AuthSecret Auth = "secret" // the identity token is at IdentityTokenARN
 	AuthEnv    Auth = "env"    // the identity token is IdentityToken
@@ -42,7 +42,7 @@ func (v *drainVariables) checkAuth(faults *faultList) {
 	}
 }
 
-// chooseAuth goes by what is set. Pinned credentials come first, then what the operator has chosen.
+// chooseAuth decides by which settings are there. Pinned credentials come first, then what the operator has chosen.
 func (v *drainVariables) chooseAuth(chosen Auth) Auth {
 	oidc := v.IDPTokenURL != "" || v.IDPClientID != "" || v.IDPClientSecret.Usable() || v.IDPClientSecretARN != ""
 	switch {
@@ -66,7 +66,7 @@ func (v *drainVariables) chooseAuth(chosen Auth) Auth {
 	return AuthNone
 }
 
-// warnPinned says what pinned credentials leave unused.
+// warnPinned warns of settings that are not used because the credentials are pinned.
 func (v *drainVariables) warnPinned(others bool) {
 	if others || v.IdentityToken.Usable() || v.IdentityTokenARN != "" || v.IdentityAudience != "" {
 		v.warn("the credentials are pinned: nothing is provisioned, so the identity settings are not used")
@@ -76,14 +76,15 @@ func (v *drainVariables) warnPinned(others bool) {
 	}
 }
 
-// warnToken says why an identity token in a variable is not used, if there is one.
+// warnToken warns that an identity token in a variable is not used, if there is one, and why.
 func (v *drainVariables) warnToken(why string) {
 	if v.IdentityToken.Usable() {
 		v.warn("GATEWAY_RELAY_IDENTITY_TOKEN is not used: %s", why)
 	}
 }
 
-// checkAudience sets the audience as a policy's condition can say it, too: scheme and host as they stand in the URL.
+// checkAudience sets the default audience: scheme and host as they stand in the URL, so that an IAM policy's condition can
+// name the same.
 func (v *drainVariables) checkAudience(faults *faultList) {
 	if v.IdentityAudience != "" {
 		return
@@ -92,7 +93,7 @@ func (v *drainVariables) checkAudience(faults *faultList) {
 	switch {
 	case err != nil || u.Host == "": // reported already
 	case u.Scheme == "http" && !loopback(u):
-		faults.add("GATEWAY_RELAY_URL", "is not encrypted, and identity aws would send a token of this account's there; want https or wss")
+		faults.add("GATEWAY_RELAY_URL", "is not encrypted, and identity aws would send a token of this AWS account there; want https or wss")
 	default:
 		v.IdentityAudience = u.Scheme + "://" + u.Host
 	}

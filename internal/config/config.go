@@ -1,9 +1,11 @@
-// Package config turns environment variables into typed settings, one struct per function. It alone reads the process
-// environment, and only in Environ and Scrub.
+// Package config turns environment variables into typed settings, one struct per function. The mains and the command line
+// call it at their start. In a function nothing else reads the process environment, and this package only in Environ.
 //
 // A value that is empty or blank counts as unset, so a deployment may pass every variable it knows. All faults are
-// reported together, each naming the variable, what is wrong with its value and what was expected. No error or warning
+// reported together, each with the variable, what is wrong with its value and what was expected. No error or warning
 // shows a secret or a URL.
+//
+// Nothing here blocks, touches the network or starts a goroutine.
 package config
 
 import (
@@ -25,8 +27,8 @@ var secrets = []string{"GATEWAY_RELAY_SECRET", "GATEWAY_RELAY_IDENTITY_TOKEN", "
 // Environ returns the process environment, variable to value, as Drain, Wake and awsconf.New take it.
 func Environ() map[string]string { return env.ToMap(os.Environ()) }
 
-// Scrub removes the variables that hold secrets from the process environment, for what is started or dumped later. It
-// is called once the settings are read.
+// Scrub removes the variables that hold secrets from the process environment, so that child processes and dumps do not
+// have them. Call it after Environ.
 func Scrub() {
 	for _, name := range secrets {
 		os.Unsetenv(name) // fails for impossible names only

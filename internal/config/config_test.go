@@ -372,7 +372,7 @@ func TestEachFaultNamesItsVariable(t *testing.T) {
 		{map[string]string{"GATEWAY_RELAY_URL": " "}, "", "is not set; want the connector's base URL"},
 		{map[string]string{"GATEWAY_RELAY_URL": "connector.example"}, "", "is not a URL with a host"},
 		{map[string]string{"GATEWAY_RELAY_URL": "https://connector.example:" + canary}, "", "is not a URL with a host"},
-		{map[string]string{"GATEWAY_RELAY_URL": "ftp://connector.example"}, "", "another scheme than https, wss, http, ws"},
+		{map[string]string{"GATEWAY_RELAY_URL": "ftp://connector.example"}, "", "one of the schemes https, wss, http, ws, in small letters"},
 		{map[string]string{"GATEWAY_RELAY_URL": "HTTPS://connector.example"}, "", "in small letters"},
 		{map[string]string{"GATEWAY_RELAY_URL": "https://u:" + canary + "@connector.example"}, "", "user or password"},
 		{map[string]string{"GATEWAY_RELAY_URL": "https://connector.example/?key=" + canary}, "", "a query or a fragment"},
@@ -387,7 +387,7 @@ func TestEachFaultNamesItsVariable(t *testing.T) {
 		{map[string]string{"GATEWAY_RELAY_IDENTITY": "none"}, "", `is "none"; want aws, oidc, secret or env`},
 		{
 			map[string]string{"GATEWAY_RELAY_URL": "http://connector.example", "GATEWAY_RELAY_IDENTITY": "aws"},
-			"GATEWAY_RELAY_URL", "would send a token of this account's there; want https or wss",
+			"GATEWAY_RELAY_URL", "would send a token of this AWS account there; want https or wss",
 		},
 		{secret("GATEWAY_RELAY_CREDENTIALS_ARN"), "", "is not the ARN of a secret; want arn:aws:ssm:"},
 		{secret("GATEWAY_RELAY_IDENTITY_TOKEN_ARN"), "", "is not the ARN of a secret; want arn:aws:ssm:"},

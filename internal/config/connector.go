@@ -20,7 +20,7 @@ func (v *drainVariables) checkConnector(faults *faultList) {
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
 		faults.add(name, "has a query or a fragment; want scheme, host and path alone")
 	case (u.Scheme == "http" || u.Scheme == "ws") && !loopback(u):
-		v.warn("%s is not encrypted: credentials and messages can be read on the way; use https or wss", name)
+		v.warn("%s is not encrypted: others can read credentials and messages on the way; use https or wss", name)
 	}
 	v.URL = relay.NewBaseURL(string(v.URL))
 
@@ -44,8 +44,8 @@ func (v *drainVariables) checkGatewayID(faults *faultList) {
 	}
 }
 
-// fronts reads the fronted platforms and their bots (section 4). Unlike the reference it takes the older single
-// variables, each while its plural is unset; like it, a map that cannot be read counts as empty, with a warning.
+// fronts reads the fronted platforms and their bots (section 4). It also takes the older single variables, each if the
+// plural one is unset; the reference no longer does. A map that cannot be read counts as empty, with a warning.
 func (v *drainVariables) fronts() []relay.Front {
 	platforms := list(v.Platforms)
 	if v.Platforms == nil && v.Platform != "" {
@@ -96,8 +96,8 @@ func (v *drainVariables) bots() map[string]string {
 	return bots
 }
 
-// policies projects the settings to what is declared of each fronted platform: nothing at all while they are the
-// defaults, else everything, an explicit false included (section 14).
+// policies makes the policy of each fronted platform from the settings: none if all of them are at their defaults, else one
+// with all members, also with a require_mention that is false (section 14).
 func (v *drainVariables) policies(values map[string]string, faults *faultList) []relay.Policy {
 	mention, err := strconv.ParseBool(strings.ToLower(v.RequireMention))
 	if v.RequireMention != "" && err != nil {

@@ -18,14 +18,14 @@ type DrainSettings struct {
 	URL         relay.BaseURL `env:"GATEWAY_RELAY_URL"`          // the connector; never empty
 	GatewayID   string        `env:"GATEWAY_RELAY_ID"`           // never empty; by default gw- and FunctionName
 	InstanceID  string        `env:"GATEWAY_RELAY_INSTANCE_ID"`  // forwarded at provision (section 14); may be empty
-	WakeURL     string        `env:"GATEWAY_RELAY_WAKE_URL"`     // likewise; a capability: not to be logged with its path
+	WakeURL     string        `env:"GATEWAY_RELAY_WAKE_URL"`     // likewise; whoever has it can poke: never log its path
 	Endpoint    string        `env:"GATEWAY_RELAY_ENDPOINT"`     // likewise
 	RouteKeys   []string      `env:"GATEWAY_RELAY_ROUTE_KEYS"`   // likewise
 	DisplayName string        `env:"GATEWAY_RELAY_DISPLAY_NAME"` // likewise
 
 	Fronts []relay.Front `env:"-"` // fronted platforms, at least one, the first is primary (section 4)
 
-	// Of the ARNs, each is of a SecureString in SSM Parameter Store or of a secret in Secrets Manager.
+	// An ARN is that of a SecureString in SSM Parameter Store, or of a secret in Secrets Manager.
 	Auth               Auth         `env:"GATEWAY_RELAY_IDENTITY"`              // never empty
 	CredentialsARN     string       `env:"GATEWAY_RELAY_CREDENTIALS_ARN"`       // for AuthPinned; empty: Secret
 	Secret             relay.Secret `env:"GATEWAY_RELAY_SECRET"`                // for AuthPinned without CredentialsARN
@@ -35,14 +35,14 @@ type DrainSettings struct {
 	IDPTokenURL        string       `env:"GATEWAY_RELAY_IDP_TOKEN_URL"`         // for AuthOIDC, as the next four
 	IDPClientID        string       `env:"GATEWAY_RELAY_IDP_CLIENT_ID"`         // empty: the endpoint gives a token to anybody who asks
 	IDPClientSecret    relay.Secret `env:"GATEWAY_RELAY_IDP_CLIENT_SECRET"`     // as it came, untrimmed
-	IDPClientSecretARN string       `env:"GATEWAY_RELAY_IDP_CLIENT_SECRET_ARN"` // in its place
+	IDPClientSecretARN string       `env:"GATEWAY_RELAY_IDP_CLIENT_SECRET_ARN"` // where that secret is, in place of it
 	IDPScope           string       `env:"GATEWAY_RELAY_IDP_SCOPE"`             // may be empty
 
 	Policies []relay.Policy `env:"-"` // what is declared of the fronted platforms (section 14); usually empty
 
 	Agent           string        `env:"DORMOUSE_AGENT" envDefault:"echo"`           // echo, lambda:NAME, an https or loopback http URL
 	AgentSecret     relay.Secret  `env:"DORMOUSE_AGENT_SECRET"`                      // whsec_ and base64: signs what is posted
-	AgentSecretARN  string        `env:"DORMOUSE_AGENT_SECRET_ARN"`                  // in its place: where that secret is
+	AgentSecretARN  string        `env:"DORMOUSE_AGENT_SECRET_ARN"`                  // where that secret is, in place of it
 	AgentTimeout    time.Duration `env:"DORMOUSE_AGENT_TIMEOUT" envDefault:"5m"`     // for one turn
 	Concurrency     int           `env:"DORMOUSE_CONCURRENCY" envDefault:"8"`        // turns side by side
 	MaxAttempts     int           `env:"DORMOUSE_MAX_ATTEMPTS" envDefault:"3"`       // tries before a message is dead
@@ -54,12 +54,12 @@ type DrainSettings struct {
 
 	IdleAfter     time.Duration `env:"DORMOUSE_IDLE_AFTER" envDefault:"20s"`     // quiet time before going_idle
 	EmptyAfter    time.Duration `env:"DORMOUSE_EMPTY_AFTER"`                     // 0: 10 s after a wake, 3 s otherwise
-	PokeCooldown  time.Duration `env:"DORMOUSE_POKE_COOLDOWN" envDefault:"65s"`  // the connector's; 0: it has none
+	PokeCooldown  time.Duration `env:"DORMOUSE_POKE_COOLDOWN" envDefault:"65s"`  // how long the connector does not poke again; 0: no such time
 	SecondLook    time.Duration `env:"DORMOUSE_SECOND_LOOK" envDefault:"500ms"`  // 0: none
 	Sweep         time.Duration `env:"DORMOUSE_SWEEP" envDefault:"5m"`           // first interval between sweeps
 	SweepMax      time.Duration `env:"DORMOUSE_SWEEP_MAX" envDefault:"1h"`       // longest one; at least Sweep
 	Lease         time.Duration `env:"DORMOUSE_LEASE" envDefault:"30s"`          // life of the lease
-	HandoffMargin time.Duration `env:"DORMOUSE_HANDOFF_MARGIN" envDefault:"30s"` // kept free before the deadline
+	HandoffMargin time.Duration `env:"DORMOUSE_HANDOFF_MARGIN" envDefault:"30s"` // drain goes idle this long before its deadline
 	MaxHandoffs   int           `env:"DORMOUSE_MAX_HANDOFFS" envDefault:"12"`    // 0: never hands off
 
 	Table string `env:"DORMOUSE_TABLE"` // name or ARN of the DynamoDB table; empty: the ledger is in memory
@@ -67,10 +67,10 @@ type DrainSettings struct {
 	FunctionName string     `env:"AWS_LAMBDA_FUNCTION_NAME"`             // empty when not on Lambda
 	LogLevel     slog.Level `env:"DORMOUSE_LOG_LEVEL" envDefault:"info"` // least severe level that is logged
 
-	Warnings []string `env:"-"` // what is legal and looks like a mistake, to be logged at the start
+	Warnings []string `env:"-"` // settings that are allowed but look like mistakes; the caller logs them
 }
 
-// drainVariables adds what the settings are made from and do not keep.
+// drainVariables adds the variables that settings are made from and that are not kept as they are.
 type drainVariables struct {
 	DrainSettings
 	Platforms       []string `env:"GATEWAY_RELAY_PLATFORMS"`
@@ -122,25 +122,25 @@ func Drain(environ map[string]string) (DrainSettings, error) {
 	return *s, nil
 }
 
-// Instance is what the ledger's entries and the keys of deliveries belong to.
+// Instance is the id under which the ledger keeps everything of this gateway, and from which delivery keys are made.
 func (s *DrainSettings) Instance() string { return cmp.Or(s.InstanceID, s.GatewayID) }
 
 func (s *DrainSettings) warn(format string, args ...any) {
 	s.Warnings = append(s.Warnings, fmt.Sprintf(format, args...))
 }
 
-// refuseEnvSecrets keeps secrets out of a deployed function's configuration, where too many can read them.
+// refuseEnvSecrets refuses secrets in the configuration of a deployed function, where too many people can read them.
 func (v *drainVariables) refuseEnvSecrets(values map[string]string, faults *faultList) {
 	if allow := v.AllowEnvSecrets; allow != "" && allow != "0" && allow != "1" {
-		faults.add("DORMOUSE_ALLOW_ENV_SECRETS", "has another value than 1; want 1, or nothing for off")
+		faults.add("DORMOUSE_ALLOW_ENV_SECRETS", "is neither 1 nor empty; want 1 for on, or nothing for off")
 	}
 	if v.FunctionName == "" || v.AllowEnvSecrets == "1" {
 		return
 	}
 	for _, name := range secrets {
 		if values[name] != "" {
-			faults.add(name, "holds a secret and is refused on Lambda, where whoever may read the function's "+
-				"configuration can read it; for development set DORMOUSE_ALLOW_ENV_SECRETS to 1")
+			faults.add(name, "holds a secret and is refused on Lambda: everybody who may read the function's configuration "+
+				"can read it; for development set DORMOUSE_ALLOW_ENV_SECRETS to 1")
 		}
 	}
 }
@@ -184,7 +184,7 @@ func (v *drainVariables) checkTable(faults *faultList) {
 	}
 }
 
-// checkRanges looks at what is set: the defaults are in range.
+// checkRanges checks durations and numbers. The defaults are in range.
 func (v *drainVariables) checkRanges(values map[string]string, faults *faultList) {
 	for _, d := range []struct {
 		name  string

@@ -18,7 +18,7 @@ func list(parts []string) []string {
 	return kept
 }
 
-// parseURL returns the URL, or its fault without a word of it: it may hold what is not for a log.
+// parseURL returns the URL, or what is wrong with it. The fault quotes nothing of the URL, which may hold a secret.
 func parseURL(raw string, schemes ...string) (u *url.URL, fault string) {
 	want := "want " + schemes[0] + "://host and a path, if any"
 	u, err := url.Parse(raw)
@@ -26,7 +26,7 @@ func parseURL(raw string, schemes ...string) (u *url.URL, fault string) {
 	case err != nil || u.Hostname() == "":
 		return nil, "is not a URL with a host; " + want
 	case !slices.Contains(schemes, u.Scheme) || !strings.HasPrefix(raw, u.Scheme+"://"):
-		return nil, "begins with another scheme than " + strings.Join(schemes, ", ") + " in small letters; " + want
+		return nil, "does not begin with one of the schemes " + strings.Join(schemes, ", ") + ", in small letters; " + want
 	case u.User != nil:
 		return nil, "has a user or password inside, which would end up in logs; " + want
 	}
@@ -42,8 +42,8 @@ func isFunctionName(s string) bool {
 	return s != "" && isWord(s, "-_:.$/")
 }
 
-// isTableName says whether DynamoDB could take it for one: 3 to 255 of its characters, or an ARN with them. By hand, as a
-// regular expression of that takes milliseconds of each start to compile.
+// isTableName says whether the text can be a DynamoDB table's name, 3 to 255 of the characters allowed there, or its ARN. It
+// uses no regular expression: to compile one takes milliseconds of each start.
 func isTableName(value string) bool {
 	name := value
 	if parts := strings.SplitN(value, ":", 6); len(parts) == 6 && parts[0] == "arn" && parts[2] == "dynamodb" {
@@ -52,14 +52,14 @@ func isTableName(value string) bool {
 	return len(name) >= 3 && len(name) <= 255 && isWord(name, "_.-")
 }
 
-// isWord says whether text has nothing but letters, digits and what is in others.
+// isWord says whether text consists of letters, digits and the characters in others.
 func isWord(text, others string) bool {
 	return !strings.ContainsFunc(text, func(r rune) bool {
 		return !strings.ContainsRune(others, r) && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
 	})
 }
 
-// isSecretARN says whether it could be the ARN of a parameter or of a secret.
+// isSecretARN says whether the text can be the ARN of a parameter or of a secret.
 func isSecretARN(value string) bool {
 	parts := strings.SplitN(value, ":", 6)
 	if len(parts) < 6 || parts[0] != "arn" || parts[3] == "" || parts[4] == "" {

@@ -1,5 +1,8 @@
-// Package identity turns settings into what a gateway shows who it is with: a source of identity tokens, to provision or
-// enroll with, or pinned credentials. Nothing here touches the network before it is asked.
+// Package identity makes, from the settings, what a gateway proves itself with: a source of identity tokens, for
+// provisioning or enrolling, or pinned credentials. The wiring of drain and dormouse enroll call it.
+//
+// Nothing here touches the network or blocks before a token or the credentials are asked for. The package keeps no secret
+// and starts no goroutine.
 package identity
 
 import (
@@ -19,7 +22,7 @@ type Secrets interface {
 	Get(ctx context.Context, arn string) (relay.Secret, error)
 }
 
-// Clients are what settings may need of AWS; what they do not name may be nil.
+// Clients reach what the settings name. A client that they do not need may be nil.
 type Clients struct {
 	STS     awssts.Client
 	Secrets Secrets
@@ -50,7 +53,7 @@ func Source(s config.DrainSettings, c Clients) provision.TokenSource {
 	return nil
 }
 
-// Pinned returns what reads the pinned credentials, anew at each call, or nil if none are.
+// Pinned returns a function that reads the pinned credentials, anew at each call. It is nil if none are pinned.
 func Pinned(s config.DrainSettings, c Clients) func(context.Context) (provision.Credentials, error) {
 	if s.Auth != config.AuthPinned {
 		return nil
@@ -67,14 +70,14 @@ func Pinned(s config.DrainSettings, c Clients) func(context.Context) (provision.
 	}
 }
 
-// document is how credentials lie in a store.
+// document is how credentials are written in a store.
 type document struct {
 	GatewayID   string `json:"gatewayId"`
 	Secret      string `json:"secret"`
 	DeliveryKey string `json:"deliveryKey,omitempty"`
 }
 
-// Encode makes the document that Decode reads, a secret as a whole.
+// Encode makes the document that Decode reads. The whole document is a secret.
 func Encode(c provision.Credentials) relay.Secret {
 	raw, err := json.Marshal(document{c.GatewayID, c.Secret.Reveal(), c.DeliveryKey.Reveal()})
 	if err != nil {

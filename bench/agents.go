@@ -52,7 +52,8 @@ func serveAgent(answer func(w http.ResponseWriter, text string)) (url string, st
 	return "http://" + ln.Addr().String(), func() { server.Close() }, nil
 }
 
-// streamLine answers with a stream of one line, notes when the line left, and ends the stream once the action is seen.
+// streamLine answers with a stream of one line and notes when the line left. It ends the stream once the connector has the
+// action.
 func streamLine(w http.ResponseWriter, text string, left map[int]time.Time, seen <-chan int) {
 	digits, _, _ := strings.Cut(text, " ")
 	n, _ := strconv.Atoi(digits)
@@ -68,9 +69,9 @@ func streamLine(w http.ResponseWriter, text string, left map[int]time.Time, seen
 }
 
 // firstLines is figure (h): from an agent's write of the first line of a stream to the action's arrival at the connector.
-// The agent ends its stream once the action is there, so a line that waited for the end would wait for ever.
+// The agent ends its stream only once the action is there, so a drain that waited for the end would wait for ever.
 func (b *bench) firstLines(ctx context.Context) ([]figure, error) {
-	left, arrived := map[int]time.Time{}, map[int]time.Time{} // one message at a time: each is handed on by a channel
+	left, arrived := map[int]time.Time{}, map[int]time.Time{} // no lock: there is one message at a time, handed on by channels
 	seen := make(chan int, 1)
 	agent, stop, err := serveAgent(func(w http.ResponseWriter, text string) { streamLine(w, text, left, seen) })
 	if err != nil {
@@ -173,8 +174,8 @@ func bareStreams(connector, agent string) error {
 	return ws.WriteMessage(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""))
 }
 
-// agentTurns is figure (i): the built drain with many sessions and an agent that takes its time, against the time that
-// so many turns take if nothing but the agent does.
+// agentTurns is figure (i): the built drain with many sessions and a slow agent. The comparator is the time that the agent
+// alone takes for so many turns.
 func (b *bench) agentTurns(ctx context.Context) ([]figure, error) {
 	agent, stop, err := serveAgent(func(w http.ResponseWriter, text string) {
 		time.Sleep(turnTakes)

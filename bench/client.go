@@ -29,9 +29,9 @@ func clientProcess(connector string, messages int) error {
 	return err
 }
 
-// bareClient does on the wire what a drain does, for so many messages, and nothing else: no lease, journal, sessions,
-// retries or log. Each frame is a write of its own. Provisioning and socket share a connection, so that both cost the
-// round trips that they cannot do without.
+// bareClient does on the wire what a drain does for a number of messages, and nothing else: it has no lease, journal,
+// sessions, retries or log. Each frame is a write of its own. Provisioning and the socket share a connection, so that there
+// are no more round trips than necessary.
 func bareClient(connector string, provision bool, messages int) error {
 	u, err := url.Parse(connector)
 	if err != nil {
@@ -61,9 +61,9 @@ type bareSocket struct {
 	ws       *websocket.Conn
 	conn     net.Conn
 	write    func(frame any) error
-	messages int // to be answered
-	requests int // made so far
-	answered int // of them
+	messages int // how many are to be answered
+	requests int // actions sent so far
+	answered int // actions whose result came
 	closed   bool
 }
 
@@ -156,7 +156,7 @@ func bareAction(requests *int, e *relay.Event, op, content string) relay.Outboun
 func peakMemory(pid int) (int, error) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
-		return 0, fmt.Errorf("peak memory comes from Linux's /proc: %w", err)
+		return 0, fmt.Errorf("reading the peak memory, which needs Linux's /proc: %w", err)
 	}
 	for line := range strings.Lines(string(status)) {
 		if value, ok := strings.CutPrefix(line, "VmHWM:"); ok {

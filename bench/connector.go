@@ -20,19 +20,19 @@ import (
 )
 
 const (
-	window = 100      // messages sent and not acked
-	gather = 32 << 10 // bytes after which a write does not wait for more
+	window = 100      // most messages that are sent and not acked
+	gather = 32 << 10 // bytes; a write that has so many waits for no more
 )
 
-// connector is the other side of the socket, as little of it as the figures need: it provisions anybody, sends each
-// socket its buffered messages with a window of them unacked, answers every action and flips when it is asked to. No
-// message is sent twice.
+// connector is the other side of the socket, and does only what the figures need. It provisions everybody, sends each socket
+// its buffered messages with at most a window of them unacked, answers every action, and acks going_idle. It sends no
+// message twice.
 type connector struct {
 	url      string
 	messages int          // for each socket
-	chats    int          // that they are spread over
-	answered func(n int)  // if set, told of each answer
-	ended    chan traffic // a socket each
+	chats    int          // how many chats they come from
+	answered func(n int)  // if set, called for each answer
+	ended    chan traffic // gets the traffic of each socket that has ended
 	server   *http.Server
 	sent     atomic.Int64
 }
@@ -40,7 +40,7 @@ type connector struct {
 // traffic is what went over one socket.
 type traffic struct {
 	first, typing, last time.Time // first message sent; first typing; last ack or answer
-	err                 error     // the socket was cut, or something is missing
+	err                 error     // the socket broke, or an ack or answer is missing
 }
 
 func newConnector(messages int) (*connector, error) {
@@ -74,7 +74,7 @@ func newConnector(messages int) (*connector, error) {
 // close cuts what is still open.
 func (c *connector) close() { c.server.Close() }
 
-// socket is one gateway's. Messages are numbered from base.
+// socket is the connection of one gateway. Messages are numbered from base.
 type socket struct {
 	traffic
 	*connector
@@ -82,11 +82,11 @@ type socket struct {
 	out         chan string
 	base        int
 	sent, acked int
-	done        []bool // by message, if it was answered
+	done        []bool // for each message, whether it was answered
 	answers     int
 }
 
-// fromGateway is what matters of a gateway's frame.
+// fromGateway has those members of a gateway's frame that matter here.
 type fromGateway struct {
 	Type      string `json:"type"`
 	BufferID  string `json:"bufferId"`
@@ -98,7 +98,7 @@ type fromGateway struct {
 }
 
 func (s *socket) run() error {
-	s.out = make(chan string, 4*window) // the window bounds what can be waiting
+	s.out = make(chan string, 4*window) // never full: the window limits what can wait
 	s.done = make([]bool, s.messages)
 	var writing sync.WaitGroup
 	writing.Go(s.write)
@@ -134,7 +134,7 @@ func (s *socket) take(f fromGateway) error {
 		}
 	case relay.TypeInboundAck:
 		if f.BufferID != bufferID(s.base+s.acked) {
-			return fmt.Errorf("%s was acked where %s is next", f.BufferID, bufferID(s.base+s.acked))
+			return fmt.Errorf("%s was acked, but %s is next", f.BufferID, bufferID(s.base+s.acked))
 		}
 		s.acked++
 		s.last = time.Now()
@@ -162,7 +162,7 @@ func (s *socket) act(f fromGateway) error {
 		digits, _, _ := strings.Cut(f.Action.Content, " ")
 		n, err := strconv.Atoi(digits)
 		if n -= s.base; err != nil || n < 0 || n >= s.messages || s.done[n] {
-			return fmt.Errorf("an answer to no message, or a second one: %q", f.Action.Content)
+			return fmt.Errorf("an answer to an unknown message, or a second answer to one: %q", f.Action.Content)
 		}
 		s.done[n] = true
 		s.answers++
@@ -174,7 +174,7 @@ func (s *socket) act(f fromGateway) error {
 	return nil
 }
 
-// missing says whether the socket ended too early.
+// missing returns an error if the socket ended before everything was acked and answered.
 func (s *socket) missing() error {
 	if s.acked < s.messages || s.answers < s.messages {
 		return fmt.Errorf("of %d messages %d were acked and %d answered", s.messages, s.acked, s.answers)
@@ -196,7 +196,7 @@ func (s *socket) send() {
 
 func bufferID(n int) string { return fmt.Sprintf("b-%07d", n) }
 
-// write sends what is queued, several frames in one write where they are there.
+// write sends what is queued. Frames that wait together go out in one write.
 func (s *socket) write() {
 	var buf []byte
 	for line := range s.out {
@@ -204,7 +204,7 @@ func (s *socket) write() {
 		for len(s.out) > 0 && len(buf) < gather {
 			buf = appendText(buf, <-s.out)
 		}
-		s.ws.NetConn().Write(buf) // a failure is met by the reader
+		s.ws.NetConn().Write(buf) // if this fails, the reader fails, too
 	}
 }
 

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// delay is a TCP proxy that adds a round trip's time: half of it each way, and the whole of it before a connection's
-// first bytes can be on their way, since the handshake with a proxy on the same machine costs nothing.
+// delay is a TCP proxy that adds a round trip's time: half of it in each direction. It also waits a whole round trip before
+// it forwards the first bytes of a connection, because the TCP handshake with a proxy on the same machine takes no time.
 type delay struct {
 	ln     net.Listener
 	target string
@@ -35,7 +35,7 @@ func newDelay(target string, rtt time.Duration) (*delay, error) {
 
 func (d *delay) addr() string { return d.ln.Addr().String() }
 
-// close returns once all connections have ended, for which their ends must have closed them.
+// close returns once all connections have ended. Their two ends must have closed them.
 func (d *delay) close() {
 	d.ln.Close()
 	d.wg.Wait()
@@ -55,20 +55,20 @@ func (d *delay) serve(near net.Conn) {
 	back.Wait()
 }
 
-// chunk is bytes on their way; nil at the end.
+// chunk is bytes that are on their way; nil bytes mean the end.
 type chunk struct {
 	bytes []byte
 	due   time.Time
 }
 
-// forward copies from one side to the other until from ends, then ends to in that direction.
+// forward copies bytes from one side to the other until from ends. Then it closes that direction of to.
 func (d *delay) forward(to, from net.Conn, established time.Time) {
 	way := make(chan chunk, 1024)
 	var sending sync.WaitGroup
 	sending.Go(func() {
 		for c := range way {
 			time.Sleep(time.Until(c.due))
-			to.Write(c.bytes) // a failure is met by whoever reads there
+			to.Write(c.bytes) // if this fails, the reader of that side fails, too
 		}
 		to.(*net.TCPConn).CloseWrite()
 	})

@@ -27,7 +27,7 @@ type figure struct {
 	verdict    string
 }
 
-// spread is what several runs gave: the median, and what a tenth of them is below and above.
+// spread is the result of several runs: the median, and the values that a tenth of the runs is below and above.
 type spread struct{ median, low, high float64 }
 
 func spreadOf(runs []float64) spread {
@@ -46,7 +46,7 @@ func (s spread) in(unit string) string {
 	return fmt.Sprintf("%s %s (%s to %s)", number(s.median), unit, number(s.low), number(s.high))
 }
 
-// number has three digits that count.
+// number formats with three significant digits.
 func number(value float64) string {
 	switch {
 	case value >= 100:
@@ -57,7 +57,7 @@ func number(value float64) string {
 	return fmt.Sprintf("%.2f", value)
 }
 
-// against fills in the comparator and the ratio of the medians.
+// against adds the comparator and the ratio of the medians.
 func (f figure) against(comparator string, compared spread) figure {
 	f.comparator, f.compared = comparator, compared
 	f.ratio = f.measured.median / compared.median
@@ -65,7 +65,7 @@ func (f figure) against(comparator string, compared spread) figure {
 	return f
 }
 
-// atMost gives the figure its target: value is what the limit is for, the median or the ratio.
+// atMost sets the figure's target and whether value meets it. value is the median or the ratio.
 func (f figure) atMost(value, limit float64, unit string) figure {
 	f.target = strings.TrimSpace(fmt.Sprintf("at most %s %s", number(limit), unit))
 	f.verdict = met
@@ -75,7 +75,7 @@ func (f figure) atMost(value, limit float64, unit string) figure {
 	return f
 }
 
-// atLeast is atMost the other way round.
+// atLeast is atMost for a lower limit.
 func (f figure) atLeast(value, limit float64, unit string) figure {
 	f.target = strings.TrimSpace(fmt.Sprintf("at least %s %s", number(limit), unit))
 	f.verdict = met
@@ -85,7 +85,7 @@ func (f figure) atLeast(value, limit float64, unit string) figure {
 	return f
 }
 
-// printTable prints the figures as a Markdown table and counts the targets.
+// printTable prints the figures as a Markdown table, and how many targets are met.
 func printTable(w io.Writer, figures []figure) {
 	rows := [][]string{{"figure", "measured", "comparator", "ratio", "target", "verdict"}, nil}
 	count := map[string]int{}

@@ -30,10 +30,10 @@ const (
 	tableLatency = time.Millisecond
 	ledgerRuns   = 5
 	ledgerChats  = 256
-	unacked      = 100 // of a connector that pipelines
+	unacked      = 100 // messages without an ack that a connector which pipelines allows
 )
 
-// ways are how messages come in figure (g), and how many of each a run takes.
+// ways are the ways in which messages come in figure (g), with the number of messages in a run.
 var ways = []struct {
 	name         string
 	side, window int
@@ -84,7 +84,7 @@ func (b *bench) ledgers(ctx context.Context) ([]figure, error) {
 	return figures, nil
 }
 
-// slowTable is a DynamoDB that agrees to everything, a millisecond later, and keeps nothing.
+// slowTable is a DynamoDB that answers every request with success after a millisecond, and keeps nothing.
 type slowTable struct {
 	*httptest.Server
 	client *dynamodb.Client
@@ -113,7 +113,7 @@ func newSlowTable() *slowTable {
 
 func (t *slowTable) close() { t.Close() }
 
-// bare returns how many transactions of one write a second there are, one after another.
+// bare makes transactions of one write each, one after another, and returns how many a second there are.
 func (t *slowTable) bare(ctx context.Context) (rate float64, err error) {
 	const n = 300
 	start := time.Now()
@@ -133,8 +133,8 @@ func (t *slowTable) bare(ctx context.Context) (rate float64, err error) {
 	return n / time.Since(start).Seconds(), nil
 }
 
-// turns takes messages of several chats and returns how many a second were answered. window is how many may be unacked; 0
-// waits for the whole turn of each.
+// turns gives messages of several chats to a worker and returns how many a second were answered. window is how many may be
+// unacked; with 0, each message waits until the turn of the one before it has ended.
 func (t *slowTable) turns(ctx context.Context, side, window, messages int) (rate float64, err error) {
 	book := dynamo.New(t.client, "bench", "bench")
 	lease, err := book.Acquire(ctx, ledger.Ask{Reason: ledger.Arm, Owner: "bench", Life: time.Hour})

@@ -1,10 +1,10 @@
-// Command bench measures what docs/benchmarks.md explains, each figure against its comparator, in one run:
+// Command bench measures the figures that docs/benchmarks.md explains, each against its comparator, in one run:
 //
 //	go run ./bench
 //	go run ./bench -only c,d
 //
-// It builds what it measures with the Makefile's flags. The table goes to stdout once all is measured; a figure that
-// falls short is no failure of the run.
+// It builds what it measures with the Makefile's flags. The table goes to stdout at the end. A figure that misses its target
+// does not make the run fail.
 package main
 
 import (
@@ -28,10 +28,10 @@ import (
 // bench is one run.
 type bench struct {
 	root string // of the tree
-	dir  string // for what is built, removed at the end
+	dir  string // for the built programs, removed at the end
 }
 
-// parts are what -only chooses from, by the letters of the figures that they measure.
+// parts measure the figures. -only chooses among them by the figures' letters.
 var parts = []struct {
 	letters string
 	what    string
@@ -115,7 +115,7 @@ func machine() string {
 	return fmt.Sprintf("%d cores, %s, %s/%s, %s", runtime.NumCPU(), model, runtime.GOOS, runtime.GOARCH, runtime.Version())
 }
 
-// build compiles a package of the tree, once a run, with the flags that the Makefile builds the functions with.
+// build compiles a package of the tree with the Makefile's flags for the functions, once in a run.
 func (b *bench) build(ctx context.Context, pkg string, env ...string) (string, error) {
 	dir := filepath.Join(b.dir, strings.Join(append(env, "build"), "-"))
 	return rig.Bootstrap(dir, filepath.Base(pkg)), rig.Build(ctx, b.root, dir, env, pkg)

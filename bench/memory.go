@@ -16,7 +16,7 @@ const (
 	mebibyte   = 1024 // KiB
 )
 
-// memory is figure (e): the built drain under the local host with 100,000 messages waiting, echoing them all.
+// memory is figure (e): the built drain under the local host. 100,000 messages wait for it, and its agent is echo.
 func (b *bench) memory(ctx context.Context) ([]figure, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -64,7 +64,7 @@ func (b *bench) bigDrain(ctx context.Context) (peak, rate float64, err error) {
 	return float64(kibibytes) / mebibyte, perSecond(went.traffic), err
 }
 
-// bareDrain returns the same of the bare client, which is this program in a process of its own.
+// bareDrain returns the same figures of the bare client, which is this program in a process of its own.
 func bareDrain(ctx context.Context, self string) (peak, rate float64, err error) {
 	c, err := newConnector(drained)
 	if err != nil {

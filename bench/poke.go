@@ -19,7 +19,7 @@ import (
 const (
 	pokeRuns  = 10
 	addedRTT  = 40 * time.Millisecond
-	timeLimit = 2 * time.Minute // for a poke and the drain that it starts, figure (e)'s included
+	timeLimit = 2 * time.Minute // for a poke and the drain that it starts, also in figure (e)
 )
 
 // cpu is the fraction of a core that each function has.
@@ -36,7 +36,8 @@ func (c cpu) String() string {
 var shares = []cpu{{1, 1}, {0.28, 0.28}, {0.14, 0.14}, {0.28, 0.14}}
 
 // pokes is figure (f): from the poke's request to the first typing at the connector, through both built functions. The
-// bare client has neither poke, process nor CPU limit: it is what the wire takes, in as many round trips.
+// bare client has no poke, no process start and no CPU limit. It shows what the wire alone takes, with the same number of
+// round trips.
 func (b *bench) pokes(ctx context.Context) ([]figure, error) {
 	var figures []figure
 	for _, rtt := range []time.Duration{0, addedRTT} {
@@ -92,7 +93,7 @@ func (b *bench) pokesAt(ctx context.Context, share cpu, rtt time.Duration) ([]fi
 				return nil, err
 			}
 			if went.cold != cold {
-				return nil, fmt.Errorf("wanted cold to be %t and it was not", cold)
+				return nil, fmt.Errorf("the start was to have cold=%t, and had not", cold)
 			}
 			took[temperature] = append(took[temperature], milliseconds(went.traffic.typing.Sub(went.poked)))
 		}
@@ -181,7 +182,7 @@ func (g *gateway) close() {
 	g.host.Close(ctx)
 }
 
-// course is how one poke went.
+// course is what was measured of one poke.
 type course struct {
 	poked   time.Time
 	cold    bool

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// printedFigure is a line of bench/relay.
+// printedFigure is a line that bench/relay prints.
 var printedFigure = regexp.MustCompile(`^(.+): relay\.Conn ([\d.]+) (\S+); (.+) ([\d.]+); ratio ([\d.]+), target (.+): (pass|short)$`)
 
 // socket is figures (a) and (b), which bench/relay measures.
@@ -29,7 +29,7 @@ func (b *bench) socket(ctx context.Context) ([]figure, error) {
 	for line := range strings.Lines(out) {
 		part := printedFigure.FindStringSubmatch(strings.TrimSpace(line))
 		if part == nil {
-			return nil, fmt.Errorf("bench/relay printed what is no figure: %s", line)
+			return nil, fmt.Errorf("bench/relay printed a line that is no figure: %s", line)
 		}
 		letter := "(a) "
 		if strings.HasPrefix(part[1], "lock-step") {

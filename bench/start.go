@@ -12,12 +12,12 @@ import (
 )
 
 const (
-	starts = 40 // of each program, after a tenth of that which do not count
+	starts = 40 // of each program; a tenth as many before them do not count
 	bareIs = "bare aws-lambda-go function"
 )
 
-// startUp is figure (c): from exec to the first request for an event, the two programs taking turns. An extension that
-// a program registers before it, as drain does to be sent SIGTERM, is within that time.
+// startUp is figure (c): from exec to the first request for an event. The two programs are started in turn. The time
+// includes the registration of an extension, which drain does so that Lambda sends it SIGTERM.
 func (b *bench) startUp(ctx context.Context) ([]figure, error) {
 	bare, err := b.build(ctx, "bench/bare")
 	if err != nil {
@@ -52,7 +52,7 @@ func (b *bench) startUp(ctx context.Context) ([]figure, error) {
 	return []figure{f.atMost(f.ratio, 2.5, "times")}, nil
 }
 
-// runtimeAPI takes a function's start and never gives it an event.
+// runtimeAPI sees when a function asks for its first event, and never gives it one.
 type runtimeAPI struct {
 	server *http.Server
 	addr   string

@@ -1,4 +1,4 @@
-// Command bare is the smallest function there is on aws-lambda-go: what drain and wake are held against.
+// Command bare is the smallest function on aws-lambda-go. It is the comparator for the start of drain and wake.
 package main
 
 import (

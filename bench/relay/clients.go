@@ -40,7 +40,8 @@ func connClient(url string) error {
 	}
 }
 
-// gatheredClient is what Conn is held against: one goroutine, the same decoder, acks written when it would read.
+// gatheredClient is the comparator for Conn: one goroutine with the same decoder, which writes its acks together before it
+// reads again.
 func gatheredClient(url string) error {
 	dialer := websocket.Dialer{
 		ReadBufferSize: 64 << 10,
@@ -78,7 +79,7 @@ func gatheredClient(url string) error {
 	}
 }
 
-// gathered writes only when its one user reads.
+// gathered keeps what is written until its one user reads.
 type gathered struct {
 	net.Conn
 	pending []byte
@@ -125,7 +126,7 @@ func plainClient(url string) error {
 	}
 }
 
-// unlessClosed is nil for the close frame that ends a measurement.
+// unlessClosed returns err, or nil if it is the close frame that ends a measurement.
 func unlessClosed(err error) error {
 	switch e := err.(type) {
 	case *relay.CloseError:

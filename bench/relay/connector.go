@@ -21,7 +21,7 @@ const (
 	window = 2048 // unacked frames on the way
 	burst  = 128  // frames to a write
 	warmUp = 1000 // round trips that do not count
-	turn   = 50   // round trips of one client before the next one's
+	turn   = 50   // round trips of one client before it is the next one's turn
 )
 
 // peer is one client's socket.
@@ -31,9 +31,9 @@ type peer struct {
 	acks *bufio.Reader
 }
 
-// serve is the connector's side of one measurement. It prints its URL, takes as many clients as it is told to and prints
+// serve is the connector's side of one measurement. It prints its URL, takes as many clients as it is told to, and prints
 // for each its name and nanoseconds: pipelined, from the first frame sent to the last ack; in lock-step, the median round
-// trip. It spends as little as it can: frames are written whole by the burst, and acks are counted by their headers.
+// trip. It uses as little CPU as it can: one write sends a whole burst of frames, and acks are counted by their headers.
 func serve(stdout io.Writer) error {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -82,7 +82,7 @@ func accept(w http.ResponseWriter, r *http.Request) (peer, error) {
 	return peer{r.URL.Query().Get("client"), ws, bufio.NewReaderSize(ws.NetConn(), 64<<10)}, nil
 }
 
-// close says goodbye and waits until the client is gone.
+// close sends a close frame and waits until the client has closed.
 func (p peer) close() {
 	bye := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")
 	p.ws.WriteControl(websocket.CloseMessage, bye, time.Now().Add(time.Second))
@@ -163,7 +163,7 @@ func pipeline(p peer) (time.Duration, error) {
 	return time.Since(start), err
 }
 
-// roundTrips lets the clients take turns, a few round trips each, so that whatever else the machine does hits them alike.
+// roundTrips lets the clients take turns, a few round trips each, so that other load of the machine affects all of them.
 func roundTrips(peers []peer, median []time.Duration) error {
 	times := make([][]time.Duration, len(peers))
 	var out []byte

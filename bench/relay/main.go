@@ -95,13 +95,13 @@ func compare() error {
 	print(what, "thousand/s", pipelined, "plain", "bare gorilla, no decoding, one write per ack", 1.2, true)
 	what = "lock-step round trip p50, all processes on one core"
 	if !pinned() {
-		what = "lock-step round trip p50, NOT on one core for want of taskset"
+		what = "lock-step round trip p50, NOT on one core: taskset is missing"
 	}
 	print(what, "µs", tripTime, "gathered", "bare gorilla, same decoder, gathered writes", 1.15, false)
 	return nil
 }
 
-// print compares conn's median round with the comparator's. The ratio is the median of the rounds' own.
+// print compares the median round of conn with that of the comparator. The ratio is the median of the rounds' ratios.
 func print(what, unit string, figures map[string][]float64, comparator, name string, target float64, more bool) {
 	var ratios []float64
 	for i, figure := range figures["conn"] {
@@ -128,7 +128,7 @@ func pinned() bool {
 	return err == nil
 }
 
-// measure runs clients against a fresh connector and returns what that has measured for each.
+// measure runs clients against a new connector and returns what the connector measured for each of them.
 func measure(lockstep, last bool, names ...string) (map[string]time.Duration, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
@@ -183,7 +183,7 @@ func measure(lockstep, last bool, names ...string) (map[string]time.Duration, er
 	return took, errors.Join(faults...)
 }
 
-// payload is an inbound frame of about 450 bytes whose buffer id has always the same length.
+// payload is an inbound frame of about 450 bytes. Its buffer id always has the same length.
 var payload = func() []byte {
 	line := `{"type":"inbound","event":{"text":"` + strings.Repeat("lorem ipsum ", 4) + `","message_type":"text",` +
 		`"message_id":"1279405817232195665","reply_to_message_id":null,"source":{"platform":"discord",` +

@@ -66,7 +66,7 @@ func (r *Ration) Rest(s Shaper) []Outgoing {
 		return rest
 	}
 	r.cut = true
-	line := func(int) string { return fmt.Sprintf("[%d more messages are left out]", r.left) }
+	line := func(int) string { return leftOut(r.left, "message") }
 	if len(rest) > 0 {
 		last := &rest[len(rest)-1]
 		if text, ok := last.Action["content"].(string); ok {
@@ -79,6 +79,14 @@ func (r *Ration) Rest(s Shaper) []Outgoing {
 		return rest // an event without a chat
 	}
 	return append(rest, note...)
+}
+
+// leftOut is the line that says how much is left out.
+func leftOut(n int, what string) string {
+	if n == 1 {
+		return fmt.Sprintf("[1 more %s is left out]", what)
+	}
+	return fmt.Sprintf("[%d more %ss are left out]", n, what)
 }
 
 // Cut says whether the answer was more than is sent.

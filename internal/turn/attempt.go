@@ -162,8 +162,7 @@ func (a *attempts) turn(ctx context.Context, d *delivery, prompt *agent.Prompt, 
 	if absent {
 		showTyping()
 	}
-	fit := &fitter{shaper: shaper, files: a.files, log: d.log}
-	defer func() { a.counts.add(func(c *Counts) { c.Cut += fit.cut() }) }()
+	fit := &fitter{shaper: shaper, files: a.files, log: d.log, counts: a.counts}
 	if said.Stream != nil || d.answer.streamed {
 		if d.board == nil {
 			d.board = d.answer.board()

@@ -15,6 +15,7 @@ type fitter struct {
 	shaper action.Shaper
 	files  *files
 	log    *slog.Logger
+	counts *tally
 	ration action.Ration
 	usable bool  // something can be sent
 	wrong  error // the first action that is wrong
@@ -67,14 +68,7 @@ func (f *fitter) end(ctx context.Context) ([]action.Outgoing, error) {
 	rest := f.ration.Rest(f.shaper)
 	if f.ration.Cut() {
 		f.log.Warn(logs.AnswerCut)
+		f.counts.add(func(c *Counts) { c.Cut++ })
 	}
 	return f.files.upload(ctx, f.log, f.shaper, rest)
-}
-
-// cut is 1 if the answer was more than is sent.
-func (f *fitter) cut() int {
-	if f.ration.Cut() {
-		return 1
-	}
-	return 0
 }

@@ -81,6 +81,9 @@ func TestTooMuchIsCutAndTold(t *testing.T) {
 		is.Equal(seen[98:], []string{"send text 98", "send text 99\n[20 more messages are left out]"})
 		is.Equal(b.current.Counts().Cut, 1)
 	})
+	both(t, sends[:101], func(is *is.I, b *bench) {
+		is.Equal(to(b, "c1")[99], "send text 99\n[1 more message is left out]")
+	})
 	both(t, sends[:100], func(is *is.I, b *bench) {
 		is.Equal(to(b, "c1")[99], "send text 99")
 		is.Equal(b.current.Counts().Cut, 0)

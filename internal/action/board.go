@@ -193,7 +193,7 @@ func (b *Board) Plan(s Shaper, o Outgoing) []Outgoing {
 func (b *Board) planEdit(s Shaper, o Outgoing) (plan []Outgoing) {
 	p := b.meant(o)
 	if p == nil {
-		return s.split(o)[:1] // there is no message: it is not sent
+		return []Outgoing{o} // there is no message: its user knows what to do
 	}
 	texts, cut := s.parts(o.text("content"))
 	mayDelete := s.Descriptor.Supports("delete")
@@ -299,6 +299,14 @@ func (s Shaper) spread(text string, n int) []string {
 	}
 	return best
 }
+
+// Has says whether the chat of an action has a message of the answer.
+func (b *Board) Has(o Outgoing) bool {
+	return slices.ContainsFunc(b.posts, func(p *post) bool { return p.chat == o.Chat() && p.platform == o.Platform })
+}
+
+// AsMessages is the text of an action as messages to its chat.
+func (s Shaper) AsMessages(o Outgoing) []Outgoing { return s.at(o.Chat()).split(o.AsMessage()) }
 
 // Instead is the text of an edit that cannot be made, as a message that takes the place of its part.
 func (b *Board) Instead(edit Outgoing) Outgoing {

@@ -125,15 +125,21 @@ func (a *answer) unsent(edit action.Outgoing) int {
 // refused the message itself, the answer is kept as it is: whoever puts it back has both sent.
 func (a *answer) lost(i int, o action.Outgoing) bool {
 	part := target(o)
-	if o.Op() != "edit" || part == "" || inChat(a.outcomes[i]) || a.outcomes[i] == outcomeDeclined || action.IsEmptied(o) {
+	if o.Op() != "edit" || inChat(a.outcomes[i]) || a.outcomes[i] == outcomeDeclined || action.IsEmptied(o) {
 		return false
+	}
+	if part == "" && a.board().Has(o) {
+		return false // of a message that there is not, beside others
 	}
 	if number, ok := o.OfAction(); ok && number < len(a.outcomes) && !inChat(a.outcomes[number]) {
 		return false
 	}
 	for _, raw := range a.actions[i+1:] {
 		var later action.Outgoing
-		if json.Unmarshal(raw, &later) == nil && (later.Op() == "edit" || later.Op() == "delete") && target(later) == part {
+		if json.Unmarshal(raw, &later) != nil || later.Op() != "edit" && later.Op() != "delete" {
+			continue
+		}
+		if target(later) == part && named(later) == named(o) {
 			return false
 		}
 	}

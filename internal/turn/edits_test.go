@@ -114,19 +114,23 @@ func TestAnEditChangesThePartsOfItsMessage(t *testing.T) {
 		want    []string // the words of all messages
 		posts   int
 	}{
-		"a text that grows":             {nil, []relay.Action{send(long), edit(longer)}, []string{longer}, 5},
-		"a text that grows a lot":       {nil, []relay.Action{send("w0"), edit(longer)}, []string{longer}, 5},
-		"one that shrinks":              {nil, []relay.Action{send(longer), edit(short)}, []string{short}, 2},
-		"shrinks where nothing goes":    {without("delete"), []relay.Action{send(longer), edit(short)}, []string{short}, 5},
-		"shrinks to a word":             {without("delete"), []relay.Action{send(long), edit("w0")}, []string{"w0", "…", "…"}, 3},
-		"one with others in between":    {nil, []relay.Action{send(long), {"op": "react", "emoji": "+1"}, edit(longer)}, []string{longer}, 5},
-		"the newest of two":             {nil, []relay.Action{send(long), send("x"), edit("y")}, []string{long, "y"}, 4},
-		"a message that is gone":        {nil, []relay.Action{send("x"), send(long), {"op": "delete"}, edit("y")}, []string{"y"}, 1},
-		"twice":                         {nil, []relay.Action{send("w0"), edit(long), edit(longer), edit(short)}, []string{short}, 2},
-		"no edits offered":              {without("edit"), []relay.Action{send("x"), edit("x y"), edit("x y z")}, []string{"x", "x y z"}, 2},
-		"no edits and a long text":      {without("edit"), []relay.Action{send("x"), edit(long)}, []string{"x", long}, 4},
-		"no edits, and another message": {without("edit"), []relay.Action{send("x"), edit("y"), {"op": "react", "emoji": "+1"}}, []string{"x", "y"}, 2},
-		"no edits, deleted":             {without("edit"), []relay.Action{send("x"), edit("y"), {"op": "delete"}}, nil, 0},
+		"a text that grows":              {nil, []relay.Action{send(long), edit(longer)}, []string{longer}, 5},
+		"a text that grows a lot":        {nil, []relay.Action{send("w0"), edit(longer)}, []string{longer}, 5},
+		"one that shrinks":               {nil, []relay.Action{send(longer), edit(short)}, []string{short}, 2},
+		"shrinks where nothing goes":     {without("delete"), []relay.Action{send(longer), edit(short)}, []string{short}, 5},
+		"shrinks to a word":              {without("delete"), []relay.Action{send(long), edit("w0")}, []string{"w0", "…", "…"}, 3},
+		"one with others in between":     {nil, []relay.Action{send(long), {"op": "react", "emoji": "+1"}, edit(longer)}, []string{longer}, 5},
+		"the newest of two":              {nil, []relay.Action{send(long), send("x"), edit("y")}, []string{long, "y"}, 4},
+		"a message that is gone":         {nil, []relay.Action{send("x"), send(long), {"op": "delete"}, edit("y")}, []string{"y"}, 1},
+		"twice":                          {nil, []relay.Action{send("w0"), edit(long), edit(longer), edit(short)}, []string{short}, 2},
+		"no edits offered":               {without("edit"), []relay.Action{send("x"), edit("x y"), edit("x y z")}, []string{"x", "x y z"}, 2},
+		"no edits and a long text":       {without("edit"), []relay.Action{send("x"), edit(long)}, []string{"x", long}, 4},
+		"no edits, and another message":  {without("edit"), []relay.Action{send("x"), edit("y"), {"op": "react", "emoji": "+1"}}, []string{"x", "y"}, 2},
+		"a message that there is not":    {nil, []relay.Action{edit("x"), edit("y")}, []string{"y"}, 1},
+		"and a long text":                {nil, []relay.Action{edit(long)}, []string{long}, 3},
+		"and one that came later":        {nil, []relay.Action{edit("x"), {"op": "react", "emoji": "+1"}, send("y")}, []string{"y"}, 1},
+		"one that is not there any more": {nil, []relay.Action{send("x"), {"op": "delete"}, edit("y")}, []string{"y"}, 1},
+		"no edits, deleted":              {without("edit"), []relay.Action{send("x"), edit("y"), {"op": "delete"}}, nil, 0},
 	}
 	for name, tt := range tests {
 		for kind, answer := range map[string]agentFunc{"whole": says(tt.actions...), "stream": streamed(tt.actions...)} {

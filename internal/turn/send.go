@@ -66,8 +66,8 @@ func (a *attempts) sendIfLost(ctx context.Context, d *delivery, i int, o action.
 	if !d.answer.lost(i, o) {
 		return nil
 	}
-	text := o.AsMessage()
-	raws, err := action.Encode([]action.Outgoing{text})
+	parts := a.chats.shaper(d.Event, d.session).AsMessages(o)
+	raws, err := action.Encode(parts[:1])
 	if err == nil && !d.unkept {
 		err = a.journal.replace(d.key, i, raws[0])
 	}
@@ -75,7 +75,7 @@ func (a *attempts) sendIfLost(ctx context.Context, d *delivery, i int, o action.
 		return err
 	}
 	d.answer.actions[i], d.answer.outcomes[i] = raws[0], ""
-	return a.sendKept(ctx, d, i, text)
+	return a.sendInstead(ctx, d, i, parts)
 }
 
 // sendKept sends the kept action number i until it has an outcome. What the connector refuses for now is sent again, in its

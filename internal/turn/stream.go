@@ -28,6 +28,7 @@ type stream struct {
 	edit func(context.Context, action.Outgoing) (made, again bool, err error)
 
 	pending *action.Outgoing // the newest edit, whole; nil: none
+	astray  *action.Outgoing // the newest edit of a message that there is not; nil: none
 	quiet   bool             // nothing of it is to be sent before the agent goes on
 }
 
@@ -72,8 +73,15 @@ func (s *stream) finish(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var owed []action.Outgoing
 	for _, edit := range s.board.Owed() {
-		if err := s.do(s.board.Instead(edit)); err != nil {
+		owed = append(owed, s.board.Instead(edit))
+	}
+	if s.astray != nil && !s.board.Has(*s.astray) {
+		owed = append(owed, s.fit.shaper.AsMessages(*s.astray)...)
+	}
+	for _, o := range owed {
+		if err := s.do(o); err != nil {
 			return err
 		}
 	}
@@ -221,7 +229,11 @@ func (s *stream) change(ctx context.Context, o action.Outgoing) error {
 		return err
 	}
 	s.board.Note(o, -1)
-	if !made {
+	switch {
+	case made:
+	case o.Of == "":
+		s.astray = &o
+	default:
 		s.board.Failed(o, again)
 	}
 	return nil

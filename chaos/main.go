@@ -38,7 +38,7 @@ const (
 func main() {
 	var o options
 	flag.IntVar(&o.runs, "runs", 50, "how many runs")
-	flag.IntVar(&o.parallel, "parallel", 10, "runs side by side")
+	flag.IntVar(&o.parallel, "parallel", 14, "runs side by side")
 	flag.Uint64Var(&o.seed, "seed", rand.Uint64N(1e9), "of the first run; the next ones count up")
 	flag.StringVar(&o.endpoint, "table", os.Getenv("DORMOUSE_TEST_DYNAMODB"), "address of a DynamoDB server on loopback")
 	flag.StringVar(&o.drain, "drain", "build/functions/drain/bootstrap", "the drain function for this machine")

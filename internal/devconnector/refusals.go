@@ -58,8 +58,8 @@ var classes = []class{
 	{name: "unsupported", result: relay.Result{Error: "unsupported op: %s"}},
 	{name: "permanent", result: relay.Result{Error: "Forbidden: bot was blocked by the user", Retryable: &no}},
 	{name: "not_found", result: relay.Result{Error: "message to edit not found"}},
-	// There is nothing to do.
-	{name: "not_modified", result: relay.Result{Error: "Bad Request: message is not modified"}},
+	// There is nothing to do: it is there.
+	{name: "not_modified", result: relay.Result{Error: "Bad Request: message is not modified"}, applied: true},
 }
 
 // RefusalClasses lists the ways in which actions can be refused.

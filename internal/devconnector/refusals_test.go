@@ -46,7 +46,7 @@ func TestRefusalClasses(t *testing.T) {
 		"unsupported":   {want: map[string]any{"error": "unsupported op: send"}},
 		"permanent":     {want: map[string]any{"error": "Forbidden: bot was blocked by the user", "retryable": false}},
 		"not_found":     {want: map[string]any{"error": "message to edit not found"}},
-		"not_modified":  {want: map[string]any{"error": "Bad Request: message is not modified"}},
+		"not_modified":  {want: map[string]any{"error": "Bad Request: message is not modified"}, applied: true},
 	}
 	is := is.New(t)
 	for _, name := range devconnector.RefusalClasses() {

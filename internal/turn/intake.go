@@ -78,6 +78,9 @@ func (i *intake) take(received relay.Delivery) error {
 		return i.ackOnly(received.BufferID)
 	}
 	d, why := i.record(received)
+	if i.run.ctx.Err() != nil { // a select would choose at random, and so leave one delivery and take the next
+		return context.Cause(i.run.ctx)
+	}
 	select {
 	case i.room <- struct{}{}:
 	case <-i.run.ctx.Done():

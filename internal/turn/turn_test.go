@@ -206,6 +206,18 @@ func TestAMessageIsAnsweredAndAckedOnce(t *testing.T) {
 	})
 }
 
+// Else a message could be journalled whose elder is left with the connector, and overtake it.
+func TestNothingIsTakenOnceTheRunIsOver(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		w := b.start()
+		w.Close()
+		for n := range 100 {
+			err := w.Take(buffered(fmt.Sprint("b", n), message("c1", fmt.Sprint("m", n), "hello")))
+			is.New(t).True(err != nil) // the connector keeps it
+		}
+	})
+}
+
 func TestAnEditIsANewMessage(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
 		is := is.New(t)

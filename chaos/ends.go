@@ -59,6 +59,7 @@ func (v *verdict) note(out devconnector.Outbound) {
 		}
 	case out.Result.Declined():
 		v.declined, v.refused = out.At, true
+		v.edits = v.edits || out.Op == "edit" // design 6: its text is not sent otherwise
 	case out.Op == "edit": // its text goes out as a message
 	default:
 		v.refused = true
@@ -172,7 +173,7 @@ func (r *run) checkTold(state devconnector.State, left rest) {
 		if _, dead := left.dead[m.key]; !dead || told[m.session] || at.IsZero() || m.kind != hopeless {
 			continue
 		}
-		if !r.history.takenOver(at.Add(-inFlight), at.Add(15*time.Second)) {
+		if !r.history.takenOver(at.Add(-inFlight), time.Now()) {
 			r.fault("%s: dead, and its chat was told nothing", m)
 		}
 	}

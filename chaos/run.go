@@ -246,7 +246,7 @@ func (r *run) secret(s string) {
 func (r *run) settle(ctx context.Context) (left rest) {
 	limit := patience
 	if r.weather.quiet {
-		limit = 12 * time.Second
+		limit = 20 * time.Second
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()

@@ -39,12 +39,14 @@ type debt struct {
 
 // start says that a turn starts, beside others or alone.
 func (j *journal) start(key string, as ledger.State) error {
-	return j.check(j.ledger.Start(j.run.ctx, key, as), logs.StartNotJournalled, key)
+	err := j.insist(func() error { return j.ledger.Start(j.run.ctx, key, as) })
+	return j.check(err, logs.StartNotJournalled, key)
 }
 
 // keep keeps a whole answer.
 func (j *journal) keep(key string, actions []json.RawMessage) error {
-	return j.fits(j.ledger.Keep(j.run.ctx, key, actions), logs.AnswerNotKept, key)
+	err := j.insist(func() error { return j.ledger.Keep(j.run.ctx, key, actions) })
+	return j.fits(err, logs.AnswerNotKept, key)
 }
 
 // extend keeps the next action of a streamed answer.
@@ -54,7 +56,8 @@ func (j *journal) extend(key string, action json.RawMessage) error {
 
 // replace keeps an action in the place of another.
 func (j *journal) replace(key string, i int, action json.RawMessage) error {
-	return j.fits(j.ledger.Replace(j.run.ctx, key, i, action), logs.ActionNotKept, key)
+	err := j.insist(func() error { return j.ledger.Replace(j.run.ctx, key, i, action) })
+	return j.fits(err, logs.ActionNotKept, key)
 }
 
 // seal keeps a streamed answer that is whole.

@@ -150,6 +150,10 @@ func (a *attempts) putOff(d *delivery, behind bool) ending {
 	if !d.unkept && !d.answer.complete() && d.state != ledger.New {
 		a.journal.unstart(d.key)
 	}
+	if behind && !d.unkept && d.wait.Since.IsZero() {
+		d.wait.Since = time.Now()
+		a.journal.wait(d.key, "another message of its session waits", d.wait, d.attempts)
+	}
 	due := d.due
 	if d.wait.Due.After(due) {
 		due = d.wait.Due

@@ -53,6 +53,7 @@ type world struct {
 	messages []*said
 	run      int          // of the worker that runs
 	dead     bool         // its process is gone
+	stuck    bool         // the first chat, and the agent for one user, never get well
 	sleeping bool         // all that is wrong has passed
 	cut      map[int]bool // runs that died, or ended with something unwritten
 	acked    map[string]bool
@@ -100,8 +101,13 @@ func newWorld(t *testing.T, seed uint64) *world {
 		t: t, ledger: ledger.NewMemory(), rng: rand.New(rand.NewPCG(seed, 0)), cut: map[int]bool{}, acked: map[string]bool{},
 		moods: map[string]mood{}, sorry: map[string]int{}, sorrow: map[string]int{}, maybe: map[string]bool{}, declined: map[string]bool{},
 	}
+	w.stuck = w.rng.IntN(10) == 0
 	chats := 1 + w.rng.IntN(3)
-	for i := range 1 + w.rng.IntN(6) {
+	most := 6
+	if w.stuck {
+		most = 2 // each may wait for a day behind the other
+	}
+	for i := range 1 + w.rng.IntN(most) {
 		id := fmt.Sprint("m", i)
 		d := message(fmt.Sprint("c", w.rng.IntN(chats)), id, id)
 		d.Event.Source.UserID = fmt.Sprint("u", w.rng.IntN(2))
@@ -141,6 +147,8 @@ func (w *world) Answer(ctx context.Context, tn agent.Turn) (agent.Answer, error)
 	switch {
 	case w.dead:
 		return agent.Answer{}, context.Canceled
+	case w.stuck && tn.Event.Source.UserID == "u1":
+		return agent.Answer{}, fmt.Errorf("no connection: %w", agent.ErrUnavailable)
 	case time.Now().Before(w.away):
 		return agent.Answer{}, fmt.Errorf("no connection: %w", agent.ErrUnavailable)
 	case !w.sleeping && w.one(10):
@@ -220,6 +228,9 @@ func (l worldLink) Do(ctx context.Context, out relay.Outbound) (relay.Result, er
 		w.moods[chat] = kind
 	}
 	m := w.moods[chat]
+	if w.stuck && chat == "c0" {
+		m = mood{time.Now().Add(time.Hour), refusals[5]}
+	}
 	if m.until.Before(time.Now()) && w.sleeping {
 		m.err = nil
 	}
@@ -451,7 +462,7 @@ func (w *world) play() []string {
 		if err != nil {
 			w.t.Fatal(err)
 		}
-		if o.Pending == 0 && w.allGiven() || time.Since(start) > 40*time.Hour {
+		if o.Pending == 0 && w.allGiven() || time.Since(start) > 60*time.Hour {
 			return w.judge()
 		}
 		w.mu.Lock()
@@ -498,7 +509,7 @@ func (w *world) judge() []string {
 		w.t.Fatal(err)
 	}
 	for _, e := range open {
-		w.faultf("%s neither ended nor gave up in 40 hours: %s, %d attempts, %+v, %q", e.Key, e.State, e.Attempts, e.Wait, e.Error)
+		w.faultf("%s neither ended nor gave up in 60 hours: %s, %d attempts, %+v, %q", e.Key, e.State, e.Attempts, e.Wait, e.Error)
 	}
 	dead := map[string]ledger.Entry{}
 	list, err := w.ledger.ListDead(ctx)
@@ -511,8 +522,11 @@ func (w *world) judge() []string {
 			w.t.Fatal(err)
 		}
 	}
-	for _, m := range w.messages {
+	for i, m := range w.messages {
 		w.judgeOne(m, dead)
+		for _, later := range w.messages[i+1:] {
+			w.judgeOrder(m, later)
+		}
 	}
 	return w.faults
 }
@@ -550,6 +564,25 @@ func (w *world) judgeOne(m *said, dead map[string]ledger.Entry) {
 	agents := isDead && !declined && !strings.Contains(e.Error, "refuses an action")
 	if chat := m.d.Event.Source.ChatID; agents && !m.d.Event.Source.IsBot && w.sorrow[chat] == 0 && !w.anyCut() {
 		w.faultf("%s is dead by %q, and its chat is not told", m.id, e.Error)
+	}
+}
+
+// judgeOrder is for messages of which the first came before the second: in one session they are answered in that order.
+func (w *world) judgeOrder(a, b *said) {
+	one, two := a.d.Event.Source, b.d.Event.Source
+	if one.ChatID != two.ChatID || one.UserID != two.UserID || a.stream && (a.broken || w.anyCut()) {
+		return
+	}
+	begun := false
+	seen := map[string]bool{}
+	for _, p := range w.puts {
+		begun = begun || strings.HasPrefix(p.text, b.id+".")
+		if strings.HasPrefix(p.text, a.id+".") && !seen[p.text] {
+			seen[p.text] = true
+			if begun {
+				w.faultf("%s is in the chat after %s was answered, which came later", p.text, b.id)
+			}
+		}
 	}
 }
 

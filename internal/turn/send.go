@@ -149,11 +149,22 @@ func (a *attempts) untilFree(ctx context.Context, d *delivery, chat chatName) er
 		if !time.Now().Before(until) {
 			until = time.Time{} // somebody else goes first
 		}
+		a.noteWait(d, until)
 		if err := a.waitFor(ctx, d, until, changed, begun); err != nil {
 			d.due = until
 			return err
 		}
 	}
+}
+
+// noteWait writes down when a delivery first had to wait, if that is for the chat's pause and for long: what waits behind
+// another one gives up no later than that.
+func (a *attempts) noteWait(d *delivery, until time.Time) {
+	if !d.wait.Since.IsZero() || d.volatile || d.streaming || time.Until(until) <= workAhead {
+		return
+	}
+	d.wait.Since = time.Now()
+	a.journal.wait(d.key, "its chat has to be left alone", d.wait, d.attempts)
 }
 
 // waitFor waits until a time, or until changed is closed. It fails if the delivery has waited for too long since begun.

@@ -53,7 +53,7 @@ func failurePause(n int) time.Duration {
 // again is the wait that follows w, which was in vain once more. It is false if that would be longer than limit from the
 // first time on. A last try is at the end of limit, unless the other side has asked for more.
 func again(w ledger.Wait, now time.Time, pause time.Duration, asked bool, limit time.Duration) (ledger.Wait, bool) {
-	if w.Tries == 0 {
+	if w.Since.IsZero() {
 		w.Since = now
 	}
 	end := w.Since.Add(limit)

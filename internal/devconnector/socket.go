@@ -194,15 +194,15 @@ func (s *socket) write() {
 		defer ticker.Stop()
 		ping = ticker.C
 	}
-	for {
+	for ended := false; !ended; {
 		select {
 		case <-s.wake:
 		case <-ping:
 			if s.ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(writeTimeout)) != nil {
 				return
 			}
-		case <-s.ended:
-			return
+		case <-s.ended: // there may be a close to send, which says why
+			ended = true
 		}
 		s.c.mu.Lock()
 		batch := s.out

@@ -147,6 +147,9 @@ func runDrain(ctx context.Context, client *lambda.Client, function string) (stri
 	case drain.Revoked:
 		return "", errors.New("drain: revoked: the connector refuses this gateway for good; the line \"revoked\" of its log " +
 			"(/aws/lambda/ and its name) says how")
+	case drain.IdentityRefused:
+		return "", errors.New("drain: identity_refused: the connector does not accept this gateway's identity, and has not for a " +
+			"while; dormouse status says what was shown and since when")
 	case drain.Replaced, drain.SeatTaken:
 		return "", fmt.Errorf("drain: %s: another socket has this gateway's seat at the connector; stop that one, or use another id", report.Status)
 	}

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
@@ -108,6 +109,7 @@ func enroll(ctx context.Context, cmd *cli.Command, replace bool) error {
 	if err != nil {
 		return fmt.Errorf("%w; nothing was redeemed", err)
 	}
+	asked := time.Now()
 	creds, err := provision.New(provision.Config{URL: settings.URL}).Enroll(ctx, who, token, settings.GatewayID)
 	if _, answered := errors.AsType[*provision.EnrollError](err); err != nil && !answered {
 		return fmt.Errorf("%w; the enrollment token may have been redeemed: if it is refused the next time, ask for a new one", err)
@@ -121,6 +123,9 @@ func enroll(ctx context.Context, cmd *cli.Command, replace bool) error {
 			"ask for a new enrollment token and try again", err)
 	}
 	tell(cmd.Root().Writer, settings, creds, to, arn, replace)
+	if replace {
+		tellGap(cmd.Root().Writer, time.Since(asked))
+	}
 	return nil
 }
 
@@ -142,6 +147,19 @@ func tell(out io.Writer, settings config.DrainSettings, creds provision.Credenti
 	}
 	fmt.Fprintf(out, "Deploy the gateway with these parameters:\n  CredentialsArn=%s\n  RelayId=%s\n\n", arn, creds.GatewayID)
 	fmt.Fprintf(out, "An enrollment does not tell the connector the wake URL: register the stack's output WakeUrl there.\n")
+}
+
+// proofTime is how long a gateway goes on reading its store while the connector refuses what it has from there.
+const proofTime = time.Minute
+
+// tellGap says how long the connector may have known of a rotation that the store did not know of.
+func tellGap(out io.Writer, gap time.Duration) {
+	fmt.Fprintf(out, "\nBetween connector and store lay at most %s. ", gap.Round(time.Millisecond))
+	if gap < proofTime {
+		fmt.Fprintf(out, "A gateway that was refused meanwhile reads them anew for %s, and goes on.\n", proofTime)
+		return
+	}
+	fmt.Fprintf(out, "A gateway that was refused for longer than %s has taken that for\nan opt-out and is off: see dormouse status.\n", proofTime)
 }
 
 // enrollSettings reads who enrolls, and where, from the gateway's variables.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/matryer/is"
 
@@ -102,6 +103,7 @@ func TestEnrollStoresWhatItGetsAndSaysWhatToDeploy(t *testing.T) {
 	is.Equal(errs, "")
 	is.Equal(code, 0)
 	is.True(strings.Contains(rotated, "nothing has to be\ndeployed"))
+	is.True(strings.Contains(rotated, "Between connector and store lay at most "))
 	is.True(!strings.Contains(store.values["/dormouse/gw-1"], first.Secret))
 	enrolled := 0
 	for _, o := range connector.State().Observations {
@@ -181,4 +183,17 @@ func TestEnrollSaysWhatIsWrong(t *testing.T) {
 	code, _, errs := dormouse(t.Context(), "rotate")
 	is.Equal(code, 1)
 	is.True(strings.Contains(errs, "is not there: for the first credentials use dormouse enroll"))
+}
+
+func TestARotationSaysHowLongTheGapWas(t *testing.T) {
+	for gap, want := range map[time.Duration][]string{
+		300 * time.Millisecond: {"lay at most 300ms.", "was refused meanwhile reads them anew for 1m0s, and goes on"},
+		time.Minute:            {"lay at most 1m0s.", "has taken that for\nan opt-out and is off"},
+	} {
+		var out strings.Builder
+		tellGap(&out, gap)
+		for _, part := range want {
+			is.New(t).True(strings.Contains(out.String(), part))
+		}
+	}
 }

@@ -127,6 +127,9 @@ func tellTrouble(out io.Writer, t ledger.Trouble) {
 	case t.What == string(drain.Replaced):
 		fmt.Fprintf(out, "  replaced    since %s: another socket takes this gateway's seat: two deployments share it;\n"+
 			"              stop one, or give it another id (%s)\n", stamp(t.Since), terminal.Line(t.Said))
+	case t.What == string(drain.IdentityRefused):
+		fmt.Fprintf(out, "  identity    refused since %s, which is no opt-out: the next drain that is accepted goes on\n"+
+			"              (%s)\n", stamp(t.Since), terminal.Line(t.Said))
 	default:
 		fmt.Fprintf(out, "  hindered    since %s: %s: %s\n", stamp(t.Since), terminal.Line(t.What), terminal.Line(t.Said))
 	}

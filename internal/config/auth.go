@@ -17,18 +17,21 @@ const (
 	AuthOIDC   Auth = "oidc"   // the identity token comes from IDPTokenURL
 	AuthSecret Auth = "secret" // the identity token is at IdentityTokenARN
 	AuthEnv    Auth = "env"    // the identity token is IdentityToken
-	AuthNone   Auth = "none"   // it dials unauthenticated, for development (section 2)
+	AuthNone   Auth = "none"   // it dials unauthenticated (section 2): for development, or a connector that asks for no credentials
 )
 
 // checkAuth decides how the gateway proves itself, and checks what that takes.
 func (v *drainVariables) checkAuth(faults *faultList) {
 	const name = "GATEWAY_RELAY_IDENTITY"
-	if chosen := v.Auth; chosen != "" && !slices.Contains([]Auth{AuthAWS, AuthOIDC, AuthSecret, AuthEnv}, chosen) {
-		faults.add(name, "is %.40q; want aws, oidc, secret or env", string(chosen))
+	if chosen := v.Auth; chosen != "" && !slices.Contains([]Auth{AuthAWS, AuthOIDC, AuthSecret, AuthEnv, AuthNone}, chosen) {
+		faults.add(name, "is %.40q; want aws, oidc, secret, env or none", string(chosen))
 		return
 	}
-	v.Auth = v.chooseAuth(v.Auth)
+	chosen := v.Auth
+	v.Auth = v.chooseAuth(chosen)
 	switch v.Auth {
+	case AuthNone:
+		v.checkNone(chosen, faults)
 	case AuthAWS:
 		v.checkAudience(faults)
 	case AuthOIDC:
@@ -62,8 +65,20 @@ func (v *drainVariables) chooseAuth(chosen Auth) Auth {
 	case v.IdentityAudience != "":
 		return AuthAWS
 	}
-	v.warn("no identity and no secret is set: the connector is dialled unauthenticated, which is for development")
 	return AuthNone
+}
+
+// checkNone tells a gateway that is to prove nothing from one whose proof was forgotten.
+func (v *drainVariables) checkNone(chosen Auth, faults *faultList) {
+	u, err := url.Parse(v.URL.RelayURL())
+	switch {
+	case chosen == AuthNone:
+	case v.FunctionName != "" && err == nil && u.Host != "" && !loopback(u):
+		faults.add("GATEWAY_RELAY_IDENTITY", "is not set, and no credentials are; want aws, oidc, secret or env and what belongs to it, "+
+			"or GATEWAY_RELAY_CREDENTIALS_ARN, or none for a connector that asks for no credentials")
+	default:
+		v.warn("no identity and no secret is set: the connector is dialled unauthenticated, which is for development")
+	}
 }
 
 // warnPinned warns of settings that are not used because the credentials are pinned.

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -18,9 +19,17 @@ import (
 
 const canary = "canary-5ecret"
 
-// environ is the least that drain needs, and more.
+// environ is the least that drain needs, and more. If nothing of that is an identity or a secret, the gateway has none.
 func environ(more map[string]string) map[string]string {
 	all := map[string]string{"GATEWAY_RELAY_URL": "https://connector.example", "AWS_LAMBDA_FUNCTION_NAME": "drain"}
+	proof := regexp.MustCompile("^GATEWAY_RELAY_(IDENTITY|IDP|SECRET|CREDENTIALS)")
+	none := true
+	for name := range more {
+		none = none && !proof.MatchString(name)
+	}
+	if none {
+		all["GATEWAY_RELAY_IDENTITY"] = "none"
+	}
 	maps.Copy(all, more)
 	return all
 }
@@ -29,7 +38,7 @@ func TestDefaults(t *testing.T) {
 	is := is.New(t)
 	got, err := config.Drain(environ(nil))
 	is.NoErr(err)
-	is.Equal(len(got.Warnings), 1) // no identity
+	is.Equal(len(got.Warnings), 0)
 	got.Warnings = nil
 	is.Equal(got, config.DrainSettings{
 		URL:             "https://connector.example",
@@ -232,19 +241,21 @@ func TestIdentityIsChosenByWhatIsSet(t *testing.T) {
 		"pinned by ARN":       {pinnedARN, config.AuthPinned, 0},
 		"pinned by both":      {merge(pinnedARN, pinned), config.AuthPinned, 1},
 		"pinned ARN and more": {merge(pinnedARN, audience), config.AuthPinned, 1},
-		"nothing":             {nil, config.AuthNone, 1},
-		"blank":               {blank, config.AuthNone, 1},
+		"nothing":             {map[string]string{"GATEWAY_RELAY_URL": "http://127.0.0.1:1"}, config.AuthNone, 1},
+		"blank":               {merge(blank, map[string]string{"GATEWAY_RELAY_URL": "ws://localhost"}), config.AuthNone, 1},
 		"token":               {token, config.AuthEnv, 0},
 		"client":              {oidc, config.AuthOIDC, 0},
 		"both":                {merge(oidc, token), config.AuthOIDC, 1},
 		"both, env asked":     {merge(oidc, token, map[string]string{"GATEWAY_RELAY_IDENTITY": "env"}), config.AuthEnv, 0},
+		"nothing, and meant":  {map[string]string{"GATEWAY_RELAY_IDENTITY": "none"}, config.AuthNone, 0},
+		"none, and pinned":    {merge(pinned, map[string]string{"GATEWAY_RELAY_IDENTITY": "none"}), config.AuthPinned, 1},
 		"pinned":              {pinned, config.AuthPinned, 0},
 		"pinned and more":     {merge(pinned, oidc), config.AuthPinned, 1},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			is := is.New(t)
-			all := environ(tt.environ)
+			all := environ(merge(map[string]string{"GATEWAY_RELAY_IDENTITY": ""}, tt.environ))
 			all["DORMOUSE_ALLOW_ENV_SECRETS"] = "1"
 			got, err := config.Drain(all)
 			is.NoErr(err)
@@ -384,7 +395,12 @@ func TestEachFaultNamesItsVariable(t *testing.T) {
 		{secret("GATEWAY_RELAY_IDP_CLIENT_SECRET"), "", "holds a secret and is refused on Lambda"},
 		{map[string]string{"DORMOUSE_ALLOW_ENV_SECRETS": "yes"}, "", "want 1"},
 		{map[string]string{"GATEWAY_RELAY_IDENTITY": "secret"}, "GATEWAY_RELAY_IDENTITY_TOKEN_ARN", "want the ARN of the identity token"},
-		{map[string]string{"GATEWAY_RELAY_IDENTITY": "none"}, "", `is "none"; want aws, oidc, secret or env`},
+		{map[string]string{"GATEWAY_RELAY_IDENTITY": "me"}, "", `is "me"; want aws, oidc, secret, env or none`},
+		{
+			map[string]string{"GATEWAY_RELAY_IDENTITY": ""}, "GATEWAY_RELAY_IDENTITY",
+			"is not set, and no credentials are; want aws, oidc, secret or env and what belongs to it, or " +
+				"GATEWAY_RELAY_CREDENTIALS_ARN, or none for a connector that asks for no credentials",
+		},
 		{
 			map[string]string{"GATEWAY_RELAY_URL": "http://connector.example", "GATEWAY_RELAY_IDENTITY": "aws"},
 			"GATEWAY_RELAY_URL", "would send a token of this AWS account there; want https or wss",

@@ -135,8 +135,11 @@ func (a *access) provision(ctx context.Context, gatewayID string) (provision.Cre
 		c, err := a.client.Provision(ctx, token, req)
 		status, refused := errors.AsType[*provision.StatusError](err)
 		other, ok := a.tokens.(provision.Alternative)
-		if !refused || status.Status != http.StatusUnauthorized || !ok || !other.Refused() {
+		switch {
+		case !refused || status.Status != http.StatusUnauthorized:
 			return c, err
+		case !ok || !other.Refused():
+			return c, fmt.Errorf("%w; shown was %s", err, provision.Describe(token))
 		}
 		a.log.Warn(logs.TokenRefused, logs.KeyError, err)
 	}

@@ -18,8 +18,8 @@
 //	                               +---------------------------------- on parole
 //
 // Refused is a close with 4401 or 4403, or HTTP 401 or 403 at the upgrade. If the connector has never let this gateway in,
-// a renewed stranger that is refused stays one, and gives up after 100 s. A refusal of /relay/provision revokes a gateway
-// that was let in before, in any phase. Revoked ends the run and switches the instance off. Credentials that are pinned in a
+// a renewed stranger that is refused stays one, and gives up after 100 s. A refusal of /relay/provision (403, 410)
+// revokes a gateway that was let in before, in any phase. Revoked ends the run and switches the instance off. Credentials that are pinned in a
 // store are read anew before each dial while they are refused, and revoked only after a minute (doubt.go). Beside the phase
 // stands one fact: whether the connector is flipped, that is, buffers for this gateway. No run leaves it unflipped while
 // there is time.
@@ -114,6 +114,7 @@ type run struct {
 // Errors that end a run, each with its status.
 var (
 	errRevoked    = errors.New("drain: the connector refuses this gateway for good")
+	errIdentity   = errors.New("drain: the connector does not accept the identity")
 	errReplaced   = errors.New("drain: another socket took the seat")
 	errSeatTaken  = errors.New("drain: another socket, or its ghost, holds the seat")
 	errDeadline   = errors.New("drain: the invocation's time is up")
@@ -141,11 +142,14 @@ func (d *Drainer) Run(ctx context.Context, req Request) (Report, error) {
 		r.worker.Unwritten()
 	}
 	rep := r.figures.result(err, r.counts())
+	if rep.Status == Failed && r.identityRefusedBefore(err) {
+		rep.Status = IdentityRefused // no failure any more, so that an alarm rings once
+	}
 	if rep.Status == Failed {
 		r.log.Error(logs.DrainFailed, logs.KeyError, err, logs.KeyReport, rep)
 		return rep, err
 	}
-	if rep.Status == Replaced {
+	if rep.Status == Replaced || rep.Status == IdentityRefused {
 		r.log.Warn(logs.DrainEnded, logs.KeyError, err, logs.KeyReport, rep)
 	} else {
 		r.log.Info(logs.DrainEnded, logs.KeyReport, rep)

@@ -116,7 +116,7 @@ func (r *run) planned(err error) ledger.Plan {
 	// After the first interval where something was received, or may have been by a holder that died and wrote no plan, or
 	// where the connector may be sending to nobody. It is not if another socket took the seat.
 	case r.counts().Received > 0, plan.Every == 0, r.lease.Grant().TakenOver,
-		!r.flipped && !(scheduled && errors.Is(err, errReplaced)):
+		!r.flipped && !(scheduled && errors.Is(err, errReplaced)) && !r.identityRefusedBefore(err):
 		plan.Every = r.settings.Sweep
 	case scheduled && !plan.At.After(time.Now().Add(ledger.SweepEarly)):
 		plan.Every = min(2*plan.Every, r.settings.SweepMax)

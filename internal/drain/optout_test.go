@@ -46,7 +46,6 @@ var refusals = []refusal{401, 403, 4401, 4403}
 
 // provisionRefusals are the answers of /relay/provision that refuse, with what is said of them.
 var provisionRefusals = map[int]string{
-	401: "provision: the connector answered HTTP 401: the identity token was not accepted: check its issuer, audience, subject and age (it says: no)",
 	403: "provision: the connector answered HTTP 403: this identity may not have this gateway id: check whose it is, or choose another id (it says: no)",
 	410: "provision: the connector answered HTTP 410: this gateway was removed there: have its operator enable it again, or choose another id (it says: no)",
 }
@@ -136,6 +135,56 @@ func TestAnOptOutInItsSleep(t *testing.T) {
 				r.proxy(refuseProvision(status))
 				rep, _, err := r.coldStart(t).run(ledger.Wake, quarter)
 				r.isOff(t, rep, err, forGood+words)
+			})
+		})
+	}
+}
+
+// An identity that is not accepted is a fault, and no opt-out, however well the connector knows this gateway.
+func TestARefusedIdentityIsNoOptOut(t *testing.T) {
+	const words = "drain: the connector does not accept the identity: provision: the connector answered HTTP 401: the identity " +
+		"token was not accepted: check its issuer, audience, subject and age (it says: no); shown was a token that is no JWT"
+	for _, known := range []bool{false, true} {
+		t.Run(fmt.Sprint("known ", known), func(t *testing.T) {
+			bubble(t, setup{}, func(t *testing.T, r *rig) {
+				is := is.New(t)
+				if known {
+					_, _, err := r.run(ledger.Wake, quarter)
+					is.NoErr(err)
+				}
+				r.proxy(refuseProvision(401))
+				rep, took, err := r.coldStart(t).run(ledger.Wake, quarter)
+				is.Equal(rep.Status, drain.Failed) // which rings once
+				is.Equal(err.Error(), words)
+				is.True(took < time.Second)
+				began := time.Now()
+				trouble := func() ledger.Trouble {
+					standing, err := r.ledger.Standing(t.Context())
+					is.NoErr(err)
+					is.True(!standing.Disabled)
+					return standing.Trouble
+				}
+				is.Equal(trouble(), ledger.Trouble{What: "identity_refused", Since: began, Said: words})
+
+				is.Equal(r.every(t), 5*time.Minute) // and then the sweeps are rarer and rarer
+				for _, every := range []time.Duration{10 * time.Minute, 20 * time.Minute, 40 * time.Minute, time.Hour, time.Hour} {
+					time.Sleep(r.every(t))
+					rep, _, err = r.coldStart(t).run(ledger.Schedule, quarter)
+					is.NoErr(err)
+					is.Equal(rep.Status, drain.IdentityRefused)
+					is.Equal(r.every(t), every)
+				}
+				rep, _, err = r.coldStart(t).run(ledger.Wake, quarter) // a poke has its look, and moves no sweep
+				is.NoErr(err)
+				is.Equal(rep.Status, drain.IdentityRefused)
+				is.Equal(r.every(t), time.Hour)
+				is.Equal(trouble().Since, began)
+
+				r.proxy(nil)
+				rep, _, err = r.coldStart(t).run(ledger.Wake, quarter)
+				is.NoErr(err)
+				is.Equal(rep.Status, drain.Empty)
+				is.Equal(trouble(), ledger.Trouble{})
 			})
 		})
 	}

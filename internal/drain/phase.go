@@ -109,7 +109,7 @@ func (r *run) judge(ctx context.Context, cause error, lived time.Duration) error
 	status, answered := errors.AsType[*provision.StatusError](cause)
 	switch {
 	case answered:
-		return r.judgeProvision(status)
+		return r.judgeProvision(status, cause)
 	case errors.Is(cause, provision.ErrWithheld), isLost(cause), unusable(cause):
 		return cause
 	case kind == relay.CloseReplaced:
@@ -171,7 +171,7 @@ func (r *run) revoke(cause error) error {
 // noCredentials is for new credentials that could not be had. That is no opt-out: those in hand may have been replaced.
 func (r *run) noCredentials(err error) error {
 	if status, ok := errors.AsType[*provision.StatusError](err); ok {
-		return r.judgeProvision(status)
+		return r.judgeProvision(status, err)
 	}
 	if unusable(err) {
 		return err
@@ -185,10 +185,13 @@ func unusable(err error) bool {
 	return errors.Is(err, provision.ErrAuthUnusable) || errors.Is(err, secretstore.ErrSecretUnusable)
 }
 
-// judgeProvision is for an answer of /relay/provision that is not 2xx.
-func (r *run) judgeProvision(status *provision.StatusError) error {
+// judgeProvision is for an answer of /relay/provision that is not 2xx; cause says what was asked with.
+func (r *run) judgeProvision(status *provision.StatusError, cause error) error {
 	switch status.Status {
-	case http.StatusUnauthorized, http.StatusForbidden, http.StatusGone:
+	case http.StatusUnauthorized:
+		// The identity is not accepted: the token, its audience or issuer, or the connector's own fault. No opt-out.
+		return fmt.Errorf("%w: %w", errIdentity, cause)
+	case http.StatusForbidden, http.StatusGone:
 		if r.known() {
 			return r.revoke(status)
 		}

@@ -22,8 +22,10 @@ const (
 	Revoked   Status = "revoked"    // the connector refuses this gateway for good
 	Replaced  Status = "replaced"   // another socket took the seat
 	SeatTaken Status = "seat_taken" // another socket, or its ghost, would not leave the seat
-	HandedOff Status = "handed_off" // time was up and work was left
-	Failed    Status = "failed"     // the only one that is an error
+	// IdentityRefused is as Failed, for a run whose identity was not accepted at /relay/provision, as an earlier run's was not.
+	IdentityRefused Status = "identity_refused"
+	HandedOff       Status = "handed_off" // time was up and work was left
+	Failed          Status = "failed"     // the only one that is an error
 )
 
 // Report is what a drain answers: one JSON line.

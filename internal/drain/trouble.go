@@ -15,14 +15,26 @@ const shared = 24 * time.Hour
 
 // noteTrouble writes down what hindered a run that ended with err. Since when stays while it is the same.
 func (r *run) noteTrouble(ctx context.Context, err error) {
-	if !errors.Is(err, errReplaced) {
+	t := ledger.Trouble{Since: time.Now()}
+	switch {
+	case errors.Is(err, errReplaced):
+		t.What = string(Replaced)
+	case errors.Is(err, errIdentity):
+		t.What = string(IdentityRefused)
+	default:
 		return
 	}
-	t := ledger.Trouble{What: string(Replaced), Since: time.Now(), Said: err.Error()}
+	t.Said = err.Error()
 	if before := r.lease.Grant().Standing.Trouble; before.What == t.What {
 		t.Since = before.Since
 	}
 	r.setTrouble(ctx, t)
+}
+
+// identityRefusedBefore reports whether a run that ended with err met what an earlier one had met: an identity that is not
+// accepted.
+func (r *run) identityRefusedBefore(err error) bool {
+	return errors.Is(err, errIdentity) && r.lease.Grant().Standing.Trouble.What == string(IdentityRefused)
 }
 
 // troubleIsOver forgets what hindered earlier runs, now that the connector has let this one in.

@@ -81,7 +81,9 @@ func allowBots(name string) bool { return strings.HasSuffix(name, "_ALLOW_BOTS")
 
 func TestDocumentedDefaultsAreTheDefaults(t *testing.T) {
 	is := is.New(t)
-	environ := map[string]string{"GATEWAY_RELAY_URL": "https://connector.example", "AWS_LAMBDA_FUNCTION_NAME": "drain"}
+	environ := map[string]string{
+		"GATEWAY_RELAY_URL": "https://connector.example", "AWS_LAMBDA_FUNCTION_NAME": "drain", "GATEWAY_RELAY_IDENTITY": "none",
+	}
 	unset, err := config.Drain(environ)
 	is.NoErr(err)
 	tpl := readTemplate(t)

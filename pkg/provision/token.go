@@ -68,22 +68,51 @@ func loopback(host string) bool {
 	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
 }
 
+// Describe says whose an identity token claims to be, without the token: what a connector that does not accept it may want
+// otherwise.
+func Describe(token relay.Secret) string {
+	var claims struct {
+		Issuer   any `json:"iss"`
+		Subject  any `json:"sub"`
+		Audience any `json:"aud"` // a string, or a list of them
+	}
+	if !claimsOf(token.Reveal(), &claims) {
+		return "a token that is no JWT"
+	}
+	said := fmt.Sprintf("a token of issuer %s for audience %s and subject %s", claim(claims.Issuer), claim(claims.Audience),
+		claim(claims.Subject))
+	if at := tokenEnd(token.Reveal()); !at.IsZero() {
+		said += ", good until " + at.UTC().Format(time.RFC3339)
+	}
+	return said
+}
+
+// claim shows a claim's value, in printable characters and cut.
+func claim(value any) string {
+	if value == nil {
+		return "none"
+	}
+	return fmt.Sprintf("%.200q", fmt.Sprint(value))
+}
+
 // tokenEnd is the exp of a JWT, or zero if the token has none. The JWT is not verified: its end only says how long to
 // keep it.
 func tokenEnd(token string) time.Time {
-	parts := strings.Split(token, ".")
-	if len(parts) < 3 {
-		return time.Time{}
-	}
-	raw, err := base64.RawURLEncoding.DecodeString(parts[1])
-	if err != nil {
-		return time.Time{}
-	}
 	var claims struct {
 		Exp float64 `json:"exp"`
 	}
-	if json.Unmarshal(raw, &claims) != nil || claims.Exp < 1 || claims.Exp > 1<<40 {
+	if !claimsOf(token, &claims) || claims.Exp < 1 || claims.Exp > 1<<40 {
 		return time.Time{}
 	}
 	return time.Unix(int64(claims.Exp), 0)
+}
+
+// claimsOf reads the claims of a JWT into a struct; false if the token is none.
+func claimsOf(token string, claims any) bool {
+	parts := strings.Split(token, ".")
+	if len(parts) < 3 {
+		return false
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(parts[1])
+	return err == nil && json.Unmarshal(raw, claims) == nil
 }

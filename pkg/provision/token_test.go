@@ -2,6 +2,7 @@ package provision_test
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -212,4 +213,23 @@ func TestTokenOverTLSAndARedirectAtHome(t *testing.T) {
 	token, err := source.Token(t.Context())
 	is.NoErr(err)
 	is.Equal(token.Reveal(), "t")
+}
+
+func TestATokenIsDescribedWithoutShowingIt(t *testing.T) {
+	jwt := func(claims string) relay.Secret {
+		return relay.NewSecret("e30." + base64.RawURLEncoding.EncodeToString([]byte(claims)) + ".c2lnbmF0dXJl")
+	}
+	tests := map[string]struct {
+		token relay.Secret
+		want  string
+	}{
+		"all": {jwt(`{"iss":"https://sts.example","aud":"https://c.example","sub":"role\n","exp":4000000000}`),
+			`a token of issuer "https://sts.example" for audience "https://c.example" and subject "role\n", good until 2096-10-02T07:06:40Z`},
+		"audiences": {jwt(`{"iss":"i","aud":["a","b"]}`), `a token of issuer "i" for audience "[a b]" and subject none`},
+		"opaque":    {relay.NewSecret("secret-canary"), "a token that is no JWT"},
+		"broken":    {jwt(`secret-canary`), "a token that is no JWT"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) { is.New(t).Equal(provision.Describe(tt.token), tt.want) })
+	}
 }

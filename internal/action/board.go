@@ -26,6 +26,9 @@ type post struct {
 	parts          []part
 }
 
+// in says whether the message is in the chat of an action.
+func (p *post) in(o Outgoing) bool { return p.chat == o.Chat() && p.platform == o.Platform }
+
 // part is one message as the chat sees it.
 type part struct {
 	of    string   // what Outgoing.Of says of it
@@ -61,30 +64,30 @@ func (b *Board) Note(o Outgoing, number int) {
 	case o.adds():
 		b.add(o, number)
 	case o.Op() == "edit":
-		if p := b.part(o.Of); p != nil {
+		if p := b.part(o, o.Of); p != nil {
 			p.text, p.sure, p.vain = o.text("content"), true, nil
 		}
 	case o.Op() == "delete":
-		b.remove(o.Of)
+		b.remove(o)
 	}
 }
 
 func (b *Board) add(o Outgoing, number int) {
 	added := part{of: ofAction + strconv.Itoa(number), text: o.text("content"), sure: o.Op() != "send_media"}
-	if p := b.part(o.instead); o.instead != "" && p != nil {
+	if p := b.part(o, o.instead); o.instead != "" && p != nil {
 		added.was = append(p.was, p.of)
 		*p = added
 		return
 	}
-	if p, _ := b.post(o.Of); o.Of != "" && p != nil {
+	if p, _ := b.post(o, o.Of); o.Of != "" && p != nil {
 		p.parts = append(p.parts, added)
 		return
 	}
 	b.posts = append(b.posts, &post{platform: o.Platform, chat: o.Chat(), parts: []part{added}})
 }
 
-func (b *Board) remove(of string) {
-	if p, i := b.post(of); p != nil {
+func (b *Board) remove(o Outgoing) {
+	if p, i := b.post(o, o.Of); p != nil {
 		p.parts = slices.Delete(p.parts, i, i+1)
 		b.posts = slices.DeleteFunc(b.posts, func(p *post) bool { return len(p.parts) == 0 })
 	}
@@ -102,20 +105,20 @@ func (b *Board) Forget() {
 // Failed takes back what Note was told of an edit: the message does not show its text. again says that it might if the edit
 // was tried once more.
 func (b *Board) Failed(o Outgoing, again bool) {
-	if p := b.part(o.Of); p != nil {
+	if p := b.part(o, o.Of); p != nil {
 		p.sure, p.vain, p.again = false, &o, again
 	}
 }
 
 // InVain says whether an edit has been tried just so, and could not be made.
 func (b *Board) InVain(o Outgoing) bool {
-	p := b.part(o.Of)
+	p := b.part(o, o.Of)
 	return p != nil && p.vain != nil && p.vain.text("content") == o.text("content")
 }
 
 // MayPass says whether an edit that could not be made is worth a second try.
 func (b *Board) MayPass(o Outgoing) bool {
-	p := b.part(o.Of)
+	p := b.part(o, o.Of)
 	return p != nil && p.again
 }
 
@@ -128,9 +131,13 @@ func (b *Board) Settle() {
 	}
 }
 
-// post finds the message that a part belongs to, and the number of the part.
-func (b *Board) post(of string) (*post, int) {
+// post finds the message in the chat of o that a part belongs to, and the number of the part. Ids are unique in their chat
+// only.
+func (b *Board) post(o Outgoing, of string) (*post, int) {
 	for _, p := range b.posts {
+		if !p.in(o) {
+			continue
+		}
 		if i := slices.IndexFunc(p.parts, func(p part) bool { return p.of == of || slices.Contains(p.was, of) }); i >= 0 {
 			return p, i
 		}
@@ -138,8 +145,8 @@ func (b *Board) post(of string) (*post, int) {
 	return nil, 0
 }
 
-func (b *Board) part(of string) *part {
-	if p, i := b.post(of); p != nil {
+func (b *Board) part(o Outgoing, of string) *part {
+	if p, i := b.post(o, of); p != nil {
 		return &p.parts[i]
 	}
 	return nil
@@ -151,14 +158,14 @@ func (b *Board) meant(o Outgoing) *post {
 	id := o.text("message_id")
 	if id == "" {
 		for _, p := range slices.Backward(b.posts) {
-			if p.chat == o.Chat() && p.platform == o.Platform {
+			if p.in(o) {
 				return p
 			}
 		}
 		return nil
 	}
 	for _, p := range b.posts {
-		if p.chat == o.Chat() && p.platform == o.Platform && slices.ContainsFunc(p.parts, func(p part) bool { return b.known(p, id) }) {
+		if p.in(o) && slices.ContainsFunc(p.parts, func(p part) bool { return b.known(p, id) }) {
 			return p
 		}
 	}
@@ -302,7 +309,7 @@ func (s Shaper) spread(text string, n int) []string {
 
 // Has says whether the chat of an action has a message of the answer.
 func (b *Board) Has(o Outgoing) bool {
-	return slices.ContainsFunc(b.posts, func(p *post) bool { return p.chat == o.Chat() && p.platform == o.Platform })
+	return slices.ContainsFunc(b.posts, func(p *post) bool { return p.in(o) })
 }
 
 // AsMessages is the text of an action as messages to its chat.

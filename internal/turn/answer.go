@@ -18,7 +18,7 @@ type answer struct {
 	outcomes []string
 	streamed bool // the end has not been seen: actions are those so far
 
-	shows map[string]string // what this process has seen messages get, by the part that Outgoing.Of names
+	shows map[shownPart]string // what this process has seen messages get
 }
 
 // complete says whether nothing is to come, so that the agent is not asked again.
@@ -73,9 +73,15 @@ func target(o action.Outgoing) string {
 	return o.Of
 }
 
+// shownPart is a part of a message, as target names it, in its chat.
+type shownPart struct {
+	chat chatName
+	part string
+}
+
 // idle says whether an edit would leave its message as it is.
 func (a *answer) idle(o action.Outgoing) bool {
-	text, known := a.shows[target(o)]
+	text, known := a.shows[shownPart{named(o), target(o)}]
 	return known && o.Op() == "edit" && text == o.Action["content"]
 }
 
@@ -90,17 +96,18 @@ func (a *answer) show(i int, o action.Outgoing) {
 
 // shown notes what has become of a send or an edit: a part of a message has its text, or may have.
 func (a *answer) shown(part string, o action.Outgoing, outcome string) {
-	if o.Op() != "send" && o.Op() != "edit" {
+	if o.Op() != "send" && o.Op() != "edit" || part == "" {
 		return
 	}
+	where := shownPart{named(o), part}
 	switch content, _ := o.Action["content"].(string); {
 	case outcome == outcomeUnknown:
-		delete(a.shows, part)
+		delete(a.shows, where)
 	case outcome == outcomeOK, strings.HasPrefix(outcome, outcomeOK+":"):
 		if a.shows == nil {
-			a.shows = map[string]string{}
+			a.shows = map[shownPart]string{}
 		}
-		a.shows[part] = content
+		a.shows[where] = content
 	}
 }
 
@@ -124,26 +131,27 @@ func (a *answer) unsent(edit action.Outgoing) int {
 // lost says whether the kept action number i is the last edit of its message, and could not be made. If the connector has
 // refused the message itself, the answer is kept as it is: whoever puts it back has both sent.
 func (a *answer) lost(i int, o action.Outgoing) bool {
-	part := target(o)
 	if o.Op() != "edit" || inChat(a.outcomes[i]) || a.outcomes[i] == outcomeDeclined || action.IsEmptied(o) {
 		return false
 	}
-	if part == "" && a.board().Has(o) {
+	if target(o) == "" && a.board().Has(o) {
 		return false // of a message that there is not, beside others
 	}
 	if number, ok := o.OfAction(); ok && number < len(a.outcomes) && !inChat(a.outcomes[number]) {
 		return false
 	}
-	for _, raw := range a.actions[i+1:] {
+	return !a.followed(i, o)
+}
+
+// followed says whether the message of the kept edit number i is edited again, or deleted.
+func (a *answer) followed(i int, o action.Outgoing) bool {
+	return slices.ContainsFunc(a.actions[i+1:], func(raw json.RawMessage) bool {
 		var later action.Outgoing
 		if json.Unmarshal(raw, &later) != nil || later.Op() != "edit" && later.Op() != "delete" {
-			continue
-		}
-		if target(later) == part && named(later) == named(o) {
 			return false
 		}
-	}
-	return true
+		return target(later) == target(o) && named(later) == named(o)
+	})
 }
 
 // sent is what earlier attempts have put into the chat, or may have. Of a message in parts it has the first.

@@ -26,7 +26,6 @@ type room struct {
 	mu       sync.Mutex
 	ids      int
 	posts    []roomPost
-	refused  map[string]int                          // edits that were refused, by content
 	idle     []string                                // edits that left their message as it was
 	nameless bool                                    // no send gets an id
 	refuse   func(out relay.Outbound) *relay.OpError // nil: nothing is refused
@@ -165,6 +164,15 @@ func TestALastEditThatCannotBeMadeIsSentOnceAsAMessage(t *testing.T) {
 			return nil
 		}
 	}
+	first := func(n int) func(relay.Outbound) *relay.OpError { // the first n edits are refused
+		return func(out relay.Outbound) *relay.OpError {
+			if out.Action.Op() != "edit" || n == 0 {
+				return nil
+			}
+			n--
+			return &relay.OpError{Message: "Too Many Requests"}
+		}
+	}
 	actions := []relay.Action{send("a"), edit("a b"), edit("a b c"), {"op": "react", "emoji": "+1"}, edit("a b c d")}
 	tests := map[string]struct {
 		room *room
@@ -173,6 +181,9 @@ func TestALastEditThatCannotBeMadeIsSentOnceAsAMessage(t *testing.T) {
 		"no id":          {&room{nameless: true}, []string{"a", "a b c d"}},
 		"not found":      {&room{refuse: refuse("message to edit not found")}, []string{"a", "a b c d"}},
 		"throttled":      {&room{refuse: refuse("Too Many Requests: retry after 1")}, []string{"a", "a b c d"}},
+		"nobody knows":   {&room{refuse: refuse("something odd")}, []string{"a", "a b c d"}},
+		"may be there":   {&room{refuse: refuse("the request timed out")}, []string{"a"}},
+		"later it may":   {&room{refuse: first(1)}, []string{"a b c d"}},
 		"not modified":   {&room{refuse: refuse("message is not modified")}, []string{"a"}},
 		"declined":       {&room{refuse: refuse("egress declined: not yours")}, []string{"a"}},
 		"nothing is bad": {&room{}, []string{"a b c d"}},
@@ -194,6 +205,17 @@ func TestALastEditThatCannotBeMadeIsSentOnceAsAMessage(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A platform may number the messages of each chat.
+func TestAnIdIsOneOfItsChat(t *testing.T) {
+	in := func(chat, text string) relay.Action {
+		return relay.Action{"op": "edit", "chat_id": chat, "message_id": "5", "content": text}
+	}
+	both(t, []relay.Action{in("c1", "a"), in("c2", "a"), in("c1", "b"), in("c2", "a")}, func(is *is.I, b *bench) {
+		is.Equal(to(b, "c1"), []string{"edit a", "edit b"})
+		is.Equal(to(b, "c2"), []string{"edit a"})
+	})
 }
 
 // A message that is refused for good makes its delivery dead. Put back, the answer is sent as the agent gave it.

@@ -223,6 +223,8 @@ func (i *intake) journalled(d *delivery, entry ledger.Entry, found ledger.State)
 		log.Warn(logs.SetAside, logs.KeyReason, entry.Error)
 		i.counts.add(func(c *Counts) { c.Dead++ })
 		i.dropLocked(d, ackDue)
+	case found == "" && i.pending[d.key] != nil: // it runs unkept since the journal refused it; its end is the entry's, too
+		i.joinLocked(d, log, "unkept")
 	case found == "":
 		log.Info(logs.Journalled, logs.KeySession, d.session, logs.KeyBuffered, d.BufferID != "")
 		i.releaseLocked(d)

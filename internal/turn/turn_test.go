@@ -738,6 +738,33 @@ func TestWhatCannotBeATurnIsAckedAndSetAside(t *testing.T) {
 	})
 }
 
+func TestALiveMessageThatTheJournalTakesTheSecondTimeIsAnsweredOnce(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		is := is.New(t)
+		f := &failing{down: true}
+		b.ledger = ledgertest.Wrap(b.ledger, f.wrap)
+		think := make(chan struct{})
+		b.agent = agentFunc(func(ctx context.Context, tn agent.Turn) (agent.Answer, error) {
+			<-think
+			return agent.Echo{}.Answer(ctx, tn)
+		})
+		w := b.start()
+		defer w.Close()
+		is.NoErr(w.Take(message("c1", "m1", "once"))) // answered unkept
+		synctest.Wait()
+		f.mu.Lock()
+		f.down = false
+		f.mu.Unlock()
+		is.NoErr(w.Take(message("c1", "m1", "once"))) // the connector sends it twice, and the table is back
+		synctest.Wait()
+		close(think)
+		synctest.Wait()
+		is.Equal(b.wire.seen(), []string{"send c1 once"})
+		is.Equal(w.Counts().Duplicates, 1)
+		is.True(!w.Busy())
+	})
+}
+
 // failing refuses journal writes while told to.
 type failing struct {
 	mu   sync.Mutex

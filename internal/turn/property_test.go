@@ -65,6 +65,7 @@ type world struct {
 	sorrow   map[string]int  // apologies that were tried
 	declined map[string]bool // chats where something was refused
 	maybe    map[string]bool // parts whose outcome nobody knows
+	refused  bool            // a message stayed with the connector, so that others may be before it
 	faults   []string
 }
 
@@ -272,7 +273,7 @@ type worldLink struct {
 func (l worldLink) Ack(id string) {
 	l.world.mu.Lock()
 	defer l.world.mu.Unlock()
-	if !l.world.dead && l.run == l.world.run {
+	if !l.world.dead && l.run == l.world.run && !l.world.one(8) { // some are lost: then it comes again
 		l.world.acked[id] = true
 	}
 }
@@ -351,6 +352,25 @@ func (w *world) log() *slog.Logger {
 		return slog.New(slog.DiscardHandler)
 	}
 	return slog.New(slog.NewTextHandler(w.t.Output(), nil))
+}
+
+// Receive fails for what the connector sends again.
+func (l worldTable) Receive(ctx context.Context, entries ...ledger.Entry) (states []ledger.State, err error) {
+	live := slices.ContainsFunc(entries, func(e ledger.Entry) bool { return !strings.Contains(string(e.Body), `"bm`) })
+	if live {
+		return l.Lease.Receive(ctx, entries...)
+	}
+	err = l.write(func() error {
+		states, err = l.Lease.Receive(ctx, entries...)
+		return err
+	})
+	if err != nil {
+		l.world.mu.Lock()
+		l.world.refused = true
+		l.world.mu.Unlock()
+		return nil, err
+	}
+	return states, nil
 }
 
 // begin starts the next run, with what the ones before have left.
@@ -570,7 +590,7 @@ func (w *world) judgeOne(m *said, dead map[string]ledger.Entry) {
 // judgeOrder is for messages of which the first came before the second: in one session they are answered in that order.
 func (w *world) judgeOrder(a, b *said) {
 	one, two := a.d.Event.Source, b.d.Event.Source
-	if one.ChatID != two.ChatID || one.UserID != two.UserID || a.stream && (a.broken || w.anyCut()) {
+	if w.refused || one.ChatID != two.ChatID || one.UserID != two.UserID || a.stream && (a.broken || w.anyCut()) {
 		return
 	}
 	begun := false

@@ -109,7 +109,7 @@ func TestDemoFailsWithTheReason(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct{ setting, want string }{
 		"the connector cannot be reached": {"GATEWAY_RELAY_URL=http://127.0.0.1:1", "connection refused"},
-		"a message is not answered":       {"DORMOUSE_STOP='/status billing'", "Discord #releases, Grace: answered 0 times"},
+		"a message is not answered":       {"DORMOUSE_STOP=/status", "Discord #releases, Grace: answered 0 times"},
 		"settings are refused":            {"DORMOUSE_CONCURRENCY=none", "DORMOUSE_CONCURRENCY"},
 	}
 	for name, tt := range tests {

@@ -29,6 +29,7 @@ type Turn struct {
 	Media      []Media          `json:"media,omitempty"`   // the event's attachments, with files that were fetched
 	Forward    *relay.Forward   `json:"forward,omitempty"` // of KindPassthrough: the request itself, unverified
 	Descriptor relay.Descriptor `json:"descriptor"`        // of the chat's platform
+	Late       bool             `json:"late,omitempty"`    // it is old news: said longer ago than DORMOUSE_STALE_AFTER
 	Delivery   Delivery         `json:"delivery"`
 }
 
@@ -70,6 +71,8 @@ type Delivery struct {
 	Attempt    int       `json:"attempt"` // from 1
 	Buffered   bool      `json:"buffered"`
 	ReceivedAt time.Time `json:"received_at"`
+	SaidAt     time.Time `json:"said_at"`        // by the platform's own id, where that holds a time; else ReceivedAt
+	AgeS       int64     `json:"age_s"`          // whole seconds since then, as this attempt starts
 	Sent       []Sent    `json:"sent,omitempty"` // what earlier attempts have put into the chat before their stream broke
 }
 

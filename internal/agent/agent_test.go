@@ -26,7 +26,10 @@ func turn(text string) agent.Turn {
 		Version:    1,
 		SessionKey: "agent:main:discord:dm:d1",
 		Event:      &relay.Event{Text: text, MessageType: "text", Source: relay.Source{Platform: "discord", ChatID: "d1", ChatType: "dm"}},
-		Delivery:   agent.Delivery{Key: "k1", Attempt: 2, Buffered: true, ReceivedAt: time.Unix(1_800_000_000, 0).UTC()},
+		Delivery: agent.Delivery{
+			Key: "k1", Attempt: 2, Buffered: true, ReceivedAt: time.Unix(1_800_000_000, 0).UTC(),
+			SaidAt: time.Unix(1_799_999_998, 0).UTC(), AgeS: 3,
+		},
 	}
 }
 
@@ -156,7 +159,8 @@ func TestHTTPPostsTheTurn(t *testing.T) {
 	event := got["event"].(map[string]any)
 	is.Equal(event["text"], "ping")
 	is.Equal(event["source"].(map[string]any)["chat_id"], "d1")
-	is.Equal(got["delivery"], map[string]any{"key": "k1", "attempt": 2.0, "buffered": true, "received_at": "2027-01-15T08:00:00Z"})
+	is.Equal(got["delivery"], map[string]any{"key": "k1", "attempt": 2.0, "buffered": true, "received_at": "2027-01-15T08:00:00Z",
+		"said_at": "2027-01-15T07:59:58Z", "age_s": 3.0})
 	is.True(got["descriptor"] != nil)
 }
 

@@ -46,6 +46,7 @@ type DrainSettings struct {
 	AgentTimeout    time.Duration `env:"DORMOUSE_AGENT_TIMEOUT" envDefault:"5m"`     // for one turn
 	Concurrency     int           `env:"DORMOUSE_CONCURRENCY" envDefault:"8"`        // turns side by side
 	MaxAttempts     int           `env:"DORMOUSE_MAX_ATTEMPTS" envDefault:"3"`       // tries before a message is dead
+	StaleAfter      time.Duration `env:"DORMOUSE_STALE_AFTER" envDefault:"15m"`      // age from which a message is told as late; 0: none is
 	OutboundTimeout time.Duration `env:"DORMOUSE_OUTBOUND_TIMEOUT" envDefault:"75s"` // wait for an outbound_result
 	GiveUpAfter     time.Duration `env:"DORMOUSE_GIVE_UP_AFTER" envDefault:"24h"`    // how long a message waits for an agent or a chat
 	Stop            string        `env:"DORMOUSE_STOP" envDefault:"/stop"`           // stops what its session runs, and what waits there
@@ -194,6 +195,7 @@ func (v *drainVariables) checkRanges(values map[string]string, faults *faultList
 		{"DORMOUSE_AGENT_TIMEOUT", v.AgentTimeout, false},
 		{"DORMOUSE_OUTBOUND_TIMEOUT", v.OutboundTimeout, false},
 		{"DORMOUSE_GIVE_UP_AFTER", v.GiveUpAfter, false},
+		{"DORMOUSE_STALE_AFTER", v.StaleAfter, true},
 		{"DORMOUSE_IDLE_AFTER", v.IdleAfter, false},
 		{"DORMOUSE_EMPTY_AFTER", v.EmptyAfter, false},
 		{"DORMOUSE_POKE_COOLDOWN", v.PokeCooldown, true},

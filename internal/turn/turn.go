@@ -94,7 +94,7 @@ type Link interface {
 	WaitDescriptors(ctx context.Context)
 }
 
-// Config is what New needs; everything but Media, Stop, Apology, Passthrough, GiveUpAfter, Grace and Deadline is required.
+// Config is what New needs; everything but Media, Stop, Apology, Passthrough, GiveUpAfter, StaleAfter, Grace and Deadline is required.
 type Config struct {
 	Journal      ledger.Journal
 	Prompts      ledger.Prompts
@@ -107,6 +107,7 @@ type Config struct {
 	MaxAttempts  int           // failed attempts before a message is dead
 	AgentTimeout time.Duration // per attempt
 	GiveUpAfter  time.Duration // how long a message waits for an agent that is away, or for a chat; zero: a day
+	StaleAfter   time.Duration // age from which a message is told as late; zero: none is
 	Grace        time.Duration // how long writes are still made once the run is over; zero: 2 s
 	Deadline     time.Time     // no turn starts whose AgentTimeout would end after it; zero: none
 	Stop         string        // a message whose first word it is stops what its session runs, and what waits there

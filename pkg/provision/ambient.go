@@ -16,8 +16,8 @@ import (
 
 const maxToken = 64 << 10 // bytes of an answer with a token
 
-// Ambient is a TokenSource for an endpoint that gives a token to everyone who can reach it, without id and secret: a GET,
-// whose answer is the token (section 14). Do not copy or change it once it is in use.
+// Ambient is a TokenSource for an endpoint that gives a token to everyone who can reach it. It sends a GET without id and
+// secret, and the answer is the token (section 14). Do not copy or change it once it is in use.
 type Ambient struct {
 	TokenURL string         // https, or http for loopback
 	NetDial  relay.DialFunc // nil means a net.Dialer, with TLS for https
@@ -28,10 +28,10 @@ type Ambient struct {
 
 var _ Alternative = (*Ambient)(nil)
 
-// Token returns the token in hand, or asks for a new one.
+// Token returns the kept token, or asks for a new one.
 func (a *Ambient) Token(ctx context.Context) (relay.Secret, error) { return a.kept.get(ctx, a.ask) }
 
-// Refused drops the token in hand. It reports whether that one had been kept.
+// Refused drops the token. It reports whether that token had been kept, so that the next one is another.
 func (a *Ambient) Refused() bool { return a.kept.refused() }
 
 func (a *Ambient) ask(ctx context.Context) (relay.Secret, time.Time, error) {
@@ -79,7 +79,7 @@ var (
 	opaqueShape = regexp.MustCompile(`^[A-Za-z0-9_-]{32,}$`)
 )
 
-// ambientToken is the token in such an answer, or "" if there is none.
+// ambientToken is the token in the endpoint's answer, or "" if there is none.
 func ambientToken(raw []byte) string {
 	if len(raw) > maxToken {
 		return ""

@@ -8,8 +8,8 @@ import (
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
-// decodeAnswer reads a 2xx answer (section 14). If there is a secret, it was issued. If there is none but secretIssued is
-// there, the connector withholds it, whatever secretIssued says: the reference decides the same.
+// decodeAnswer reads a 2xx answer (section 14). An answer with a secret gives credentials. An answer without one but with
+// secretIssued means that the connector withholds the secret, even if secretIssued is true. The reference decides the same.
 func decodeAnswer(raw []byte) (Credentials, error) {
 	if len(raw) > maxAnswer {
 		return Credentials{}, fmt.Errorf("provision: the connector's answer is over %d bytes: "+
@@ -36,7 +36,7 @@ func decodeAnswer(raw []byte) (Credentials, error) {
 		"enroll and pin the credentials if this connector keeps them")
 }
 
-// errorField is the "error" of an answer, or "" if it has none that can be read.
+// errorField is the "error" of an answer, or "" if there is none or it is no string.
 func errorField(raw []byte) string {
 	var fields map[string]json.RawMessage
 	if json.Unmarshal(raw, &fields) != nil {

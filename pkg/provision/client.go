@@ -22,7 +22,7 @@ const (
 
 // Credentials are what a gateway dials with.
 type Credentials struct {
-	GatewayID   string       // the connector's if it named one, else the one that was sent
+	GatewayID   string       // the id in the connector's answer, or the one that was sent if the answer has none
 	Secret      relay.Secret // mints upgrade tokens (section 2)
 	DeliveryKey relay.Secret // may be empty; this version of the contract does not use it
 	Tenant      string       // may be empty
@@ -52,8 +52,8 @@ func New(cfg Config) *Client {
 	return &Client{cfg: cfg}
 }
 
-// send posts body as JSON with a bearer and returns the answer, whatever its status. No error shows the bearer or one of
-// the other secrets that are in body.
+// send posts body as JSON with a bearer and returns the answer, whatever its status. secrets are what else in body is
+// secret. No error shows them or the bearer.
 func (c *Client) send(ctx context.Context, client *http.Client, to string, bearer relay.Secret, body any, secrets ...relay.Secret) (
 	status int, raw []byte, err error,
 ) {

@@ -14,9 +14,9 @@ import (
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
-// ClientCredentials is a TokenSource that asks an identity provider by the OAuth 2.0 client-credentials grant, with the
-// credentials in the form body (section 14). It keeps a token until shortly before its end, or for a minute if the token
-// does not say when it ends. Do not copy or change it once it is in use.
+// ClientCredentials is a TokenSource that asks an identity provider for a token, by the OAuth 2.0 client-credentials grant
+// with id and secret in the form body (section 14). It keeps a token until shortly before its end, or for a minute if the
+// token does not say when it ends. Do not copy or change it once it is in use.
 type ClientCredentials struct {
 	TokenURL     string         // https, or http for loopback
 	ClientID     string         // required, and so is ClientSecret or ReadSecret
@@ -25,8 +25,8 @@ type ClientCredentials struct {
 	NetDial      relay.DialFunc // nil means a net.Dialer, with TLS for https
 	Timeout      time.Duration  // of a request, answer included; default 15 s
 
-	// ReadSecret, if set, is called for the client secret before each request, in place of ClientSecret. So a secret that
-	// is replaced needs no restart.
+	// ReadSecret, if set, gives the client secret in place of ClientSecret. It is called before each request, so a secret
+	// that is replaced needs no restart.
 	ReadSecret func(context.Context) (relay.Secret, error)
 
 	kept keeper
@@ -34,8 +34,8 @@ type ClientCredentials struct {
 
 var _ Alternative = (*ClientCredentials)(nil)
 
-// Token returns the token in hand, or asks for a new one. A refusal of the identity provider is not a *StatusError: that
-// is a connector's answer.
+// Token returns the kept token, or asks for a new one. The error for a refusal by the identity provider is not a
+// *StatusError: that is an answer of the connector.
 func (c *ClientCredentials) Token(ctx context.Context) (relay.Secret, error) {
 	endpoint, err := c.check()
 	if err != nil {
@@ -56,7 +56,7 @@ func (c *ClientCredentials) Token(ctx context.Context) (relay.Secret, error) {
 	})
 }
 
-// Refused drops the token in hand. It reports whether that one had been kept.
+// Refused drops the token. It reports whether that token had been kept, so that the next one is another.
 func (c *ClientCredentials) Refused() bool { return c.kept.refused() }
 
 func (c *ClientCredentials) check() (*url.URL, error) {

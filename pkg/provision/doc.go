@@ -2,8 +2,8 @@
 // takes come out. Sections named in comments are those of docs/contract.md.
 //
 // The short way: make a TokenSource, ask it for the token, and call Client.Provision. Do so when you have no credentials,
-// and when a connector refuses those you have (relay.CloseRefused). Provisioning may rotate the secret, so one process at
-// a time does it for a gateway and keeps what it got.
+// and when a connector refuses those you have (relay.CloseRefused). Provisioning may rotate the secret. So only one process
+// at a time may provision a gateway, and it keeps the credentials.
 //
 //	TokenSource ----- identity token -----> Client.Provision ---> Credentials, kept by you
 //	                                        Client.Enroll    ---> Credentials, stored for good; by an operator, once
@@ -23,18 +23,19 @@
 //
 // In the order in which a caller of Provision meets them:
 //
-//   - ErrAuthUnusable, from a TokenSource: no token will come until somebody changes something. Stop, and say so.
+//   - ErrAuthUnusable, from a TokenSource: it gives no token until somebody changes something. Stop, and say so.
 //   - Any other error of a TokenSource: the network, or the provider's answer. Try again later.
-//   - Faults of the call, joined: no URL, no token, no gateway id, no front.
+//   - Faults of the request, joined: no URL, no token, no gateway id, no front.
 //   - *StatusError: the connector answered, and not with 2xx. 401: try another token if the source is an Alternative that
 //     has one, else stop. 403, 404, 410: stop, its text says what to change. 429 and 5xx: try again later.
-//   - ErrWithheld: the connector knows this gateway and gives no secret. Credentials in hand stay good.
+//   - ErrWithheld: the connector knows this gateway and gives no secret. Credentials that you have stay valid.
 //   - Anything else: the network, the time limit, a redirect to another origin, or an answer that cannot be read.
 //   - No error: Credentials with a usable Secret.
 //
 // Enroll returns an *EnrollError in place of the *StatusError. Declare joins the errors of all policies.
 //
-// Every method waits for the network, no longer than its time limit and its context allow, unless it can answer from what
-// it keeps. Everything may be used from several goroutines. Nothing runs on after a call has returned. No error and no log
-// line holds a token or a secret, whatever the other side answers.
+// Every method that takes a context may wait for the network, until its time limit or until the context ends. A TokenSource
+// that still has a good token answers at once. Everything may be used from several goroutines, and nothing runs on after a
+// call has returned. The package reads no environment and stores nothing. No error and no log line holds a token or a
+// secret, whatever the other side answers.
 package provision

@@ -7,8 +7,9 @@ import (
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
-// Enroll exchanges an enrollment token, which is good once, for the credentials of a gateway (section 14). Store them: they
-// do not come again. If the gateway is enrolled already, Enroll replaces its credentials. A refusal is an *EnrollError.
+// Enroll exchanges an enrollment token, which works once, for the credentials of a gateway (section 14). Store them: the
+// connector does not give them again. If the gateway is enrolled already, Enroll replaces its credentials. A refusal is an
+// *EnrollError.
 func (c *Client) Enroll(ctx context.Context, token, enrollment relay.Secret, gatewayID string) (Credentials, error) {
 	switch {
 	case c.cfg.URL == "":

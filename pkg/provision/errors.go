@@ -6,12 +6,12 @@ import (
 	"net/http"
 )
 
-// ErrAuthUnusable means that a TokenSource has no token to give until somebody changes something. Do not try again.
+// ErrAuthUnusable means that a TokenSource gives no token until somebody changes something. Do not try again.
 var ErrAuthUnusable = errors.New("provision: the identity cannot be used as it is set up")
 
 // StatusError is an answer of /relay/provision that is not 2xx. Its text says what to do.
 type StatusError struct {
-	Status  int    // of HTTP
+	Status  int    // the HTTP status
 	Message string // the answer's "error" field, printable and at most 200 characters; may be empty
 }
 
@@ -43,13 +43,13 @@ func advice(status int) string {
 }
 
 // ErrWithheld means that the connector knows the gateway id already, so it gave no secret (section 14, secretIssued).
-// Credentials in hand stay good. With none in hand, enroll and pin them.
+// Credentials that you have stay valid. If you have none, enroll and pin what you get.
 var ErrWithheld = errors.New("provision: the connector knows this gateway id and withholds its secret: " +
 	"credentials in hand stay good; with none, enroll and pin the credentials")
 
 // EnrollError is an answer of /relay/enroll that is not 2xx. Its text says what to do.
 type EnrollError struct {
-	Status  int    // of HTTP
+	Status  int    // the HTTP status
 	Message string // the answer's "error" field, printable and at most 200 characters; may be empty
 }
 

@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	early   = 30 * time.Second // a token is not handed out any more this long before its end
-	endless = time.Minute      // how long a token is kept that does not say when it ends
+	early   = 30 * time.Second // how long before its end a token is no longer used
+	endless = time.Minute      // how long a token that does not say when it ends is kept
 )
 
 // Kept is a TokenSource that keeps a token until shortly before its end. Keep makes it.
@@ -21,16 +21,16 @@ type Kept struct {
 
 var _ Alternative = (*Kept)(nil)
 
-// Keep makes a TokenSource of fetch, which gets a new token and says when it ends. If it says zero, the exp of a JWT counts;
-// a token without one is kept for a minute.
+// Keep makes a TokenSource of fetch, which gets a new token and says when that ends. If it returns a zero time, the exp of
+// the JWT counts; a token without exp is kept for a minute.
 func Keep(fetch func(context.Context) (token relay.Secret, ends time.Time, err error)) *Kept {
 	return &Kept{fetch: fetch}
 }
 
-// Token returns the token in hand, or a new one. Callers that come while one is fetched wait for it and share it.
+// Token returns the kept token, or a new one. While a new one is fetched, other callers wait for it and get the same.
 func (k *Kept) Token(ctx context.Context) (relay.Secret, error) { return k.kept.get(ctx, k.fetch) }
 
-// Refused drops the token in hand. It reports whether that one had been kept, so that the next one is a new one.
+// Refused drops the token. It reports whether that token had been kept, so that the next one is another.
 func (k *Kept) Refused() bool { return k.kept.refused() }
 
 // keeper keeps one token until shortly before its end.
@@ -38,10 +38,10 @@ type keeper struct {
 	mu    sync.Mutex
 	token relay.Secret
 	until time.Time // by the wall clock: the monotonic one stands still while a function is frozen
-	again bool      // the token has been handed out more than once
+	again bool      // the token was returned more than once
 }
 
-// get returns the token in hand, or else fetches one.
+// get returns the kept token, or fetches one.
 func (k *keeper) get(ctx context.Context, fetch func(context.Context) (token relay.Secret, ends time.Time, err error)) (relay.Secret, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -64,7 +64,7 @@ func (k *keeper) get(ctx context.Context, fetch func(context.Context) (token rel
 	return token, nil
 }
 
-// refused drops the token, and reports whether the last one that was handed out had been kept.
+// refused drops the token. It reports whether the last token that was returned had been kept.
 func (k *keeper) refused() (kept bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

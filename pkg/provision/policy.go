@@ -10,8 +10,8 @@ import (
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
-// Declare sends the policies side by side, with an upgrade token as the bearer (section 14). Only status 200 counts as
-// taken. The error joins those that failed.
+// Declare sends the policies side by side, with an upgrade token as the bearer (section 14). A policy counts as taken only
+// if the answer is 200. The error joins those of all policies that failed.
 func (c *Client) Declare(ctx context.Context, upgradeToken relay.Secret, policies []relay.Policy) error {
 	client := newHTTPClient(c.cfg.NetDial)
 	defer client.CloseIdleConnections()

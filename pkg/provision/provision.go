@@ -13,8 +13,8 @@ import (
 
 const maxDisplayName = 64 // characters (section 14)
 
-// Request says which gateway to provision. GatewayID and Fronts are required. The rest is sent as it is; what is empty is
-// left out where section 14 says so.
+// Request says which gateway to provision. GatewayID and Fronts are required. The other fields are sent as they are; an
+// empty one is left out of the body if section 14 says so.
 type Request struct {
 	GatewayID   string
 	Fronts      []relay.Front // one POST each; the first answer with a secret counts
@@ -26,7 +26,7 @@ type Request struct {
 }
 
 // Provision registers every front of req under its gateway id: the first one first, then the others side by side. It
-// returns when all are answered. It returns an error of the first front, and logs one of the others.
+// returns when all are answered. If the first front fails, its error is returned; errors of the others are only logged.
 //
 // The error is a *StatusError for an answer that is not 2xx, and ErrWithheld if no secret was given. Otherwise it is about
 // the network, the time limit, a redirect to another origin or an answer that cannot be read; its text says which.
@@ -123,7 +123,8 @@ func (c *Client) post(ctx context.Context, client *http.Client, token relay.Secr
 	return decodeAnswer(raw)
 }
 
-// capability is the secret part of a wake URL: all that follows its host. A connector may quote it in an answer.
+// capability is the part of a wake URL that must not be shown: all that follows its host. A connector may quote it in an
+// answer.
 func capability(wakeURL string) relay.Secret {
 	u, err := url.Parse(wakeURL)
 	if err != nil {

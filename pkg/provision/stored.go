@@ -9,8 +9,8 @@ import (
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
-// Stored is a TokenSource for a token in a store of secrets. It calls read when it has no token that is good for some
-// time yet, so a token that is replaced there needs no restart.
+// Stored is a TokenSource for a token in a store of secrets. It calls read when it has no token, or one that ends soon. So
+// a token that is replaced in the store needs no restart.
 func Stored(read func(context.Context) (relay.Secret, error)) *Kept {
 	return Keep(func(ctx context.Context) (relay.Secret, time.Time, error) {
 		secret, err := read(ctx)

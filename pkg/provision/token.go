@@ -20,15 +20,15 @@ type TokenSource interface {
 	Token(ctx context.Context) (relay.Secret, error)
 }
 
-// Alternative is a TokenSource that may have another token if the connector does not accept the one it got.
+// Alternative is a TokenSource that may have another token if the connector does not accept the first.
 type Alternative interface {
 	TokenSource
-	// Refused tells the source that its last token was not accepted (HTTP 401). It reports whether the next one will be
-	// another: of another kind, or a new one in place of one that was kept.
+	// Refused tells the source that its last token was not accepted (HTTP 401). It reports whether the next one differs from
+	// it: it is of another kind, or it is a new one and the last one had been kept.
 	Refused() bool
 }
 
-// StaticToken is a TokenSource for one token. It refuses to give the token once that has ended.
+// StaticToken is a TokenSource for one token. Once that token has ended, it gives an error.
 func StaticToken(token relay.Secret) TokenSource { return static{token} }
 
 type static struct{ token relay.Secret }
@@ -43,8 +43,8 @@ func (s static) Token(context.Context) (relay.Secret, error) {
 	return s.token, nil
 }
 
-// ended is the error for a token that has ended by our own clock. The connector would refuse it, too, and we would take
-// that for a refusal of this gateway.
+// ended returns an error if a token has ended by our own clock. The connector would refuse that token, too, and it would
+// look as if it refused this gateway.
 func ended(at time.Time) error {
 	if at.IsZero() || time.Now().Before(at) {
 		return nil

@@ -19,7 +19,7 @@ const (
 	maxRedirects = 3
 )
 
-// newHTTPClient makes a client for requests with credentials: HTTP/1.1, no proxy, no redirect to another origin. Its caller
+// newHTTPClient makes a client for requests with credentials: HTTP/1.1, no proxy, no redirect to another origin. The caller
 // closes its idle connections.
 func newHTTPClient(dial relay.DialFunc) *http.Client {
 	var protocols http.Protocols
@@ -60,7 +60,7 @@ func sameOrigin(req *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// origin is scheme, host and port of u, the default port written out.
+// origin is scheme, host and port of u. The port is there even if it is the default.
 func origin(u *url.URL) string {
 	port := u.Port()
 	if port == "" {
@@ -69,8 +69,8 @@ func origin(u *url.URL) string {
 	return u.Scheme + "://" + net.JoinHostPort(strings.ToLower(u.Hostname()), port)
 }
 
-// netFault explains why no answer was read. It leaves out the URL that net/http puts into its errors: after a redirect the
-// other side chose it, and it may be anything.
+// netFault makes the error for an answer that was not read. It leaves out the URL that net/http puts into its errors: after
+// a redirect that URL comes from the other side and may hold anything.
 func netFault(ctx context.Context, act string, limit time.Duration, err error, secrets ...relay.Secret) error {
 	if wrapped, ok := errors.AsType[*url.Error](err); ok {
 		err = wrapped.Err
@@ -86,7 +86,7 @@ func netFault(ctx context.Context, act string, limit time.Duration, err error, s
 	return &fault{act + ": " + redact(err.Error(), secrets), err}
 }
 
-// fault is an error of the network with a text of our own, without secrets: net/http quotes what it cannot parse.
+// fault is an error of the network with a text in which secrets are redacted: net/http quotes what it cannot parse.
 type fault struct {
 	text  string
 	cause error

@@ -1,8 +1,8 @@
-// Package awssts lets AWS itself say which role this is: its Source gets a JWT of the account's own issuer from STS, with
-// no stored secret at all. It is a package of its own so that pkg/provision does not need the AWS SDK.
+// Package awssts has AWS confirm which role the program runs as: its Source gets from STS a JWT that the account's own
+// issuer has signed. No secret is stored. It is a package of its own so that pkg/provision does not need the AWS SDK.
 //
-// A Source may be used from several goroutines. Token waits for STS, at most 15 s, unless it has a token that is good for
-// some time yet. A Source starts no goroutines, and no error of it holds a token.
+// A Source may be used from several goroutines. Token waits for STS, at most 15 s, unless it still has a token that does
+// not end soon. A Source starts no goroutines, and no error of it holds a token.
 package awssts
 
 import (
@@ -40,7 +40,7 @@ type Source struct {
 	kept     *provision.Kept
 
 	mu     sync.Mutex
-	weaker bool // RS256 from now on
+	weaker bool // RS256 is used from now on
 }
 
 var _ provision.Alternative = (*Source)(nil)
@@ -52,11 +52,12 @@ func New(client Client, audience string) *Source {
 	return s
 }
 
-// Token returns the token in hand, or asks STS for one that is good for 300 s. The error wraps
-// provision.ErrAuthUnusable if somebody has to change something in AWS first.
+// Token returns the kept token, or asks STS for one that is valid for 300 s. The error wraps provision.ErrAuthUnusable if
+// somebody has to change something in AWS first.
 func (s *Source) Token(ctx context.Context) (relay.Secret, error) { return s.kept.Token(ctx) }
 
-// Refused drops the token in hand. If that was a new one, the next one is of RS256.
+// Refused drops the token. If that token had not been kept, all later ones are signed with RS256. It reports whether the
+// next token differs from the last one.
 func (s *Source) Refused() bool {
 	if s.kept.Refused() {
 		return true
@@ -64,7 +65,7 @@ func (s *Source) Refused() bool {
 	return s.weaken()
 }
 
-// weaken changes to RS256, and reports whether that is a change.
+// weaken changes to RS256. It reports whether it was not RS256 before.
 func (s *Source) weaken() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -105,7 +106,7 @@ func (s *Source) ask(ctx context.Context) (relay.Secret, time.Time, error) {
 	}
 }
 
-// refusedAlgorithm reports whether the algorithm may be what is wrong: STS does not know it, or a policy denies it.
+// refusedAlgorithm reports whether the algorithm may be the cause: STS does not know it, or a policy denies it.
 func refusedAlgorithm(err error) bool {
 	code := errorCode(err)
 	return code == "ValidationError" || code == "InvalidParameterValue" || denied(code)
@@ -120,7 +121,7 @@ func errorCode(err error) string {
 
 func denied(code string) bool { return code == "AccessDenied" || code == "AccessDeniedException" }
 
-// fault explains what STS said. The SDK's text has the request id and no token.
+// fault makes the error for an answer of STS, and says what to do. The SDK's text has the request id and no token.
 func (s *Source) fault(ctx context.Context, err error) error {
 	const act = "provision: AWS STS gives no web identity token: "
 	// AWS's API reference names this code without Exception, its SDKs with it.

@@ -163,5 +163,5 @@ func peakMemory(pid int) (int, error) {
 			return strconv.Atoi(strings.TrimSuffix(strings.TrimSpace(value), " kB"))
 		}
 	}
-	return 0, errors.New("/proc tells no VmHWM")
+	return 0, errors.New("reading the peak memory: /proc/PID/status has no VmHWM")
 }

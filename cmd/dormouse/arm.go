@@ -58,7 +58,7 @@ Without this, the schedule's first firing arms. AWS is reached as the AWS comman
 	}
 }
 
-// arm reports what is missing, all of it.
+// arm runs drain once and checks the wake URL. Its error joins all that is missing.
 func arm(ctx context.Context, client *lambda.Client, function string, out io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, armingTime)
 	defer cancel()
@@ -88,14 +88,14 @@ func arm(ctx context.Context, client *lambda.Client, function string, out io.Wri
 	return nil
 }
 
-// operatorVariables are what of drain's variables the operator's commands read. None is a credential: on this machine, where
-// the Lambda API asks for none, it answers these.
+// operatorVariables are the variables of drain that the operator's commands read. None of them is a credential, so dormouse
+// host may show them by its Lambda API, which asks for no credentials.
 var operatorVariables = []string{
 	"GATEWAY_RELAY_WAKE_URL", "GATEWAY_RELAY_CREDENTIALS_ARN", "GATEWAY_RELAY_ID", "GATEWAY_RELAY_INSTANCE_ID", "DORMOUSE_TABLE",
 }
 
-// variablesOf returns those operatorVariables of a deployed function that are set, and no others, so that it needs no more
-// of AWS than dormouse host shows.
+// variablesOf returns those operatorVariables of a deployed function that are set. It returns no others, so that a command
+// that works on AWS also works with dormouse host.
 func variablesOf(ctx context.Context, client *lambda.Client, function string) (map[string]string, error) {
 	deployed, err := client.GetFunctionConfiguration(ctx, &lambda.GetFunctionConfigurationInput{FunctionName: &function})
 	if _, missing := errors.AsType[*types.ResourceNotFoundException](err); missing {
@@ -134,13 +134,13 @@ func runDrain(ctx context.Context, client *lambda.Client, function string) (stri
 		return "", fmt.Errorf("%s did not answer as a drain function does: is it the right one?", function)
 	}
 	if report.Unflipped > 0 {
-		return "", fmt.Errorf("drain: %s, but the connector did not answer going_idle: it goes on sending to nobody; arm again", report.Status)
+		return "", fmt.Errorf("drain: %s, but the connector did not answer going_idle, so it does not buffer: arm again", report.Status)
 	}
 	switch report.Status {
 	case drain.Drained, drain.Empty, drain.HandedOff:
 		return fmt.Sprintf("drain: %s, %d received, %d turns", report.Status, report.Received, report.Turns), nil
 	case drain.Taken:
-		return "", errors.New("drain: taken: another drain is at work for this gateway; when it is done, try again")
+		return "", errors.New("drain: taken: another drain runs for this gateway: try again when it has ended")
 	case drain.Disabled:
 		return "", errors.New("drain: disabled: the connector has refused this gateway for good; enroll again or have it " +
 			"accepted there, then: dormouse enable")
@@ -151,12 +151,13 @@ func runDrain(ctx context.Context, client *lambda.Client, function string) (stri
 		return "", errors.New("drain: identity_refused: the connector does not accept this gateway's identity, and has not for a " +
 			"while; dormouse status says what was shown and since when")
 	case drain.Replaced, drain.SeatTaken:
-		return "", fmt.Errorf("drain: %s: another socket has this gateway's seat at the connector; stop that one, or use another id", report.Status)
+		return "", fmt.Errorf("drain: %s: another socket has this gateway's seat at the connector: stop that one, or use another id", report.Status)
 	}
-	return "", fmt.Errorf("drain: %s: nothing was looked for", report.Status)
+	return "", fmt.Errorf("drain: %s: it did not dial: see the function's log", report.Status)
 }
 
-// tryWakeURL asks from this machine whether wake is behind its URL, by HEAD, which starts nothing. No error shows the path.
+// tryWakeURL checks from this machine that wake answers at its URL. It sends a HEAD, which starts nothing. No error shows
+// the URL's path.
 func tryWakeURL(ctx context.Context, raw string) (string, error) {
 	if raw == "" {
 		return "", errors.New("the wake URL is not known: the function has no GATEWAY_RELAY_WAKE_URL, so nobody can poke it")

@@ -62,7 +62,7 @@ func TestArmSaysArmedOrWhatIsMissing(t *testing.T) {
 		"armed":     {"--stack gw", empty, "", 204, nil, "armed\n", ""},
 		"pinned":    {"--function gw-drain", empty, "", 204, pinned, "register it there", ""},
 		"disabled":  {"--stack gw", `{"status":"disabled"}`, "", 204, nil, "", "not armed: drain: disabled: the connector has refused"},
-		"taken":     {"--stack gw", `{"status":"taken"}`, "", 204, nil, "", "when it is done, try again"},
+		"taken":     {"--stack gw", `{"status":"taken"}`, "", 204, nil, "", "try again when it has ended"},
 		"revoked":   {"--stack gw", `{"status":"revoked"}`, "", 204, nil, "", "drain: revoked"},
 		"seat":      {"--stack gw", `{"status":"seat_taken"}`, "", 204, nil, "", "another socket has this gateway's seat"},
 		"unflipped": {"--stack gw", `{"status":"handed_off","unflipped":1}`, "", 204, nil, "", "not armed: drain: handed_off, but the connector did not answer going_idle"},

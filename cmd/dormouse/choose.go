@@ -16,11 +16,11 @@ import (
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
-// choice says which dead messages a command line means: that of a key, or all that match the rest.
+// choice says which dead messages a command line means: the one with key, or all that match the other fields.
 type choice struct {
 	key            string
-	since          time.Time // of their death; zero: since ever
-	platform, chat string    // empty: of any chat
+	since          time.Time // those that died then or later; zero: all
+	platform, chat string    // those from this chat; empty: from any
 }
 
 func keyFlag() cli.Flag {
@@ -36,7 +36,7 @@ func choiceFlags() []cli.Flag {
 	}
 }
 
-// keyOf is the key that a command line names, as its only argument or as --key.
+// keyOf is the key in a command line: its only argument, or --key.
 func keyOf(cmd *cli.Command) (string, error) {
 	key := cmp.Or(cmd.String("key"), cmd.Args().First())
 	if n := cmd.NArg(); n > 1 || n == 1 && cmd.String("key") != "" {
@@ -90,8 +90,8 @@ func parseSince(s string, now time.Time) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("--since is %q; want a time ago (2h, 90m), a date (2026-11-27, in UTC) or RFC 3339", s)
 }
 
-// forEach does something to each dead message that is meant, and tells. n counts them. One that is no longer dead is no error
-// unless it was named.
+// forEach does something to each dead message that is meant, and prints what was done. n counts them. A message that is no
+// longer dead is an error only if its key was given.
 func (c choice) forEach(
 	ctx context.Context, book ledger.Operator, out io.Writer, done string, do func(context.Context, string) error,
 ) (n int, err error) {
@@ -143,7 +143,7 @@ func (c choice) keys(ctx context.Context, book ledger.Operator) (keys []string, 
 	return keys, nil
 }
 
-// isFrom says whether a dead message is from the chat that is meant. One that is dead no more is not.
+// isFrom says whether a dead message is from the chat that is meant. It is false for a message that is no longer dead.
 func (c choice) isFrom(ctx context.Context, book ledger.Operator, key string) (bool, error) {
 	e, err := book.ShowDead(ctx, key)
 	if errors.Is(err, ledger.ErrNotDead) {
@@ -154,7 +154,7 @@ func (c choice) isFrom(ctx context.Context, book ledger.Operator, key string) (b
 	}
 	var d relay.Delivery
 	if len(e.Body) == 0 || json.Unmarshal(e.Body, &d) != nil || d.Event == nil {
-		return false, nil // nothing is kept of what was said
+		return false, nil // the message itself is not kept
 	}
 	return strings.EqualFold(d.Event.Source.Platform, c.platform) && d.Event.Source.ChatID == c.chat, nil
 }

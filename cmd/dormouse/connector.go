@@ -22,7 +22,7 @@ import (
 )
 
 const (
-	// Variables for what a command line would show to everybody on the machine.
+	// Variables for secrets: everybody on the machine can see a command line.
 	identityVariable = demo.IdentityVariable
 	redeemVariable   = variablePrefix + "ENROLLMENT_TOKEN"
 	secretVariable   = variablePrefix + "SECRET"
@@ -68,7 +68,7 @@ invoke) it is http://host.docker.internal:8787; on Linux that takes --listen 0.0
 			&cli.DurationFlag{Name: "poke-cooldown", Usage: "shortest `TIME` between two pokes", DefaultText: "the preset's"},
 			&cli.IntFlag{Name: "window", Usage: "buffered messages sent ahead of their acks: `N`, or 0 for no limit", DefaultText: "the preset's"},
 			&cli.BoolFlag{Name: "json", Usage: "print JSON lines: the two addresses, then whatever happens"},
-			&cli.BoolFlag{Name: demo.UntilEOF, Hidden: true, Usage: "end when standard input does, as whoever started this"},
+			&cli.BoolFlag{Name: demo.UntilEOF, Hidden: true, Usage: "end when standard input ends, and with it the program that started this one"},
 		},
 		Action: func(ctx context.Context, cmd *cli.Command) error {
 			if err := noArguments(cmd); err != nil {
@@ -124,13 +124,13 @@ func (c *connector) run(ctx context.Context, listen, control string) error {
 	return serve(ctx, farewell, endpoint{relayListener, connector}, endpoint{controlListener, connector.Control()})
 }
 
-// endpoint is a handler and where it is reached.
+// endpoint is a handler and the listener that it is served on.
 type endpoint struct {
 	net.Listener
 	http.Handler
 }
 
-// serve serves until ctx ends, which is no error, and then says farewell before it closes what is still open.
+// serve serves until ctx ends, which is no error. Then it calls farewell, and closes what is still open.
 func serve(ctx context.Context, farewell func() error, endpoints ...endpoint) (err error) {
 	var serving sync.WaitGroup
 	failed := make(chan error, len(endpoints))
@@ -156,7 +156,7 @@ func serve(ctx context.Context, farewell func() error, endpoints ...endpoint) (e
 	return err
 }
 
-// announce says how to use it.
+// announce prints how to use the connector.
 func (c *connector) announce(at demo.Listening) {
 	if c.json {
 		c.line(at)
@@ -184,7 +184,7 @@ func (c *connector) announce(at demo.Listening) {
 		at.Control, c.addressee(), platform)
 }
 
-// credentials are the settings by which a gateway gets in.
+// credentials are the settings with which a gateway is let in.
 func (c *connector) credentials() []string {
 	const allow = "DORMOUSE_ALLOW_ENV_SECRETS=1"
 	if len(c.cfg.Gateways) == 0 {
@@ -204,7 +204,7 @@ func (c *connector) credentials() []string {
 	return []string{id, "GATEWAY_RELAY_SECRET='(the pinned one)'", allow}
 }
 
-// addressee names the gateway where there are several.
+// addressee names the gateway for a control request if there are several.
 func (c *connector) addressee() string {
 	if len(c.cfg.Gateways) < 2 {
 		return ""
@@ -212,7 +212,7 @@ func (c *connector) addressee() string {
 	return fmt.Sprintf("%q:%q,", "gateway", c.cfg.Gateways[0].ID)
 }
 
-// tell prints what happened.
+// tell prints one observation.
 func (c *connector) tell(o devconnector.Observation) {
 	if c.json {
 		c.line(o)

@@ -24,16 +24,16 @@ func connectorConfig(cmd *cli.Command) (devconnector.Config, error) {
 	cfg := devconnector.Config{Preset: f.preset(), Anonymous: f.String("anonymous")}
 	f.checkControl()
 	cfg.Enrollments = f.tenants("enrollment-token", redeemVariable)
-	if f.String("oidc-issuer") == "" || f.IsSet("identity-token") { // with tokens of an issuer, "dev" is accepted only if it is given
+	if f.String("oidc-issuer") == "" || f.IsSet("identity-token") { // with an issuer, the default token "dev" is not accepted
 		cfg.Identities = f.tenants("identity-token", identityVariable)
 	}
 	cfg.Identify = f.identify()
 	cfg.Gateways = f.gateways()
 	if len(cfg.Gateways) == 0 && f.String("wake-url") != "" {
-		f.fault("--wake-url is set without --gateway or --anonymous: who provisions names a wake URL there")
+		f.fault("--wake-url is set without --gateway or --anonymous: a gateway that provisions names its wake URL itself")
 	}
 	if len(cfg.Gateways) == 0 && cfg.Preset.Name != "" && cfg.Preset.Provision == devconnector.ProvisionNone {
-		f.fault("the preset %s does not provision, so nobody could dial: add --gateway or --anonymous", cfg.Preset.Name)
+		f.fault("the preset %s does not provision, so no gateway can dial: add --gateway or --anonymous", cfg.Preset.Name)
 	}
 	return cfg, errors.Join(f.faults...)
 }
@@ -61,7 +61,7 @@ func (f *connectorFlags) preset() devconnector.Preset {
 	return preset
 }
 
-// checkControl wants the control API on loopback.
+// checkControl refuses a control API that is not on loopback.
 func (f *connectorFlags) checkControl() {
 	if addr, err := net.ResolveTCPAddr("tcp", f.String("control")); err != nil {
 		f.fault("--control: %w: want an address such as 127.0.0.1:8788", err)
@@ -70,7 +70,7 @@ func (f *connectorFlags) checkControl() {
 	}
 }
 
-// tenants is token to tenant, of a flag that may be repeated.
+// tenants reads a flag of tokens, which may be repeated, and returns token to tenant.
 func (f *connectorFlags) tenants(flag, variable string) map[string]string {
 	tokens := map[string]string{}
 	for _, given := range f.StringSlice(flag) {
@@ -86,7 +86,7 @@ func (f *connectorFlags) tenants(flag, variable string) map[string]string {
 	return tokens
 }
 
-// identify has the tokens of an issuer verified, if one is named.
+// identify returns what verifies an issuer's tokens; nil if no issuer is given.
 func (f *connectorFlags) identify() devconnector.IdentifyFunc {
 	issuer, audience, subject := f.String("oidc-issuer"), f.String("oidc-audience"), f.String("oidc-subject")
 	switch {
@@ -98,8 +98,8 @@ func (f *connectorFlags) identify() devconnector.IdentifyFunc {
 	return nil
 }
 
-// gateways are those that need not provision. They are asleep, as between two drains: a message before the first dial is
-// kept, and pokes.
+// gateways are those that need not provision. They start asleep, as between two drains: a message that comes before the
+// first dial is buffered, and the connector pokes.
 func (f *connectorFlags) gateways() (list []devconnector.Gateway) {
 	secret, err := secretFrom("--secret-file", f.String("secret-file"), secretVariable)
 	wakeURL, pinned, anonymous := f.String("wake-url"), f.String("gateway"), f.String("anonymous")

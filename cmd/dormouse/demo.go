@@ -63,7 +63,7 @@ in ` + agentSecretVariable + ` turns are signed.`,
 	}
 }
 
-// demoConfig has the demonstration start this program once more, as connector.
+// demoConfig is the demonstration's configuration. The connector in it is this program, started once more.
 func demoConfig(cmd *cli.Command) (demo.Config, error) {
 	if err := noArguments(cmd); err != nil {
 		return demo.Config{}, err

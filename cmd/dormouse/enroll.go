@@ -66,7 +66,7 @@ func enrolling(replace bool, cmd *cli.Command) *cli.Command {
 	return cmd
 }
 
-// vault is where the credentials go.
+// vault is where the credentials are stored.
 type vault struct {
 	name string
 	kind string // for people
@@ -74,7 +74,7 @@ type vault struct {
 	put  func(context.Context, string, relay.Secret) (arn string, err error)
 }
 
-// enroll sees to everything that can be wrong before it redeems the token: that can be done once.
+// enroll checks everything else before it redeems the token, because a token can be redeemed only once.
 func enroll(ctx context.Context, cmd *cli.Command, replace bool) error {
 	settings, err := enrollSettings(config.Environ(), cmd.String("connector-url"), cmd.String("gateway-id"))
 	if err != nil {
@@ -149,10 +149,10 @@ func tell(out io.Writer, settings config.DrainSettings, creds provision.Credenti
 	fmt.Fprintf(out, "An enrollment does not tell the connector the wake URL: register the stack's output WakeUrl there.\n")
 }
 
-// proofTime is how long a gateway goes on reading its store while the connector refuses what it has from there.
+// proofTime is how long a gateway goes on reading its store while the connector refuses the credentials from there.
 const proofTime = time.Minute
 
-// tellGap says how long the connector may have known of a rotation that the store did not know of.
+// tellGap prints for how long the connector may have had the new credentials while the store still had the old ones.
 func tellGap(out io.Writer, gap time.Duration) {
 	fmt.Fprintf(out, "\nBetween connector and store lay at most %s. ", gap.Round(time.Millisecond))
 	if gap < proofTime {
@@ -162,7 +162,7 @@ func tellGap(out io.Writer, gap time.Duration) {
 	fmt.Fprintf(out, "A gateway that was refused for longer than %s has taken that for\nan opt-out and is off: see dormouse status.\n", proofTime)
 }
 
-// enrollSettings reads who enrolls, and where, from the gateway's variables.
+// enrollSettings reads from the gateway's variables where to enroll, and the identity to enroll with.
 func enrollSettings(environ map[string]string, connector, gatewayID string) (config.DrainSettings, error) {
 	environ["GATEWAY_RELAY_URL"], environ["GATEWAY_RELAY_ID"] = connector, gatewayID
 	for _, other := range []string{"GATEWAY_RELAY_CREDENTIALS_ARN", "GATEWAY_RELAY_SECRET", "AWS_LAMBDA_FUNCTION_NAME"} {
@@ -223,7 +223,7 @@ func chooseVault(cmd *cli.Command, store *secretstore.Store, gatewayID string) (
 	return vault{cmp.Or(parameter, "/dormouse/"+gatewayID), "the SSM parameter", store.HasParameter, store.PutParameter}, nil
 }
 
-// operatorConfig is how the operator reaches AWS: as the AWS command line would.
+// operatorConfig is the SDK's configuration for the operator's commands: that of the AWS command line.
 func operatorConfig(ctx context.Context) (aws.Config, error) {
 	cfg, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithLogger(logging.Nop{})) // it warns of connections on stderr
 	switch {

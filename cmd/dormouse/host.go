@@ -18,7 +18,7 @@ import (
 	"github.com/dormouse-relay/dormouse/internal/rig"
 )
 
-// The functions that host runs, as arm and status call them.
+// The stack and the functions that host runs, by the names that arm and status use.
 const (
 	localStack = "local"
 	localWake  = localStack + "-wake"
@@ -50,7 +50,8 @@ deployed; AWS is asked only for what the settings name, such as a table or a sto
 	}
 }
 
-// host runs the functions and the schedule until ctx ends. Drain says goodbye then, so that the connector buffers.
+// host runs the functions and the schedule until ctx ends. A running drain then sends going_idle, so that the connector
+// buffers.
 func host(ctx context.Context, cmd *cli.Command) error {
 	front, err := net.Listen("tcp", cmd.String("listen"))
 	if err != nil {
@@ -75,7 +76,8 @@ func host(ctx context.Context, cmd *cli.Command) error {
 	return errors.Join(shut, r.Close(closing))
 }
 
-// anyKeys are for a shell that has no AWS keys: the SDK would look for some on the network, and here any will do.
+// anyKeys are AWS keys for a shell that has none. The local Lambda API takes any, but without keys the SDK would look for
+// some on the network.
 func anyKeys(env map[string]string) string {
 	if env["AWS_ACCESS_KEY_ID"] != "" || env["AWS_PROFILE"] != "" {
 		return ""
@@ -83,7 +85,7 @@ func anyKeys(env map[string]string) string {
 	return " AWS_REGION=us-east-1 AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any"
 }
 
-// hostSettings are what of this shell's variables is drain's.
+// hostSettings are those of this shell's variables that are for drain.
 func hostSettings(environ map[string]string, wakeURL string) map[string]string {
 	env := map[string]string{}
 	for name, value := range environ {
@@ -93,10 +95,10 @@ func hostSettings(environ map[string]string, wakeURL string) map[string]string {
 			env[name] = value
 		}
 	}
-	delete(env, "AWS_LAMBDA_FUNCTION_NAME") // the host names them, and is where they find each other
+	delete(env, "AWS_LAMBDA_FUNCTION_NAME") // the host sets the name, and the address of its own Lambda API
 	delete(env, "AWS_ENDPOINT_URL_LAMBDA")
 	if env["AWS_ACCESS_KEY_ID"] != "" && env["AWS_SESSION_TOKEN"] == "" {
-		env["AWS_SESSION_TOKEN"] = "" // the host's own does not go with these keys
+		env["AWS_SESSION_TOKEN"] = "" // the host's default does not belong to these keys
 	}
 	env["GATEWAY_RELAY_WAKE_URL"] = cmp.Or(env["GATEWAY_RELAY_WAKE_URL"], wakeURL)
 	return env
@@ -127,14 +129,14 @@ func hostFunctions(dir, address string, cfg rig.Config, drainEnv map[string]stri
 	return rig.Start(cfg)
 }
 
-// functionsFlag is for the commands that run the built functions. make run builds them by make host.
+// functionsFlag is for the commands that run the built functions. make host builds them, and make run calls that.
 func functionsFlag() cli.Flag {
 	return &cli.StringFlag{
 		Name: "functions", Value: "build/functions", Usage: "`DIR` with wake/bootstrap and drain/bootstrap, as make host builds them",
 	}
 }
 
-// fire is the schedule, until ctx ends.
+// fire invokes drain as the schedule would, until ctx ends.
 func fire(ctx context.Context, host *locallambda.Host, every time.Duration) {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()

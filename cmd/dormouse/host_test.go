@@ -131,7 +131,7 @@ func TestAnIdentityCanBeTriedByHand(t *testing.T) {
 			is.True(strings.HasSuffix(out, ": answers\narmed\n"))
 			code, _, errs = dormouse(t.Context(), "status", "--stack", "local")
 			is.Equal(code, 1)
-			is.Equal(errs, "dormouse: local-drain has no table: what it knows dies with its process, and cannot be looked up\n")
+			is.Equal(errs, "dormouse: local-drain has no table: its ledger is in its memory and cannot be read from here\n")
 
 			// The whole way: the connector pokes the wake URL, and the answer comes back.
 			curl := connector.until(`(?s)curl (\S+) -d '(.*?)'\n`)

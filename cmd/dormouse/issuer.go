@@ -70,7 +70,7 @@ reach this: it proves nothing about anybody, and is for development.`,
 	}
 }
 
-// introduce says how to use it.
+// introduce prints how to use the issuer.
 func introduce(out io.Writer, issuer *devissuer.Issuer, at string) {
 	fmt.Fprint(out, "Issuer of identity tokens for development, and a stand-in for AWS STS. Ctrl-C ends it.\n\n")
 	fmt.Fprintf(out, "A connector that trusts it:\n  build/dormouse connector --oidc-issuer %s --oidc-audience %s --oidc-subject %s\n\n",
@@ -80,7 +80,7 @@ func introduce(out io.Writer, issuer *devissuer.Issuer, at string) {
 		"  GATEWAY_RELAY_IDP_CLIENT_ID=%s\n  GATEWAY_RELAY_IDP_CLIENT_SECRET=(its secret)\n  DORMOUSE_ALLOW_ENV_SECRETS=1\n\n", at, issuer.ClientID)
 }
 
-// told prints a line for each request: who asked for what, and the status.
+// told wraps the issuer: it prints a line for each request, with what was asked for and the status.
 type told struct {
 	http.Handler
 	out io.Writer
@@ -102,7 +102,7 @@ func (w *statusWriter) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// secretFrom reads a secret from a file, or from a variable if none is given. From neither it is blank.
+// secretFrom reads a secret from a file, or from a variable if no file is given. It is blank if there is neither.
 func secretFrom(flag, file, variable string) (relay.Secret, error) {
 	if file == "" {
 		return relay.NewSecret(strings.TrimSpace(os.Getenv(variable))), nil

@@ -1,5 +1,5 @@
-// Command dormouse is the operator's command line: a demonstration of the whole loop on one machine, the connector
-// for development, and what a deployed gateway needs of its operator.
+// Command dormouse is the operator's command line. It has a demonstration of the whole loop on one machine, a connector, an
+// issuer and a host for development, and the commands that look after a deployed gateway.
 package main
 
 import (
@@ -16,7 +16,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	context.AfterFunc(ctx, stop) // a second signal ends a process that takes its time to end
+	context.AfterFunc(ctx, stop) // so that a second signal ends the process at once
 	code := run(ctx, os.Args, os.Stdin, os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
@@ -48,7 +48,7 @@ func newCommand(in io.Reader, out, errs io.Writer) *cli.Command {
 		Writer:          out,
 		ErrWriter:       errs,
 		OnUsageError:    usageError,
-		ExitErrHandler:  func(context.Context, *cli.Command, error) {}, // run tells
+		ExitErrHandler:  func(context.Context, *cli.Command, error) {}, // run prints the error
 		Action: func(_ context.Context, cmd *cli.Command) error {
 			if cmd.Args().Present() {
 				return fmt.Errorf("no command %q: see dormouse --help", cmd.Args().First())
@@ -66,7 +66,7 @@ func usageError(_ context.Context, cmd *cli.Command, err error, _ bool) error {
 	return fmt.Errorf("%w: see %s --help", err, cmd.FullName())
 }
 
-// noArguments refuses what stands behind the flags of a command that takes nothing there.
+// noArguments refuses arguments of a command that takes flags only.
 func noArguments(cmd *cli.Command) error {
 	if cmd.Args().Present() {
 		return fmt.Errorf("%s takes flags only, not %q: see %[1]s --help", cmd.FullName(), cmd.Args().First())
@@ -74,7 +74,7 @@ func noArguments(cmd *cli.Command) error {
 	return nil
 }
 
-// version is the module's, and the compiler's. A build that make did, without version control, is "(devel)".
+// version is the module's version and the compiler's. For a build by make, which records no version, it is "(devel)".
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

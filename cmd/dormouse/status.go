@@ -20,7 +20,7 @@ import (
 func statusCommand() *cli.Command {
 	return atLedger(&cli.Command{
 		Name:  "status",
-		Usage: "say how a deployed gateway is: switched on or off, lease, last drain, next sweep, pending and dead messages",
+		Usage: "show a deployed gateway: enabled or disabled, lease, last drain, next sweep, pending and dead messages",
 	}, status)
 }
 
@@ -33,15 +33,16 @@ to it that the connector accepts it again: have it enabled there, or enroll it a
 	}, enable)
 }
 
-// atLedger gives a command that takes flags only the ledger of a deployed gateway.
+// atLedger is withLedger for a command that takes flags only.
 func atLedger(cmd *cli.Command, do atBook) *cli.Command {
 	return withLedger(cmd, func(cmd *cli.Command) (atBook, error) { return do, noArguments(cmd) })
 }
 
-// atBook does something to the ledger of an instance, and tells.
+// atBook does something with the ledger of an instance, and prints what was done.
 type atBook func(ctx context.Context, book ledger.Operator, instance string, out io.Writer) error
 
-// withLedger gives a command the ledger of a deployed gateway. read says what its command line wants done.
+// withLedger makes a command that works on the ledger of a deployed gateway. read turns its command line into what is to be
+// done.
 func withLedger(cmd *cli.Command, read func(*cli.Command) (atBook, error)) *cli.Command {
 	cmd.Flags = append(cmd.Flags,
 		&cli.StringFlag{Name: "stack", Usage: "`NAME` of the deployed stack"},
@@ -68,7 +69,7 @@ func withLedger(cmd *cli.Command, read func(*cli.Command) (atBook, error)) *cli.
 				return err
 			}
 			if variables["DORMOUSE_TABLE"] == "" {
-				return fmt.Errorf("%s has no table: what it knows dies with its process, and cannot be looked up", function)
+				return fmt.Errorf("%s has no table: its ledger is in its memory and cannot be read from here", function)
 			}
 			table = cmp.Or(table, variables["DORMOUSE_TABLE"])
 			instance = cmp.Or(instance, variables["GATEWAY_RELAY_INSTANCE_ID"], variables["GATEWAY_RELAY_ID"], "gw-"+function)

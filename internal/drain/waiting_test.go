@@ -1,0 +1,102 @@
+package drain_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/matryer/is"
+
+	"github.com/dormouse-relay/dormouse/internal/action"
+	"github.com/dormouse-relay/dormouse/internal/devconnector"
+	"github.com/dormouse-relay/dormouse/internal/drain"
+	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/internal/ledger/ledgertest"
+)
+
+func TestGoingIdleWaitsForWhatIsDueSoon(t *testing.T) {
+	bubble(t, setup{ledger: durable(ledger.NewMemory())}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		is.NoErr(r.RefuseAs(devconnector.Refusing{Class: "rate_limited", Op: "send", Count: 1, RetryAfter: 44 * time.Second}))
+		r.Deliver(gateway, event("discord", "c1", "m1", "hello"))
+		rep, _, err := r.run(ledger.Wake, quarter)
+		is.NoErr(err)
+		is.Equal(rep.Status, drain.Drained)
+		is.Equal(rep.Refused, map[action.Class]int{action.Transient: 1})
+		is.Equal(rep.Retried, 1)
+		is.Equal(rep.Left, 0)
+		is.Equal(r.replies(), []string{"c1 hello", "c1 hello"}) // refused, and then not
+	})
+}
+
+func TestWhatIsNotDueSoonIsLeftAndBringsTheNextSweepForward(t *testing.T) {
+	bubble(t, setup{ledger: durable(ledger.NewMemory())}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		is.NoErr(r.RefuseAs(devconnector.Refusing{Class: "rate_limited", Op: "send", Count: 1, RetryAfter: 20 * time.Minute}))
+		r.Deliver(gateway, event("discord", "c1", "m1", "hello"))
+		begun := time.Now()
+		rep, took, err := r.run(ledger.Wake, quarter)
+		is.NoErr(err)
+		is.Equal(rep.Status, drain.Drained)
+		is.Equal(rep.Left, 1)
+		is.True(took < 2*time.Minute) // it keeps nobody awake
+		is.Equal(len(r.handedOn()), 0)
+		for range 2 { // the first sweep is for what came; the second, in 10 minutes more, is brought forward
+			o, err := r.ledger.Overview(t.Context())
+			is.NoErr(err)
+			time.Sleep(time.Until(o.Plan.At))
+			rep, _, err = r.run(ledger.Schedule, quarter)
+			is.NoErr(err)
+			is.Equal(rep.Left, 1)
+			is.Equal(rep.Turns+rep.Retried, 0)
+		}
+		o, err := r.ledger.Overview(t.Context())
+		is.NoErr(err)
+		is.True(o.Plan.At.Sub(begun) < 23*time.Minute) // not closer than 5 minutes to the one before
+		time.Sleep(time.Until(o.Plan.At))
+		_, _, err = r.run(ledger.Schedule, quarter)
+		is.NoErr(err)
+		is.Equal(r.replies(), []string{"c1 hello", "c1 hello"})
+	})
+}
+
+// sluggish is a lease whose writes of outcomes and ends take their time, and fail once the run is over.
+type sluggish struct {
+	ledger.Lease
+	takes time.Duration
+	late  *int // writes that were cut off by nothing
+}
+
+func (sluggish) Durable() bool { return true }
+
+func (s sluggish) Finish(ctx context.Context, key string) error {
+	select {
+	case <-time.After(s.takes):
+		return s.Lease.Finish(ctx, key)
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(time.Minute):
+		*s.late++
+		return errors.New("nobody cut it off")
+	}
+}
+
+func TestNoWriteOutlivesTheInvocation(t *testing.T) {
+	for name, takes := range map[string]time.Duration{"a slow table": 4 * time.Second, "a table that hangs": time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			late := 0
+			l := ledgertest.Wrap(ledger.NewMemory(), func(l ledger.Lease) ledger.Lease { return sluggish{l, takes, &late} })
+			bubble(t, setup{ledger: l}, func(t *testing.T, r *rig) {
+				is := is.New(t)
+				r.Deliver(gateway, event("discord", "c1", "m1", "hello"))
+				rep, took, err := r.run(ledger.Wake, quarter)
+				is.NoErr(err)
+				is.True(took <= quarter)
+				is.Equal(late, 0)
+				is.Equal(r.replies(), []string{"c1 hello"})
+				is.Equal(rep.Unwritten == 0, takes < time.Minute)
+			})
+		})
+	}
+}

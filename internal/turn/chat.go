@@ -81,7 +81,16 @@ func (c *chats) nextEdit(chat string) time.Time {
 	return c.edited[chat].Add(editEvery)
 }
 
-// takeEdit waits until the chat's messages may be edited, and takes that edit. It is false if ctx ends first.
+// restEdits has the chat's messages left alone for a while.
+func (c *chats) restEdits(chat string, pause time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if at := time.Now().Add(pause - editEvery); at.After(c.edited[chat]) {
+		c.edited[chat] = at
+	}
+}
+
+// takeEdit waits until the chat's messages may be edited, and takes that edit. It is false if that is far, or ctx ends first.
 func (c *chats) takeEdit(ctx context.Context, chat string) bool {
 	for {
 		c.mu.Lock()
@@ -92,6 +101,9 @@ func (c *chats) takeEdit(ctx context.Context, chat string) bool {
 			return true
 		}
 		c.mu.Unlock()
+		if wait > workAhead {
+			return false
+		}
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():

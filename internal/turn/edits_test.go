@@ -207,6 +207,44 @@ func TestALastEditThatCannotBeMadeIsSentOnceAsAMessage(t *testing.T) {
 	}
 }
 
+// A throttled edit is not repeated while its pause lasts. The newest text is edited in behind it, or sent if that is long.
+func TestThrottledEditsWaitForTheirPause(t *testing.T) {
+	for pause, want := range map[int][]string{5: {"20"}, 44: {"20"}, 300: {"0", "20"}} {
+		t.Run(fmt.Sprint(pause), func(t *testing.T) {
+			bubble(t, func(t *testing.T, b *bench) {
+				is := is.New(t)
+				until := time.Now().Add(2 * time.Hour) // of the clock before the run
+				asked := 0
+				r := room{refuse: func(out relay.Outbound) *relay.OpError {
+					if out.Action.Op() != "edit" {
+						return nil
+					}
+					if asked++; asked == 1 {
+						until = time.Now().Add(time.Duration(pause) * time.Second)
+						return &relay.OpError{Message: fmt.Sprint("Too Many Requests: retry after ", pause)}
+					}
+					is.True(!time.Now().Before(until))
+					return nil
+				}}
+				b.wire.do = r.do
+				b.agent = streams(func(_ context.Context, _ agent.Turn, say func(relay.Action) bool) error {
+					say(send("0"))
+					for i := range 20 {
+						say(edit(fmt.Sprint(i + 1)))
+						time.Sleep(500 * time.Millisecond)
+					}
+					return nil
+				})
+				w := b.start()
+				defer w.Close()
+				is.NoErr(w.Take(message("c1", "m1", "x")))
+				idle(w)
+				is.Equal(r.shows(), want)
+			})
+		})
+	}
+}
+
 // A platform may number the messages of each chat.
 func TestAnIdIsOneOfItsChat(t *testing.T) {
 	in := func(chat, text string) relay.Action {

@@ -44,13 +44,7 @@ func (a *attempts) send(ctx context.Context, d *delivery) error {
 			d.answer.outcomes[i] = outcomeOK
 			continue
 		}
-		if o.Op() == "edit" && (o.Of == "" || a.sender.canEdit(d, o)) {
-			a.chats.takeEdit(ctx, o.Chat())
-		}
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		if err := a.sendKept(ctx, d, i, o); err != nil {
+		if err := a.sendInTime(ctx, d, i, o); err != nil {
 			return err
 		}
 		if err := a.sendIfLost(ctx, d, i, o); err != nil {
@@ -59,6 +53,19 @@ func (a *attempts) send(ctx context.Context, d *delivery) error {
 		d.answer.show(i, o)
 	}
 	return refusalOf(d)
+}
+
+// sendInTime is sendKept, for an edit once its chat may be edited. If that is far, the edit cannot be made.
+func (a *attempts) sendInTime(ctx context.Context, d *delivery, i int, o action.Outgoing) error {
+	far := o.Op() == "edit" && (o.Of == "" || a.sender.canEdit(d, o)) && !a.chats.takeEdit(ctx, o.Chat())
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case far:
+		d.answer.outcomes[i] = outcomeRefused
+		return nil
+	}
+	return a.sendKept(ctx, d, i, o)
 }
 
 // sendIfLost sends the text of an edit that could not be made as a message, if it was its message's last. It is kept first.

@@ -47,14 +47,15 @@ func (a *attempts) sendStreamed(ctx context.Context, d *delivery, o action.Outgo
 }
 
 // editStreamed makes an edit of a streamed answer, once its chat may be edited. If it cannot be made, again says whether it
-// might be later. While the chat has to wait for long, it is held back.
+// might be later: a chat whose edits are throttled is edited again once the pause that was asked for is over, if that is
+// soon. While the chat has to wait for long, it is held back.
 func (a *attempts) editStreamed(ctx context.Context, d *delivery, o action.Outgoing) (made, again bool, err error) {
 	if !d.heldBack {
 		if o.Of != "" && !a.sender.canEdit(d, o) {
 			return false, false, nil
 		}
 		if !a.chats.takeEdit(ctx, o.Chat()) {
-			return false, false, context.Cause(ctx)
+			return false, true, context.Cause(ctx)
 		}
 		if err := a.untilFreeWhileStreaming(ctx, d, o); err != nil {
 			return false, false, err
@@ -66,7 +67,11 @@ func (a *attempts) editStreamed(ctx context.Context, d *delivery, o action.Outgo
 	defer a.pauses.done(nameOf(o, d.Event.Source), d.place)
 	outcome, r, err := a.sender.deliverUnkept(d, o)
 	d.answer.shown(target(o), o, outcome)
-	return inChat(outcome) || outcome == outcomeDeclined, r != nil && r.Class == action.Transient, err
+	again = r != nil && r.Class == action.Transient
+	if again {
+		a.chats.restEdits(o.Chat(), r.After)
+	}
+	return inChat(outcome) || outcome == outcomeDeclined, again, err
 }
 
 // sendWhileStreaming is sendKept beside an agent that goes on. What has to wait for longer, or has an outcome that the table

@@ -22,7 +22,7 @@ import (
 const (
 	storm    = 8 * time.Second  // how long faults are injected
 	patience = 90 * time.Second // until all is quiet afterwards
-	sessions = 3
+	sessions = 8
 
 	maxAttempts = 3 // as deployed
 )
@@ -105,7 +105,7 @@ func (r *run) do(ctx context.Context) []string {
 	}
 	for session := range sessions + 1 { // after the storm all is as if there had been none; one is new
 		if !waiting[session] {
-			r.write(&message{session: session, calm: true, kind: []kind{one, three, growing, filing}[session]})
+			r.write(&message{session: session, calm: true, kind: []kind{one, three, growing, filing}[session%4]})
 		}
 	}
 	left = r.settle(ctx)

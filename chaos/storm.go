@@ -31,7 +31,7 @@ type weather struct {
 func newWeather(seed uint64, rng *rand.Rand) weather {
 	pick := func(choices ...float64) float64 { return choices[rng.IntN(len(choices))] }
 	w := weather{
-		killTable: pick(0, 0, 0.003, 0.02), failTable: pick(0, 0, 0.05, 0.3), slowTable: pick(0, 0.05, 0.2),
+		killTable: pick(0, 0, 0.002, 0.01), failTable: pick(0, 0, 0.05, 0.3), slowTable: pick(0, 0.05, 0.2),
 		killConfirm: pick(0, 0.05, 0.2), stall: pick(0, 0, 0.03, 0.1),
 		killTurn: pick(0, 0, 0.05, 0.2), failTurn: pick(0, 0.1, 0.3), slowTurn: pick(0, 0.3), failMedia: pick(0, 0.2),
 		lease: time.Duration(pick(1, 2)) * time.Second, timeout: time.Duration(pick(8, 20)) * time.Second,
@@ -95,7 +95,7 @@ func (r *run) schedule() {
 func (r *run) blow(ctx context.Context) {
 	faults := []func(context.Context) string{
 		r.kill, r.kill, r.terminate, r.stop, r.stop, r.drop, r.cut, r.mute, r.mute, r.losePoke, r.losePoke, r.double, r.expire,
-		r.delayResults, r.delayIdleAck, r.agentAway, r.agentAway, r.unwritableFor, r.unwritableFor,
+		r.delayResults, r.delayIdleAck, r.agentAway, r.unwritableFor, r.unwritableFor,
 	}
 	if r.weather.quiet {
 		r.connector.DelayIdleAck(150 * time.Millisecond)

@@ -16,21 +16,16 @@ const apology = "This could not be answered."
 // attachment is what files consist of.
 const attachment = "a file that somebody sent along"
 
-// users write numbered messages, each in a chat of his own, and press the buttons of the questions that they are asked.
+// users write numbered messages, each in a chat of their own, and press the buttons of the questions that they are asked.
 func (r *run) users(ctx context.Context) {
 	for r.weather.quiet && ctx.Err() == nil { // with time to fall asleep in between
 		r.write(&message{session: r.dice(sessions), kind: r.anyKind()})
 		pause(ctx, r.between(200, 1100))
 	}
-	for ctx.Err() == nil {
-		for session := range sessions {
-			if r.between(0, 1000) < 300*time.Millisecond {
-				pause(ctx, r.between(10, 300))
-			}
-			r.press(session)
-			r.write(&message{session: session, kind: r.anyKind()})
-		}
-		pause(ctx, r.between(50, 500))
+	for pause(ctx, r.between(10, 250)) {
+		session := r.dice(sessions)
+		r.press(session)
+		r.write(&message{session: session, kind: r.anyKind()})
 	}
 }
 

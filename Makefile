@@ -134,8 +134,13 @@ fuzz: ## every fuzz target for FUZZTIME (30s)
 nightly: ## what takes too long for each landing: 500 chaos seeds, broken promises, the model with more faults, fuzzing
 	$(MAKE) chaos RUNS=500
 	$(MAKE) breaks
+	$(MAKE) property
 	FAULTS=2 ENDS=1 $(MAKE) model
 	$(MAKE) fuzz
+
+.PHONY: property
+property: ## 100,000 random scripts of refusals, absences, deaths and table faults against internal/turn
+	go test -count=1 -timeout 60m -run Property ./internal/turn -property 100000
 
 .PHONY: clean
 clean: ## remove build/ and .aws-sam/

@@ -1,9 +1,10 @@
 // Package agent asks the agent: it gives a turn to whatever answers, as JSON, and returns the actions that the chat is to
 // get. An agent is a Lambda function, an HTTP endpoint, or the echo for tests.
 //
-// Answer blocks until the agent has answered or the context ends, and may be called from any goroutine, for several turns
-// at a time. It starts no goroutine and remembers nothing of a turn. Errors quote no events, no
-// answers and no URLs; of an HTTP status that is no answer they keep the first words.
+// Package turn calls Answer for each attempt. It blocks until the agent has answered or the context ends, and may be called
+// from any goroutine, for several turns at a time. Answer starts no goroutine that outlives it, asks once, and remembers
+// nothing of a turn. Errors quote no events, no answers and no URLs; of an HTTP status that is no answer they keep the
+// first words.
 package agent
 
 import (

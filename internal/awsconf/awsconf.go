@@ -1,8 +1,10 @@
 // Package awsconf builds the AWS SDK's configuration from environment variables alone.
 //
-// The SDK's own config module also reads profiles, asks instance metadata and knows a dozen kinds of credentials, none
-// of which a Lambda function has; importing it costs more than half of the function's start-up time. What New makes
-// behaves like what that module would make of the same variables; the tests hold the two together.
+// The wiring of both functions calls it once, at the start. It touches no network, reads no file and starts no goroutine.
+//
+// The SDK's own config module also reads profiles, asks instance metadata and knows a dozen kinds of credentials. A Lambda
+// function has none of these, and to import that module costs more than half of the function's start. For the same
+// variables New makes a configuration that behaves like that module's; the tests compare the two.
 package awsconf
 
 import (

@@ -1,5 +1,6 @@
 // Package config turns environment variables into typed settings, one struct per function. The mains and the command line
-// call it at their start. In a function nothing else reads the process environment, and this package only in Environ.
+// call it at their start. In a function, no other package of ours reads the process environment, and this one does so only
+// in Environ.
 //
 // A value that is empty or blank counts as unset, so a deployment may pass every variable it knows. All faults are
 // reported together, each with the variable, what is wrong with its value and what was expected. No error or warning

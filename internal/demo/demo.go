@@ -1,7 +1,8 @@
 // Package demo shows the whole loop on one machine, and carries a chat through it. A connector and both built functions
 // run as processes of their own; what they say is recorded, shown as a timeline and checked.
 //
-// Run and Chat start processes and goroutines, and wait for all of them. They may run side by side.
+// The commands dormouse demo and dormouse chat call Run and Chat. Both start processes and goroutines, and return when all
+// of them have ended. They may run side by side. Nothing here reaches AWS or a chat platform.
 package demo
 
 import (

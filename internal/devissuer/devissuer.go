@@ -1,8 +1,9 @@
 // Package devissuer is an issuer of identity tokens for development and tests: OpenID discovery, a key set and real
-// signatures. It answers the OAuth 2.0 client-credentials grant, a plain GET, and, standing in for AWS STS,
-// GetWebIdentityToken, for which AWS_ENDPOINT_URL_STS is pointed at it.
+// signatures. It answers the OAuth 2.0 client-credentials grant and a plain GET. It also stands in for AWS STS: set
+// AWS_ENDPOINT_URL_STS to its URL, and it answers GetWebIdentityToken.
 //
-// Keys are made by New and live in memory. An Issuer may be used from several goroutines.
+// Tests and dormouse issuer serve an Issuer, which is an http.Handler. New makes its keys, which live in memory only. An
+// Issuer blocks on nothing, starts no goroutine, and may be used from several. Its tokens prove nothing about anybody.
 package devissuer
 
 import (

@@ -1,8 +1,10 @@
 // Package media fetches files from the connector and uploads files to it (section 15 of the contract): attachments that the
 // connector has re-hosted, and files of replies.
 //
-// Fetch and Upload block until the file is over or 30 seconds have passed. All methods of a Client may be called from any
-// goroutine. A Client keeps idle connections; Close ends them. Errors do not show URLs.
+// Package drain makes a Client for a run, and package turn uses it through an interface. Fetch and Upload block until the
+// whole file is there or 30 seconds have passed. All methods of a Client may be called from any goroutine. A Client keeps
+// idle connections until Close. It keeps no file and writes none to disk, and shows the upgrade token to the connector
+// alone. Errors do not show URLs.
 package media
 
 import (

@@ -1,7 +1,8 @@
 // Package pipenet is a network in memory, for tests: a listener whose Dial returns one end of a net.Pipe. In a synctest
 // bubble a read of it counts as blocked, which a read of a real socket does not.
 //
-// It starts no goroutines. All methods may be called from any goroutine.
+// Accept blocks until somebody dials, and Dial until that is accepted or the context ends. Both return at once after Close.
+// The package starts no goroutines. All methods may be called from any goroutine.
 package pipenet
 
 import (

@@ -1,9 +1,9 @@
 // Package rig starts a gateway and what surrounds it on one machine: a connector for development, the built functions on
-// a local Lambda, and the HTTP API in front of wake. Tests, chaos runs, benchmarks, the demonstration and dormouse host
-// stand on it.
+// a local Lambda, and the HTTP API in front of wake. Tests, chaos, bench, the demonstration and dormouse host use it.
 //
-// Start starts servers and their goroutines, invocations start processes, and Close ends both and waits for them. All
-// methods may be called from any goroutine.
+// Build runs the Go compiler and blocks until it has ended. Start starts servers and their goroutines, invocations start
+// processes, and Close ends both and waits for them. All methods may be called from any goroutine. Everything listens on
+// loopback, unless the caller brings a listener.
 package rig
 
 import (

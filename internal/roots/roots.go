@@ -1,6 +1,8 @@
-// Package roots loads the system's certificate roots while a function starts, when CPU is not throttled yet.
+// Package roots loads the system's certificate roots while a function starts, because Lambda does not throttle the CPU then.
 //
-// Load starts one goroutine, and the function that it returns waits for it.
+// The mains of both functions call Load. It starts one goroutine and returns at once; the function that it returns blocks
+// until the roots are loaded. It touches no network, and roots that cannot be loaded are no error here: the first dial says
+// so.
 package roots
 
 import (

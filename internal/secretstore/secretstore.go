@@ -1,8 +1,9 @@
 // Package secretstore reads and writes secrets in AWS Systems Manager's Parameter Store, as SecureStrings, and in AWS
 // Secrets Manager. An ARN tells which of the two holds a secret.
 //
-// Nothing is kept: each call is one or two requests. No error shows a secret. A Store may be used from several
-// goroutines.
+// Drain reads with it, and dormouse enroll and rotate write. Each call is one or two requests, and blocks until they are
+// answered or the context ends. A Store keeps no secret and starts no goroutine. No error shows a secret. A Store may be
+// used from several goroutines.
 package secretstore
 
 import (

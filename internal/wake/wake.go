@@ -3,7 +3,8 @@
 // A poke comes through an HTTP API or a function URL in payload format 2.0. Its body, headers and path are never read:
 // it is unsigned, so nothing in it is believed, and the path makes the wake URL a capability, so it is not logged.
 //
-// A Handler starts no goroutines and may be called from any.
+// aws-lambda-go calls the Handler for each poke. It blocks on one thing, the asynchronous invocation of drain, for at most
+// 8 s. It starts no goroutines and may be called from any.
 package wake
 
 import (

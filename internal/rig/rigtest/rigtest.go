@@ -1,4 +1,5 @@
-// Package rigtest gives tests the built functions.
+// Package rigtest builds the functions for tests, each once for a test binary. It blocks until they are built, and fails the
+// test if they cannot be.
 package rigtest
 
 import (

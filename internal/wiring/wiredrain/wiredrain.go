@@ -1,6 +1,6 @@
-// Package wiredrain makes the drain function from its environment.
+// Package wiredrain makes the drain function from its environment. The function's main and tests call it.
 //
-// New starts no goroutines and touches no network: a Function does so while it handles an event.
+// New starts no goroutines, touches no network and blocks on nothing: a Function does so while it handles an event.
 package wiredrain
 
 import (

@@ -1,7 +1,7 @@
-// Package wirewake makes the wake function from its environment. It is apart from wiredrain so that wake links nothing of
-// drain's.
+// Package wirewake makes the wake function from its environment. The function's main and tests call it. It is apart from
+// wiredrain so that wake links nothing of drain's.
 //
-// New starts no goroutines and touches no network.
+// New starts no goroutines, touches no network and blocks on nothing.
 package wirewake
 
 import (

@@ -493,3 +493,80 @@ func TestTheChatIsToldOnceAnHourAndABotNever(t *testing.T) {
 		is.Equal(w.Counts().Dead, 5)
 	})
 }
+
+func TestALaterRunEndsAPauseForAMessageOfTheChat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		b := newBench(t, durable(ledger.NewMemory()))
+		forgotten := true
+		tries := b.refuses(func(int, relay.Outbound) error {
+			if forgotten {
+				return &relay.OpError{Message: "chat not routed to this profile"}
+			}
+			return nil
+		})
+		w := b.start()
+		is.NoErr(w.Take(buffered("b1", message("c1", "m1", "x"))))
+		idle(w)
+		w.Close()
+		entries, err := b.lease.Recover(t.Context())
+		is.NoErr(err)
+		wait := entries[0].Wait
+		wait.Due = time.Now().Add(3 * time.Hour)
+		is.NoErr(b.lease.Defer(t.Context(), entries[0].Key, entries[0].Error, wait, 0))
+		forgotten = false
+		n := len(tries())
+		w = b.start()
+		defer w.Close()
+		synctest.Wait()
+		is.True(!w.Busy()) // it is not due
+		is.NoErr(w.Take(message("c1", "m2", "y")))
+		synctest.Wait()
+		var after []string
+		for _, try := range tries()[n:] {
+			after = append(after, try.text)
+		}
+		is.Equal(after, []string{"x", "y"}) // and in their order
+		is.Equal(w.Counts().Left, 0)
+	})
+}
+
+// deaf is a journal that takes nothing new while it is told not to.
+type deaf struct {
+	ledger.Lease
+	shut *atomic.Bool
+}
+
+func (deaf) Durable() bool { return true }
+
+func (d deaf) Receive(ctx context.Context, entries ...ledger.Entry) ([]ledger.State, error) {
+	if d.shut.Load() {
+		return nil, errors.New("throttled")
+	}
+	return d.Lease.Receive(ctx, entries...)
+}
+
+func TestALiveMessageThatNoJournalHasDoesNotWaitBehindOneThatDoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		b := newBench(t, ledger.NewMemory())
+		var shut atomic.Bool
+		b.change = func(c *turn.Config) { c.Journal = deaf{b.lease, &shut} }
+		b.agent = agentFunc(func(ctx context.Context, tn agent.Turn) (agent.Answer, error) {
+			if tn.Event.Text == "x" {
+				return agent.Answer{}, agent.ErrUnavailable
+			}
+			return agent.Echo{}.Answer(ctx, tn)
+		})
+		w := b.start()
+		defer w.Close()
+		is.NoErr(w.Take(message("c1", "m1", "x")))
+		idle(w)
+		is.Equal(w.Counts().Left, 1) // the agent is away for x
+		shut.Store(true)
+		is.NoErr(w.Take(message("c1", "m2", "y")))
+		idle(w)
+		is.Equal(b.wire.seen(), []string{"send c1 y"}) // now or never
+		is.Equal(w.Counts().Left, 1)
+	})
+}

@@ -103,7 +103,7 @@ func (a *attempts) sendKept(ctx context.Context, d *delivery, i int, o action.Ou
 			return err
 		}
 		if r.mayPass() {
-			err := a.holdBack(d, chat, r)
+			err := a.sendLater(d, chat, r)
 			if err == nil {
 				continue
 			}
@@ -188,9 +188,9 @@ func (a *attempts) waitFor(ctx context.Context, d *delivery, until time.Time, ch
 	return a.rests.sit(limited, d.session, false, until, changed)
 }
 
-// holdBack makes a delivery and its chat wait after a refusal that may pass. It fails with the refusal if that has gone on
+// sendLater makes a delivery and its chat wait after a refusal that may pass. It fails with the refusal if that has gone on
 // for too long.
-func (a *attempts) holdBack(d *delivery, chat chatName, r *refusal) error {
+func (a *attempts) sendLater(d *delivery, chat chatName, r *refusal) error {
 	limit := a.cfg.GiveUpAfter
 	if d.volatile {
 		limit = patience

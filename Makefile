@@ -18,7 +18,8 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dormouse
 VENV  := $(CACHE)/aws-sam-cli-$(SAM)-cfn-lint-$(CFN_LINT)
 TOOLS := $(VENV)/complete
 
-# Two servers for the tests of the ledger: moto, and Amazon's own, which wants Java 17 and Maven and is the judge.
+# Two servers for the tests of the ledger: moto, and Amazon's own, which needs Java 17 and Maven. If they differ, Amazon's is
+# right.
 MOTO_VENV  := $(CACHE)/moto-$(MOTO)
 LOCAL_JARS := $(CACHE)/dynamodb-local-$(DYNAMODB)
 

@@ -1,7 +1,8 @@
 #!/bin/sh
 # dynamodb.sh moto VENV COMMAND... and dynamodb.sh local DIRECTORY COMMAND... start a DynamoDB on loopback, run the command
-# with its address in DORMOUSE_TEST_DYNAMODB, and stop it again. VENV has moto's server, which stands in for other services
-# as well and is in DORMOUSE_TEST_MOTO too, DIRECTORY the jars of Amazon's DynamoDB Local.
+# with its address in DORMOUSE_TEST_DYNAMODB, and stop it again. VENV is a Python environment with moto's server. moto stands
+# in for other AWS services, too, so its address is also in DORMOUSE_TEST_MOTO. DIRECTORY has the jars of Amazon's DynamoDB
+# Local.
 set -eu
 
 kind=$1 place=$2
@@ -21,9 +22,9 @@ trap 'exit 130' INT TERM
 
 port=$(python3 -c 'import socket; print(socket.create_server(("127.0.0.1", 0)).getsockname()[1])')
 case $kind in
-moto) # it looks for instance metadata otherwise
+moto) # without the variable it looks for instance metadata
 	AWS_EC2_METADATA_DISABLED=true "$place/bin/python" "$(dirname "$0")/moto_server.py" -H 127.0.0.1 -p "$port" >"$log" 2>&1 </dev/null & ;;
-local) # with telemetry it would call home
+local) # with telemetry it would send usage data to Amazon
 	DDB_LOCAL_TELEMETRY=0 java -Xmx256m -Djava.library.path="$place" -Dsqlite4java.library.path="$place" -cp "$place/*" \
 		com.amazonaws.services.dynamodbv2.local.main.ServerRunner -inMemory -sharedDb -disableTelemetry -port "$port" \
 		>"$log" 2>&1 </dev/null & ;;

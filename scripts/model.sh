@@ -1,8 +1,8 @@
 #!/bin/sh
-# model.sh searches docs/model/dormouse.pml exhaustively, once for each rule by which connectors poke: the whole protocol, which
-# must keep every property, and the protocol without one of its lines, which must break the property named here. It prints a
-# line for each run and fails if one does not end as it must. FAULTS and ENDS set another bound for the safety of the
-# whole; JOBS is how many runs are under way at a time. DIR is where to work.
+# model.sh searches docs/model/dormouse.pml exhaustively, for each rule by which connectors poke. The whole protocol must keep
+# every property. The protocol without one of its lines must break the property that is named for that line here. The script
+# prints a line for each run and fails if a run has another result. FAULTS and ENDS set another bound for the safety of the
+# whole protocol, JOBS how many runs go on at a time, DIR where they work.
 set -eu
 
 model=$(cd "$(dirname "$0")/.." && pwd)/docs/model/dormouse.pml
@@ -50,13 +50,13 @@ one() {
 		grep '^#' "$model" | grep -qw "$flag" || { echo "model: there is no flag $flag" >&2; return 1; }
 	fi
 	optimise=-O2
-	[ "$want" = - ] || optimise=-O0 # it ends in no time
+	[ "$want" = - ] || optimise=-O0 # it ends soon, so compiling is most of the time
 	case $kind in
 	safety)
 		spin -a -DSAFETY "$@" "$model" >log 2>&1 && cc "$optimise" -w -DSAFETY -DMEMLIM=8192 -o pan pan.c >>log 2>&1 ||
 			{ cat log >&2; return 1; }
 		./pan -m100000 -w25 >out 2>&1 || true ;;
-	looked) # under weak fairness: what can always run runs in the end
+	looked) # under weak fairness: what can always run does run at some time
 		spin -a "$@" "$model" >log 2>&1 && cc "$optimise" -w -DNFAIR=3 -DNOREDUCE -DMEMLIM=8192 -o pan pan.c >>log 2>&1 ||
 			{ cat log >&2; return 1; }
 		./pan -a -f -m100000 -w25 >out 2>&1 || true ;;

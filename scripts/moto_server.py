@@ -1,5 +1,5 @@
-"""moto's server, one request at a time: it undoes a refused transaction by putting back a copy of the whole table, and
-with it what others have written meanwhile."""
+"""moto's server, limited to one request at a time. moto undoes a refused transaction by restoring a copy of the whole table,
+which would also undo what other requests wrote in between."""
 
 import threading
 

@@ -1,7 +1,7 @@
 #!/bin/sh
-# rie.sh PYTHON runs the functions in build/ under the official runtime interface emulator, a second opinion beside
-# internal/locallambda. PYTHON is one that has the aws-sam-cli package, which carries the emulator. The emulator takes one
-# invocation at a time and knows no asynchronous ones, so wake meets a stand-in for the Lambda API here.
+# rie.sh PYTHON runs the functions in build/ under the official runtime interface emulator, to check that they do not only
+# work with internal/locallambda. PYTHON must have the aws-sam-cli package, which contains the emulator. The emulator takes
+# one invocation at a time and has no asynchronous ones, so wake calls a stand-in for the Lambda API here.
 set -eu
 
 python=$1
@@ -23,7 +23,7 @@ cleanup() {
 }
 trap cleanup EXIT
 
-# start NAME COMMAND... runs a command in the background, its output in a file.
+# start NAME COMMAND... runs a command in the background, with its output in a file.
 start() {
 	name=$1
 	shift
@@ -31,7 +31,8 @@ start() {
 	running="$running $!"
 }
 
-# emulate NAME PORT API VARIABLE=VALUE... starts the emulator for a function, with nothing of this environment.
+# emulate NAME PORT API VARIABLE=VALUE... starts the emulator for a function. The function gets no other variables of this
+# environment.
 emulate() {
 	name=$1 port=$2 api=$3
 	shift 3
@@ -54,7 +55,7 @@ await() {
 		{ echo "rie.sh: nothing listens on port $1" >&2; exit 1; }
 }
 
-# invoke NAME PORT EVENT WANT sends a canned event and demands that the answer holds WANT.
+# invoke NAME PORT EVENT WANT sends an event of events/ and fails unless the answer contains WANT.
 invoke() {
 	await "$2"
 	answer=$(request 60 --data-binary "@events/$3" "http://127.0.0.1:$2/2015-03-31/functions/function/invocations")

@@ -1,4 +1,4 @@
-"""Prints template.yaml as CloudFormation gets it, in JSON: translated by the SAM translator, which ships with the SAM CLI."""
+"""Prints template.yaml as CloudFormation gets it, in JSON. The SAM translator, a part of the SAM CLI, translates it."""
 
 import json
 import sys
@@ -14,5 +14,5 @@ class NoManagedPolicies:
 
 with open(sys.argv[1]) as source:
     template = yaml_parse(source.read())
-template["Globals"]["Function"]["CodeUri"] = "s3://bucket/key"  # sam package puts the code's place there
+template["Globals"]["Function"]["CodeUri"] = "s3://bucket/key"  # sam package would set this
 json.dump(transform(template, {}, NoManagedPolicies()), sys.stdout)

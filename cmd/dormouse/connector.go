@@ -19,6 +19,7 @@ import (
 	"github.com/dormouse-relay/dormouse/internal/demo"
 	"github.com/dormouse-relay/dormouse/internal/devconnector"
 	"github.com/dormouse-relay/dormouse/internal/rig"
+	"github.com/dormouse-relay/dormouse/internal/terminal"
 )
 
 const (
@@ -238,5 +239,5 @@ func (c *connector) line(v any) {
 	if err != nil {
 		panic("dormouse: numbers, strings and times always marshal: " + err.Error())
 	}
-	c.out.Write(append(line, '\n'))
+	c.out.Write(append(terminal.JSON(line), '\n'))
 }

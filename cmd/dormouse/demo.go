@@ -13,7 +13,8 @@ import (
 
 const agentSecretVariable = "DORMOUSE_AGENT_SECRET"
 
-func demoCommand() *cli.Command {
+// demoCommand draws in colours, so it writes to the terminal itself.
+func demoCommand(out io.Writer) *cli.Command {
 	return &cli.Command{
 		Name:  "demo",
 		Usage: "show the whole loop on this machine: poke, drain, answer, sleep",
@@ -26,7 +27,8 @@ with an error if anything did not happen as it should.`,
 			if err != nil {
 				return err
 			}
-			if err := demo.Run(ctx, cfg, cmd.Root().Writer); err != nil {
+			cfg.Color = wantsColor(out)
+			if err := demo.Run(ctx, cfg, out); err != nil {
 				return fmt.Errorf("demo: %w", err)
 			}
 			return nil
@@ -73,7 +75,7 @@ func demoConfig(cmd *cli.Command) (demo.Config, error) {
 		return demo.Config{}, fmt.Errorf("finding this program, to start it as connector: %w", err)
 	}
 	return demo.Config{
-		Functions: cmd.String("functions"), Connector: []string{self, "connector"}, Color: wantsColor(cmd.Root().Writer),
+		Functions: cmd.String("functions"), Connector: []string{self, "connector"},
 	}, nil
 }
 

@@ -12,6 +12,8 @@ import (
 	"syscall"
 
 	"github.com/urfave/cli/v3"
+
+	"github.com/dormouse-relay/dormouse/internal/terminal"
 )
 
 func main() {
@@ -22,8 +24,10 @@ func main() {
 	os.Exit(code)
 }
 
-// run runs one command line and returns its exit code.
+// run runs one command line and returns its exit code. Much of what it prints was said by chats, agents, connectors and
+// functions: no terminal obeys it.
 func run(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) int {
+	errs = terminal.Writer(errs)
 	if err := newCommand(in, out, errs).Run(ctx, args); err != nil {
 		fmt.Fprintln(errs, "dormouse:", err)
 		return 1
@@ -39,13 +43,13 @@ func newCommand(in io.Reader, out, errs io.Writer) *cli.Command {
 		Description: "The gateway itself is two Lambda functions, wake and drain. This program runs them on this machine,\n" +
 			"stands in for the connector and the issuer that they talk to, and looks after a deployed one.",
 		Commands: []*cli.Command{
-			demoCommand(), chatCommand(), connectorCommand(), issuerCommand(), hostCommand(),
+			demoCommand(out), chatCommand(), connectorCommand(), issuerCommand(), hostCommand(),
 			enrollCommand(), rotateCommand(), armCommand(), statusCommand(), enableCommand(), deadCommand(),
 		},
 		HideHelpCommand: true,
 		Suggest:         true,
 		Reader:          in,
-		Writer:          out,
+		Writer:          terminal.Writer(out),
 		ErrWriter:       errs,
 		OnUsageError:    usageError,
 		ExitErrHandler:  func(context.Context, *cli.Command, error) {}, // run prints the error

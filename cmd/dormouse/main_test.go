@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"flag"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -11,6 +13,8 @@ import (
 
 	"github.com/matryer/is"
 	"go.uber.org/goleak"
+
+	"github.com/dormouse-relay/dormouse/internal/devconnector"
 )
 
 // TestMain: the test binary is also the program that a demonstration starts as its connector, and that tests start to look
@@ -104,4 +108,26 @@ func TestMistakesAreToldWithWhereToLook(t *testing.T) {
 			is.True(strings.Contains(errs, tt.want))
 		})
 	}
+}
+
+// Whatever is printed: what others said cannot clear the screen, not in an error either.
+func TestNoTerminalObeysTheCommandLine(t *testing.T) {
+	is := is.New(t)
+	const orders = "\x1b]0;title\x07\x1b[2J\u009b31m\u202e"
+	_, _, errs := dormouse(t.Context(), "status", orders)
+	is.True(strings.Contains(errs, "takes flags only"))
+	var raw strings.Builder
+	root := newCommand(strings.NewReader(""), &raw, &raw)
+	fmt.Fprint(root.Writer, "agent: "+orders)
+	c := &connector{out: root.Writer, json: true}
+	c.tell(devconnector.Observation{What: "outbound", Detail: orders})
+	c.json = false
+	c.tell(devconnector.Observation{What: "outbound", Detail: orders})
+	for _, text := range []string{errs, raw.String()} {
+		is.True(!strings.ContainsAny(text, "\x1b\x07\u009b\u202e"))
+	}
+	var o devconnector.Observation
+	line := raw.String()[strings.Index(raw.String(), "{"):]
+	is.NoErr(json.Unmarshal([]byte(line[:strings.Index(line, "\n")]), &o))
+	is.Equal(o.Detail, orders) // JSON is the same value, escaped
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/dormouse-relay/dormouse/internal/devconnector"
 	"github.com/dormouse-relay/dormouse/internal/logs"
 	"github.com/dormouse-relay/dormouse/internal/rig"
+	"github.com/dormouse-relay/dormouse/internal/terminal"
 )
 
 const connectorName = "connector"
@@ -126,7 +127,9 @@ type screen struct {
 }
 
 // say is narration.
-func (s screen) say(format string, args ...any) { fmt.Fprintf(s.out, format+"\n", args...) }
+func (s screen) say(format string, args ...any) {
+	fmt.Fprintln(s.out, terminal.Text(fmt.Sprintf(format, args...)))
+}
 
 // colors are of terminals: cyan, yellow, green.
 var colors = map[string]int{connectorName: 36, rig.Wake: 33, rig.Drain: 32}
@@ -138,6 +141,6 @@ func (s screen) show(from time.Time, lines []line) {
 		if s.color {
 			who = fmt.Sprintf("\x1b[%dm%s\x1b[0m", colors[l.who], who)
 		}
-		fmt.Fprintf(s.out, "%6d  %s  %s\n", l.at.Sub(from).Milliseconds(), who, l.what)
+		fmt.Fprintf(s.out, "%6d  %s  %s\n", l.at.Sub(from).Milliseconds(), who, terminal.Line(l.what))
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/dormouse-relay/dormouse/internal/loopback"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
@@ -30,13 +31,7 @@ func (c *Connector) Control() http.Handler {
 	mux.HandleFunc("POST /fault", c.controlFault)
 	mux.HandleFunc("GET /state", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, c.State()) })
 	mux.HandleFunc("GET /events", c.controlEvents)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Origin") != "" { // a page in the operator's browser can reach loopback, too
-			fail(w, http.StatusForbidden, "not for browsers")
-			return
-		}
-		mux.ServeHTTP(w, r)
-	})
+	return loopback.Guard(mux) // a page in the operator's browser can reach loopback, too
 }
 
 func (c *Connector) controlDeliver(w http.ResponseWriter, r *http.Request) {

@@ -21,6 +21,7 @@ func control(r *rig, method, path, body string, headers ...string) *httptest.Res
 	for i := 0; i+1 < len(headers); i += 2 {
 		req.Header.Set(headers[i], headers[i+1])
 	}
+	req.Host = "127.0.0.1:8788"
 	w := httptest.NewRecorder()
 	r.c.Control().ServeHTTP(w, req)
 	return w
@@ -90,6 +91,13 @@ func TestControlRefuses(t *testing.T) {
 		r := start(t, devconnector.Config{})
 		w := control(r, "POST", "/fault", `{"name":"revoke"}`, "Origin", "https://page.example")
 		is.New(t).Equal(w.Code, 403)
+		for host, want := range map[string]int{"rebound.example": 403, "10.0.0.1:8788": 403, "127.0.0.1:8788": 200, "localhost": 200, "[::1]:8788": 200} {
+			req := httptest.NewRequest("GET", "/state", nil)
+			req.Host = host
+			w := httptest.NewRecorder()
+			r.c.Control().ServeHTTP(w, req)
+			is.New(t).Equal(w.Code, want)
+		}
 	})
 }
 
@@ -102,7 +110,7 @@ func TestControlStreamsEventsFromTheFirstOneOn(t *testing.T) {
 		srv := &httptest.Server{Listener: ln, Config: &http.Server{Handler: r.c.Control()}}
 		srv.Start()
 		client := http.Client{Transport: &http.Transport{DialContext: ln.Dial, DisableKeepAlives: true}}
-		resp, err := client.Get("http://control/events")
+		resp, err := client.Get("http://localhost/events")
 		is.NoErr(err)
 		is.Equal(resp.Header.Get("Content-Type"), "application/x-ndjson")
 		lines := bufio.NewScanner(resp.Body)

@@ -20,8 +20,11 @@ import (
 	"fmt"
 	"math/big"
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
+
+	"github.com/dormouse-relay/dormouse/internal/loopback"
 )
 
 const life = 300 * time.Second
@@ -54,8 +57,17 @@ func New(url string) (*Issuer, error) {
 	return &Issuer{URL: url, Subject: "dormouse", es384: es384, rs256: rs256}, nil
 }
 
-// ServeHTTP serves discovery, keys, /token and, at /, STS.
+// ServeHTTP serves discovery, keys, /token and, at /, STS: to this machine, and to those who ask for URL. No page in a browser
+// gets a token.
 func (i *Issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	own := ""
+	if u, err := url.Parse(i.URL); err == nil {
+		own = u.Hostname()
+	}
+	loopback.Guard(http.HandlerFunc(i.serve), own).ServeHTTP(w, r)
+}
+
+func (i *Issuer) serve(w http.ResponseWriter, r *http.Request) {
 	switch path := r.URL.Path; {
 	case path == "/.well-known/openid-configuration":
 		write(w, http.StatusOK, map[string]any{

@@ -59,3 +59,29 @@ func TestItStandsInForSTS(t *testing.T) {
 	_, off := errors.AsType[*types.OutboundWebIdentityFederationDisabledException](err)
 	is.True(off)
 }
+
+// A page in a browser on this machine gets no token, by its own name for loopback or as itself.
+func TestNoPageGetsAToken(t *testing.T) {
+	issuer, err := devissuer.New("https://tunnel.example")
+	is.New(t).NoErr(err)
+	for _, path := range []string{"/token", "/jwks.json", "/.well-known/openid-configuration"} {
+		for host, header := range map[string]http.Header{
+			"evil.example":   {},
+			"127.0.0.1:8789": {"Origin": {"https://evil.example"}},
+			"localhost:8789": {"Origin": {"null"}},
+		} {
+			r := httptest.NewRequest("GET", path, nil)
+			r.Host, r.Header = host, header
+			w := httptest.NewRecorder()
+			issuer.ServeHTTP(w, r)
+			is.New(t).Equal(w.Code, http.StatusForbidden)
+		}
+		for _, host := range []string{"127.0.0.1:8789", "localhost", "[::1]:8789", "tunnel.example"} {
+			r := httptest.NewRequest("GET", path, nil)
+			r.Host = host
+			w := httptest.NewRecorder()
+			issuer.ServeHTTP(w, r)
+			is.New(t).Equal(w.Code, http.StatusOK)
+		}
+	}
+}

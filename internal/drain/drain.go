@@ -78,6 +78,7 @@ type Drainer struct {
 	mu         sync.Mutex
 	conn       *relay.Conn // the socket that is open
 	terminated bool
+	refused    bool // the last Acquire was: not_due, taken or disabled
 }
 
 // New returns a Drainer. It touches no network.
@@ -114,7 +115,6 @@ type run struct {
 // Errors that end a run, each with its status.
 var (
 	errRevoked    = errors.New("drain: the connector refuses this gateway for good")
-	errIdentity   = errors.New("drain: the connector does not accept the identity")
 	errReplaced   = errors.New("drain: another socket took the seat")
 	errSeatTaken  = errors.New("drain: another socket, or its ghost, holds the seat")
 	errDeadline   = errors.New("drain: the invocation's time is up")
@@ -133,9 +133,6 @@ func (d *Drainer) Run(ctx context.Context, req Request) (Report, error) {
 	r.log = d.Log.With(logs.KeyReason, req.Reason)
 	if req.Hop > 0 {
 		r.log = r.log.With(logs.KeyHop, req.Hop)
-	}
-	if !req.At.IsZero() {
-		r.log.Info(logs.Woken, logs.KeyPokeMS, r.figures.start.Sub(req.At).Milliseconds())
 	}
 	err := r.run(ctx)
 	if r.worker != nil {
@@ -180,9 +177,10 @@ func (r *run) run(ctx context.Context) error {
 }
 
 // openAhead opens connections and fetches what credentials need while the lease is asked for. stop ends what is not done
-// and closes what was not used. A schedule mostly ends in the lease's condition, so nothing is opened for it.
+// and closes what was not used. A schedule mostly ends in the lease's condition, so nothing is opened for it; nor by a
+// process that was refused the lease the last time, so that somebody who pokes for ever costs the connector nothing.
 func (r *run) openAhead(ctx context.Context) (stop func()) {
-	if r.req.Reason == ledger.Schedule {
+	if r.req.Reason == ledger.Schedule || r.wasRefused() {
 		return func() {}
 	}
 	connections := 1
@@ -200,9 +198,22 @@ func (r *run) openAhead(ctx context.Context) (stop func()) {
 	}
 }
 
+func (d *Drainer) wasRefused() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.refused
+}
+
+func (d *Drainer) noteRefused(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.refused = errors.Is(err, ledger.ErrNotDue) || errors.Is(err, ledger.ErrTaken) || errors.Is(err, ledger.ErrDisabled)
+}
+
 func (r *run) takeLease(ctx context.Context) error {
 	asked := time.Now()
 	lease, err := r.Ledger.Acquire(ctx, ledger.Ask{Reason: r.req.Reason, Owner: rand.Text(), Life: r.settings.Lease})
+	r.noteRefused(err)
 	if err != nil {
 		return err
 	}
@@ -210,6 +221,9 @@ func (r *run) takeLease(ctx context.Context) error {
 	r.handshaken = lease.Grant().Standing.Handshaken
 	r.figures.stamp(&r.figures.MS.Lease)
 	r.log = r.log.With(logs.KeyEpoch, lease.Grant().Epoch)
+	if !r.req.At.IsZero() {
+		r.log.Info(logs.Woken, logs.KeyPokeMS, r.figures.start.Sub(r.req.At).Milliseconds())
+	}
 	r.log.Info(logs.Lease)
 	r.heart = &heart{lease: lease, life: r.settings.Lease, log: r.log, good: asked}
 	r.link.guard = r.heart.check

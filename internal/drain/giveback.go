@@ -9,15 +9,29 @@ import (
 	"github.com/dormouse-relay/dormouse/internal/logs"
 )
 
-// release gives the lease back if nobody has asked for another look, else it returns ledger.ErrAsked.
+// release gives the lease back if nobody has asked for another look, else it returns ledger.ErrAsked. Such a look is one that
+// a poke asked for, so it takes a token; without one the lease is given back all the same, the mark stands, and the schedule
+// looks.
 func (r *run) release(ctx context.Context) error {
 	r.flush(ctx)
-	err := r.heart.silence(func() error { return r.lease.Release(ctx, r.plan(nil), r.counts().Received > 0) })
-	switch {
-	case err == nil:
+	received := r.counts().Received > 0
+	err := r.heart.silence(func() error { return r.lease.Release(ctx, r.plan(nil), received) })
+	if errors.Is(err, ledger.ErrAsked) {
+		again, failed := r.lease.LookAgain(ctx, received)
+		if failed != nil {
+			return failed
+		}
+		if again {
+			r.log.Info(logs.AskedAgain)
+			return err
+		}
+		err = r.heart.silence(func() error {
+			_, err := r.lease.HandOff(ctx, r.plan(nil), received)
+			return err
+		})
+	}
+	if err == nil {
 		r.log.Info(logs.Released)
-	case errors.Is(err, ledger.ErrAsked):
-		r.log.Info(logs.AskedAgain)
 	}
 	return err
 }

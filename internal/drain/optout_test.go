@@ -142,7 +142,7 @@ func TestAnOptOutInItsSleep(t *testing.T) {
 
 // An identity that is not accepted is a fault, and no opt-out, however well the connector knows this gateway.
 func TestARefusedIdentityIsNoOptOut(t *testing.T) {
-	const words = "drain: the connector does not accept the identity: provision: the connector answered HTTP 401: the identity " +
+	const words = "provision: the connector answered HTTP 401: the identity " +
 		"token was not accepted: check its issuer, audience, subject and age (it says: no); shown was a token that is no JWT"
 	for _, known := range []bool{false, true} {
 		t.Run(fmt.Sprint("known ", known), func(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -325,4 +326,77 @@ func TestTheSeatIsAnothers(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Somebody pokes for two hours, also while a drain is at work: then another process takes the poke. What the budget refuses
+// costs nothing outside: two connections for each look that was had, and those looks are counted.
+func TestPokesThatTheBudgetRefusesCostNothingOutside(t *testing.T) {
+	for name, s := range map[string]setup{"provisioned": {}, "pinned": {pinned: true}} {
+		for _, ack := range []time.Duration{0, time.Second} { // with the second, a poke comes during each going_idle
+			t.Run(fmt.Sprint(name, ", ack after ", ack), func(t *testing.T) {
+				bubble(t, s, func(t *testing.T, r *rig) {
+					is := is.New(t)
+					r.DelayIdleAck(ack)
+					_, _, err := r.run(ledger.Wake, quarter) // it is warm
+					is.NoErr(err)
+					sockets, before := len(r.State().Sockets), r.dials
+					other := r.coldStart(t)
+					var working sync.WaitGroup
+					var atWork atomic.Bool
+					poke := func(r *rig) {
+						if _, _, err := r.run(ledger.Wake, quarter); err != nil {
+							t.Error(err)
+						}
+					}
+					for start := time.Now(); time.Since(start) < 2*time.Hour; time.Sleep(700 * time.Millisecond) {
+						if !atWork.CompareAndSwap(false, true) {
+							poke(other)
+							continue
+						}
+						working.Go(func() {
+							defer atWork.Store(false)
+							poke(r)
+						})
+					}
+					working.Wait()
+					looks := len(r.State().Sockets) - sockets
+					is.True(looks >= 20 && looks <= 10+2*10+1) // the budget, and what comes back in two hours
+					is.True(r.dials-before <= 2*looks)
+				})
+			})
+		}
+	}
+}
+
+// What a process may open ahead of the lease follows its last answer.
+func TestAfterARefusalNothingIsOpenedAhead(t *testing.T) {
+	bubble(t, setup{}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		for range 11 { // until the budget is spent
+			r.run(ledger.Wake, quarter)
+		}
+		r.run(ledger.Wake, quarter) // this one had opened a connection before it was refused
+		for range 3 {
+			before := r.dials
+			rep, _, err := r.run(ledger.Wake, quarter)
+			is.NoErr(err)
+			is.Equal(rep.Status, drain.NotDue)
+			is.Equal(r.dials, before)
+		}
+		cold := r.coldStart(t)
+		before := r.dials
+		cold.run(ledger.Wake, quarter) // a fresh one may: one a cold start
+		is.True(r.dials > before && r.dials <= before+2)
+
+		before = r.dials
+		rep, _, err := r.run(ledger.Arm, quarter) // granted
+		is.NoErr(err)
+		is.Equal(rep.Status, drain.Empty)
+		is.Equal(r.dials, before+1)
+		before = r.dials
+		rep, _, err = r.run(ledger.Wake, quarter) // so this one opens ahead again, and is refused
+		is.NoErr(err)
+		is.Equal(rep.Status, drain.NotDue)
+		is.Equal(r.dials, before+1)
+	})
 }

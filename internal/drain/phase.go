@@ -190,7 +190,7 @@ func (r *run) judgeProvision(status *provision.StatusError, cause error) error {
 	switch status.Status {
 	case http.StatusUnauthorized:
 		// The identity is not accepted: the token, its audience or issuer, or the connector's own fault. No opt-out.
-		return fmt.Errorf("%w: %w", errIdentity, cause)
+		return identityError{cause}
 	case http.StatusForbidden, http.StatusGone:
 		if r.known() {
 			return r.revoke(status)

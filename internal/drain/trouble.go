@@ -13,13 +13,23 @@ import (
 // their turn in between.
 const shared = 24 * time.Hour
 
+// identityError ends a run whose identity the connector does not accept.
+type identityError struct{ error }
+
+func (e identityError) Unwrap() error { return e.error }
+
+func notIdentified(err error) bool {
+	_, is := errors.AsType[identityError](err)
+	return is
+}
+
 // noteTrouble writes down what hindered a run that ended with err. Since when stays while it is the same.
 func (r *run) noteTrouble(ctx context.Context, err error) {
 	t := ledger.Trouble{Since: time.Now()}
 	switch {
 	case errors.Is(err, errReplaced):
 		t.What = string(Replaced)
-	case errors.Is(err, errIdentity):
+	case notIdentified(err):
 		t.What = string(IdentityRefused)
 	default:
 		return
@@ -34,7 +44,7 @@ func (r *run) noteTrouble(ctx context.Context, err error) {
 // identityRefusedBefore reports whether a run that ended with err met what an earlier one had met: an identity that is not
 // accepted.
 func (r *run) identityRefusedBefore(err error) bool {
-	return errors.Is(err, errIdentity) && r.lease.Grant().Standing.Trouble.What == string(IdentityRefused)
+	return notIdentified(err) && r.lease.Grant().Standing.Trouble.What == string(IdentityRefused)
 }
 
 // troubleIsOver forgets what hindered earlier runs, now that the connector has let this one in.

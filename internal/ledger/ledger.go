@@ -113,6 +113,9 @@ type Lease interface {
 	// Release gives the lease back if nobody has asked since Clear, else it returns ErrAsked. received fills the budget of
 	// empty looks.
 	Release(ctx context.Context, plan Plan, received bool) error
+	// LookAgain takes a token for another look, which somebody has asked for; received fills the budget before. It is false if
+	// there is no token: then the mark stands, and the next schedule is a sweep.
+	LookAgain(ctx context.Context, received bool) (bool, error)
 	// HandOff gives the lease back even if somebody has asked, and says so.
 	HandOff(ctx context.Context, plan Plan, received bool) (asked bool, err error)
 	// GivenBack reports whether Release or HandOff has succeeded.

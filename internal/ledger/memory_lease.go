@@ -55,6 +55,20 @@ func (l *memoryLease) Release(_ context.Context, plan Plan, received bool) error
 	})
 }
 
+func (l *memoryLease) LookAgain(_ context.Context, received bool) (ok bool, err error) {
+	err = l.held(func() error {
+		if received {
+			l.full = time.Time{}
+		}
+		var next time.Time
+		if next, ok = SpendToken(l.full, time.Now()); ok {
+			l.full = next
+		}
+		return nil
+	})
+	return ok, err
+}
+
 func (l *memoryLease) HandOff(_ context.Context, plan Plan, received bool) (asked bool, err error) {
 	err = l.held(func() error {
 		asked = l.asked

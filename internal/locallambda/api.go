@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+
+	"github.com/dormouse-relay/dormouse/internal/loopback"
 )
 
 const maxEventPayload = 1 << 20 // bytes, of an asynchronous invocation
@@ -18,7 +20,7 @@ func (h *Host) lambdaAPI() http.Handler {
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		apiError(w, http.StatusNotFound, "UnknownOperationException", fmt.Sprintf("no %s %s here", r.Method, r.URL.Path))
 	})
-	return mux
+	return loopback.Guard(mux) // it asks for no credential, and a page in a browser here can reach it
 }
 
 func (h *Host) serveInvoke(w http.ResponseWriter, r *http.Request) {

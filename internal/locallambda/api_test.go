@@ -191,3 +191,25 @@ func TestAFunctionReachesAnotherThroughTheSDKsEnvironment(t *testing.T) {
 	is.NoErr(json.Unmarshal(wait(t, h.done).Payload, &got))
 	is.Equal(got.ARN, "arn:aws:lambda:us-east-1:000000000000:function:other")
 }
+
+// It asks for no credential, so no page in a browser on this machine may reach it, by whatever name.
+func TestTheLambdaAPIIsForThisMachineOnly(t *testing.T) {
+	is := is.New(t)
+	h := startFunctions(t, function("plain"))
+	ask := func(host, origin string) int {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, h.URL()+"/2015-03-31/functions/plain/invocations", strings.NewReader(`{"do":"x"}`))
+		is.NoErr(err)
+		req.Host = host
+		if origin != "" {
+			req.Header.Set("Origin", origin)
+		}
+		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+		resp, err := client.Do(req)
+		is.NoErr(err)
+		resp.Body.Close()
+		return resp.StatusCode
+	}
+	is.Equal(ask("rebound.example", ""), http.StatusForbidden)
+	is.Equal(ask("localhost", "https://page.example"), http.StatusForbidden)
+	is.Equal(ask("localhost:8791", ""), http.StatusOK)
+}

@@ -3,7 +3,7 @@ package logs
 // Events of package drain. Each has KeyReason, KeyHop if an earlier run handed its work on, and, once the lease is taken,
 // KeyEpoch.
 const (
-	// Woken comes first in a run that knows when the poke came. With KeyPokeMS.
+	// Woken comes first in a run that has taken the lease and knows when the poke came. With KeyPokeMS.
 	Woken = "woken"
 
 	// Lease says that this run has taken the lease.

@@ -39,3 +39,16 @@ func FuzzNoOrders(f *testing.F) { // whatever is said
 		is.Equal(same, want)
 	})
 }
+
+func TestAWriterLetsNoOrderThrough(t *testing.T) {
+	is := is.New(t)
+	var out strings.Builder
+	w := terminal.Writer(&out)
+	all := "a\x1b[2Jb\u009bc\u202ed\té\n\xffz"
+	for i := range len(all) { // a byte at a time
+		n, err := w.Write([]byte{all[i]})
+		is.NoErr(err)
+		is.Equal(n, 1)
+	}
+	is.Equal(out.String(), "a\ufffd[2Jb\ufffdc\ufffdd\té\n\ufffdz")
+}

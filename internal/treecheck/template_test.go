@@ -94,7 +94,7 @@ func TestDeploymentKeepsItsPromises(t *testing.T) {
 		"drain's memory":                 {tpl.Parameters["DrainMemory"].Default, uint64(256)},
 		"drain's timeout":                {tpl.Parameters["DrainTimeout"].Default, uint64(900)},
 		"wake starts this stack's drain": {wake.variables()["DORMOUSE_DRAIN_FUNCTION"], drain.at("FunctionName")},
-		"pokes are throttled":            {throttle["ThrottlingRateLimit"], uint64(1)},
+		"pokes are throttled":            {throttle["ThrottlingRateLimit"], 0.2},
 		"bursts are throttled":           {throttle["ThrottlingBurstLimit"], uint64(20)},
 		"the path is a parameter":        {tpl.Resources["WakeRoute"].at("RouteKey"), "ANY /w/${WakePath}"},
 		"Lambda keeps a chain of drains": {drain.at("RecursiveLoop"), "Allow"},

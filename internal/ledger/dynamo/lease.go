@@ -125,6 +125,9 @@ func refusal(found item, reason ledger.Reason, now time.Time) error {
 
 // ask marks the instance as asked, if the lease is still with the holder that was found, or free if it was.
 func (l *Ledger) ask(ctx context.Context, found item, now time.Time) (marked bool, err error) {
+	if found.has("asked") {
+		return true, nil // it stood at the moment that found shows: a poke that changes nothing writes nothing
+	}
 	c := change{
 		sk:     state,
 		update: "SET #asked = :now",
@@ -183,6 +186,26 @@ func (l *lease) Clear(ctx context.Context) error {
 func (l *lease) Release(ctx context.Context, plan ledger.Plan, received bool) error {
 	_, err := l.giveBack(ctx, plan, received, " AND attribute_not_exists(#asked)")
 	return err
+}
+
+// LookAgain reads and then writes: while the lease is held nobody else touches the budget.
+func (l *lease) LookAgain(ctx context.Context, received bool) (bool, error) {
+	found, err := l.get(ctx, state)
+	switch {
+	case err != nil:
+		return false, err
+	case !l.holds(found):
+		return false, ledger.ErrLost
+	}
+	full := found.time("full")
+	if received {
+		full = time.Time{}
+	}
+	next, ok := ledger.SpendToken(full, l.now())
+	if !ok {
+		return false, nil
+	}
+	return true, l.holding(ctx, "SET #full = :next", item{":next": moment(next)})
 }
 
 func (l *lease) HandOff(ctx context.Context, plan ledger.Plan, received bool) (asked bool, err error) {

@@ -113,6 +113,7 @@ func oldEpoch(t *testing.T, is *is.I, s Subject) {
 		"hand-off":   func(l ledger.Lease) error { _, err := l.HandOff(ctx, ledger.Plan{}, true); return err },
 		"handshaken": func(l ledger.Lease) error { return l.SetHandshaken(ctx, "gw") },
 		"trouble":    func(l ledger.Lease) error { return l.SetTrouble(ctx, ledger.Trouble{What: "t", Since: time.Now()}) },
+		"look again": func(l ledger.Lease) error { _, err := l.LookAgain(ctx, false); return err },
 		"declared":   func(l ledger.Lease) error { return l.SetDeclared(ctx, "f") },
 		"disable":    func(l ledger.Lease) error { return l.Disable(ctx, "4401") },
 		"fresh id":   func(l ledger.Lease) error { _, err := l.TakeFreshID(ctx); return err },
@@ -212,4 +213,30 @@ func budgetBack(t *testing.T, is *is.I, s Subject) {
 			is.NoErr(l.Release(t.Context(), l.Grant().Plan, i == ledger.Tokens-1))
 		}
 	}
+}
+
+func lookAgain(t *testing.T, is *is.I, s Subject) {
+	l := mustAcquire(t, s, ledger.Wake) // the first token
+	again := func(received bool) bool {
+		t.Helper()
+		ok, err := l.LookAgain(t.Context(), received)
+		is.NoErr(err)
+		return ok
+	}
+	for range ledger.Tokens - 1 {
+		is.True(again(false))
+	}
+	is.True(!again(false))
+	is.True(again(true)) // all come back when something is received
+	for range ledger.Tokens - 1 {
+		is.True(again(false))
+	}
+	is.True(!again(false))
+	s.Advance(ledger.Refill)
+	is.NoErr(l.Heartbeat(t.Context()))
+	is.True(again(false))
+	is.True(!again(false))
+	is.NoErr(l.Release(t.Context(), ledger.Plan{At: s.Now().Add(time.Hour), Every: time.Hour}, false))
+	_, err := s.Acquire(t.Context(), ask(ledger.Wake)) // it is the same budget
+	is.True(errors.Is(err, ledger.ErrNotDue))
 }

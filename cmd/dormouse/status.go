@@ -115,6 +115,10 @@ func status(ctx context.Context, book ledger.Operator, instance string, out io.W
 	}
 	fmt.Fprintf(out, "  pending     %d messages\n", o.Pending)
 	fmt.Fprintf(out, "  dead        %d messages\n", len(dead))
+	tellRefusals(out, o.Refusals)
+	if err := tellWaiting(ctx, book, out, o.Pending); err != nil {
+		return err
+	}
 	if n := len(standing.FreshIDs); n > 0 {
 		fmt.Fprintf(out, "  %d fresh gateway ids within a day, as its secret is withheld: enroll and pin instead\n", n)
 	}

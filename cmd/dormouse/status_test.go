@@ -2,9 +2,11 @@ package main
 
 import (
 	"crypto/rand"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -47,6 +49,37 @@ func TestDisabledIsAStateOfItsOwn(t *testing.T) {
 	text = said(tell, &out)
 	is.True(strings.HasPrefix(text, "gw-1: enabled, known to the connector as gw-1-a\n  lease       free\n  last drain  2"))
 	is.True(strings.HasSuffix(text, "\n  next sweep  at the schedule's next firing\n  pending     0 messages\n  dead        0 messages\n"))
+}
+
+func TestStatusSaysWhatWaitsAndWhatWasRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		ctx := t.Context()
+		book := ledger.NewMemory()
+		grant, err := book.Acquire(ctx, ledger.Ask{Reason: ledger.Arm, Owner: "o", Life: 1 << 40})
+		is.NoErr(err)
+		now := time.Now()
+		for i := range 24 {
+			key := fmt.Sprintf("k%02d", i)
+			_, err := grant.Receive(ctx, ledger.Entry{Key: key, Seq: int64(i), State: ledger.New, Body: []byte(`{}`)})
+			is.NoErr(err)
+			if i == 0 {
+				continue // it queues
+			}
+			due := now.Add(time.Duration(100-i) * time.Minute)
+			is.NoErr(grant.Defer(ctx, key, "flood\x1b[2J", ledger.Wait{Due: due, Since: now.Add(-time.Hour), Tries: i}, 0))
+		}
+		is.NoErr(grant.SetRefusals(ctx, ledger.Refusals{At: now, ByClass: map[string]int{"transient": 4, "declined": 1}, Retried: 3}))
+		var out strings.Builder
+		is.NoErr(status(ctx, book, "gw-1", &out))
+		text := out.String()
+		is.True(strings.Contains(text, "  pending     24 messages\n"))
+		is.True(strings.Contains(text, "  refused     1 declined, 4 transient, 3 sent again, in the drain of 2000-01-01T00:00:00Z\n"))
+		is.True(strings.Contains(text, "  waiting     23 of the pending\n"))
+		is.True(strings.Contains(text, "    k23  1h0m0s  23     2000-01-01T01:17:00Z  flood\ufffd[2J\n")) // the next one first
+		is.True(!strings.Contains(text, "k00"))
+		is.True(strings.HasSuffix(text, "    and 3 more\n"))
+	})
 }
 
 func TestStatusAndEnableOnATable(t *testing.T) {

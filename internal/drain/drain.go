@@ -108,6 +108,7 @@ type run struct {
 	steps         int    // of the back-off
 	doubt         doubt  // whether stored credentials that were refused are an opt-out
 	worker        *turn.Worker
+	noted         int                         // refusals and what was sent again, as the ledger has them
 	watching      atomic.Pointer[turn.Worker] // worker, for the sockets' readers
 	idleNotBefore time.Time                   // end of the connector's pause between pokes
 }

@@ -14,6 +14,7 @@ import (
 // looks.
 func (r *run) release(ctx context.Context) error {
 	r.flush(ctx)
+	r.noteRefusals(ctx)
 	received := r.counts().Received > 0
 	err := r.heart.silence(func() error { return r.lease.Release(ctx, r.plan(nil), received) })
 	if errors.Is(err, ledger.ErrAsked) {
@@ -52,6 +53,7 @@ func (r *run) giveBack(err error) error {
 		}
 	}
 	r.noteTrouble(ctx, err)
+	r.noteRefusals(ctx)
 	c := r.counts()
 	asked, failed := r.lease.HandOff(ctx, r.plan(err), c.Received > 0)
 	if failed != nil {
@@ -101,6 +103,25 @@ func (r *run) flush(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, flushTime)
 	defer cancel()
 	r.worker.Flush(ctx)
+}
+
+// noteRefusals writes down what the connector has refused, for an operator to see. Nothing new is no write.
+func (r *run) noteRefusals(ctx context.Context) {
+	c := r.counts()
+	sum := c.Retried
+	byClass := map[string]int{}
+	for class, n := range c.Refused {
+		byClass[string(class)] = n
+		sum += n
+	}
+	if sum == r.noted {
+		return
+	}
+	if err := r.lease.SetRefusals(ctx, ledger.Refusals{At: time.Now(), ByClass: byClass, Retried: c.Retried}); err != nil {
+		r.log.Warn(logs.RefusalsUnwritten, logs.KeyError, err)
+		return
+	}
+	r.noted = sum
 }
 
 // plan says when the next sweep is due, after a run that ended with err. What is left can bring it forward, to when the

@@ -127,6 +127,8 @@ type Lease interface {
 	SetDeclared(ctx context.Context, fingerprint string) error
 	// Disable switches the instance off until an operator enables it.
 	Disable(ctx context.Context, by string) error
+	// SetRefusals remembers what this run's connector has refused, in place of what an earlier run has written.
+	SetRefusals(ctx context.Context, r Refusals) error
 	// SetTrouble remembers what hinders this instance; without What, that nothing does.
 	SetTrouble(ctx context.Context, t Trouble) error
 	// TakeFreshID counts a provisioning under a fresh gateway id: at most one an hour and ten a day, else false.
@@ -134,6 +136,13 @@ type Lease interface {
 
 	Journal
 	Prompts
+}
+
+// Refusals are what a connector has refused in a run.
+type Refusals struct {
+	At      time.Time      // zero: there never were any
+	ByClass map[string]int // actions, by the class of their refusal
+	Retried int            // how often an action was sent again after one
 }
 
 // Overview is an instance at a glance.
@@ -145,6 +154,7 @@ type Overview struct {
 	Ended    time.Time // when a drain last gave it back; zero: never
 	Asked    bool      // somebody asked for a look that has not been made
 	Pending  int       // deliveries that are not finished
+	Refusals Refusals  // of the last run that had some
 }
 
 // Operator is what an operator may do. It needs no lease.
@@ -155,6 +165,8 @@ type Operator interface {
 	// Enable switches the instance on again.
 	Enable(ctx context.Context) error
 
+	// ListPending returns the unfinished entries without body and actions, in the order they arrived.
+	ListPending(ctx context.Context) ([]Entry, error)
 	// ListDead returns the dead entries without body and actions, the longest dead first.
 	ListDead(ctx context.Context) ([]Entry, error)
 	// ShowDead returns one with all that is known of it, its kept answer too, or ErrNotDead.

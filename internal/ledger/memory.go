@@ -22,6 +22,7 @@ type Memory struct {
 	plan     Plan
 	ended    time.Time // when the lease was last given back
 	standing Standing
+	refusals Refusals
 
 	open    map[string]*kept
 	order   []*kept          // open entries by arrival, and closed ones until compacted
@@ -87,7 +88,7 @@ func (m *Memory) Standing(context.Context) (Standing, error) {
 func (m *Memory) Overview(context.Context) (Overview, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	o := Overview{Standing: m.copyStanding(), Plan: m.plan, Ended: m.ended, Asked: m.asked, Pending: len(m.open)}
+	o := Overview{Standing: m.copyStanding(), Plan: m.plan, Ended: m.ended, Asked: m.asked, Pending: len(m.open), Refusals: m.refusals}
 	if m.owner != "" && time.Now().Before(m.until) {
 		o.Held, o.Until = true, m.until
 	}

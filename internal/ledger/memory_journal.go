@@ -190,6 +190,20 @@ func (m *Memory) compact() {
 	m.order = slices.DeleteFunc(m.order, func(e *kept) bool { return e.State == Finished || e.State == Dead })
 }
 
+func (m *Memory) ListPending(context.Context) ([]Entry, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var list []Entry
+	for _, e := range m.order {
+		if _, open := m.open[e.Key]; open && e.State != Finished && e.State != Dead {
+			c := e.Entry
+			c.Body, c.Actions, c.Done, c.Message, c.Buffer, c.Edit = nil, nil, nil, "", "", false
+			list = append(list, c)
+		}
+	}
+	return list, nil
+}
+
 func (m *Memory) ListDead(context.Context) ([]Entry, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

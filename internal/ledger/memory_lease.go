@@ -106,6 +106,14 @@ func (l *memoryLease) Disable(_ context.Context, by string) error {
 	})
 }
 
+func (l *memoryLease) SetRefusals(_ context.Context, r Refusals) error {
+	return l.held(func() error {
+		r.ByClass = maps.Clone(r.ByClass)
+		l.refusals = r
+		return nil
+	})
+}
+
 func (l *memoryLease) SetTrouble(_ context.Context, t Trouble) error {
 	return l.held(func() error {
 		l.standing.Trouble = t

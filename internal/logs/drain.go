@@ -60,6 +60,9 @@ const (
 	// RevokedUnwritten is an error: the ledger does not know of the revocation. With KeyError.
 	RevokedUnwritten = "the opt-out could not be written down: the next wake will try again"
 
+	// RefusalsUnwritten: the ledger does not know what the connector has refused in this run. With KeyError.
+	RefusalsUnwritten = "what was refused could not be written down: the report has it"
+
 	// TroubleUnwritten is an error: the ledger does not know what hindered this run, or that nothing does any more. With
 	// KeyError.
 	TroubleUnwritten = "what hinders this gateway could not be written down"

@@ -5,22 +5,33 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strings"
 
 	"github.com/dormouse-relay/dormouse/internal/ledger"
 )
 
 func (l *Ledger) ListDead(ctx context.Context) ([]ledger.Entry, error) {
-	keys, err := l.list(ctx, buried)
+	return l.listed(ctx, buried, l.dead)
+}
+
+func (l *Ledger) ListPending(ctx context.Context) ([]ledger.Entry, error) {
+	return l.listed(ctx, alive, func(it item) bool { return strings.HasPrefix(it.text("open"), alive) })
+}
+
+// listed are the entries, without body and actions, whose open has a prefix, as long as they are what is meant.
+func (l *Ledger) listed(ctx context.Context, prefix string, meant func(item) bool) ([]ledger.Entry, error) {
+	keys, err := l.list(ctx, prefix)
 	if err != nil || len(keys) == 0 {
 		return nil, err
 	}
-	items, err := l.fetch(ctx, keys, "#sk", "#seq", "#state", "#attempts", "#error", "#died", "#expires")
+	items, err := l.fetch(ctx, keys, "#sk", "#seq", "#state", "#attempts", "#error", "#died", "#expires", "#open",
+		"#due", "#since", "#tries", "#asked")
 	if err != nil {
 		return nil, err
 	}
 	var entries []ledger.Entry
 	for _, sk := range keys {
-		if !l.dead(items[sk]) {
+		if !meant(items[sk]) {
 			continue
 		}
 		e, err := decode(items[sk])

@@ -258,6 +258,7 @@ func (l *Ledger) Overview(ctx context.Context) (ledger.Overview, error) {
 	}
 	o := ledger.Overview{
 		Standing: standing(found), Plan: plan(found), Ended: found.time("ended"), Asked: found.has("asked"), Pending: len(pending),
+		Refusals: refusals(found),
 	}
 	if until := found.time("until"); found.has("owner") && until.After(l.now()) {
 		o.Held, o.Until = true, until
@@ -271,6 +272,26 @@ func (l *lease) SetHandshaken(ctx context.Context, gatewayID string) error {
 
 func (l *lease) SetDeclared(ctx context.Context, fingerprint string) error {
 	return l.holding(ctx, "SET #declared = :fingerprint", item{":fingerprint": text(fingerprint)})
+}
+
+func (l *lease) SetRefusals(ctx context.Context, r ledger.Refusals) error {
+	classes := &types.AttributeValueMemberM{Value: item{}}
+	for class, n := range r.ByClass {
+		classes.Value[class] = number(int64(n))
+	}
+	return l.holding(ctx, "SET #refusals = :classes, #refused = :at, #retried = :retried",
+		item{":classes": classes, ":at": moment(r.At), ":retried": number(int64(r.Retried))})
+}
+
+func refusals(found item) ledger.Refusals {
+	r := ledger.Refusals{At: found.time("refused"), Retried: int(found.number("retried"))}
+	if classes, _ := found["refusals"].(*types.AttributeValueMemberM); classes != nil {
+		r.ByClass = make(map[string]int, len(classes.Value))
+		for class := range classes.Value {
+			r.ByClass[class] = int(item(classes.Value).number(class))
+		}
+	}
+	return r
 }
 
 func (l *lease) SetTrouble(ctx context.Context, t ledger.Trouble) error {

@@ -19,6 +19,7 @@ import (
 	"github.com/matryer/is"
 
 	"github.com/dormouse-relay/dormouse/internal/config"
+	"github.com/dormouse-relay/dormouse/internal/devconnector"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
@@ -148,6 +149,14 @@ func TestContractHasTheOps(t *testing.T) {
 			documented = []string{"chat_id", "card_id"}
 		}
 		within(t, "fields that devconnector demands of "+op, required[op], contractDoc, documented)
+	}
+	for _, name := range devconnector.PresetNames() {
+		preset, err := devconnector.PresetNamed(name)
+		is.New(t).NoErr(err)
+		if preset.SupportedOps == nil {
+			continue // the legacy set
+		}
+		within(t, "ops that the preset "+name+" offers", preset.SupportedOps, contractDoc, ops.words("op"))
 	}
 }
 

@@ -17,7 +17,10 @@ func needed(a relay.Action, name string) error {
 }
 
 // none says whether a member is not there: many languages write an empty text for that.
-func none(a relay.Action, name string) bool { return a[name] == nil || a[name] == "" }
+func none(a relay.Action, name string) bool {
+	text, isText := a[name].(string)
+	return a[name] == nil || isText && strings.TrimSpace(text) == ""
+}
 
 // optional is for a member that the wire does not have when there is none.
 func optional(a relay.Action, name string) error {

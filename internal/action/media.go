@@ -29,6 +29,7 @@ func (Shaper) sendMedia(o *Outgoing) error {
 		o.File, err = takeFile(a)
 	} else {
 		delete(a, "data")
+		delete(a, "mime")
 		err = checkLink(o.text("source_url"))
 	}
 	err = cmp.Or(err, oneOf(a, "media_kind", "image", "voice", "audio", "video", "document"), optional(a, "filename"),

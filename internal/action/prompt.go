@@ -20,7 +20,7 @@ const (
 // prompt gets its id here. Its ref leaves the action: the connector does not need it.
 func (s Shaper) prompt(o *Outgoing) error {
 	a := o.Action
-	if a["prompt_id"] != nil {
+	if !none(a, "prompt_id") {
 		return errors.New("prompt_id: is made by the gateway; want ref to know the answer by")
 	}
 	id := s.Marker + "." + randomID()

@@ -91,6 +91,9 @@ func (s Shaper) Fit(i int, a relay.Action) ([]Outgoing, error) {
 	}
 	op := a.Op()
 	plain, err := generic(a)
+	if none(plain, "chat_id") {
+		delete(plain, "chat_id")
+	}
 	o := Outgoing{Action: plain}
 	s = s.at(o.Chat())
 	check, known := ops[op]
@@ -243,7 +246,8 @@ func (s Shaper) address(o *Outgoing) error {
 // publicMetadata returns a's metadata without internal markers, which do not go on the wire (section 10).
 func publicMetadata(a relay.Action) (map[string]any, error) {
 	given, ok := a["metadata"].(map[string]any)
-	if a["metadata"] != nil && !ok {
+	list, isList := a["metadata"].([]any) // PHP's empty object
+	if !none(a, "metadata") && !ok && (!isList || len(list) > 0) {
 		return nil, errors.New("metadata: want an object")
 	}
 	metadata := map[string]any{}

@@ -25,7 +25,7 @@ type unpacked struct {
 // reads nothing yet.
 func unpack(res *http.Response) (io.ReadCloser, error) {
 	switch encoding := strings.ToLower(strings.TrimSpace(res.Header.Get("Content-Encoding"))); encoding {
-	case "", "identity", "gzip", "x-gzip":
+	case "", "identity", "none", "utf-8", "utf8", "gzip", "x-gzip": // some give the character set
 		return &unpacked{Closer: res.Body, raw: bufio.NewReader(res.Body)}, nil
 	default:
 		return nil, fmt.Errorf("agent: the answer has Content-Encoding %.40q, want none or gzip", encoding)

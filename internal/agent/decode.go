@@ -12,10 +12,11 @@ import (
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
-// leniency is what an answer is not void for: half a surrogate pair, or bytes that are no UTF-8, become U+FFFD, and an id
-// that is written as a number is read as its digits.
+// leniency is what an answer is not void for: half a surrogate pair, or bytes that are no UTF-8, become U+FFFD, of a member
+// that is there twice the last one counts, and an id that is written as a number is read as its digits.
 var leniency = jsonv2.JoinOptions(
 	jsontext.AllowInvalidUTF8(true),
+	jsontext.AllowDuplicateNames(true),
 	jsonv2.WithUnmarshalers(jsonv2.UnmarshalFromFunc(idAsText)),
 )
 
@@ -40,15 +41,16 @@ func isID(member string) bool {
 	return member == "id" || member == "reply_to" || strings.HasSuffix(member, "_id")
 }
 
-// byteOrderMark may stand before JSON, and a reader may skip it (RFC 8259 section 8.1).
-var byteOrderMark = []byte("\ufeff")
+// unmarked returns JSON without what may stand before it: blanks, and the byte order marks that a reader may skip (RFC 8259
+// section 8.1). Whoever puts one there may have read one already.
+func unmarked(json []byte) []byte { return bytes.TrimLeft(json, "\ufeff \t\r\n") }
 
 // Decode reads an answer: {"actions":[{"op":...},...]}, {"text":"..."}, or nothing, which is an empty body, {}, null or a
 // blank text. Any other object is an error, because its author meant to say something. An element of actions that is no
 // action, beside others that are, is one without an op: whoever carries them out says so.
 func Decode(body []byte) (Answer, error) {
-	body = bytes.TrimPrefix(body, byteOrderMark)
-	if len(bytes.TrimSpace(body)) == 0 {
+	body = unmarked(body)
+	if len(body) == 0 {
 		return Answer{}, nil
 	}
 	answer, err := decode(body)
@@ -64,9 +66,9 @@ func Decode(body []byte) (Answer, error) {
 func decodeSome(body []byte) (actions []relay.Action) {
 	var in struct {
 		Actions []jsontext.Value `json:"actions"`
-		Text    jsontext.Value   `json:"text"`
+		Text    *string          `json:"text"`
 	}
-	if err := jsonv2.Unmarshal(body, &in, leniency); err != nil || in.Text != nil {
+	if err := jsonv2.Unmarshal(body, &in, leniency); err != nil || in.Text != nil && !blank(*in.Text) {
 		return nil
 	}
 	usable := false
@@ -93,13 +95,14 @@ func decode(body []byte) (Answer, error) {
 	if err := jsonv2.Unmarshal(body, &in, leniency); err != nil {
 		return Answer{}, fmt.Errorf(`agent: answer is not {"actions":[...]}, {"text":"..."} or empty: %w`, jsonFault(err))
 	}
-	if in.Actions != nil && in.Text != nil {
+	said := in.Text != nil && !blank(*in.Text)
+	if len(in.Actions) > 0 && said {
 		return Answer{}, errors.New("agent: answer has both actions and text, want one of them")
 	}
 	if in.Actions == nil && in.Text == nil && len(in.More) > 0 {
 		return Answer{}, errors.New("agent: answer has neither actions nor text, want one of them, or {} to say nothing")
 	}
-	if in.Text != nil && !blank(*in.Text) {
+	if said {
 		return Answer{Actions: []relay.Action{say(*in.Text)}}, nil
 	}
 	for i, a := range in.Actions {
@@ -110,24 +113,33 @@ func decode(body []byte) (Answer, error) {
 	return Answer{Actions: in.Actions}, nil
 }
 
-var errNoAction = errors.New("has neither op nor text")
+// noAction is JSON, but no action.
+type noAction struct{ error }
 
-// DecodeLine reads one line of a streamed answer: an action, or {"text":"..."}. A blank text is no action: it is nil.
+// DecodeLine reads one line of a streamed answer: an action, or {"text":"..."}. A blank text, {} and null are no action, but
+// no fault: they are nil.
 func DecodeLine(line []byte) (relay.Action, error) {
 	var a relay.Action
-	if err := jsonv2.Unmarshal(bytes.TrimPrefix(line, byteOrderMark), &a, leniency); err != nil {
-		return nil, fmt.Errorf(`is not {"op":...} or {"text":"..."}: %w`, jsonFault(err))
+	if err := jsonv2.Unmarshal(unmarked(line), &a, leniency); err != nil {
+		fault := fmt.Errorf(`is not {"op":...} or {"text":"..."}: %w`, jsonFault(err))
+		if _, isJSON := errors.AsType[*jsonv2.SemanticError](err); isJSON {
+			return nil, noAction{fault}
+		}
+		return nil, fault
 	}
 	text, has := a["text"].(string)
+	if unsaid, named := a["text"]; named && unsaid == nil {
+		has = true
+	}
 	switch {
 	case a.Op() != "":
 		return a, nil
-	case has && blank(text):
+	case len(a) == 0, has && blank(text):
 		return nil, nil
 	case has:
 		return say(text), nil
 	}
-	return nil, errNoAction
+	return nil, noAction{errors.New("has neither op nor text")}
 }
 
 func blank(text string) bool { return strings.TrimSpace(text) == "" }

@@ -260,6 +260,7 @@ func TestPackedAnswersAreUnpacked(t *testing.T) {
 		"told and not so":    {"gzip", "application/json", `{"text":"hello"}`, "hello", false},
 		"told and empty":     {"gzip", "application/json", "", "", false},
 		"none":               {"identity", "application/json", `{"text":"hello"}`, "hello", false},
+		"a character set":    {"UTF-8", "application/json", `{"text":"hello"}`, "hello", false},
 		"a stream":           {"gzip", "application/x-ndjson", zipped(`{"text":"hello"}` + "\n"), "hello", false},
 		"not known here":     {"br", "application/json", `canary`, `Content-Encoding "br", want none or gzip`, true},
 		"cut":                {"gzip", "application/json", zipped(`{"text":"hello"}`)[:20], "reading the answer", true},
@@ -314,6 +315,10 @@ func TestStreamsHaveManyNames(t *testing.T) {
 		"jsonl":        {"application/jsonl; charset=utf-8", one + "\n" + two + "\n"},
 		"jsonlines":    {"application/jsonlines", one + "\n" + two + "\n"},
 		"x-jsonlines":  {"Application/X-JSONLines", one + "\n" + two + "\n"},
+		"text/jsonl":   {"text/jsonl", one + "\n" + two + "\n"},
+		"x-json-lines": {"application/x-json-lines", one + "\n" + two + "\n"},
+		"stream+json":  {"application/stream+json", one + "\n" + two + "\n"},
+		"says nothing": {"application/x-ndjson", "{}\n" + one + "\nnull\n{\"text\":null}\n" + two + "\n"},
 		"json-seq":     {"application/json-seq", "\x1e" + one + "\n\x1e" + two + "\n"},
 		"over lines":   {"application/json-seq", "\x1e{\n\"text\":\n\"one\"}\n\x1e" + two},
 		"separators":   {"application/json-seq", "\ufeff\x1e\x1e" + one + "\n" + two + "\n\x1e\n"},
@@ -436,6 +441,7 @@ func TestStreamsThatGoWrong(t *testing.T) {
 		before int // actions until then
 	}{
 		"junk":              {`{"text":"a"}` + "\n" + `<canary>` + "\n", "", "line 2 of the answer is not", 1},
+		"no object":         {`"canary"` + "\n7\n", "", "line 1 of the answer is not", 0},
 		"no action":         {"\n" + `{"txt":"canary"}`, "", "line 2 of the answer has neither op nor text", 0},
 		"a whole answer":    {`{"actions":[{"op":"send","content":"canary"}]}`, "", "has neither op nor text", 0},
 		"an array":          {`[]`, "", "want an object, got a list", 0},
@@ -497,6 +503,18 @@ func TestABlankTextInAStreamSaysNothing(t *testing.T) {
 	got, err := gather(answer)
 	is.NoErr(err)
 	is.Equal(got, []relay.Action{{"op": "send", "content": "a"}})
+}
+
+func TestWhatIsNoObjectInAStreamIsNoAction(t *testing.T) {
+	is := is.New(t)
+	answer, err := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/x-ndjson")
+		io.WriteString(w, `"a"`+"\n"+`{"text":"b"}`+"\n"+`[{"text":"c"}]`+"\n"+`{"text":"d"}`)
+	}).Answer(t.Context(), turn("x"))
+	is.NoErr(err)
+	got, err := gather(answer)
+	is.NoErr(err)
+	is.Equal(got, []relay.Action{{}, {"op": "send", "content": "b"}, {}, {"op": "send", "content": "d"}})
 }
 
 func FuzzDecodeLine(f *testing.F) { // each line is an action with an op, nothing, or an error without its text

@@ -124,15 +124,17 @@ func TestAnswersAreAsTheirSchemaSays(t *testing.T) {
 	for raw, want := range map[string]bool{
 		`{}`: true, `null`: true, `{"text":""}`: true, `{"text":"a"}`: true, `{"actions":[]}`: true,
 		`{"actions":[{"op":"send","content":"a"},{"op":"react","emoji":"+1"}]}`: true,
-		`{"text":"a","debug":1}`:                 true,
-		`{"message":"a"}`:                        false,
-		`[]`:                                     false,
-		`{"text":7}`:                             false,
-		`{"text":"a","actions":[]}`:              false,
-		`{"actions":[{"content":"a"}]}`:          false,
-		`{"actions":["send"]}`:                   false,
-		`{"actions":[{"op":7}]}`:                 false,
-		`{"actions":{"op":"send","content":""}}`: false,
+		`{"text":"a","debug":1}`:    true,
+		`{"message":"a"}`:           false,
+		`[]`:                        false,
+		`{"text":7}`:                false,
+		`{"text":"a","actions":[]}`: true,
+		`{"text":" ","actions":[{"op":"typing"}]}`: true,
+		`{"text":"a","actions":[{"op":"typing"}]}`: false,
+		`{"actions":[{"content":"a"}]}`:            false,
+		`{"actions":["send"]}`:                     false,
+		`{"actions":[{"op":7}]}`:                   false,
+		`{"actions":{"op":"send","content":""}}`:   false,
 	} {
 		is.Equal(whole.Validate(value(t, []byte(raw))) == nil, want) // raw fits the schema if
 		_, err := agent.Decode([]byte(raw))
@@ -140,7 +142,7 @@ func TestAnswersAreAsTheirSchemaSays(t *testing.T) {
 	}
 	for raw, want := range map[string]bool{
 		`{"text":"a"}`: true, `{"op":"send","content":"a"}`: true, `{"op":"edit","content":"a"}`: true,
-		`{"text":""}`: true, `{"op":"send","content":"a","chat_id":7}`: true, `{}`: false, `{"op":7}`: false, `[]`: false,
+		`{"text":""}`: true, `{"op":"send","content":"a","chat_id":7}`: true, `{}`: true, `null`: true, `{"op":7}`: false, `[]`: false,
 	} {
 		is.Equal(line.Validate(value(t, []byte(raw))) == nil, want)
 		_, err := agent.DecodeLine([]byte(raw))

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -22,15 +23,16 @@ type framing interface {
 	end() (record []byte)            // the stream is over
 }
 
-// framingOf is how a content type is framed, or nil if it is no stream. These are the names in use.
+// framingOf is how a content type is framed, or nil if it is no stream. These are the names in use, each as application/ or
+// text/ and with or without x-.
 func framingOf(contentType string) framing {
-	switch contentType {
-	case ndjson, "application/ndjson", "application/jsonl", "application/x-jsonl",
-		"application/jsonlines", "application/x-jsonlines":
+	_, name, _ := strings.Cut(contentType, "/")
+	switch strings.TrimPrefix(name, "x-") {
+	case "ndjson", "jsonl", "jsonlines", "json-lines", "json-stream", "stream+json":
 		return lines{}
-	case "application/json-seq":
+	case "json-seq":
 		return &sequence{}
-	case "text/event-stream":
+	case "event-stream":
 		return &events{}
 	}
 	return nil
@@ -103,18 +105,20 @@ func stream(ctx context.Context, body io.ReadCloser, f framing) iter.Seq2[relay.
 			switch {
 			case err == nil:
 				return a == nil || none.tell(yield) && yield(a, nil)
-			case errors.Is(err, errNoAction) && in.Err() == nil:
-				return none.add(n, yield)
-			case in.Err() == nil:
-				yield(nil, fmt.Errorf("agent: line %d of the answer %w", n, err))
-				return false
+			case in.Err() != nil:
+				return true
 			}
-			return true
+			err = fmt.Errorf("agent: line %d of the answer %w", n, err)
+			if _, ok := errors.AsType[noAction](err); ok {
+				return none.add(err, yield)
+			}
+			yield(nil, err)
+			return false
 		}
 		for in.Scan() {
 			line := in.Bytes()
 			if n++; n == 1 {
-				line = bytes.TrimPrefix(line, byteOrderMark)
+				line = unmarked(line)
 			}
 			if !say(f.add(bytes.TrimSpace(line))) {
 				return
@@ -133,7 +137,7 @@ func stream(ctx context.Context, body io.ReadCloser, f framing) iter.Seq2[relay.
 	}
 }
 
-// noActions are records that are objects and no actions. Beside others that are, each is an action without an op, so that
+// noActions are records that are JSON and no actions. Beside others that are, each is an action without an op, so that
 // whoever carries them out says so. If there is nothing else, the answer is no answer.
 type noActions struct {
 	held  int   // until there is an action
@@ -141,13 +145,13 @@ type noActions struct {
 	told  bool  // there is an action
 }
 
-func (s *noActions) add(line int, yield func(relay.Action, error) bool) (goOn bool) {
+func (s *noActions) add(fault error, yield func(relay.Action, error) bool) (goOn bool) {
 	if s.told {
 		return yield(relay.Action{}, nil)
 	}
 	s.held++
 	if s.first == nil {
-		s.first = fmt.Errorf("agent: line %d of the answer %w", line, errNoAction)
+		s.first = fault
 	}
 	return true
 }

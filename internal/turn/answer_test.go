@@ -301,7 +301,7 @@ func TestAnActionThatCannotLeaveNamesItsField(t *testing.T) {
 		{relay.Action{"op": "send", "content": 7}, "content: want"},
 		{relay.Action{"op": "send", "content": "x", "reply_to": true}, "reply_to: want"},
 		{relay.Action{"op": "send", "content": "x", "chat_id": []string{"c1"}}, "chat_id: want"},
-		{relay.Action{"op": "send", "content": "x", "metadata": []int{}}, "metadata: want an object"},
+		{relay.Action{"op": "send", "content": "x", "metadata": []int{1}}, "metadata: want an object"},
 		{relay.Action{"op": "edit", "message_id": "m"}, "content: want"},
 		{relay.Action{"op": "edit", "content": "x", "message_id": 1e30}, "message_id: want"},
 		{relay.Action{"op": "typing", "content": 7}, "content: want a string, or nothing"},

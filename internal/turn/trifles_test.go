@@ -45,11 +45,11 @@ func TestAnAnswerIsNotVoidForATrifle(t *testing.T) {
 	actions := []relay.Action{
 		{"op": "send", "content": ""},
 		{"op": "send", "content": nil},
-		{"op": "send", "content": "a", "reply_to": "", "chat_id": ""},
+		{"op": "send", "content": "a", "reply_to": " ", "chat_id": " ", "metadata": ""},
 		{"op": "edit", "content": " \n", "message_id": ""},
-		{"op": "edit", "content": "b", "message_id": ""},
+		{"op": "edit", "content": "b", "message_id": "", "metadata": []any{}},
 		{"op": "react", "emoji": "+1", "message_id": 1234567890123456789},
-		{"op": "send_media", "media_kind": "image", "source_url": "https://x.example/a.png", "filename": "", "data": ""},
+		{"op": "send_media", "media_kind": "image", "source_url": "https://x.example/a.png", "filename": "", "data": "", "mime": ""},
 		{"op": "dance"},
 		{},
 	}

@@ -57,8 +57,9 @@ var (
 	ambiguousTexts = []string{"timed out", "timeout", "timedout", "ack lost"}
 	transientTexts = []string{
 		"rate limit", "ratelimit", "too many requests", "flood", "slow down",
-		"bad gateway", "service unavailable", "internal server error", "temporarily",
-		"connection", "not connected", "econnre", "socket hang up", "network",
+		"bad gateway", "unavailable", "internal server error", "temporarily", "try again", "overloaded",
+		"connection", "not connected", "disconnected", "reconnecting", "restarting", "not ready", "econnre", "epipe",
+		"broken pipe", "socket hang up", "network", "transport closed", "relay send failed",
 		"not routed to this profile",
 	}
 	markupTexts = []string{

@@ -95,8 +95,9 @@ const (
 	// CannotEdit is a warning: the platform has no edits, or the connector has told no id for the message.
 	CannotEdit = "a message cannot be edited: the last text that it was to have is sent"
 
-	// NoMessageKnown is a warning: an edit or a delete does not say which message it is for.
-	NoMessageKnown = "not sent: this turn has put no message there that is known by an id"
+	// NoMessageKnown is a warning: an edit or a delete does not say which message it is for. The text of an edit may go out as
+	// a message.
+	NoMessageKnown = "not made: this turn has put no message there that is known by an id"
 )
 
 // What the journal did not take of a turn. Each is an error with KeyError, but SuspectStays, which is a warning.

@@ -1,6 +1,7 @@
 package turn
 
 import (
+	"cmp"
 	"errors"
 	"log/slog"
 
@@ -50,7 +51,8 @@ func (r *refusal) final(first *refusedError) *refusedError {
 	return &refusedError{op: r.op, words: r.words, chat: r.Class == action.Declined}
 }
 
-// deliverKept sends the kept action number i, and confirms its outcome. If it was refused it has none.
+// deliverKept sends the kept action number i, and confirms its outcome. If it was refused it has none, unless it is an edit or
+// another one that nobody misses.
 func (s *sender) deliverKept(d *delivery, i int, o action.Outgoing) (*refusal, error) {
 	outcome, refused, sent := s.put(d, requestID(d.key, i), o.Clone())
 	switch {
@@ -59,7 +61,7 @@ func (s *sender) deliverKept(d *delivery, i int, o action.Outgoing) (*refusal, e
 	case outcome == "":
 		return refused, nil
 	}
-	return nil, s.settle(d, i, o, outcome)
+	return refused, s.settle(d, i, o, outcome)
 }
 
 // settle gives the kept action number i its outcome.
@@ -169,10 +171,7 @@ func (s *sender) judge(
 		c.Outbound++
 		c.refuse(counted)
 	})
-	r = &refusal{Refusal: means, op: o.Op(), words: said.Code}
-	if said.Message != "" {
-		r.words = said.Message
-	}
+	r = &refusal{Refusal: means, op: o.Op(), words: cmp.Or(said.Message, said.Code, "it gives no reason")}
 	switch {
 	case means.Class == action.Done:
 		log.Info(logs.ActionRefused, logs.KeyCode, said.Code, logs.KeyError, said.Message)

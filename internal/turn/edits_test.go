@@ -245,6 +245,39 @@ func TestThrottledEditsWaitForTheirPause(t *testing.T) {
 	}
 }
 
+// So does the last edit of a message in a whole answer.
+func TestAThrottledEditOfAWholeAnswerIsMadeAfterItsPause(t *testing.T) {
+	for pause, want := range map[int][]string{1: {"ab"}, 44: {"ab"}, 300: {"a", "ab"}} {
+		for times, shows := range map[int][]string{1: want, 99: {"a", "ab"}} {
+			t.Run(fmt.Sprint(pause, "s, ", times), func(t *testing.T) {
+				bubble(t, func(t *testing.T, b *bench) {
+					is := is.New(t)
+					asked, until := 0, time.Time{}
+					r := room{refuse: func(out relay.Outbound) *relay.OpError {
+						if out.Action.Op() != "edit" {
+							return nil
+						}
+						is.True(!time.Now().Before(until))
+						if asked++; asked > times {
+							return nil
+						}
+						until = time.Now().Add(time.Duration(pause) * time.Second)
+						return &relay.OpError{Message: fmt.Sprint("Too Many Requests: retry after ", pause)}
+					}}
+					b.wire.do = r.do
+					b.agent = says(send("a"), edit("ab"))
+					w := b.start()
+					defer w.Close()
+					is.NoErr(w.Take(message("c1", "m1", "x")))
+					idle(w)
+					is.Equal(r.shows(), shows)
+					is.Equal(w.Counts().Finished, 1)
+				})
+			})
+		}
+	}
+}
+
 // A platform may number the messages of each chat.
 func TestAnIdIsOneOfItsChat(t *testing.T) {
 	in := func(chat, text string) relay.Action {

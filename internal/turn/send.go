@@ -26,6 +26,9 @@ type refusedError struct {
 }
 
 func (e *refusedError) Error() string {
+	if e.waited {
+		return fmt.Sprintf("the connector has refused an action of the answer for too long: %s: %.500q", e.op, e.words)
+	}
 	return fmt.Sprintf("the connector refuses an action of the answer: %s: %.500q", e.op, e.words)
 }
 
@@ -89,7 +92,7 @@ func (a *attempts) sendIfLost(ctx context.Context, d *delivery, i int, o action.
 // order, once its pause is over.
 func (a *attempts) sendKept(ctx context.Context, d *delivery, i int, o action.Outgoing) error {
 	chat := nameOf(o, d.Event.Source)
-	for {
+	for first := true; ; first = false {
 		if err := a.untilFree(ctx, d, chat); err != nil {
 			return err
 		}
@@ -97,9 +100,12 @@ func (a *attempts) sendKept(ctx context.Context, d *delivery, i int, o action.Ou
 			a.counts.add(func(c *Counts) { c.Retried++ })
 		}
 		r, err := a.sender.deliverKept(d, i, o)
-		if r == nil {
+		if r == nil || d.answer.outcomes[i] != "" {
 			d.wait = ledger.Wait{}
 			a.pauses.done(chat, d.place)
+			if first && r != nil && err == nil && a.restForEdit(ctx, d, i, o, r) {
+				continue
+			}
 			return err
 		}
 		if r.mayPass() {
@@ -129,6 +135,20 @@ func (a *attempts) sendKept(ctx context.Context, d *delivery, i int, o action.Ou
 		}
 		return a.sender.settle(d, i, o, r.outcome())
 	}
+}
+
+// restForEdit waits for the pause of an edit that was throttled and is its message's last, and has it made once more. It is
+// false if there is no such edit, or the pause is long.
+func (a *attempts) restForEdit(ctx context.Context, d *delivery, i int, o action.Outgoing, r *refusal) bool {
+	if o.Op() != "edit" || r.Class != action.Transient {
+		return false
+	}
+	a.chats.restEdits(o.Chat(), max(r.After, editEvery))
+	if !d.answer.lost(i, o) || !a.chats.takeEdit(ctx, o.Chat()) {
+		return false
+	}
+	d.answer.outcomes[i] = ""
+	return true
 }
 
 // untilFree waits until the delivery may send something to a chat. Meanwhile it has no slot, and its session may rest. What

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"encoding/json"
 	"math"
 	"strconv"
@@ -41,7 +42,7 @@ func decodeResult(v value) Result {
 		case "message_id":
 			r.MessageID = v.text()
 		case "error":
-			r.Error = v.text()
+			r.Error = cmp.Or(v.text(), v.member("message").text(), v.member("description").text())
 		case "code":
 			r.Code = v.text()
 		case "ambiguous":

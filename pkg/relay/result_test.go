@@ -39,6 +39,8 @@ func TestResultReadsEveryFieldLeniently(t *testing.T) {
 		},
 		"empty":                {`{}`, relay.Result{}},
 		"success of odd type":  {`{"success":"yes","error":{}}`, relay.Result{}},
+		"an error object":      {`{"success":false,"error":{"code":429,"message":"slow down"}}`, relay.Result{Error: "slow down"}},
+		"another":              {`{"error":{"description":"no"}}`, relay.Result{Error: "no"}},
 		"an array":             {`[true]`, relay.Result{}},
 		"the last of two wins": {`{"success":true,"success":false,"error":"no"}`, relay.Result{Error: "no"}},
 	}

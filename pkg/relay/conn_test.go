@@ -137,6 +137,27 @@ func TestFramesMayBeCutInAnyWay(t *testing.T) {
 	})
 }
 
+// A writer that forgets the line feed ends a frame with its message.
+func TestAMessageEndsAFrameThatIsWhole(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		conn, peer := dial(t)
+		message := func(text string) { is.NoErr(peer.ws.WriteMessage(websocket.TextMessage, []byte(text))) }
+		message(inbound("b-1", "a"))
+		message("\ufeff" + inbound("b-2", "b {}") + " \r")
+		message(inbound("b-3", "c") + "\n" + inbound("b-4", strings.Repeat("x", 1<<20)))
+		cut := inbound("b-5", strings.Repeat("{}", 20))
+		for _, part := range strings.SplitAfter(cut, "}") { // each message could be the frame's end
+			message(part)
+		}
+		message("\n" + inbound("b-6", "f"))
+		for i, d := range receive(t, conn, 6) {
+			is.Equal(d.BufferID, fmt.Sprintf("b-%d", i+1))
+			is.Equal(d.Fault, "")
+		}
+	})
+}
+
 func TestMalformedFramesDoNotEndTheConn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		is := is.New(t)

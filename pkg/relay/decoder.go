@@ -13,6 +13,7 @@ const (
 	maxID            = 1 << 10  // bytes; a longer id is no id
 	edge             = 4 << 10  // of an overlong line, this much of each end is searched for its bufferId
 	keptBuffer       = 64 << 10 // a larger buffer is freed after the line that needed it
+	mostLooks        = 16       // at an unfinished line, whether it is a whole frame
 )
 
 // What can be wrong with a frame: the values of Fault.
@@ -47,9 +48,10 @@ type Frame struct {
 type Decoder struct {
 	Limit int // longest line in bytes, default 4 MiB; a longer one is read without being held and gives a Fault
 
-	held []byte // the unfinished line; once it is cut, only its two edges
-	n    int    // bytes of the unfinished line, held or not
-	cut  bool   // held has the two edges only
+	held  []byte // the unfinished line; once it is cut, only its two edges
+	n     int    // bytes of the unfinished line, held or not
+	cut   bool   // held has the two edges only
+	looks int    // how often it has been looked at for a whole frame
 }
 
 // Feed takes the next chunk and returns the frames that it completes, nil if there are none. It keeps no part of chunk.
@@ -82,6 +84,19 @@ func (d *Decoder) feed(chunk []byte, use func(*Frame)) {
 			f.setKind()
 			use(&f)
 		}
+	}
+}
+
+// endMessage is for the end of a message. If the unfinished line is a whole object by now, it is a frame whose writer has
+// forgotten the line feed: nothing that could follow would make another frame of it.
+func (d *Decoder) endMessage(use func(*Frame)) {
+	line := bytes.TrimRight(d.held, " \t\r")
+	if d.n > d.limit() || d.looks == mostLooks || !bytes.HasSuffix(line, []byte("}")) {
+		return
+	}
+	d.looks++
+	if _, whole := parse(unmarked(line)); whole {
+		d.feed([]byte("\n"), use)
 	}
 }
 
@@ -123,20 +138,19 @@ func (d *Decoder) decodeHeld() (f Frame, blank bool) {
 	default:
 		f, blank = decodeLine(d.held)
 	}
-	d.held, d.n, d.cut = d.held[:0], 0, false
+	d.held, d.n, d.cut, d.looks = d.held[:0], 0, false, 0
 	if cap(d.held) > keptBuffer {
 		d.held = nil
 	}
 	return f, blank
 }
 
-// byteOrderMark may stand before a frame: some writers put one before whatever they write.
-var byteOrderMark = []byte("\uFEFF")
+// unmarked is a line without the byte order marks before it: some writers put one before whatever they write.
+func unmarked(line []byte) []byte { return bytes.TrimLeft(line, " \t\r\uFEFF") }
 
 // decodeLine decodes a whole line; blank says that there is nothing in it.
 func decodeLine(line []byte) (f Frame, blank bool) {
-	line = bytes.Trim(line, " \t\r")
-	line = bytes.TrimLeft(bytes.TrimPrefix(line, byteOrderMark), " \t\r")
+	line = unmarked(bytes.TrimRight(line, " \t\r"))
 	if len(line) == 0 {
 		return Frame{}, true
 	}

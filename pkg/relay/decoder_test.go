@@ -102,7 +102,7 @@ func TestDecoderReadsEscapedLoneSurrogates(t *testing.T) {
 
 func TestDecoderSkipsAByteOrderMark(t *testing.T) {
 	is := is.New(t)
-	stream := "\ufeff" + `{"type":"going_idle_ack"}` + "\n\ufeff\n \ufeff " + `{"type":"inbound","event":{"text":"\ufeffa"},"bufferId":"b"}` + "\n"
+	stream := "\ufeff" + `{"type":"going_idle_ack"}` + "\n\ufeff\n \ufeff\ufeff " + `{"type":"inbound","event":{"text":"\ufeffa"},"bufferId":"b"}` + "\n"
 	var whole, bytewise relay.Decoder
 	got := whole.Feed([]byte(stream))
 	is.Equal(len(got), 2) // a mark alone is a blank line

@@ -24,6 +24,7 @@ func (c *Conn) read() {
 			decoder.feed(chunk[:n], c.handle)
 		}
 		if err == io.EOF { // the end of this message only
+			decoder.endMessage(c.handle)
 			err = nil
 		}
 	}

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"encoding/json"
+	"strings"
 	"time"
 
 	"github.com/dormouse-relay/dormouse/internal/devconnector"
+	"github.com/dormouse-relay/dormouse/internal/logs"
 )
 
 // checkChats works out what each chat shows in the end: texts, with their edits in place.
@@ -165,6 +168,14 @@ func (r *run) checkTold(state devconnector.State, left rest) {
 		if m := r.apologies[out.RequestID]; m != nil {
 			if told[m.session] = true; out.Content != apology {
 				r.fault("%s: its chat is told %q", m, out.Content)
+			}
+		}
+	}
+	for _, line := range r.log { // it is tried once: a lease that seems lost just then is in its way
+		var entry struct{ Delivery string }
+		if strings.Contains(line, logs.ActionNotSent) && json.Unmarshal([]byte(line), &entry) == nil {
+			if key, ok := strings.CutSuffix(entry.Delivery, "/apology"); ok {
+				told[r.sessionOf(key)] = true
 			}
 		}
 	}

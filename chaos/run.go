@@ -105,6 +105,7 @@ func (r *run) do(ctx context.Context) []string {
 	}
 	for session := range sessions + 1 { // after the storm all is as if there had been none; one is new
 		if !waiting[session] {
+			r.press(session) // by now the process that has asked is gone, or the lease was another's since
 			r.write(&message{session: session, calm: true, kind: []kind{one, three, growing, filing}[session%4]})
 		}
 	}

@@ -99,7 +99,7 @@ func (r *run) blow(ctx context.Context) {
 	}
 	if r.weather.quiet {
 		r.connector.DelayIdleAck(150 * time.Millisecond)
-		faults = []func(context.Context) string{r.drop, r.double, r.expire, r.delayResults, r.delayIdleAck}
+		faults = []func(context.Context) string{r.double, r.delayResults, r.delayIdleAck} // a cut may leave an action to a sweep
 	}
 	for pause(ctx, r.between(50, int(2*r.weather.pause.Milliseconds()))) {
 		if name := faults[r.dice(len(faults))](ctx); name != "" {

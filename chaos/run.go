@@ -98,7 +98,8 @@ func (r *run) do(ctx context.Context) []string {
 	r.connector.LosePoke("")
 	r.connector.RefuseAs(devconnector.Refusing{})
 	r.agentBack()
-	left := r.settle(ctx)
+	before := r.number
+	left := r.settle(ctx, before)
 	waiting := map[int]bool{} // sessions whose next message would wait behind another
 	for _, m := range r.sent {
 		waiting[m.session] = waiting[m.session] || left.waits(m.key)
@@ -109,7 +110,7 @@ func (r *run) do(ctx context.Context) []string {
 			r.write(&message{session: session, calm: true, kind: []kind{one, three, growing, filing}[session%4]})
 		}
 	}
-	left = r.settle(ctx)
+	left = r.settle(ctx, before)
 	state := r.connector.State()
 	stop()
 	r.check(state, left)
@@ -244,7 +245,8 @@ func (r *run) secret(s string) {
 }
 
 // settle lets the schedule fire until nothing is left to do now. A quiet run has no schedule: pokes must do.
-func (r *run) settle(ctx context.Context) (left rest) {
+// Messages with a later number than newest have to have ended, which a live one is not known to have as long as nobody has it.
+func (r *run) settle(ctx context.Context, newest int) (left rest) {
 	limit := patience
 	if r.weather.quiet {
 		limit = 20 * time.Second
@@ -253,7 +255,7 @@ func (r *run) settle(ctx context.Context) (left rest) {
 	defer cancel()
 	for n := 0; ; n++ {
 		left = r.rest(ctx)
-		if left.quiet(r.sessionOf) && (len(left.open) > 0 || r.host.Events(rig.Drain) == 0) {
+		if left.quiet(r.sessionOf) && r.ended(newest) && (len(left.open) > 0 || r.host.Events(rig.Drain) == 0) {
 			return left
 		}
 		if n%4 == 0 && !r.weather.quiet && r.host.Events(rig.Drain) < 3 {
@@ -275,4 +277,16 @@ func (r *run) sessionOf(key string) int {
 		}
 	}
 	return -1
+}
+
+// ended reports whether all messages behind the one with that number are finished or dead.
+func (r *run) ended(newest int) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, m := range r.sent {
+		if m.number > newest && r.history.finished[m.key].IsZero() && r.history.dead[m.key].IsZero() {
+			return false
+		}
+	}
+	return true
 }

@@ -28,7 +28,7 @@ func (f Forward) Interaction() (*Event, error) {
 	if !strings.EqualFold(strings.TrimFunc(f.Platform, isSpace), "discord") {
 		return nil, fmt.Errorf("relay: no handler for a forward from %.40q; ack it and set it aside", f.Platform)
 	}
-	v, ok := parse(f.Body)
+	v, ok := parse(unmarked(f.Body))
 	if !ok || !v.isObject() {
 		return nil, fmt.Errorf("relay: interaction of %d bytes is not a JSON object; ack it and set it aside", len(f.Body))
 	}
@@ -113,12 +113,39 @@ func (i *interaction) command(data value) {
 		target, _ := i.find(id)
 		i.metadata().Target = &Entity{Kind: "user", ID: id, Text: target.Text}
 	case data.member("type").text() == "3":
-		message := i.lookUp("messages", id)
-		i.metadata().Target = &Entity{Kind: "message", ID: id, Text: message.member("content").text()}
-		for attachment := range message.member("attachments").elements() {
+		i.metadata().Target = &Entity{Kind: "message", ID: id, Text: i.messageText(i.lookUp("messages", id))}
+	}
+}
+
+// messageText is what a message says, and adds its files to the event's. One that is forwarded has its words in a snapshot; of
+// one that has no words of its own, those of its embeds count.
+func (i *interaction) messageText(message value) string {
+	var lines []string
+	note := func(text string) {
+		if text != "" && len(lines) < maxLookUps {
+			lines = append(lines, text)
+		}
+	}
+	parts := []value{message}
+	for snapshot := range message.member("message_snapshots").elements() {
+		parts = append(parts, snapshot.member("message"))
+	}
+	for _, part := range parts {
+		note(part.member("content").text())
+		for attachment := range part.member("attachments").elements() {
 			i.attach(attachment)
 		}
 	}
+	if len(lines) > 0 {
+		return strings.Join(lines, "\n")
+	}
+	for _, part := range parts {
+		for embed := range part.member("embeds").elements() {
+			note(embed.member("title").text())
+			note(embed.member("description").text())
+		}
+	}
+	return strings.Join(lines, "\n")
 }
 
 // options appends to words the values of options, and the names of sub-commands and their groups before their own options.
@@ -246,7 +273,7 @@ func (i *interaction) attach(attachment value) {
 	if size, _ := attachment.member("size").integer(); size > 0 {
 		m.Size = size
 	}
-	switch kind, _, _ := strings.Cut(m.MIME, "/"); kind {
+	switch kind, _, _ := strings.Cut(strings.ToLower(m.MIME), "/"); kind {
 	case "image", "audio", "video":
 		m.Kind = kind
 	}

@@ -49,6 +49,19 @@ func TestInteractionTellsWhatWasChosen(t *testing.T) {
 			&relay.Metadata{Target: &relay.Entity{Kind: "message", ID: "70", Text: "E=mc²"}},
 			[]relay.Media{{URL: "https://cdn.example/a.png", Kind: "image", MIME: "image/png", Size: 7, Filename: "a.png"}},
 		},
+		"message menu, embeds": {
+			`{"type":2,"data":{"name":"Explain","type":3,"target_id":"70","resolved":{"messages":{"70":{"content":"",` +
+				`"embeds":[{"title":"Build 7"},{"description":"is red"}]}}}}}`, "/Explain", "command",
+			&relay.Metadata{Target: &relay.Entity{Kind: "message", ID: "70", Text: "Build 7\nis red"}}, nil,
+		},
+		"message menu, forwarded": {
+			`{"type":2,"data":{"name":"Explain","type":3,"target_id":"70","resolved":{"messages":{"70":{"content":"",` +
+				`"message_snapshots":[{"message":{"content":"E=mc²","embeds":[{"title":"no"}],"attachments":[` +
+				strings.Replace(file, "image/png", "Image/PNG", 1) + `]}}]}}}}}`, "/Explain", "command",
+			&relay.Metadata{Target: &relay.Entity{Kind: "message", ID: "70", Text: "E=mc²"}},
+			[]relay.Media{{URL: "https://cdn.example/a.png", Kind: "image", MIME: "Image/PNG", Size: 7, Filename: "a.png"}},
+		},
+		"byte order mark": {"\ufeff" + `{"type":3,"data":{"custom_id":"ok"}}`, "ok", "text", nil, nil},
 		"target that is not resolved": {
 			`{"type":2,"data":{"name":"Explain","type":3,"target_id":70}}`, "/Explain", "command",
 			&relay.Metadata{Target: &relay.Entity{Kind: "message", ID: "70"}}, nil,

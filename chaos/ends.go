@@ -86,7 +86,7 @@ func (r *run) checkEnds(verdicts map[string]*verdict, left rest) {
 		case isWaiting:
 			r.seen["messages that wait"]++
 			r.checkReason(v, waiting.reason, waiting.due.IsZero())
-		case m.bufferID == "" && !journalled && v.first < 0:
+		case m.bufferID == "" && !journalled && !v.whole(): // nobody else has it
 			r.seen["live messages lost with a socket"]++
 		case m.kind == hopeless:
 			r.fault("%s: refused by the agent, and not dead; buffered %t, journalled %t", m, m.bufferID != "", journalled)
@@ -94,6 +94,16 @@ func (r *run) checkEnds(verdicts map[string]*verdict, left rest) {
 			r.checkAnswered(v)
 		}
 	}
+}
+
+// whole reports whether the chat shows the whole answer.
+func (v *verdict) whole() bool {
+	for _, part := range v.wants() {
+		if v.shown[part] == 0 {
+			return false
+		}
+	}
+	return v.first >= 0
 }
 
 // checkAnswered demands the whole answer. An action of unknown outcome excuses itself.

@@ -40,6 +40,7 @@ func (r *rests) add(session string, cannotWait bool) (resting bool) {
 	}
 	s.released++
 	if resting = !s.until.IsZero(); resting && cannotWait {
+		s.until = time.Time{} // from now on it is work, and not only once the one that waits has heard of it
 		close(s.hurry)
 		s.hurry = make(chan struct{})
 	}
@@ -94,7 +95,12 @@ func (r *rests) sit(ctx context.Context, session string, far bool, until time.Ti
 			if !resting {
 				return nil
 			}
-			continue
+			select {
+			case <-hurry:
+				err = errDeferred
+			default:
+				continue
+			}
 		case <-changed:
 		case <-hurry:
 			err = errDeferred

@@ -34,9 +34,11 @@
 package drain
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -78,7 +80,9 @@ type Drainer struct {
 	mu         sync.Mutex
 	conn       *relay.Conn // the socket that is open
 	terminated bool
-	refused    bool // the last Acquire was: not_due, taken or disabled
+	cancel     context.CancelCauseFunc // ends the run that has the lease; nil: there is none
+	over       chan struct{}           // closed once that run has given the lease back, or could not
+	refused    bool                    // the last Acquire was: not_due, taken or disabled
 }
 
 // New returns a Drainer. It touches no network.
@@ -162,6 +166,7 @@ func (r *run) run(ctx context.Context) error {
 		return err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
+	defer r.begin(cancel)()
 	var beating sync.WaitGroup
 	beating.Go(func() { r.heart.beat(ctx, cancel) })
 	deadline, _ := ctx.Deadline()
@@ -199,6 +204,12 @@ func (r *run) openAhead(ctx context.Context) (stop func()) {
 	}
 }
 
+// owner names this run for people: which function, why and since when.
+func (r *run) owner() string {
+	return fmt.Sprintf("%s, for %s, since %s, run %s", cmp.Or(r.settings.FunctionName, "a drain"), r.req.Reason,
+		r.figures.start.UTC().Format(time.RFC3339), rand.Text()[:8])
+}
+
 func (d *Drainer) wasRefused() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -213,7 +224,7 @@ func (d *Drainer) noteRefused(err error) {
 
 func (r *run) takeLease(ctx context.Context) error {
 	asked := time.Now()
-	lease, err := r.Ledger.Acquire(ctx, ledger.Ask{Reason: r.req.Reason, Owner: rand.Text(), Life: r.settings.Lease})
+	lease, err := r.Ledger.Acquire(ctx, ledger.Ask{Reason: r.req.Reason, Owner: r.owner(), Life: r.settings.Lease})
 	r.noteRefused(err)
 	if err != nil {
 		return err
@@ -312,14 +323,46 @@ func (d *Drainer) setOpen(conn *relay.Conn) bool {
 	return !d.terminated
 }
 
-// Terminate writes going_idle and a close frame to the open socket, within what ctx allows, and waits for nothing: Lambda
-// is about to kill the process. Without going_idle the connector would go on sending live messages to nobody.
+const goodbye = 300 * time.Millisecond
+
+// begin tells Terminate of a run that has the lease, until over is called.
+func (d *Drainer) begin(cancel context.CancelCauseFunc) (over func()) {
+	done := make(chan struct{})
+	d.mu.Lock()
+	d.cancel, d.over = cancel, done
+	terminated := d.terminated
+	d.mu.Unlock()
+	if terminated {
+		cancel(errTerminated)
+	}
+	return func() {
+		d.mu.Lock()
+		d.cancel, d.over = nil, nil
+		d.mu.Unlock()
+		close(done)
+	}
+}
+
+// Terminate is for a process that Lambda is about to kill. It writes going_idle and a close frame to the open socket, within
+// 300 ms, and waits for no answer: without going_idle the connector would go on sending live messages to nobody.
+// Then the run ends, whatever it is at, and gives the lease back, so that the next one need not wait until it runs out;
+// Terminate returns when it has, or when ctx ends.
 func (d *Drainer) Terminate(ctx context.Context) {
 	d.mu.Lock()
-	conn := d.conn
+	conn, cancel, over := d.conn, d.cancel, d.over
 	d.terminated = true
 	d.mu.Unlock()
 	if conn != nil {
-		conn.Hangup(ctx)
+		hangingUp, stop := context.WithTimeout(ctx, goodbye)
+		conn.Hangup(hangingUp)
+		stop()
+	}
+	if cancel == nil {
+		return
+	}
+	cancel(errTerminated)
+	select {
+	case <-over:
+	case <-ctx.Done():
 	}
 }

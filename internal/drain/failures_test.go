@@ -1022,6 +1022,9 @@ func TestTerminateSaysGoodbye(t *testing.T) {
 			ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
 			defer cancel()
 			r.drainer.Terminate(ctx)
+			o, err := r.ledger.Overview(ctx)
+			is.NoErr(err)
+			is.True(!o.Held) // the lease is given back when Terminate returns
 		})
 		_, took, err := r.run(ledger.Wake, quarter)
 		wait()
@@ -1032,6 +1035,68 @@ func TestTerminateSaysGoodbye(t *testing.T) {
 		is.Equal(len(r.State().Sockets), 1)
 		is.Equal(r.State().Sockets[0].Code, 1000)
 	})
+}
+
+// SIGTERM in every phase: the lease is given back at once, and the next run has it.
+func TestTerminateGivesTheLeaseBackInEveryPhase(t *testing.T) {
+	slow := func(path string) func(http.ResponseWriter, *http.Request) bool {
+		return at(path, never)
+	}
+	tests := map[string]struct {
+		setup   setup
+		prepare func(r *rig)
+		after   time.Duration // from the start of the run
+	}{
+		"dialling":              {setup{pinned: true}, func(r *rig) { r.proxy(slow("/relay")) }, time.Second},
+		"without a descriptor":  {setup{pinned: true}, func(r *rig) { r.WithholdDescriptor(1000) }, time.Second},
+		"in a back-off":         {setup{pinned: true}, func(r *rig) { r.reach(false) }, 20 * time.Second},
+		"connected and quiet":   {setup{pinned: true}, func(*rig) {}, 2 * time.Second},
+		"in a turn":             {setup{pinned: true, agent: slowly(time.Minute)}, func(r *rig) { r.Deliver(gateway, event("discord", "c1", "m1", "hello")) }, 5 * time.Second},
+		"waiting for an ack":    {setup{pinned: true}, func(r *rig) { r.DelayIdleAck(8 * time.Second) }, 8 * time.Second},
+		"in a second dial":      {setup{pinned: true}, func(r *rig) { r.DelayIdleAck(time.Hour) }, 40 * time.Second},
+		"reading what was left": {setup{pinned: true, ledger: waitsToRecover()}, func(*rig) {}, time.Second},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, tt.setup, func(t *testing.T, r *rig) {
+				is := is.New(t)
+				tt.prepare(r)
+				var took time.Duration
+				time.AfterFunc(tt.after, func() {
+					start := time.Now()
+					ctx, cancel := context.WithTimeout(context.Background(), 480*time.Millisecond)
+					defer cancel()
+					r.drainer.Terminate(ctx)
+					took = time.Since(start)
+					o, err := r.ledger.Overview(context.Background())
+					is.NoErr(err)
+					is.True(!o.Held)
+				})
+				rep, ran, err := r.run(ledger.Arm, quarter)
+				is.NoErr(err)
+				is.Equal(rep.Status, drain.HandedOff)
+				is.True(ran >= tt.after && ran < tt.after+time.Second)
+				is.True(took < 400*time.Millisecond)
+				o, err := r.ledger.Overview(t.Context())
+				is.NoErr(err)
+				is.True(!o.Held)
+				is.True(!o.Standing.Disabled)
+				is.True(o.Plan.At.Sub(time.Now()) <= 5*time.Minute) // what it was at is looked for soon
+			})
+		})
+	}
+}
+
+// waitsToRecover is a ledger whose journal cannot be read before the run ends.
+func waitsToRecover() ledger.Ledger {
+	return ledgertest.Wrap(ledger.NewMemory(), func(l ledger.Lease) ledger.Lease { return stuckLease{l} })
+}
+
+type stuckLease struct{ ledger.Lease }
+
+func (stuckLease) Recover(ctx context.Context) ([]ledger.Entry, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
 }
 
 func TestSweepsAreRarerAndRarerAndABudgetBoundsPokes(t *testing.T) {

@@ -40,7 +40,7 @@ func (r *run) release(ctx context.Context) error {
 // giveBack gives the lease back after a run that ended with err, unless loop has, and hands on what is left. It returns
 // how the drain ended.
 func (r *run) giveBack(err error) error {
-	if r.lease.GivenBack() || isLost(err) || errors.Is(err, errTerminated) {
+	if r.lease.GivenBack() || isLost(err) {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), r.times.lastWords)

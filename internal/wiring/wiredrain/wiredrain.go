@@ -28,8 +28,8 @@ import (
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
-// goodbye is how long going idle and closing may take after SIGTERM: Lambda kills the process 500 ms after it.
-const goodbye = 300 * time.Millisecond
+// farewell is how long taking leave and giving the lease back may take after SIGTERM: Lambda kills the process 500 ms after it.
+const farewell = 480 * time.Millisecond
 
 // Function is the drain function: a drain.Drainer with the clients that a warm process keeps.
 type Function struct{ drain *drain.Drainer }
@@ -66,9 +66,9 @@ func (f *Function) Handle(ctx context.Context, event json.RawMessage) (drain.Rep
 	return f.drain.Run(ctx, drain.ParseRequest(event))
 }
 
-// Terminate takes leave of the connector within 300 ms, if a drain is running. It is for SIGTERM.
+// Terminate takes leave of the connector within 300 ms, if a drain is running, and gives the lease back. It is for SIGTERM.
 func (f *Function) Terminate() {
-	ctx, cancel := context.WithTimeout(context.Background(), goodbye)
+	ctx, cancel := context.WithTimeout(context.Background(), farewell)
 	defer cancel()
 	f.drain.Terminate(ctx)
 }

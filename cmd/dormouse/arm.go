@@ -35,6 +35,7 @@ dials, answers what is waiting and goes idle. Then the wake URL is tried from he
 Without this, the schedule's first firing arms. AWS is reached as the AWS command line would reach it.`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "stack", Usage: "`NAME` of the deployed stack"},
+			&cli.BoolFlag{Name: "wait", Usage: "while another drain is at work, say whose it is, and try again until it is done"},
 			&cli.StringFlag{Name: "function", DefaultText: "STACK-drain", Usage: "`NAME` or ARN of its drain function, instead"},
 		},
 		Action: func(ctx context.Context, cmd *cli.Command) error {
@@ -53,13 +54,13 @@ Without this, the schedule's first firing arms. AWS is reached as the AWS comman
 				return err
 			}
 			client := lambda.NewFromConfig(cloud, func(o *lambda.Options) { o.RetryMaxAttempts = 1 }) // no second drain
-			return arm(ctx, client, function, cmd.Root().Writer)
+			return arm(ctx, client, function, cmd.Bool("wait"), cmd.Root().Writer)
 		},
 	}
 }
 
 // arm runs drain once and checks the wake URL. Its error joins all that is missing.
-func arm(ctx context.Context, client *lambda.Client, function string, out io.Writer) error {
+func arm(ctx context.Context, client *lambda.Client, function string, wait bool, out io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, armingTime)
 	defer cancel()
 	variables, err := variablesOf(ctx, client, function)
@@ -68,7 +69,21 @@ func arm(ctx context.Context, client *lambda.Client, function string, out io.Wri
 	}
 	var faults []error
 	for _, step := range []func() (string, error){
-		func() (string, error) { return runDrain(ctx, client, function) },
+		func() (string, error) {
+			for {
+				said, err := runDrain(ctx, client, function)
+				held, taken := errors.AsType[*takenError](err)
+				if !taken || !wait {
+					return said, err
+				}
+				fmt.Fprintf(out, "waiting: %s\n", held)
+				select {
+				case <-time.After(held.pause()):
+				case <-ctx.Done():
+					return "", err
+				}
+			}
+		},
 		func() (string, error) { return tryWakeURL(ctx, variables["GATEWAY_RELAY_WAKE_URL"]) },
 	} {
 		said, err := step()
@@ -86,6 +101,28 @@ func arm(ctx context.Context, client *lambda.Client, function string, out io.Wri
 	}
 	fmt.Fprintln(out, "armed")
 	return nil
+}
+
+// takenError says that another drain is at work, and which.
+type takenError struct{ drain.Report }
+
+func (e *takenError) Error() string {
+	said := "drain: taken: another drain runs for this gateway"
+	if e.Holder != "" {
+		said += " (" + e.Holder + ")"
+	}
+	if e.HeldUntil != nil {
+		said += ", until " + stamp(*e.HeldUntil) + " unless it renews its lease"
+	}
+	return said + ": try again when it has ended, or use --wait"
+}
+
+// pause is until the lease ends, and between 1 and 10 s.
+func (e *takenError) pause() time.Duration {
+	if e.HeldUntil == nil {
+		return 5 * time.Second
+	}
+	return min(max(time.Until(*e.HeldUntil), time.Second), 10*time.Second)
 }
 
 // operatorVariables are the variables of drain that the operator's commands read. None of them is a credential, so dormouse
@@ -140,7 +177,7 @@ func runDrain(ctx context.Context, client *lambda.Client, function string) (stri
 	case drain.Drained, drain.Empty, drain.HandedOff:
 		return fmt.Sprintf("drain: %s, %d received, %d turns", report.Status, report.Received, report.Turns), nil
 	case drain.Taken:
-		return "", errors.New("drain: taken: another drain runs for this gateway: try again when it has ended")
+		return "", &takenError{report}
 	case drain.Disabled:
 		return "", errors.New("drain: disabled: the connector has refused this gateway for good; enroll again or have it " +
 			"accepted there, then: dormouse enable")

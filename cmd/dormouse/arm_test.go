@@ -59,10 +59,12 @@ func TestArmSaysArmedOrWhatIsMissing(t *testing.T) {
 		variables                   map[string]string
 		out, errs                   string
 	}{
-		"armed":     {"--stack gw", empty, "", 204, nil, "armed\n", ""},
-		"pinned":    {"--function gw-drain", empty, "", 204, pinned, "register it there", ""},
-		"disabled":  {"--stack gw", `{"status":"disabled"}`, "", 204, nil, "", "not armed: drain: disabled: the connector has refused"},
-		"taken":     {"--stack gw", `{"status":"taken"}`, "", 204, nil, "", "try again when it has ended"},
+		"armed":    {"--stack gw", empty, "", 204, nil, "armed\n", ""},
+		"pinned":   {"--function gw-drain", empty, "", 204, pinned, "register it there", ""},
+		"disabled": {"--stack gw", `{"status":"disabled"}`, "", 204, nil, "", "not armed: drain: disabled: the connector has refused"},
+		"taken":    {"--stack gw", `{"status":"taken"}`, "", 204, nil, "", "try again when it has ended"},
+		"held": {"--stack gw", `{"status":"taken","holder":"gw-drain, for wake","held_until":"2026-01-02T03:04:05Z"}`, "", 204, nil, "",
+			"(gw-drain, for wake), until 2026-01-02T03:04:05Z unless it renews its lease"},
 		"revoked":   {"--stack gw", `{"status":"revoked"}`, "", 204, nil, "", "drain: revoked"},
 		"seat":      {"--stack gw", `{"status":"seat_taken"}`, "", 204, nil, "", "another socket has this gateway's seat"},
 		"unflipped": {"--stack gw", `{"status":"handed_off","unflipped":1}`, "", 204, nil, "", "not armed: drain: handed_off, but the connector did not answer going_idle"},
@@ -88,4 +90,29 @@ func TestArmSaysArmedOrWhatIsMissing(t *testing.T) {
 			is.True(!strings.Contains(out+errs, "canary"))
 		})
 	}
+}
+
+func TestArmWaitsForTheHolder(t *testing.T) {
+	is := is.New(t)
+	asked := 0
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch asked++; {
+		case strings.HasSuffix(r.URL.Path, "/configuration"):
+			asked--
+			json.NewEncoder(w).Encode(map[string]any{"Environment": map[string]any{"Variables": map[string]any{"GATEWAY_RELAY_WAKE_URL": "http://" + r.Host + armPath}}})
+		case r.URL.Path == armPath:
+			w.WriteHeader(204)
+		case asked == 1:
+			io.WriteString(w, `{"status":"taken","holder":"gw-drain, for wake","held_until":"2026-01-02T03:04:05Z"}`)
+		default:
+			io.WriteString(w, `{"status":"empty"}`)
+		}
+	}))
+	t.Cleanup(srv.Close)
+	noAccount(t, map[string]string{"AWS_ENDPOINT_URL": srv.URL})
+	code, out, errs := dormouse(t.Context(), "arm", "--stack", "gw", "--wait")
+	is.Equal(errs, "")
+	is.Equal(code, 0)
+	is.True(strings.HasPrefix(out, "waiting: drain: taken: another drain runs for this gateway (gw-drain, for wake), until 2026-"))
+	is.True(strings.HasSuffix(out, "armed\n"))
 }

@@ -41,11 +41,13 @@ type Report struct {
 	Retried    int                  `json:"retried,omitempty"` // actions that were sent again after a refusal
 	Unknown    int                  `json:"unknown"`           // actions without an answer: the chat has perhaps seen them, perhaps not
 	Dead       int                  `json:"dead"`
-	Left       int                  `json:"left,omitempty"`      // messages that wait for a later run
-	Unwritten  int                  `json:"unwritten,omitempty"` // outcomes and ends that no journal has: the next run may send them again
-	Cut        int                  `json:"cut,omitempty"`       // answers that were more than is sent: the chat is told
-	Unkept     int                  `json:"unkept,omitempty"`    // live messages answered although the journal was down
-	Unflipped  int                  `json:"unflipped,omitempty"` // ended without going_idle_ack
+	Left       int                  `json:"left,omitempty"`       // messages that wait for a later run
+	Unwritten  int                  `json:"unwritten,omitempty"`  // outcomes and ends that no journal has: the next run may send them again
+	Cut        int                  `json:"cut,omitempty"`        // answers that were more than is sent: the chat is told
+	Unkept     int                  `json:"unkept,omitempty"`     // live messages answered although the journal was down
+	Unflipped  int                  `json:"unflipped,omitempty"`  // ended without going_idle_ack
+	Holder     string               `json:"holder,omitempty"`     // of the lease, if it was refused as taken
+	HeldUntil  *time.Time           `json:"held_until,omitempty"` // unless he renews it
 	MS         Times                `json:"ms"`
 }
 
@@ -103,6 +105,9 @@ func (f *figures) result(err error, c turn.Counts) Report {
 	rep.Outbound, rep.Unknown, rep.Dead, rep.Unkept, rep.Cut = c.Outbound, c.Unknown, c.Dead, c.Unkept, c.Cut
 	rep.Refused, rep.Retried, rep.Left, rep.Unwritten = c.Refused, c.Retried, c.Left, c.Unwritten
 	rep.Status = statusOf(err)
+	if held, ok := errors.AsType[*ledger.HeldError](err); ok {
+		rep.Holder, rep.HeldUntil = held.By, &held.Until
+	}
 	if err == nil && rep.Received+rep.Recovered == 0 {
 		rep.Status = Empty
 	}

@@ -43,6 +43,15 @@ var (
 	ErrNotDead = errors.New("ledger: no dead entry that this can be done to")
 )
 
+// HeldError is ErrTaken, with whose the lease is and until when, unless he renews it.
+type HeldError struct {
+	By    string
+	Until time.Time
+}
+
+func (e *HeldError) Error() string { return ErrTaken.Error() }
+func (e *HeldError) Unwrap() error { return ErrTaken }
+
 // Reason says why a drain was started.
 type Reason string
 

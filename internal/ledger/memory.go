@@ -56,7 +56,7 @@ func (m *Memory) Acquire(_ context.Context, ask Ask) (Lease, error) {
 		if ask.Reason != Schedule {
 			m.asked = true
 		}
-		return nil, ErrTaken
+		return nil, &HeldError{By: m.owner, Until: m.until}
 	}
 	switch ask.Reason {
 	case Wake:

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -113,7 +114,11 @@ func refusal(found item, reason ledger.Reason, now time.Time) error {
 	case found.has("off"):
 		return ledger.ErrDisabled
 	case found.has("owner") && found.time("until").After(now):
-		return ledger.ErrTaken
+		by := found.text("owner") // and the nonce that Acquire adds
+		if at := strings.LastIndex(by, "/"); at >= 0 {
+			by = by[:at]
+		}
+		return &ledger.HeldError{By: by, Until: found.time("until")}
 	case reason == ledger.Schedule:
 		return ledger.ErrNotDue
 	}

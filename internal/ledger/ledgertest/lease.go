@@ -240,3 +240,13 @@ func lookAgain(t *testing.T, is *is.I, s Subject) {
 	_, err := s.Acquire(t.Context(), ask(ledger.Wake)) // it is the same budget
 	is.True(errors.Is(err, ledger.ErrNotDue))
 }
+
+func holder(t *testing.T, is *is.I, s Subject) {
+	want := ask(ledger.Arm)
+	mustAcquire(t, s, ledger.Arm)
+	_, err := s.Acquire(t.Context(), ask(ledger.Arm))
+	held, ok := errors.AsType[*ledger.HeldError](err)
+	is.True(ok)
+	is.Equal(held.By, want.Owner)
+	is.True(held.Until.After(s.Now()))
+}

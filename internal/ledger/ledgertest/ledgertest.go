@@ -39,6 +39,7 @@ func Run(t *testing.T, start func(*testing.T, func(*testing.T, Subject))) {
 		"receiving gives every token back":            budgetBack,
 		"a revoked instance stays off":                disabled,
 		"a handshake is remembered":                   handshaken,
+		"who is refused learns of the holder":         holder,
 		"another look takes a token":                  lookAgain,
 		"a declared policy is remembered":             declared,
 		"trouble is remembered until it is over":      trouble,

@@ -42,6 +42,7 @@ func TestOpenAIAgentReadsWhatEndpointsSend(t *testing.T) {
 		"no choices":        {streamed(hello, stop, `data: {"usage":{}}`, `data: [DONE]`), 200, "Hello", false},
 		"thoughts":          {streamed(`data: {"choices":[{"delta":{"reasoning_content":"hm"}}]}`, hello, stop), 200, "Hello", false},
 		"an empty list":     {streamed(`data: {"choices":[{"delta":{"content":[]}}]}`, hello, stop), 200, "Hello", false},
+		"a part of null":    {streamed(`data: {"choices":[{"delta":{"content":[{"type":"text","text":null}]}}]}`, hello, stop), 200, "Hello", false},
 		"a byte order mark": {streamed("\ufeff"+hello, stop), 200, "Hello", false},
 		"comments":          {streamed(": wait", "", "event: x", "id: 1", "retry: 5", hello, "", stop), 200, "Hello", false},
 		"no blank":          {streamed(strings.Replace(hello, ": ", ":", 1), "data:[DONE]"), 200, "Hello", false},

@@ -19,8 +19,9 @@ func deadCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "dead",
 		Usage: "look after the messages that were given up",
-		Description: "A message is dead after DORMOUSE_MAX_ATTEMPTS failed attempts, after an agent's permanent refusal, or if it\n" +
-			"cannot be read. It is kept with its error, and with its answer if there is one, for 90 days.",
+		Description: "A message is dead after DORMOUSE_MAX_ATTEMPTS failed attempts, after a refusal for good by the agent or the\n" +
+			"connector, if it has waited for one of them for DORMOUSE_GIVE_UP_AFTER, or if it cannot be read. It is kept with\n" +
+			"its error, and with its answer if there is one, for 90 days.",
 		Commands: []*cli.Command{
 			atLedger(&cli.Command{Name: "list", Usage: "list them, the longest dead first"}, listDead),
 			deadShow(), deadRetry(), deadDrop(),

@@ -63,7 +63,7 @@ def read(response):
 def text(message):
     """What the reader gets of a delta or a message, whose content is a string, a list of parts, or missing."""
     content = (message or {}).get("content") or ""
-    return content if isinstance(content, str) else "".join(p["text"] for p in content if p.get("type") == "text")
+    return content if isinstance(content, str) else "".join(p.get("text") or "" for p in content if p.get("type") == "text")
 
 
 def reply(turn):

@@ -1,6 +1,7 @@
 package turn
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 	"time"
@@ -18,7 +19,7 @@ func saidAt(e *relay.Event, received time.Time) time.Time {
 	var ok bool
 	switch e.Source.Platform {
 	case "discord":
-		at, ok = snowflakeTime(e.MessageID)
+		at, ok = snowflakeTime(cmp.Or(e.MessageID, e.Source.MessageID)) // an interaction has the latter only
 	case "slack":
 		at, ok = slackTime(e.MessageID)
 	}

@@ -107,7 +107,7 @@ func (a answer) outcome(out Outbound) (Result, error) {
 	refused := &OpError{
 		Code: a.result.Code, Message: a.result.Error, Retryable: a.result.Retryable, RetryAfter: a.result.RetryAfter,
 	}
-	if a.result.Ambiguous {
+	if a.result.Ambiguous || a.result.names() {
 		return *a.result, unknown(out, refused)
 	}
 	return *a.result, refused

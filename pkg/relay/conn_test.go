@@ -568,6 +568,13 @@ func TestDoAnswers(t *testing.T) {
 			relay.Result{Error: "timed out", Ambiguous: true},
 			&relay.OpError{Message: "timed out"}, true,
 		},
+		"a message, and no word of failure": {
+			`{"success":"yes","message_id":"7"}`, relay.Result{MessageID: "7"}, &relay.OpError{}, true,
+		},
+		"a message that is refused": {
+			`{"success":false,"message_id":"7","error":"no"}`,
+			relay.Result{MessageID: "7", Error: "no"}, &relay.OpError{Message: "no"}, false,
+		},
 		"retryable": {
 			`{"success":false,"error":"slow down","code":"rate_limited","retryable":true,"retry_after":1.5}`,
 			relay.Result{Error: "slow down", Code: "rate_limited", Retryable: new(true), RetryAfter: 1.5},

@@ -69,6 +69,11 @@ func (r Result) Declined() bool {
 		(r.Code == "egress_declined" || strings.Contains(strings.ToLower(r.Error), "egress declined:"))
 }
 
+// names reports whether a Result without success names a message and nothing that speaks of failure: the message may be there.
+func (r Result) names() bool {
+	return !r.Success && r.MessageID != "" && r.Error == "" && r.Code == "" && r.Retryable == nil && r.RetryAfter == 0
+}
+
 // Pause is RetryAfter as a duration, at most 30 days.
 func (r Result) Pause() time.Duration {
 	return time.Duration(min(r.RetryAfter, maxPause.Seconds()) * float64(time.Second))

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -21,6 +22,9 @@ import (
 
 const chatPatience = 3 * time.Second // for a buffered message once the gateway sleeps and nothing more happens
 
+// chatGiveUp is how long a line waits for an agent that is away: somebody sits before it.
+const chatGiveUp = "5s"
+
 // Chat carries lines of in to the agent until they end, or one cannot be read, and all is answered. What the agent does is
 // printed to out. env is laid over drain's settings and names the agent. A read of in that blocks may outlive Chat.
 func Chat(ctx context.Context, cfg Config, env map[string]string, in io.Reader, out io.Writer) (err error) {
@@ -30,6 +34,10 @@ func Chat(ctx context.Context, cfg Config, env map[string]string, in io.Reader, 
 	rec.warn = func(text string) { fmt.Fprintln(out, "  !", text) }
 	// There is no table, so a message is acked once it is answered, and a stop must not wait for that.
 	cfg.Connector = slices.Concat(cfg.Connector, []string{"--window", "0"})
+	env = maps.Clone(env)
+	if env["DORMOUSE_GIVE_UP_AFTER"] == "" {
+		env["DORMOUSE_GIVE_UP_AFTER"] = chatGiveUp
+	}
 	s, err := openStage(ctx, cfg, env, rec)
 	if err != nil {
 		return because(ctx, err)

@@ -284,6 +284,56 @@ func TestABrokenSocketIsDialledAgain(t *testing.T) {
 	}
 }
 
+// lameConn is a connection on which writes fail, from some moment on, a second before reads do.
+type lameConn struct {
+	net.Conn
+	lame func() bool
+}
+
+func (c lameConn) Write(p []byte) (int, error) {
+	if c.lame() {
+		c.Conn.Close()
+		return 0, net.ErrClosed
+	}
+	return c.Conn.Write(p)
+}
+
+func (c lameConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if err != nil && c.lame() {
+		time.Sleep(time.Second)
+	}
+	return n, err
+}
+
+func TestAReplyThatCouldNotBeWrittenGoesOverTheNextSocket(t *testing.T) {
+	var asked atomic.Int64 // when, in nanoseconds
+	slow := agentFunc(func(ctx context.Context, tn agent.Turn) (agent.Answer, error) {
+		asked.Store(time.Now().UnixNano())
+		time.Sleep(5500 * time.Millisecond) // the typing after 5 s is the write that fails, and reads fail a second later
+		return agent.Echo{}.Answer(ctx, tn)
+	})
+	bubble(t, setup{agent: slow}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		dial := r.parts.NetDial
+		r.parts.NetDial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := dial(ctx, network, addr)
+			dialled := time.Now()
+			return lameConn{conn, func() bool {
+				at := time.Unix(0, asked.Load())
+				return !dialled.After(at) && time.Since(at) > 4*time.Second
+			}}, err
+		}
+		r.drainer = drain.New(r.settings, *r.parts)
+		r.Deliver(gateway, event("discord", "c1", "m1", "hello"))
+		rep, _, err := r.run(ledger.Wake, quarter)
+		is.NoErr(err)
+		is.Equal(rep.Status, drain.Drained)
+		is.Equal(rep.Left, 0)
+		is.Equal(r.replies(), []string{"c1 hello"})
+	})
+}
+
 func TestAReplacedDrainStops(t *testing.T) {
 	bubble(t, setup{}, func(t *testing.T, r *rig) {
 		is := is.New(t)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
@@ -82,10 +83,22 @@ func (l *link) Do(ctx context.Context, out relay.Outbound) (relay.Result, error)
 		if err == nil {
 			l.onResult()
 		}
-		if err == nil || wasSent(err) || !isClosed(conn) {
+		if err == nil || wasSent(err) || !endsSoon(ctx, conn) {
 			return result, err
 		}
 	}
+}
+
+// endsSoon reports whether a socket is over over which an action could not be sent. A write may fail a moment before the
+// reader has seen the end.
+func endsSoon(ctx context.Context, conn *relay.Conn) bool {
+	select {
+	case <-conn.Done():
+		return true
+	case <-time.After(time.Second):
+	case <-ctx.Done():
+	}
+	return isClosed(conn)
 }
 
 // Post sends an action whose result and loss matter to nobody.

@@ -54,10 +54,7 @@ func (a *attempts) failed(d *delivery, cause error) (final bool, err error) {
 // absent is failed for an agent that is away: no attempt.
 func (a *attempts) absent(d *delivery, cause error) (final bool, err error) {
 	d.state = ledger.New
-	limit := a.cfg.GiveUpAfter
-	if d.volatile {
-		limit = patience
-	}
+	limit := a.limit(d)
 	var asked time.Duration
 	if away, ok := errors.AsType[*agent.Error](cause); ok {
 		asked = away.RetryAfter

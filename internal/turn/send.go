@@ -122,19 +122,24 @@ func (a *attempts) sendKept(ctx context.Context, d *delivery, i int, o action.Ou
 			}
 		}
 		a.pauses.done(chat, d.place)
-		instead, err := a.instead(d, i, o, r)
-		if err != nil {
-			return err
-		}
-		if len(instead) > 0 {
-			return a.sendInstead(ctx, d, i, instead)
-		}
-		d.refused = r.final(d.refused)
-		if o.Op() == "prompt" {
-			a.prompts.drop(d.key, d.Event.Source, o)
-		}
-		return a.sender.settle(d, i, o, r.outcome())
+		return a.refusedForGood(ctx, d, i, o, r)
 	}
+}
+
+// refusedForGood ends the kept action number i: something is sent in its place, or the message will be dead.
+func (a *attempts) refusedForGood(ctx context.Context, d *delivery, i int, o action.Outgoing, r *refusal) error {
+	instead, err := a.instead(d, i, o, r)
+	if err != nil {
+		return err
+	}
+	if len(instead) > 0 {
+		return a.sendInstead(ctx, d, i, instead)
+	}
+	d.refused = r.final(d.refused)
+	if o.Op() == "prompt" {
+		a.prompts.drop(d.key, d.Event.Source, o)
+	}
+	return a.sender.settle(d, i, o, r.outcome())
 }
 
 // restForEdit waits for the pause of an edit that was throttled and is its message's last, and has it made once more. It is
@@ -203,18 +208,23 @@ func (a *attempts) waitFor(ctx context.Context, d *delivery, until time.Time, ch
 		begun = d.wait.Since
 	}
 	tooLong := &refusedError{op: "none is sent", words: "its chat has to be left alone for longer than it can wait", waited: true}
-	limited, cancel := context.WithDeadlineCause(ctx, begun.Add(patience), tooLong)
+	limited, cancel := context.WithDeadlineCause(ctx, begun.Add(a.limit(d)), tooLong)
 	defer cancel()
 	return a.rests.sit(limited, d.session, false, until, changed)
+}
+
+// limit is how long a delivery waits for its agent, or a chat.
+func (a *attempts) limit(d *delivery) time.Duration {
+	if d.volatile {
+		return min(patience, a.cfg.GiveUpAfter)
+	}
+	return a.cfg.GiveUpAfter
 }
 
 // sendLater makes a delivery and its chat wait after a refusal that may pass. It fails with the refusal if that has gone on
 // for too long.
 func (a *attempts) sendLater(d *delivery, chat chatName, r *refusal) error {
-	limit := a.cfg.GiveUpAfter
-	if d.volatile {
-		limit = patience
-	}
+	limit := a.limit(d)
 	pause := refusalPause(d.wait.Tries+1, r.After)
 	next, ok := again(d.wait, time.Now(), pause, r.After > 0, limit)
 	if !ok || r.Class == action.Unclear && pause > workAhead {

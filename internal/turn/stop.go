@@ -20,7 +20,7 @@ func isStop(command string, e *relay.Event) bool {
 		word = word[:end]
 	}
 	word, _, _ = strings.Cut(word, "@")
-	return strings.ToLower(word) == strings.ToLower(command)
+	return strings.EqualFold(word, command)
 }
 
 // isStoppedBy says whether a command to stop is meant for a delivery: both are of one session and the command came later.

@@ -117,13 +117,7 @@ func (l *lease) look(ctx context.Context, c *claim) (last ledger.LastState, err 
 	if it := c.known[message]; it.number(TTL) > l.now().Unix() {
 		last = ledger.LastState{Content: it.text("content"), Key: it.text("key"), Number: int(it.number("number"))}
 	}
-	first, there := l.knownState(c, c.e.Key)
-	switch isLast := last.Content == c.e.Key; {
-	case there && slices.Contains(first.Buffers, c.e.Buffer):
-		return last, nil
-	case isLast && last.Key == c.e.Key && there && !c.e.Edit:
-		return last, nil
-	case !isLast && !there, last.Number < 2:
+	if last.Number < 2 || l.decided(c, last) {
 		return last, nil
 	}
 	var keys []string
@@ -138,6 +132,19 @@ func (l *lease) look(ctx context.Context, c *claim) (last ledger.LastState, err 
 		c.known[sk] = items[sk]
 	}
 	return last, nil
+}
+
+// decided reports whether the entry of a claim's key, and the last state, decide it: no other state has to be looked at.
+func (l *Ledger) decided(c *claim, last ledger.LastState) bool {
+	first, there := l.knownState(c, c.e.Key)
+	isLast := last.Content == c.e.Key
+	switch {
+	case there && slices.Contains(first.Buffers, c.e.Buffer):
+		return true
+	case isLast && last.Key == c.e.Key && there && !c.e.Edit:
+		return true
+	}
+	return !isLast && !there
 }
 
 // knownStates are the entries that a claim knows. All have its content.

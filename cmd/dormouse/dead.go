@@ -103,6 +103,7 @@ func listDead(ctx context.Context, book ledger.Operator, instance string, out io
 	for _, e := range dead {
 		fmt.Fprintf(w, "%s\t%s\t%d\t%s\n", e.Key, stamp(e.Died), e.Attempts, terminal.Line(e.Error))
 	}
+	fmt.Fprintln(w, "message, chat and answer: dormouse dead show KEY; put back: dead retry KEY; give up: dead drop KEY")
 	return w.Flush()
 }
 

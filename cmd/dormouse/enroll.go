@@ -74,6 +74,20 @@ type vault struct {
 	put  func(context.Context, string, relay.Secret) (arn string, err error)
 }
 
+// check sees whether the place is there, or free, as it has to be.
+func (v vault) check(ctx context.Context, replace bool) error {
+	there, err := v.has(ctx, v.name)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w; nothing was redeemed", err)
+	case there && !replace:
+		return fmt.Errorf("%s %s is there already: to replace what it holds use dormouse rotate, or choose another name", v.kind, v.name)
+	case !there && replace:
+		return fmt.Errorf("%s %s is not there: for the first credentials use dormouse enroll", v.kind, v.name)
+	}
+	return nil
+}
+
 // enroll checks everything else before it redeems the token, because a token can be redeemed only once.
 func enroll(ctx context.Context, cmd *cli.Command, replace bool) error {
 	settings, err := enrollSettings(config.Environ(), cmd.String("connector-url"), cmd.String("gateway-id"))
@@ -94,16 +108,9 @@ func enroll(ctx context.Context, cmd *cli.Command, replace bool) error {
 	if err != nil {
 		return err
 	}
-	there, err := to.has(ctx, to.name)
-	switch {
-	case err != nil:
-		return fmt.Errorf("%w; nothing was redeemed", err)
-	case there && !replace:
-		return fmt.Errorf("%s %s is there already: to replace what it holds use dormouse rotate, or choose another name", to.kind, to.name)
-	case !there && replace:
-		return fmt.Errorf("%s %s is not there: for the first credentials use dormouse enroll", to.kind, to.name)
+	if err := to.check(ctx, replace); err != nil {
+		return err
 	}
-
 	source := identity.Source(settings, identity.Clients{STS: sts.NewFromConfig(cloud), Secrets: store})
 	who, err := source.Token(ctx)
 	if err != nil {

@@ -20,13 +20,11 @@ import (
 
 // ending is one of the ways in which a connector ends a dial or a socket.
 type ending struct {
-	status  int           // at the upgrade
-	code    int           // of the close, 0: none
-	reason  string        // of the close
-	greets  bool          // it sends its descriptor before that
-	idles   bool          // it answers going_idle, and closes then
-	lives   time.Duration // from the descriptor to the end
-	onlyFor int           // dials that end so, 0: all of them
+	status int           // at the upgrade
+	code   int           // of the close, 0: none
+	reason string        // of the close
+	greets bool          // it sends its descriptor before that
+	lives  time.Duration // from the descriptor to the end
 }
 
 func (e ending) String() string {

@@ -221,6 +221,10 @@ func (s *chatState) note(o action.Outgoing, outcome string) {
 		s.declined[chat] = true
 	}
 	switch _, id, ok := strings.Cut(outcome, outcomeOK+":"); {
+	case o.Op() == "delete" && inChat(outcome):
+		if named := o.Action["message_id"]; named == nil || named == s.newest[chat] {
+			delete(s.newest, chat)
+		}
 	case !ok:
 	case o.Op() == "send", o.Op() == "send_media", o.Op() == "prompt":
 		if s.newest == nil {

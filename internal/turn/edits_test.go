@@ -278,6 +278,13 @@ func TestAThrottledEditOfAWholeAnswerIsMadeAfterItsPause(t *testing.T) {
 	}
 }
 
+// What follows the delete of the only message is a new one.
+func TestAnEditAfterADeleteIsSentAsAMessage(t *testing.T) {
+	both(t, []relay.Action{send("a"), {"op": "delete"}, edit("b")}, func(is *is.I, b *bench) {
+		is.Equal(to(b, "c1"), []string{"send a", "delete <nil>", "send b"})
+	})
+}
+
 // A platform may number the messages of each chat.
 func TestAnIdIsOneOfItsChat(t *testing.T) {
 	in := func(chat, text string) relay.Action {

@@ -173,6 +173,9 @@ func runDrain(ctx context.Context, client *lambda.Client, function string) (stri
 	if report.Unflipped > 0 {
 		return "", fmt.Errorf("drain: %s, but the connector did not answer going_idle, so it does not buffer: arm again", report.Status)
 	}
+	if report.Status == drain.HandedOff && report.MS.Descriptor == nil {
+		return "", errors.New("drain: handed_off before the connector let it in: see the line \"not connected\" of its log, and arm again")
+	}
 	switch report.Status {
 	case drain.Drained, drain.Empty, drain.HandedOff:
 		return fmt.Sprintf("drain: %s, %d received, %d turns", report.Status, report.Received, report.Turns), nil

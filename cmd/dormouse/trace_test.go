@@ -291,9 +291,17 @@ func TestAnOperatorsWay(t *testing.T) {
 	t.Setenv(enrollVariable, "canary-1")
 	parameter := "/dormouse/" + rand.Text()
 	out := do(0, "enroll", "--parameter", parameter)
-	t.Setenv("GATEWAY_RELAY_CREDENTIALS_ARN", regexp.MustCompile(`CredentialsArn=(\S+)`).FindStringSubmatch(out)[1])
-	host := start(t, "host", "--functions", rigtest.Functions(t), "--listen", "127.0.0.1:0", "--lambda", "127.0.0.1:0")
-	t.Setenv("AWS_ENDPOINT_URL_LAMBDA", host.until(`AWS_ENDPOINT_URL_LAMBDA=(\S+)`)[1])
+	arn := regexp.MustCompile(`CredentialsArn=(\S+)`).FindStringSubmatch(out)[1]
+	hosted := func(arn, secret string) *running {
+		t.Setenv("GATEWAY_RELAY_CREDENTIALS_ARN", arn)
+		t.Setenv("GATEWAY_RELAY_SECRET", secret)
+		t.Setenv("DORMOUSE_ALLOW_ENV_SECRETS", "1")
+		t.Setenv("GATEWAY_RELAY_IDENTITY", map[bool]string{true: "aws"}[secret == ""])
+		host := start(t, "host", "--functions", rigtest.Functions(t), "--listen", "127.0.0.1:0", "--lambda", "127.0.0.1:0")
+		t.Setenv("AWS_ENDPOINT_URL_LAMBDA", host.until(`AWS_ENDPOINT_URL_LAMBDA=(\S+)`)[1])
+		return host
+	}
+	host := hosted(arn, "")
 	is.True(strings.HasPrefix(do(0, "status", "--stack", "local"), "gw-1: enabled, never connected so far\n"))
 	out = do(0, "arm", "--stack", "local")
 	is.True(strings.HasSuffix(out, "so the connector was not told the wake URL: register it there, if it is not.\narmed\n"))
@@ -303,6 +311,14 @@ func TestAnOperatorsWay(t *testing.T) {
 	do(0, "rotate", "--parameter", parameter)
 	is.True(strings.HasPrefix(do(0, "arm", "--stack", "local"), "drain: empty"))
 
+	// A secret in a variable cannot have been replaced meanwhile: its refusal is an opt-out at once, and not after a minute.
+	stored, err := p.store.Get(t.Context(), arn)
+	is.NoErr(err)
+	var credentials struct{ Secret string }
+	is.NoErr(json.Unmarshal([]byte(stored.Reveal()), &credentials))
+	host.stop()
+	logs := host.out.String() + host.errs.String()
+	host = hosted("", credentials.Secret)
 	is.NoErr(p.Revoke("gw-1"))
 	is.Equal(do(1, "arm", "--stack", "local"), "wake URL at "+host.until(`http://(127\.0\.0\.1:\d+)/w/`)[1]+": answers\n"+
 		"dormouse: not armed: drain: revoked: the connector refuses this gateway for good; the line \"revoked\" of its log (/aws/lambda/ and its name) says how\n")
@@ -314,11 +330,14 @@ func TestAnOperatorsWay(t *testing.T) {
 `).MatchString(out))
 	is.True(strings.Contains(do(1, "arm", "--stack", "local"), "not armed: drain: disabled: the connector has refused this gateway for good"))
 
+	host.stop()
+	logs += host.out.String() + host.errs.String()
+	host = hosted(arn, "")
 	t.Setenv(enrollVariable, "canary-3") // whoever enrolls anew is accepted anew
 	do(0, "rotate", "--parameter", parameter)
 	is.Equal(do(0, "enable", "--stack", "local"), "gw-1: enabled; see whether it is accepted: dormouse arm\n")
 	is.True(strings.HasSuffix(do(0, "arm", "--stack", "local"), "armed\n"))
 	host.stop()
 	p.search(t, "a command", said)
-	p.search(t, "the functions' log", host.out.String()+host.errs.String())
+	p.search(t, "the functions' log", logs+host.out.String()+host.errs.String())
 }

@@ -266,7 +266,9 @@ func newMind(t *testing.T, s *script, c *connector) (*mind, agent.Agent) {
 			m.mu.Unlock()
 			s.answer(w, r, turn)
 			if r.Context().Err() != nil {
+				m.mu.Lock()
 				turn.cancelled = c.since()
+				m.mu.Unlock()
 			}
 		}),
 	}}

@@ -130,7 +130,10 @@ func (r *run) checkRequests(state devconnector.State, lost map[string]time.Time)
 			continue
 		}
 		r.seen["actions"]++
-		r.checkWritten(m, out, lost[out.RequestID])
+		if !unwritten[m.key] {
+			r.checkLost(m, out, lost[out.RequestID])
+		}
+		r.checkWritten(m, out)
 		if first, ok := before[out.RequestID]; ok && final(first) && (out.Op == first.Op || first.Applied) {
 			if !r.history.takenOver(first.At.Add(-inFlight), out.At) && !unwritten[m.key] {
 				r.fault("%s: %s sent once more %s after %q, and its process lived on: %d, then %d", m, out.Op,
@@ -142,8 +145,8 @@ func (r *run) checkRequests(state devconnector.State, lost map[string]time.Time)
 	}
 }
 
-// checkWritten demands that an action does not come after what its outcome is was written, or, at lost, taken for unknown.
-func (r *run) checkWritten(m *message, out devconnector.Outbound, lost time.Time) {
+// checkWritten demands that an action does not come after its outcome was written.
+func (r *run) checkWritten(m *message, out devconnector.Outbound) {
 	h := &r.history
 	for what, at := range map[string]time.Time{
 		"its outcome was written": h.confirmed[out.RequestID], "the message was finished": h.finished[m.key],
@@ -152,6 +155,12 @@ func (r *run) checkWritten(m *message, out devconnector.Outbound, lost time.Time
 			r.fault("%s: %s sent %s after %s", m, out.Op, out.At.Sub(at), what)
 		}
 	}
+}
+
+// checkLost demands that an action does not come again after a process has taken its outcome, at lost, for unknown. If that
+// process could not write it down, its successor does not know.
+func (r *run) checkLost(m *message, out devconnector.Outbound, lost time.Time) {
+	h := &r.history
 	if !lost.IsZero() && out.At.After(lost.Add(inFlight)) && !h.takenOver(lost, out.At) {
 		r.fault("%s: %s sent once more %s after its outcome was taken for unknown", m, out.Op, out.At.Sub(lost))
 	}

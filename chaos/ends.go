@@ -19,7 +19,8 @@ func (r *run) checkChats(state devconnector.State, verdicts map[string]*verdict)
 	for place, out := range state.Outbounds {
 		m := r.requests[out.RequestID]
 		if m == nil && out.Op == "edit" { // one of a stream: what it changes says whose it is
-			if was, ok := texts[out.MessageID]; ok {
+			changed, _ := out.Action["message_id"].(string)
+			if was, ok := texts[changed]; ok {
 				m = was.v.message
 			}
 		}
@@ -60,9 +61,10 @@ func (v *verdict) note(out devconnector.Outbound) {
 		} else {
 			v.unknown++
 		}
+	case out.Result.Declined() && out.Op == "edit":
+		v.edits, v.refused = true, true // design 6: its text is not sent otherwise; no run after this one knows of it
 	case out.Result.Declined():
 		v.declined, v.refused = out.At, true
-		v.edits = v.edits || out.Op == "edit" // design 6: its text is not sent otherwise
 	case out.Op == "edit": // its text goes out as a message
 	default:
 		v.refused = true

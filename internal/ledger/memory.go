@@ -8,7 +8,7 @@ import (
 )
 
 // remembered is how many finished and dead entries a Memory knows. An older one that is delivered again is answered again.
-const remembered = 1 << 16
+const remembered = 1 << 14
 
 // Memory is a ledger that dies with its process: for a laptop, for tests, and for a function without a table.
 type Memory struct {

@@ -25,7 +25,7 @@ func TestMemoryForgetsTheOldestOnly(t *testing.T) {
 	m := ledger.NewMemory()
 	g, err := m.Acquire(t.Context(), ledger.Ask{Reason: ledger.Arm, Owner: "run", Life: time.Hour})
 	is.NoErr(err)
-	const many = 1<<16 + 10
+	const many = 1<<14 + 10
 	for i := range many {
 		key := fmt.Sprint(i)
 		_, err := g.Receive(t.Context(), ledger.Entry{Key: key})

@@ -49,7 +49,7 @@ func (e ending) serve(w http.ResponseWriter, req *http.Request) {
 	defer ws.Close()
 	if e.greets {
 		ws.WriteMessage(websocket.TextMessage, []byte(`{"type":"descriptor","descriptor":{"platform":"discord"}}`+"\n"))
-		time.Sleep(e.lives)
+		time.Sleep(max(e.lives, time.Millisecond)) // the gateway has seen the descriptor before the end comes
 	}
 	if e.code == 0 {
 		return

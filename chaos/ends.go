@@ -183,9 +183,10 @@ func (r *run) checkTold(state devconnector.State, left rest) {
 			}
 		}
 	}
-	for _, line := range r.log { // it is tried once: a lease that seems lost just then is in its way
+	for _, line := range r.log { // it is tried once: a lease that seems lost just then is in its way, or a socket that ends
 		var entry struct{ Delivery string }
-		if strings.Contains(line, logs.ActionNotSent) && json.Unmarshal([]byte(line), &entry) == nil {
+		away := strings.Contains(line, logs.ActionNotSent) || strings.Contains(line, logs.OutcomeUnknown)
+		if away && json.Unmarshal([]byte(line), &entry) == nil {
 			if key, ok := strings.CutSuffix(entry.Delivery, "/apology"); ok {
 				told[r.sessionOf(key)] = true
 			}

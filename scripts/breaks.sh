@@ -1,6 +1,6 @@
 #!/bin/sh
 # breaks.sh BUILD-COMMAND [NAME...] breaks one promise after the other, each by a patch of chaos/breaks in a copy of the files
-# that it changes, and demands that chaos notices within the seeds that .ci/run takes. It needs build/chaos, and a DynamoDB
+# that it changes, and demands that chaos notices within RUNS (50) seeds. It needs build/chaos, and a DynamoDB
 # whose address is in DORMOUSE_TEST_DYNAMODB. A patch says behind "Noticed:" what a run has to fail with.
 set -eu
 

@@ -86,7 +86,7 @@ func (o Outgoing) Uploaded(link string) Outgoing {
 func (s Shaper) TextInstead(o Outgoing, link string) []Outgoing {
 	text := link
 	if text == "" {
-		text = fmt.Sprintf("[%s could not be sent]", cmp.Or(o.text("filename"), o.text("media_kind")))
+		text = s.Texts.FileNotSent(cmp.Or(o.text("filename"), o.text("media_kind")))
 	}
 	if caption := o.text("content"); caption != "" {
 		text = caption + "\n" + text

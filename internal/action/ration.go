@@ -1,7 +1,5 @@
 package action
 
-import "fmt"
-
 // actionsLimit is how many actions of an answer are sent (design 6, "an answer is too much").
 const actionsLimit = 100
 
@@ -66,7 +64,7 @@ func (r *Ration) Rest(s Shaper) []Outgoing {
 		return rest
 	}
 	r.cut = true
-	line := func(int) string { return leftOut(r.left, "message") }
+	line := func(int) string { return s.Texts.MoreMessages(r.left) }
 	if len(rest) > 0 {
 		last := &rest[len(rest)-1]
 		if text, ok := last.Action["content"].(string); ok {
@@ -79,14 +77,6 @@ func (r *Ration) Rest(s Shaper) []Outgoing {
 		return rest // an event without a chat
 	}
 	return append(rest, note...)
-}
-
-// leftOut is the line that says how much is left out.
-func leftOut(n int, what string) string {
-	if n == 1 {
-		return fmt.Sprintf("[1 more %s is left out]", what)
-	}
-	return fmt.Sprintf("[%d more %ss are left out]", n, what)
 }
 
 // Cut says whether the answer was more than is sent.

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/dormouse-relay/dormouse/internal/texts"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
@@ -21,6 +22,7 @@ type Shaper struct {
 	Marker     string           // what the ids of this instance's prompts begin with
 	Source     relay.Source     // of the turn's chat, with all that is known of the chat
 	Descriptor relay.Descriptor // of the platform of the turn's chat
+	Texts      texts.Texts      // our own sentences
 
 	// Find returns what is known of a chat, and Describe a platform's descriptor. They are asked for chats other than
 	// the turn's.

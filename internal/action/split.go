@@ -41,7 +41,7 @@ func (s Shaper) parts(text string) (list []string, cut bool) {
 	last := withoutCounter(list[partsLimit-1], partsLimit-1, len(list))
 	list = list[:partsLimit]
 	list[partsLimit-1] = s.endWith(last, func(more int) string {
-		return leftOut(left+more, "character")
+		return s.Texts.MoreCharacters(left + more)
 	})
 	return list, true
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/matryer/is"
 
 	"github.com/dormouse-relay/dormouse/internal/config"
+	"github.com/dormouse-relay/dormouse/internal/texts"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
@@ -88,6 +89,7 @@ func TestEverythingSet(t *testing.T) {
 		"DORMOUSE_ALLOW_ENV_SECRETS": "1", "DORMOUSE_AGENT": "http://127.0.0.1:8080/turn", "DORMOUSE_AGENT_TIMEOUT": "1m",
 		"DORMOUSE_CONCURRENCY": "2", "DORMOUSE_MAX_ATTEMPTS": "1", "DORMOUSE_GIVE_UP_AFTER": "1h", "DORMOUSE_STALE_AFTER": "0s", "DORMOUSE_OUTBOUND_TIMEOUT": "1s",
 		"DORMOUSE_STOP": "/halt", "DORMOUSE_APOLOGY": "Sorry, that did not work.", "DORMOUSE_PASSTHROUGH": "on",
+		"DORMOUSE_TEXTS":        `{"apology": "unused", "closed_question": "Too late."}`,
 		"DORMOUSE_AGENT_SECRET": "whsec_c2lnbmVk", "DORMOUSE_TABLE": "stack-ledger",
 		"DORMOUSE_IDLE_AFTER": "2s", "DORMOUSE_EMPTY_AFTER": "1500ms", "DORMOUSE_POKE_COOLDOWN": "0s",
 		"DORMOUSE_SECOND_LOOK": "0", "DORMOUSE_SWEEP": "2m", "DORMOUSE_SWEEP_MAX": "2m", "DORMOUSE_LEASE": "9s",
@@ -95,6 +97,8 @@ func TestEverythingSet(t *testing.T) {
 		"AWS_LAMBDA_FUNCTION_NAME": "drain",
 	}
 	got, err := config.Drain(all)
+	is.NoErr(err)
+	own, err := texts.Parse(all["DORMOUSE_TEXTS"])
 	is.NoErr(err)
 	is.Equal(got, config.DrainSettings{
 		URL: "wss://connector.example/relay", GatewayID: "gw-1", InstanceID: "inst", WakeURL: "https://wake.example/w/x",
@@ -108,7 +112,7 @@ func TestEverythingSet(t *testing.T) {
 		},
 		Agent: "http://127.0.0.1:8080/turn", AgentSecret: relay.NewSecret("whsec_c2lnbmVk"), Passthrough: true,
 		AgentTimeout: time.Minute, Concurrency: 2, MaxAttempts: 1, GiveUpAfter: time.Hour,
-		OutboundTimeout: time.Second, Stop: "/halt", Apology: "Sorry, that did not work.",
+		OutboundTimeout: time.Second, Stop: "/halt", Apology: "Sorry, that did not work.", Texts: own,
 		IdleAfter: 2 * time.Second, EmptyAfter: 1500 * time.Millisecond, Sweep: 2 * time.Minute, SweepMax: 2 * time.Minute,
 		Lease: 9 * time.Second, HandoffMargin: 3 * time.Second, FunctionName: "drain", LogLevel: slog.LevelDebug,
 		Table: "stack-ledger",
@@ -394,6 +398,9 @@ func TestEachFaultNamesItsVariable(t *testing.T) {
 		{secret("GATEWAY_RELAY_SECRET"), "", "holds a secret and is refused on Lambda"},
 		{secret("GATEWAY_RELAY_IDENTITY_TOKEN"), "", "set DORMOUSE_ALLOW_ENV_SECRETS to 1"},
 		{secret("GATEWAY_RELAY_IDP_CLIENT_SECRET"), "", "holds a secret and is refused on Lambda"},
+		{map[string]string{"DORMOUSE_TEXTS": "Sorry"}, "", "want a JSON object of texts"},
+		{map[string]string{"DORMOUSE_TEXTS": `{"apologie": "Pardon."}`}, "", `"apologie" is no text of ours; want one of apology,`},
+		{map[string]string{"DORMOUSE_TEXTS": `{"cut": 3}`}, "", "cut is no text"},
 		{map[string]string{"DORMOUSE_ALLOW_ENV_SECRETS": "yes"}, "", "want 1"},
 		{map[string]string{"GATEWAY_RELAY_IDENTITY": "secret"}, "GATEWAY_RELAY_IDENTITY_TOKEN_ARN", "want the ARN of the identity token"},
 		{map[string]string{"GATEWAY_RELAY_IDENTITY": "me"}, "", `is "me"; want aws, oidc, secret, env or none`},
@@ -470,6 +477,21 @@ func TestEachFaultNamesItsVariable(t *testing.T) {
 			is.Equal(got.URL, relay.BaseURL("")) // nothing half done
 		})
 	}
+}
+
+func TestTheApologyOfTheTexts(t *testing.T) {
+	is := is.New(t)
+	environ := map[string]string{
+		"GATEWAY_RELAY_URL": "https://connector.example", "GATEWAY_RELAY_ID": "gw", "GATEWAY_RELAY_IDENTITY": "none",
+		"DORMOUSE_TEXTS": `{"apology": "Pardon."}`,
+	}
+	got, err := config.Drain(environ)
+	is.NoErr(err)
+	is.Equal(got.Apology, "Pardon.")
+	environ["DORMOUSE_APOLOGY"] = "off"
+	got, err = config.Drain(environ)
+	is.NoErr(err)
+	is.Equal(got.Apology, "") // off is off
 }
 
 func TestAllFaultsAreReportedTogether(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/dormouse-relay/dormouse/internal/texts"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
@@ -51,6 +52,7 @@ type DrainSettings struct {
 	GiveUpAfter     time.Duration `env:"DORMOUSE_GIVE_UP_AFTER" envDefault:"24h"`    // how long a message waits for an agent or a chat
 	Stop            string        `env:"DORMOUSE_STOP" envDefault:"/stop"`           // stops what its session runs, and what waits there
 	Apology         string        `env:"DORMOUSE_APOLOGY"`                           // sent for a dead message; empty when off
+	Texts           texts.Texts   `env:"-"`                                          // our own sentences to chats
 	Passthrough     bool          `env:"-"`                                          // raw turns for platforms other than Discord
 
 	IdleAfter     time.Duration `env:"DORMOUSE_IDLE_AFTER" envDefault:"20s"`     // quiet time before going_idle
@@ -81,11 +83,9 @@ type drainVariables struct {
 	AllowEnvSecrets string   `env:"DORMOUSE_ALLOW_ENV_SECRETS"`
 	RequireMention  string   `env:"GATEWAY_RELAY_REQUIRE_MENTION"`
 	FreeScopes      []string `env:"GATEWAY_RELAY_FREE_RESPONSE_SCOPES"`
+	RawTexts        string   `env:"DORMOUSE_TEXTS"`
 	RawPassthrough  string   `env:"DORMOUSE_PASSTHROUGH" envDefault:"off"`
 }
-
-// defaultApology is short and blames nobody.
-const defaultApology = "Sorry, this message could not be answered."
 
 // DrainVariables are the names of all variables that Drain reads, sorted.
 func DrainVariables() []string { return variables(reflect.TypeFor[drainVariables]()) }
@@ -111,9 +111,10 @@ func Drain(environ map[string]string) (DrainSettings, error) {
 	v.checkRanges(values, faults)
 	v.checkTable(faults)
 	s.RouteKeys = list(s.RouteKeys)
+	v.readTexts(faults)
 	switch s.Apology {
 	case "":
-		s.Apology = defaultApology
+		s.Apology = s.Texts.Apology()
 	case "off":
 		s.Apology = ""
 	}
@@ -176,6 +177,16 @@ func (v *drainVariables) checkAgent(faults *faultList) {
 		v.Passthrough = v.RawPassthrough == "on"
 	default:
 		faults.add("DORMOUSE_PASSTHROUGH", "is %.40q; want on or off", v.RawPassthrough)
+	}
+}
+
+func (v *drainVariables) readTexts(faults *faultList) {
+	if v.RawTexts == "" {
+		return
+	}
+	var err error
+	if v.Texts, err = texts.Parse(v.RawTexts); err != nil {
+		faults.add("DORMOUSE_TEXTS", "cannot be used: %v", err)
 	}
 }
 

@@ -184,6 +184,7 @@ func (r *run) startWorker(ctx context.Context, conn *relay.Conn, left []ledger.E
 		Deadline:     r.times.turnsEnd,
 		Stop:         r.settings.Stop,
 		Apology:      r.settings.Apology,
+		Texts:        r.settings.Texts,
 		StaleAfter:   r.settings.StaleAfter,
 		GiveUpAfter:  r.settings.GiveUpAfter,
 		Grace:        r.times.grace,

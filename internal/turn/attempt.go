@@ -128,7 +128,7 @@ func (a *attempts) try(ctx context.Context, d *delivery, as ledger.State, media 
 	case promptForeign, promptTaken:
 		return nil
 	case promptClosed:
-		a.tell(d, promptClosedText)
+		a.tell(d, a.cfg.Texts.ClosedQuestion())
 		return nil
 	}
 	d.typing.hidden = false

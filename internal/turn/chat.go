@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dormouse-relay/dormouse/internal/action"
+	"github.com/dormouse-relay/dormouse/internal/texts"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
@@ -23,6 +24,7 @@ const (
 type chats struct {
 	link   Link
 	marker string // what the ids of this instance's prompts begin with
+	texts  texts.Texts
 
 	mu     sync.Mutex
 	known  map[chatName]relay.Source // the routing facts by chat (section 10)
@@ -30,9 +32,9 @@ type chats struct {
 	edited map[string]time.Time      // by chat
 }
 
-func newChats(link Link, marker string) *chats {
+func newChats(link Link, marker string, own texts.Texts) *chats {
 	return &chats{
-		link: link, marker: marker, known: map[chatName]relay.Source{}, last: map[string]chatName{},
+		link: link, marker: marker, texts: own, known: map[chatName]relay.Source{}, last: map[string]chatName{},
 		edited: map[string]time.Time{},
 	}
 }
@@ -40,7 +42,7 @@ func newChats(link Link, marker string) *chats {
 // shaper returns the shaper for the answer to an event, and remembers what the event knows of its chat.
 func (c *chats) shaper(e *relay.Event, session string) action.Shaper {
 	return action.Shaper{
-		Event: e, Session: session, Marker: c.marker, Source: c.learn(e.Source),
+		Event: e, Session: session, Marker: c.marker, Source: c.learn(e.Source), Texts: c.texts,
 		Descriptor: c.link.Descriptor(e.Source.Platform),
 		Find:       func(chat string) (relay.Source, bool) { return c.find(e.Source.Platform, chat) },
 		Describe:   c.link.Descriptor,

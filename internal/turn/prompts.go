@@ -15,10 +15,7 @@ import (
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
-const (
-	promptLife       = time.Hour // section 11
-	promptClosedText = "That question is no longer open."
-)
+const promptLife = time.Hour // section 11
 
 // prompts keeps the questions that wait for a button, and finds the question that a button belongs to. A prompt is in the
 // ledger before it leaves, and belongs to the first delivery that answers it. It has no lock: the ledger decides.

@@ -75,6 +75,7 @@ import (
 
 	"github.com/dormouse-relay/dormouse/internal/agent"
 	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/internal/texts"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
@@ -94,7 +95,8 @@ type Link interface {
 	WaitDescriptors(ctx context.Context)
 }
 
-// Config is what New needs; everything but Media, Stop, Apology, Passthrough, GiveUpAfter, StaleAfter, Grace and Deadline is required.
+// Config is what New needs; everything but Media, Stop, Apology, Texts, Passthrough, GiveUpAfter, StaleAfter, Grace and Deadline
+// is required.
 type Config struct {
 	Journal      ledger.Journal
 	Prompts      ledger.Prompts
@@ -112,6 +114,7 @@ type Config struct {
 	Deadline     time.Time     // no turn starts whose AgentTimeout would end after it; zero: none
 	Stop         string        // a message whose first word it is stops what its session runs, and what waits there
 	Apology      string        // sent for a dead message
+	Texts        texts.Texts   // our other sentences; zero: English
 	Passthrough  bool          // raw requests of platforms other than Discord become turns
 }
 
@@ -144,7 +147,7 @@ func New(ctx context.Context, cfg Config) *Worker {
 	cfg.GiveUpAfter = cmp.Or(cfg.GiveUpAfter, 24*time.Hour)
 	run, counts, start := newLifetime(ctx, cmp.Or(cfg.Grace, defaultGrace)), new(tally), newGate(cfg)
 	marker := promptMarker(cfg.Instance)
-	chats, pauses, rests := newChats(cfg.Link, marker), newPauses(), newRests(start.closing)
+	chats, pauses, rests := newChats(cfg.Link, marker, cfg.Texts), newPauses(), newRests(start.closing)
 	files := &files{media: cfg.Media, gate: start, filled: make(chan struct{}, cfg.Concurrency)}
 	prompts := &prompts{ledger: cfg.Prompts, marker: marker, run: run, log: cfg.Log}
 	journal := &journal{ledger: cfg.Journal, run: run, counts: counts, log: cfg.Log, paying: make(chan struct{}, 1)}

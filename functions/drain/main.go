@@ -8,6 +8,7 @@ import (
 	"github.com/aws/aws-lambda-go/lambda"
 
 	"github.com/dormouse-relay/dormouse/internal/config"
+	"github.com/dormouse-relay/dormouse/internal/extension"
 	"github.com/dormouse-relay/dormouse/internal/logs"
 	"github.com/dormouse-relay/dormouse/internal/roots"
 	"github.com/dormouse-relay/dormouse/internal/wiring/wiredrain"
@@ -16,6 +17,7 @@ import (
 func main() {
 	environ := config.Environ()
 	config.Scrub()
+	registered := extension.Register(environ["AWS_LAMBDA_RUNTIME_API"])
 	loaded := roots.Load(environ)
 	function, err := wiredrain.New(environ, os.Stdout)
 	if err != nil {
@@ -23,5 +25,8 @@ func main() {
 		os.Exit(1)
 	}
 	loaded()
-	lambda.StartWithOptions(function.Handle, lambda.WithEnableSIGTERM(function.Terminate))
+	if err := registered(function.Terminate); err != nil {
+		slog.New(slog.NewJSONHandler(os.Stdout, nil)).Warn(logs.NoSIGTERM, logs.KeyError, err)
+	}
+	lambda.Start(function.Handle)
 }

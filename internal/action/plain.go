@@ -1,14 +1,13 @@
 package action
 
 import (
-	"regexp"
 	"strings"
 )
 
 var (
-	links   = regexp.MustCompile(`\[([^\[\]\n]+)\]\(([^()\s]+)\)`)
-	urls    = regexp.MustCompile(`https?://\S+`)
-	inWord  = regexp.MustCompile(`([\pL\pN])_([\pL\pN])`)
+	links   = compiled(`\[([^\[\]\n]+)\]\(([^()\s]+)\)`)
+	urls    = compiled(`https?://\S+`)
+	inWord  = compiled(`([\pL\pN])_([\pL\pN])`)
 	marks   = strings.NewReplacer("*", "", "~~", "", "||", "", "`", "", "_", "", "[", "(", "]", ")", "<", "‹", ">", "›", `\`, "")
 	escapes = strings.NewReplacer("_", "%5F", "*", "%2A", "~~", "%7E%7E", "`", "%60", "[", "%5B", "]", "%5D")
 )
@@ -26,10 +25,10 @@ func (o Outgoing) Plain() (plain Outgoing, changed bool) {
 }
 
 func plainText(text string) string {
-	text = links.ReplaceAllString(text, "$1 ($2)")
+	text = links().ReplaceAllString(text, "$1 ($2)")
 	var b strings.Builder
 	for {
-		at := urls.FindStringIndex(text)
+		at := urls().FindStringIndex(text)
 		if at == nil {
 			b.WriteString(plainWords(text))
 			return b.String()
@@ -42,7 +41,7 @@ func plainText(text string) string {
 
 func plainWords(text string) string {
 	for before := ""; before != text; { // twice for a_b_c
-		before, text = text, inWord.ReplaceAllString(text, "$1＿$2")
+		before, text = text, inWord().ReplaceAllString(text, "$1＿$2")
 	}
 	return marks.Replace(text)
 }

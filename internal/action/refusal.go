@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/dormouse-relay/dormouse/pkg/relay"
@@ -100,23 +101,28 @@ func has(text string, any []string) bool {
 }
 
 var (
-	statuses = regexp.MustCompile(`(?:^|[^\w.,])(?:429|50[0-4]|52[0-4]|529|530)(?:$|[^\w.,]|[.,]\D|[.,]$)\s*(\pL*)`)
-	pauses   = regexp.MustCompile(`(?:retry after|retry in|flood control|flood wait|wait)\W{0,3}(\d{1,9}(?:\.\d{1,9})?)`)
+	statuses = compiled(`(?:^|[^\w.,])(?:429|50[0-4]|52[0-4]|529|530)(?:$|[^\w.,]|[.,]\D|[.,]$)\s*(\pL*)`)
+	pauses   = compiled(`(?:retry after|retry in|flood control|flood wait|wait)\W{0,3}(\d{1,9}(?:\.\d{1,9})?)`)
 )
+
+// compiled compiles an expression when it is first needed: few messages need one, and a cold start would pay for all.
+func compiled(expression string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expression) })
+}
 
 // units are what a number counts that is no HTTP status.
 var units = []string{"char", "byte", "unit", "kb", "mb", "message", "word", "line", "emoji", "item", "or"}
 
 // hasStatus reports whether a text has 429, or the HTTP status of a server's fault.
 func hasStatus(text string) bool {
-	return slices.ContainsFunc(statuses.FindAllStringSubmatch(text, -1), func(found []string) bool {
+	return slices.ContainsFunc(statuses().FindAllStringSubmatch(text, -1), func(found []string) bool {
 		return !slices.ContainsFunc(units, func(unit string) bool { return strings.HasPrefix(found[1], unit) })
 	})
 }
 
 // pauseIn is the pause that a text asks for, in seconds: "retry after 3", "flood_control:3".
 func pauseIn(text string) time.Duration {
-	found := pauses.FindStringSubmatch(text)
+	found := pauses().FindStringSubmatch(text)
 	if found == nil {
 		return 0
 	}

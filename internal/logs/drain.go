@@ -3,6 +3,9 @@ package logs
 // Events of package drain. Each has KeyReason, KeyHop if an earlier run handed its work on, and, once the lease is taken,
 // KeyEpoch.
 const (
+	// NoSIGTERM is a warning of the start: Lambda will end this process without telling it before. With KeyError.
+	NoSIGTERM = "SIGTERM could not be asked for: a process that Lambda ends keeps its lease until that runs out"
+
 	// Woken comes first in a run that has taken the lease and knows when the poke came. With KeyPokeMS.
 	Woken = "woken"
 

@@ -11,7 +11,8 @@ import (
 )
 
 func TestRootsAreThoseOfTheBundle(t *testing.T) {
-	t.Setenv("SSL_CERT_DIR", "") // back to what it was, afterwards
+	t.Setenv("SSL_CERT_DIR", "") // back to what they were, afterwards
+	t.Setenv("SSL_CERT_FILE", "")
 	want := x509.NewCertPool()
 	for _, file := range []string{"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"} {
 		if bundle, err := os.ReadFile(file); err == nil {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/dormouse-relay/dormouse/pkg/relay"
@@ -74,10 +75,10 @@ func (a *Ambient) ask(ctx context.Context) (relay.Secret, time.Time, error) {
 	return relay.NewSecret(token), time.Time{}, nil
 }
 
-var (
-	jwtShape    = regexp.MustCompile(`^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+){2,}$`)
-	opaqueShape = regexp.MustCompile(`^[A-Za-z0-9_-]{32,}$`)
-)
+// Compiled when it is first needed: few gateways ask an endpoint, and each cold start would pay.
+var tokenShape = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^([A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+){2,}|[A-Za-z0-9_-]{32,})$`)
+})
 
 // ambientToken is the token in the endpoint's answer, or "" if there is none.
 func ambientToken(raw []byte) string {
@@ -92,7 +93,7 @@ func ambientToken(raw []byte) string {
 		}
 		return strings.TrimSpace(text(fields["access_token"]))
 	}
-	if jwtShape.MatchString(body) || opaqueShape.MatchString(body) {
+	if tokenShape().MatchString(body) {
 		return body
 	}
 	return ""

@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"github.com/aws/aws-lambda-go/lambda"
+	"github.com/aws/aws-lambda-go/lambdacontext"
 
 	"github.com/dormouse-relay/dormouse/internal/config"
 	"github.com/dormouse-relay/dormouse/internal/extension"
@@ -19,9 +20,10 @@ func main() {
 	config.Scrub()
 	registered := extension.Register(environ["AWS_LAMBDA_RUNTIME_API"])
 	loaded := roots.Load(environ)
-	function, err := wiredrain.New(environ, os.Stdout)
+	log := lambdacontext.NewLogHandler() // JSON and the request id: the template sets the format
+	function, err := wiredrain.New(environ, log)
 	if err != nil {
-		slog.New(slog.NewJSONHandler(os.Stdout, nil)).Error(logs.SettingsUnusable, logs.KeyError, err)
+		slog.New(log).Error(logs.SettingsUnusable, logs.KeyError, err)
 		os.Exit(1)
 	}
 	loaded()

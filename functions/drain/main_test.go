@@ -268,7 +268,7 @@ func (s *stack) lines() []string {
 }
 
 // msg is the part of a line that names the event.
-func msg(event string) string { return fmt.Sprintf(`"msg":%q`, event) }
+func msg(event string) string { return fmt.Sprintf(`"message":%q`, event) }
 
 // logged counts the lines with all of the parts. It stops the stack: before that, lines may still be on their way.
 func (s *stack) logged(parts ...string) (n int) {

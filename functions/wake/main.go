@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"github.com/aws/aws-lambda-go/lambda"
+	"github.com/aws/aws-lambda-go/lambdacontext"
 
 	"github.com/dormouse-relay/dormouse/internal/config"
 	"github.com/dormouse-relay/dormouse/internal/logs"
@@ -16,9 +17,10 @@ import (
 func main() {
 	environ := config.Environ()
 	loaded := roots.Load(environ)
-	handler, err := wirewake.New(environ, os.Stdout)
+	log := lambdacontext.NewLogHandler() // JSON and the request id: the template sets the format
+	handler, err := wirewake.New(environ, log)
 	if err != nil {
-		slog.New(slog.NewJSONHandler(os.Stdout, nil)).Error(logs.SettingsUnusable, logs.KeyError, err)
+		slog.New(log).Error(logs.SettingsUnusable, logs.KeyError, err)
 		os.Exit(1)
 	}
 	loaded()

@@ -120,7 +120,7 @@ func TestPokesOverHTTP(t *testing.T) {
 		}
 	}
 	s.checkDrained(t, 2)
-	is.Equal(strings.Count(s.log.String(), `"msg":"`+logs.Poke+`"`), 2)
+	is.Equal(strings.Count(s.log.String(), `"message":"`+logs.Poke+`"`), 2)
 	is.True(!strings.Contains(s.log.String(), "capability"))
 }
 

@@ -21,9 +21,9 @@ import (
 // logLine is a line of a function's log.
 type logLine struct {
 	Function string
-	At       time.Time     `json:"time"`
+	At       time.Time     `json:"timestamp"`
 	Level    slog.Level    `json:"level"`
-	Msg      string        `json:"msg"`
+	Msg      string        `json:"message"`
 	Error    string        `json:"error"`
 	Report   *drain.Report `json:"report"`
 }

@@ -135,7 +135,7 @@ func (d *Drainer) Run(ctx context.Context, req Request) (Report, error) {
 	r := &run{Drainer: d, req: req, figures: &figures{start: time.Now()}, link: newLink()}
 	r.media = media.New(media.Config{URL: d.settings.URL, Token: d.access.bearer, NetDial: d.NetDial})
 	defer r.media.Close()
-	r.log = d.Log.With(logs.KeyReason, req.Reason)
+	r.log = logs.Of(ctx, d.Log).With(logs.KeyReason, req.Reason)
 	if req.Hop > 0 {
 		r.log = r.log.With(logs.KeyHop, req.Hop)
 	}

@@ -136,7 +136,7 @@ func functions(cfg Config, connectorURL, wakeURL string) (list []locallambda.Fun
 		drain := *cfg.Drain
 		drain.Name = cmp.Or(drain.Name, Drain)
 		drain.Memory, drain.Timeout = cmp.Or(drain.Memory, 256), cmp.Or(drain.Timeout, 15*time.Minute)
-		drain.Env = map[string]string{"GATEWAY_RELAY_WAKE_URL": wakeURL}
+		drain.Env = logging(map[string]string{"GATEWAY_RELAY_WAKE_URL": wakeURL})
 		if connectorURL != "" {
 			drain.Env["GATEWAY_RELAY_URL"] = connectorURL
 		}
@@ -151,11 +151,17 @@ func functions(cfg Config, connectorURL, wakeURL string) (list []locallambda.Fun
 		wake := *cfg.Wake
 		wake.Name = cmp.Or(wake.Name, Wake)
 		wake.Memory, wake.Timeout = cmp.Or(wake.Memory, 512), cmp.Or(wake.Timeout, 15*time.Second)
-		wake.Env = map[string]string{"DORMOUSE_DRAIN_FUNCTION": drainName}
+		wake.Env = logging(map[string]string{"DORMOUSE_DRAIN_FUNCTION": drainName})
 		maps.Copy(wake.Env, cfg.Wake.Env)
 		list = append(list, wake)
 	}
 	return list
+}
+
+// logging adds what Lambda sets for a function whose logs are JSON, down to debug.
+func logging(env map[string]string) map[string]string {
+	env["AWS_LAMBDA_LOG_FORMAT"], env["AWS_LAMBDA_LOG_LEVEL"] = "JSON", "DEBUG"
+	return env
 }
 
 // Close ends the functions, then the connector, then the servers. What the functions log is complete afterwards.

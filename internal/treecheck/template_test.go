@@ -233,7 +233,7 @@ func TestRevocationsAreCounted(t *testing.T) {
 	is := is.New(t)
 	metric := readTemplate(t).Resources["RevokedMetric"]
 	is.Equal(metric.at("LogGroupName"), "DrainLog")
-	is.Equal(metric.at("FilterPattern"), `{ $.msg = "revoked" }`)
+	is.Equal(metric.at("FilterPattern"), `{ $.message = "revoked" }`)
 	is.Equal(metric.at("MetricTransformations", 0, "MetricName"), "Revoked")
 }
 

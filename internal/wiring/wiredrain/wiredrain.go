@@ -7,7 +7,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
 	"time"
 
@@ -34,14 +33,14 @@ const farewell = 480 * time.Millisecond
 // Function is the drain function: a drain.Drainer with the clients that a warm process keeps.
 type Function struct{ drain *drain.Drainer }
 
-// New returns the function that environ, variable to value, describes. It logs to out, the warnings of the settings first.
+// New returns the function that environ, variable to value, describes. It logs to h, the warnings of the settings first.
 // The error joins all faults of the settings.
-func New(environ map[string]string, out io.Writer) (*Function, error) {
+func New(environ map[string]string, h slog.Handler) (*Function, error) {
 	settings, err := config.Drain(environ)
 	if err != nil {
 		return nil, err
 	}
-	log := slog.New(slog.NewJSONHandler(out, &slog.HandlerOptions{Level: settings.LogLevel}))
+	log := slog.New(logs.At(h, settings.LogLevel))
 	for _, warning := range settings.Warnings {
 		log.Warn(warning)
 	}

@@ -2,7 +2,7 @@ package wiredrain_test
 
 import (
 	"encoding/json"
-	"io"
+	"log/slog"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -25,7 +25,7 @@ func TestAnEnvironmentBecomesAFunction(t *testing.T) {
 	function, err := wiredrain.New(map[string]string{
 		"GATEWAY_RELAY_URL": server.URL, "GATEWAY_RELAY_ID": "gw-1", "DORMOUSE_EMPTY_AFTER": "10ms",
 		"DORMOUSE_SECOND_LOOK": "0",
-	}, &log)
+	}, slog.NewJSONHandler(&log, nil))
 	is.NoErr(err)
 	report, err := function.Handle(t.Context(), json.RawMessage(`{"reason":"arm"}`))
 	is.NoErr(err)
@@ -37,7 +37,7 @@ func TestAnEnvironmentBecomesAFunction(t *testing.T) {
 
 func TestFaultsAreReturned(t *testing.T) {
 	is := is.New(t)
-	_, err := wiredrain.New(map[string]string{"DORMOUSE_AGENT": "gopher://x"}, io.Discard)
+	_, err := wiredrain.New(map[string]string{"DORMOUSE_AGENT": "gopher://x"}, slog.DiscardHandler)
 	is.True(strings.Contains(err.Error(), "GATEWAY_RELAY_URL is not set"))
 	is.True(strings.Contains(err.Error(), "DORMOUSE_AGENT "))
 }

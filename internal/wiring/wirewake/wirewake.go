@@ -5,24 +5,24 @@
 package wirewake
 
 import (
-	"io"
 	"log/slog"
 
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 
 	"github.com/dormouse-relay/dormouse/internal/awsconf"
 	"github.com/dormouse-relay/dormouse/internal/config"
+	"github.com/dormouse-relay/dormouse/internal/logs"
 	"github.com/dormouse-relay/dormouse/internal/wake"
 )
 
-// New returns the handler of pokes that environ, variable to value, describes. It logs to out. The error joins all faults
+// New returns the handler of pokes that environ, variable to value, describes. It logs to h. The error joins all faults
 // of the settings.
-func New(environ map[string]string, out io.Writer) (*wake.Handler, error) {
+func New(environ map[string]string, h slog.Handler) (*wake.Handler, error) {
 	settings, err := config.Wake(environ)
 	if err != nil {
 		return nil, err
 	}
-	log := slog.New(slog.NewJSONHandler(out, &slog.HandlerOptions{Level: settings.LogLevel}))
+	log := slog.New(logs.At(h, settings.LogLevel))
 	client := lambda.NewFromConfig(awsconf.New(environ))
 	return wake.New(client, settings.DrainFunction, log), nil
 }

@@ -2,7 +2,7 @@ package wirewake_test
 
 import (
 	"encoding/json"
-	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -27,7 +27,7 @@ func TestAnEnvironmentBecomesAHandler(t *testing.T) {
 	handler, err := wirewake.New(map[string]string{
 		"DORMOUSE_DRAIN_FUNCTION": "gw-drain", "AWS_REGION": "eu-central-1", "AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "key",
 		"AWS_ENDPOINT_URL_LAMBDA": lambda.URL,
-	}, &log)
+	}, slog.NewJSONHandler(&log, nil))
 	is.NoErr(err)
 	event, err := os.ReadFile("../../../events/wake-get.json")
 	is.NoErr(err)
@@ -42,7 +42,7 @@ func TestAnEnvironmentBecomesAHandler(t *testing.T) {
 
 func TestFaultsAreReturned(t *testing.T) {
 	is := is.New(t)
-	_, err := wirewake.New(map[string]string{"DORMOUSE_LOG_LEVEL": "loud"}, io.Discard)
+	_, err := wirewake.New(map[string]string{"DORMOUSE_LOG_LEVEL": "loud"}, slog.DiscardHandler)
 	is.True(strings.Contains(err.Error(), "DORMOUSE_DRAIN_FUNCTION is not set"))
 	is.True(strings.Contains(err.Error(), "DORMOUSE_LOG_LEVEL is"))
 }

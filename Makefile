@@ -7,8 +7,11 @@ DYNAMODB    := 2.6.1
 FUZZTIME    ?= 30s
 RUNS        ?= 500
 
-# SAM copies the tree without .git, hence no version stamp from there.
+# SAM copies the tree without .git, hence no version from there: the stamp is a hash of the sources (internal/version).
+STAMP   := github.com/dormouse-relay/dormouse/internal/version.stamped
+VERSION  = $(shell go run ./internal/version/stamp)
 GOBUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags lambda.norpc -ldflags "-s -w"
+STAMPED  = $(GOBUILD) -ldflags "-s -w -X $(STAMP)=$(VERSION)"
 
 # The linters' versions are in tools/go.mod.
 TOOL := go tool -modfile=tools/go.mod
@@ -62,9 +65,9 @@ run: host ## the whole loop on this machine: connector, wake and drain, with a t
 
 .PHONY: host
 host: ## build/: the command line and both functions for this machine
-	$(GOBUILD) -o build/dormouse ./cmd/dormouse
-	$(GOBUILD) -o build/functions/wake/bootstrap ./functions/wake
-	$(GOBUILD) -o build/functions/drain/bootstrap ./functions/drain
+	$(STAMPED) -o build/dormouse ./cmd/dormouse
+	$(STAMPED) -o build/functions/wake/bootstrap ./functions/wake
+	$(STAMPED) -o build/functions/drain/bootstrap ./functions/drain
 
 .PHONY: build
 build: ## build/lambda/: both functions as Lambda runs them
@@ -75,9 +78,9 @@ build: ## build/lambda/: both functions as Lambda runs them
 # sam build calls these two, each in a copy of the tree.
 .PHONY: build-WakeFunction build-DrainFunction
 build-WakeFunction:
-	GOOS=linux GOARCH=arm64 $(GOBUILD) -o "$(ARTIFACTS_DIR)/bootstrap" ./functions/wake
+	GOOS=linux GOARCH=arm64 $(STAMPED) -o "$(ARTIFACTS_DIR)/bootstrap" ./functions/wake
 build-DrainFunction:
-	GOOS=linux GOARCH=arm64 $(GOBUILD) -o "$(ARTIFACTS_DIR)/bootstrap" ./functions/drain
+	GOOS=linux GOARCH=arm64 $(STAMPED) -o "$(ARTIFACTS_DIR)/bootstrap" ./functions/drain
 
 .PHONY: check
 check: ## gofmt, go vet, staticcheck, and cfn-lint where there is Python

@@ -28,13 +28,15 @@ const (
 
 func armCommand() *cli.Command {
 	return &cli.Command{
-		Name:  "arm",
-		Usage: "after a deployment: run drain once, and check that the wake URL answers",
+		Name:     "arm",
+		Category: categoryDeploy,
+		Metadata: example("dormouse arm --stack dormouse"),
+		Usage:    "after a deployment: run drain once, and check that the wake URL answers",
 		Description: `Invokes the drain function with the reason arm: it provisions, which tells the connector the wake URL,
 dials, answers what is waiting and goes idle. Then the wake URL is tried from here, without waking anybody.
 Without this, the schedule's first firing arms. AWS is reached as the AWS command line would reach it.`,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "stack", Usage: "`NAME` of the deployed stack"},
+			stackFlag(),
 			&cli.BoolFlag{Name: "wait", Usage: "while another drain is at work, say whose it is, and try again until it is done"},
 			&cli.StringFlag{Name: "function", DefaultText: "STACK-drain", Usage: "`NAME` or ARN of its drain function, instead"},
 		},
@@ -45,7 +47,7 @@ Without this, the schedule's first firing arms. AWS is reached as the AWS comman
 			function := cmd.String("function")
 			switch stack := cmd.String("stack"); {
 			case function == "" && stack == "":
-				return errors.New("which gateway: give --stack or --function")
+				return misuse(errors.New("which gateway: give --stack or --function"))
 			case function == "":
 				function = stack + "-drain"
 			}

@@ -40,7 +40,7 @@ func choiceFlags() []cli.Flag {
 func keyOf(cmd *cli.Command) (string, error) {
 	key := cmp.Or(cmd.String("key"), cmd.Args().First())
 	if n := cmd.NArg(); n > 1 || n == 1 && cmd.String("key") != "" {
-		return "", fmt.Errorf("%s takes one KEY", cmd.FullName())
+		return "", misuse(fmt.Errorf("%s takes one KEY", cmd.FullName()))
 	}
 	return key, nil
 }
@@ -52,7 +52,7 @@ func chosen(cmd *cli.Command) (c choice, err error) {
 	since, chat := cmd.String("since"), cmd.String("chat")
 	all, some := cmd.Bool("all"), since != "" || chat != ""
 	if n := count(c.key != "", all, some); n != 1 {
-		return c, errors.New("which messages: give one key, as dormouse dead list shows it, or --all, or --since or --chat")
+		return c, misuse(errors.New("which messages: give one key, as dormouse dead list shows it, or --all, or --since or --chat"))
 	}
 	if since != "" {
 		if c.since, err = parseSince(since, time.Now()); err != nil {
@@ -62,7 +62,7 @@ func chosen(cmd *cli.Command) (c choice, err error) {
 	if chat != "" {
 		var ok bool
 		if c.platform, c.chat, ok = strings.Cut(chat, ":"); !ok || c.platform == "" || c.chat == "" {
-			return c, fmt.Errorf("--chat is %q; want PLATFORM:ID, for instance telegram:-100123", chat)
+			return c, misuse(fmt.Errorf("--chat is %q; want PLATFORM:ID, for instance telegram:-100123", chat))
 		}
 	}
 	return c, nil
@@ -87,7 +87,7 @@ func parseSince(s string, now time.Time) (time.Time, error) {
 			return at, nil
 		}
 	}
-	return time.Time{}, fmt.Errorf("--since is %q; want a time ago (2h, 90m), a date (2026-11-27, in UTC) or RFC 3339", s)
+	return time.Time{}, misuse(fmt.Errorf("--since is %q; want a time ago (2h, 90m), a date (2026-11-27, in UTC) or RFC 3339", s))
 }
 
 // forEach does something to each dead message that is meant, and prints what was done. n counts them. A message that is no

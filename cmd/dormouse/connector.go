@@ -36,8 +36,10 @@ const (
 
 func connectorCommand() *cli.Command {
 	return &cli.Command{
-		Name:  "connector",
-		Usage: "run the connector for development",
+		Name:     "connector",
+		Category: categoryDevelop,
+		Metadata: example("dormouse connector --preset hosted"),
+		Usage:    "run the connector for development",
 		Description: `It owns no platforms: messages are delivered to it by its control API. A gateway provisions with an
 identity token and is buffered for and poked from then on, as by the real ones. Everything is in memory.
 
@@ -77,7 +79,7 @@ invoke) it is http://host.docker.internal:8787; on Linux that takes --listen 0.0
 			}
 			cfg, err := connectorConfig(cmd)
 			if err != nil {
-				return fmt.Errorf("%w\nsee dormouse connector --help", err)
+				return misuse(fmt.Errorf("%w\nsee dormouse connector --help", err))
 			}
 			if cmd.Bool(demo.UntilEOF) {
 				var stop context.CancelFunc

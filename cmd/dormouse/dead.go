@@ -17,13 +17,18 @@ import (
 
 func deadCommand() *cli.Command {
 	return &cli.Command{
-		Name:  "dead",
-		Usage: "look after the messages that were given up",
+		Name:     "dead",
+		Category: categoryOperate,
+		Usage:    "look after the messages that were given up",
 		Description: "A message is dead after DORMOUSE_MAX_ATTEMPTS failed attempts, after a refusal for good by the agent or the\n" +
 			"connector, if it has waited for one of them for DORMOUSE_GIVE_UP_AFTER, or if it cannot be read. It is kept with\n" +
 			"its error, and with its answer if there is one, for 90 days.",
 		Commands: []*cli.Command{
-			atLedger(&cli.Command{Name: "list", Usage: "list them, the longest dead first"}, listDead),
+			atLedger(&cli.Command{
+				Name:     "list",
+				Usage:    "list them, the longest dead first",
+				Metadata: example("dormouse dead list --stack dormouse"),
+			}, listDead),
 			deadShow(), deadRetry(), deadDrop(),
 		},
 	}
@@ -31,13 +36,15 @@ func deadCommand() *cli.Command {
 
 func deadShow() *cli.Command {
 	cmd := &cli.Command{
-		Name: "show", ArgsUsage: "KEY", Usage: "show one with its error, the user's message, and what became of its answer",
+		Name:      "show",
+		Metadata:  example("dormouse dead show 615cf69d82aba6ca14bf2db7f62304c4 --stack dormouse"),
+		ArgsUsage: "KEY", Usage: "show one with its error, the user's message, and what became of its answer",
 		Flags: []cli.Flag{keyFlag()},
 	}
 	return withLedger(cmd, func(cmd *cli.Command) (atBook, error) {
 		key, err := keyOf(cmd)
 		if err == nil && key == "" {
-			err = errors.New("which message: give its key, as dormouse dead list shows it")
+			err = misuse(errors.New("which message: give its key, as dormouse dead list shows it"))
 		}
 		return func(ctx context.Context, book ledger.Operator, _ string, out io.Writer) error {
 			return showDead(ctx, book, key, out)
@@ -47,7 +54,9 @@ func deadShow() *cli.Command {
 
 func deadRetry() *cli.Command {
 	cmd := &cli.Command{
-		Name: "retry", ArgsUsage: "KEY", Usage: "put back one, or many: the next drain sends the answer, or asks the agent",
+		Name:      "retry",
+		Metadata:  example("dormouse dead retry 615cf69d82aba6ca14bf2db7f62304c4 --stack dormouse", "dormouse dead retry --since 2h --ask --stack dormouse"),
+		ArgsUsage: "KEY", Usage: "put back one, or many: the next drain sends the answer, or asks the agent",
 		Description: "A kept answer is sent as it is; what had reached its chat is not sent again. Without an answer the agent is asked.",
 		Flags: append(choiceFlags(), &cli.BoolFlag{
 			Name: "ask", Usage: "drop the answer and ask the agent again; it is told what of it had reached the chat",
@@ -73,7 +82,9 @@ func retryDead(ctx context.Context, book ledger.Operator, c choice, ask bool, ou
 
 func deadDrop() *cli.Command {
 	cmd := &cli.Command{
-		Name: "drop", ArgsUsage: "KEY", Usage: "drop one, or many: what was said, and what was to be answered",
+		Name:      "drop",
+		Metadata:  example("dormouse dead drop --chat telegram:-100123 --stack dormouse"),
+		ArgsUsage: "KEY", Usage: "drop one, or many: what was said, and what was to be answered",
 		Flags: choiceFlags(),
 	}
 	return withLedger(cmd, func(cmd *cli.Command) (atBook, error) {

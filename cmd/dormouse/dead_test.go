@@ -180,7 +180,7 @@ func TestDeadAsksForWhatItNeeds(t *testing.T) {
 	for _, args := range [][]string{{"dead", "show", "--stack", "s"}, {"dead", "list"}, {"dead", "show", "--key", "k"}} {
 		is := is.New(t)
 		code, _, errs := dormouse(t.Context(), args...)
-		is.Equal(code, 1)
+		is.Equal(code, 2)
 		is.True(strings.Contains(errs, "key") || strings.Contains(errs, "--stack"))
 	}
 }

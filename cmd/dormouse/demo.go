@@ -16,8 +16,10 @@ const agentSecretVariable = "DORMOUSE_AGENT_SECRET"
 // demoCommand draws in colours, so it writes to the terminal itself.
 func demoCommand(out io.Writer) *cli.Command {
 	return &cli.Command{
-		Name:  "demo",
-		Usage: "show the whole loop on this machine: poke, drain, answer, sleep",
+		Name:     "demo",
+		Category: categoryTry,
+		Metadata: example("dormouse demo"),
+		Usage:    "show the whole loop on this machine: poke, drain, answer, sleep",
 		Description: `Starts a connector and the built functions as processes of their own, delivers messages while the
 gateway sleeps, and prints what happens. It needs no network, no account and no settings, and ends
 with an error if anything did not happen as it should.`,
@@ -38,8 +40,10 @@ with an error if anything did not happen as it should.`,
 
 func chatCommand() *cli.Command {
 	return &cli.Command{
-		Name:  "chat",
-		Usage: "talk to an agent on this machine, through the whole loop",
+		Name:     "chat",
+		Category: categoryTry,
+		Metadata: example("dormouse chat --agent http://127.0.0.1:8080/"),
+		Usage:    "talk to an agent on this machine, through the whole loop",
 		Description: `Each line is a message in a Discord channel, "/name ..." is a command, and a number presses that button of
 the last question. What the agent does is printed as it reaches the connector. The gateway runs as in
 the demonstration: it sleeps a second after the last word, and a message wakes it. With a signing secret

@@ -28,8 +28,10 @@ const enrollVariable = "GATEWAY_RELAY_ENROLL_TOKEN"
 
 func enrollCommand() *cli.Command {
 	return enrolling(false, &cli.Command{
-		Name:  "enroll",
-		Usage: "redeem an enrollment token, and store the gateway's credentials in AWS",
+		Name:     "enroll",
+		Category: categoryDeploy,
+		Metadata: example("dormouse enroll --connector-url https://connector.example --gateway-id gw-7 --token-file token.txt"),
+		Usage:    "redeem an enrollment token, and store the gateway's credentials in AWS",
 		Description: `Exchanges an enrollment token, which the connector's operator gives out and which is good once, for the
 credentials of a gateway, and puts them into SSM Parameter Store (or, with --secret, Secrets Manager).
 Nothing is printed or written to disk.
@@ -41,8 +43,10 @@ see docs/settings.md). AWS is reached as the AWS command line would reach it.`,
 
 func rotateCommand() *cli.Command {
 	return enrolling(true, &cli.Command{
-		Name:  "rotate",
-		Usage: "enroll once more, and replace the credentials that are stored",
+		Name:     "rotate",
+		Category: categoryOperate,
+		Metadata: example("dormouse rotate --connector-url https://connector.example --gateway-id gw-7 --token-file token.txt"),
+		Usage:    "enroll once more, and replace the credentials that are stored",
 		Description: `As enroll, for a gateway that has credentials already: they are replaced where they are. A deployed
 gateway reads them anew when the old ones are refused, so nothing has to be deployed.`,
 	})

@@ -27,8 +27,10 @@ const (
 
 func hostCommand() *cli.Command {
 	return &cli.Command{
-		Name:  "host",
-		Usage: "run both functions on this machine, as Lambda would run them",
+		Name:     "host",
+		Category: categoryDevelop,
+		Metadata: example("dormouse host"),
+		Usage:    "run both functions on this machine, as Lambda would run them",
 		Description: `Wake gets a URL and drain the settings of this shell (docs/settings.md): GATEWAY_..., DORMOUSE_..., AWS_...,
 ..._ALLOW_BOTS. The schedule fires, too, and dormouse arm and status find them as the stack "` + localStack + `". Nothing is
 deployed; AWS is asked only for what the settings name, such as a table or a stored secret.`,
@@ -43,7 +45,7 @@ deployed; AWS is asked only for what the settings name, such as a table or a sto
 				return err
 			}
 			if cmd.Duration("schedule") <= 0 {
-				return fmt.Errorf("--schedule is %v: want more than 0", cmd.Duration("schedule"))
+				return misuse(fmt.Errorf("--schedule is %v: want more than 0", cmd.Duration("schedule")))
 			}
 			return host(ctx, cmd)
 		},
@@ -107,7 +109,7 @@ func hostSettings(environ map[string]string, wakeURL string) map[string]string {
 // hostFunctions starts both functions, wake as cfg says, and the Lambda API at address.
 func hostFunctions(dir, address string, cfg rig.Config, drainEnv map[string]string, out io.Writer) (*rig.Rig, error) {
 	if addr, err := net.ResolveTCPAddr("tcp", address); err != nil || !addr.IP.IsLoopback() {
-		return nil, fmt.Errorf("--lambda is %s: want a loopback address, such as 127.0.0.1:8791", address)
+		return nil, misuse(fmt.Errorf("--lambda is %s: want a loopback address, such as 127.0.0.1:8791", address))
 	}
 	bootstraps, err := rig.Find(dir)
 	if err != nil {

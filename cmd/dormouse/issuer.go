@@ -21,8 +21,10 @@ const clientSecretVariable = "DORMOUSE_ISSUER_CLIENT_SECRET"
 
 func issuerCommand() *cli.Command {
 	return &cli.Command{
-		Name:  "issuer",
-		Usage: "run an issuer of identity tokens for development, which also stands in for AWS STS",
+		Name:     "issuer",
+		Category: categoryDevelop,
+		Metadata: example("dormouse issuer --audience http://127.0.0.1:8787"),
+		Usage:    "run an issuer of identity tokens for development, which also stands in for AWS STS",
 		Description: `It has OpenID discovery, keys of its own, made at the start, and real signatures, so that a connector verifies
 its tokens as it would those of an identity provider or of an AWS account. A gateway gets one by the
 client-credentials grant, by a plain GET, or, with identity aws, by GetWebIdentityToken: AWS_ENDPOINT_URL_STS

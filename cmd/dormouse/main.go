@@ -8,12 +8,12 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 
 	"github.com/urfave/cli/v3"
 
 	"github.com/dormouse-relay/dormouse/internal/terminal"
+	"github.com/dormouse-relay/dormouse/internal/version"
 )
 
 func main() {
@@ -28,61 +28,38 @@ func main() {
 // functions: no terminal obeys it.
 func run(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) int {
 	errs = terminal.Writer(errs)
-	if err := newCommand(in, out, errs).Run(ctx, args); err != nil {
+	err := newCommand(in, out, errs).Run(ctx, args)
+	if err != nil {
 		fmt.Fprintln(errs, "dormouse:", err)
-		return 1
 	}
-	return 0
+	return exitCode(err)
 }
 
 func newCommand(in io.Reader, out, errs io.Writer) *cli.Command {
 	root := &cli.Command{
 		Name:    "dormouse",
-		Usage:   "a sleeping gateway for a relay connector: try it and develop against it",
-		Version: version(),
-		Description: "The gateway itself is two Lambda functions, wake and drain. This program runs them on this machine,\n" +
-			"stands in for the connector and the issuer that they talk to, and looks after a deployed one.",
+		Usage:   "a sleeping gateway for a relay connector: try it, deploy it, look after it",
+		Version: version.String(),
+		Description: `The gateway itself is two Lambda functions, wake and drain. This program runs them on this machine, stands in for the
+connector and the issuer that they talk to, prepares a deployment, and looks after a deployed gateway.
+
+AWS is reached as the AWS command line would reach it (AWS_PROFILE, AWS_REGION and so on). The exit code is 0 if
+all is well, 1 if it could not be done, 2 if the command line is wrong, and 3 if what was found is not well.
+Completion for your shell: source <(dormouse completion bash), or zsh, fish, pwsh.`,
 		Commands: []*cli.Command{
-			demoCommand(out), chatCommand(), connectorCommand(), issuerCommand(), hostCommand(),
-			enrollCommand(), rotateCommand(), armCommand(), statusCommand(), enableCommand(), deadCommand(),
+			demoCommand(out), chatCommand(),
+			enrollCommand(), armCommand(),
+			statusCommand(), enableCommand(), deadCommand(), rotateCommand(), versionCommand(),
+			connectorCommand(), issuerCommand(), hostCommand(),
 		},
-		HideHelpCommand: true,
-		Suggest:         true,
-		Reader:          in,
-		Writer:          terminal.Writer(out),
-		ErrWriter:       errs,
-		OnUsageError:    usageError,
-		ExitErrHandler:  func(context.Context, *cli.Command, error) {}, // run prints the error
-		Action: func(_ context.Context, cmd *cli.Command) error {
-			if cmd.Args().Present() {
-				return fmt.Errorf("no command %q: see dormouse --help", cmd.Args().First())
-			}
-			return cli.ShowRootCommandHelp(cmd)
-		},
+		EnableShellCompletion: true,
+		HideHelpCommand:       true,
+		Reader:                in,
+		Writer:                terminal.Writer(out),
+		ErrWriter:             errs,
+		ExitErrHandler:        func(context.Context, *cli.Command, error) {}, // run prints the error
+		Action:                group,
 	}
-	for _, cmd := range root.Commands {
-		cmd.OnUsageError = usageError
-	}
+	complete(root)
 	return root
-}
-
-func usageError(_ context.Context, cmd *cli.Command, err error, _ bool) error {
-	return fmt.Errorf("%w: see %s --help", err, cmd.FullName())
-}
-
-// noArguments refuses arguments of a command that takes flags only.
-func noArguments(cmd *cli.Command) error {
-	if cmd.Args().Present() {
-		return fmt.Errorf("%s takes flags only, not %q: see %[1]s --help", cmd.FullName(), cmd.Args().First())
-	}
-	return nil
-}
-
-// version is the module's version and the compiler's. For a build by make, which records no version, it is "(devel)".
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	return info.Main.Version + " " + info.GoVersion
 }

@@ -19,15 +19,19 @@ import (
 
 func statusCommand() *cli.Command {
 	return atLedger(&cli.Command{
-		Name:  "status",
-		Usage: "show a deployed gateway: enabled or disabled, lease, last drain, next sweep, pending and dead messages",
+		Name:     "status",
+		Category: categoryOperate,
+		Metadata: example("dormouse status --stack dormouse"),
+		Usage:    "show a deployed gateway: enabled or disabled, lease, last drain, next sweep, pending and dead messages",
 	}, status)
 }
 
 func enableCommand() *cli.Command {
 	return atLedger(&cli.Command{
-		Name:  "enable",
-		Usage: "switch a gateway on again that the connector had refused for good",
+		Name:     "enable",
+		Category: categoryOperate,
+		Metadata: example("dormouse enable --stack dormouse"),
+		Usage:    "switch a gateway on again that the connector had refused for good",
 		Description: `A gateway whose refusal was final stays off, whatever pokes it, until its operator says otherwise. First see
 to it that the connector accepts it again: have it enabled there, or enroll it anew with dormouse rotate.`,
 	}, enable)
@@ -45,7 +49,7 @@ type atBook func(ctx context.Context, book ledger.Operator, instance string, out
 // done.
 func withLedger(cmd *cli.Command, read func(*cli.Command) (atBook, error)) *cli.Command {
 	cmd.Flags = append(cmd.Flags,
-		&cli.StringFlag{Name: "stack", Usage: "`NAME` of the deployed stack"},
+		stackFlag(),
 		&cli.StringFlag{Name: "table", Usage: "`NAME` of its table, instead; with --instance"},
 		&cli.StringFlag{Name: "instance", Usage: "`ID` of the instance, else the gateway id, in that table"},
 	)
@@ -56,7 +60,7 @@ func withLedger(cmd *cli.Command, read func(*cli.Command) (atBook, error)) *cli.
 		}
 		stack, table, instance := cmd.String("stack"), cmd.String("table"), cmd.String("instance")
 		if stack == "" && (table == "" || instance == "") {
-			return errors.New("which gateway: give --stack, or --table and --instance")
+			return misuse(errors.New("which gateway: give --stack, or --table and --instance"))
 		}
 		cloud, err := operatorConfig(ctx)
 		if err != nil {

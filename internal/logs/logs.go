@@ -11,5 +11,6 @@ const (
 	KeyDelivery = "delivery" // the key of a delivery
 	KeySession  = "session"  // the session key of a delivery
 	KeyReason   = "reason"   // why a run was started, or why something is as the event says
+	KeyVersion  = "version"  // which Dormouse logs: package version; in each line of the functions
 	KeyMS       = "ms"       // how long it took, in milliseconds
 )

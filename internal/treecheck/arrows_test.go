@@ -29,7 +29,7 @@ var layers = [][]string{
 	{"internal/wake", "internal/drain", "internal/devconnector", "internal/devissuer", "internal/locallambda"},
 	{"internal/turn", "internal/identity"},
 	{"internal/secretstore", "internal/action", "internal/agent", "internal/ledger", "internal/config", "internal/awsconf", "internal/media", "pkg/provision"},
-	{"pkg/relay", "internal/logs", "internal/roots", "internal/extension", "internal/pipenet", "internal/terminal", "internal/loopback", "internal/texts"},
+	{"pkg/relay", "internal/logs", "internal/roots", "internal/extension", "internal/pipenet", "internal/terminal", "internal/loopback", "internal/texts", "internal/version"},
 }
 
 // only says more than the layers do: these packages take nothing of ours but what is named here.
@@ -44,6 +44,7 @@ var only = map[string][]string{
 	"internal/logs":         nil,
 	"internal/terminal":     nil,
 	"internal/texts":        nil,
+	"internal/version":      nil,
 	"internal/roots":        nil,
 	"internal/extension":    nil,
 	"internal/secretstore":  {"pkg/relay"},

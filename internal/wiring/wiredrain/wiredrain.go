@@ -24,6 +24,7 @@ import (
 	"github.com/dormouse-relay/dormouse/internal/ledger/dynamo"
 	"github.com/dormouse-relay/dormouse/internal/logs"
 	"github.com/dormouse-relay/dormouse/internal/secretstore"
+	"github.com/dormouse-relay/dormouse/internal/version"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
@@ -40,7 +41,7 @@ func New(environ map[string]string, h slog.Handler) (*Function, error) {
 	if err != nil {
 		return nil, err
 	}
-	log := slog.New(logs.At(h, settings.LogLevel))
+	log := slog.New(logs.At(h, settings.LogLevel)).With(logs.KeyVersion, version.String())
 	for _, warning := range settings.Warnings {
 		log.Warn(warning)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/dormouse-relay/dormouse/internal/awsconf"
 	"github.com/dormouse-relay/dormouse/internal/config"
 	"github.com/dormouse-relay/dormouse/internal/logs"
+	"github.com/dormouse-relay/dormouse/internal/version"
 	"github.com/dormouse-relay/dormouse/internal/wake"
 )
 
@@ -22,7 +23,7 @@ func New(environ map[string]string, h slog.Handler) (*wake.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	log := slog.New(logs.At(h, settings.LogLevel))
+	log := slog.New(logs.At(h, settings.LogLevel)).With(logs.KeyVersion, version.String())
 	client := lambda.NewFromConfig(awsconf.New(environ))
 	return wake.New(client, settings.DrainFunction, log), nil
 }

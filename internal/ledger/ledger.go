@@ -84,6 +84,8 @@ type Grant struct {
 	Standing  Standing
 	Plan      Plan
 	TakenOver bool // the holder before did not give the lease back: what it received or left is in no plan
+	Day       Day
+	Limited   Limited
 }
 
 // Plan says when the next sweep is due.
@@ -142,9 +144,12 @@ type Lease interface {
 	SetTrouble(ctx context.Context, t Trouble) error
 	// TakeFreshID counts a provisioning under a fresh gateway id: at most one an hour and ten a day, else false.
 	TakeFreshID(ctx context.Context) (bool, error)
+	// SetLimited remembers how many messages of bots a day's runs have finished unanswered.
+	SetLimited(ctx context.Context, n Limited) error
 
 	Journal
 	Prompts
+	Chats
 }
 
 // Refusals are what a connector has refused in a run.
@@ -164,6 +169,8 @@ type Overview struct {
 	Asked    bool      // somebody asked for a look that has not been made
 	Pending  int       // deliveries that are not finished
 	Refusals Refusals  // of the last run that had some
+	Day      Day       // turns of the last day that had some, if they have a budget
+	Limited  Limited   // of the last day that had some
 }
 
 // Operator is what an operator may do. It needs no lease.
@@ -241,6 +248,9 @@ type Journal interface {
 	Receive(ctx context.Context, entries ...Entry) ([]State, error)
 	// Start notes that a turn starts, Running or Alone, or with New that it is left to the next run.
 	Start(ctx context.Context, key string, s State) error
+	// StartCounted is Start, and in one write with it says how many turns have started on a day. What is there of the same
+	// day stays if it is more. Without a key, for a turn that has no entry, it is that alone.
+	StartCounted(ctx context.Context, key string, s State, day Day) error
 	// Keep stores a whole answer before the first of its actions is sent. ErrTooLarge means that it will never fit.
 	Keep(ctx context.Context, key string, actions []json.RawMessage) error
 	// Extend adds an action to an answer that is streamed, before that action is sent, and makes the entry Open. Outcomes

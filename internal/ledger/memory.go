@@ -33,6 +33,9 @@ type Memory struct {
 	prompts map[string]*question
 	traces  map[string]*trace    // by key, of the open and the closed
 	states  map[string]LastState // by message, while its entry is known
+	chats   map[ChatName]memoryChat
+	day     Day
+	limited Limited
 }
 
 // NewMemory returns an empty ledger.
@@ -40,6 +43,7 @@ func NewMemory() *Memory {
 	return &Memory{
 		open: map[string]*kept{}, closed: map[string]State{}, dead: map[string]*kept{}, prompts: map[string]*question{},
 		traces: map[string]*trace{}, states: map[string]LastState{},
+		chats: map[ChatName]memoryChat{},
 	}
 }
 
@@ -76,7 +80,7 @@ func (m *Memory) Acquire(_ context.Context, ask Ask) (Lease, error) {
 	m.compact()
 	takenOver := m.owner != ""
 	m.owner, m.life, m.until = ask.Owner, ask.Life, now.Add(ask.Life)
-	return &memoryLease{Memory: m, grant: Grant{Epoch: m.epoch, Standing: m.copyStanding(), Plan: m.plan, TakenOver: takenOver}}, nil
+	return &memoryLease{Memory: m, grant: Grant{Epoch: m.epoch, Standing: m.copyStanding(), Plan: m.plan, TakenOver: takenOver, Day: m.day, Limited: m.limited}}, nil
 }
 
 func (m *Memory) Standing(context.Context) (Standing, error) {
@@ -88,7 +92,8 @@ func (m *Memory) Standing(context.Context) (Standing, error) {
 func (m *Memory) Overview(context.Context) (Overview, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	o := Overview{Standing: m.copyStanding(), Plan: m.plan, Ended: m.ended, Asked: m.asked, Pending: len(m.open), Refusals: m.refusals}
+	o := Overview{Standing: m.copyStanding(), Plan: m.plan, Ended: m.ended, Asked: m.asked, Pending: len(m.open), Refusals: m.refusals,
+		Day: m.day, Limited: m.limited}
 	if m.owner != "" && time.Now().Before(m.until) {
 		o.Held, o.Until = true, m.until
 	}

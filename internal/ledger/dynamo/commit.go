@@ -39,6 +39,7 @@ type group struct {
 	writes    []*write
 	claims    []*claim // whose writes are among them
 	size      int
+	day       ledger.Day // written to state with them; zero: nothing is
 	abandoned bool // its caller waits no more; guarded by Ledger.mu
 
 	done chan struct{} // closed once err, and what became of each write, are set
@@ -121,7 +122,7 @@ func (l *lease) commit(ctx context.Context, g *group) error {
 	if l.givenBack.Load() {
 		return ledger.ErrLost
 	}
-	if len(g.writes) == 0 {
+	if len(g.writes) == 0 && g.day == (ledger.Day{}) {
 		return nil
 	}
 	g.done = make(chan struct{})
@@ -204,15 +205,21 @@ func (l *Ledger) gather(first *group) batch {
 // are tried again; if a claim is to be decided, all go back into the queue. Once the caller's time is up, the others wait for another caller's transaction.
 func (l *Ledger) transact(ctx context.Context, first *group, b batch) {
 	for try := 0; ; try++ {
-		writes := b.writes()
-		if len(writes) == 0 {
+		writes, day := b.writes(), b.day().Later(l.counted)
+		counts := day != l.counted
+		if len(writes) == 0 && !counts {
 			b.end(nil)
 			return
 		}
-		_, err := l.client.TransactWriteItems(ctx, l.transaction(b[0].epoch, writes))
+		in := l.transaction(b[0].epoch, writes)
+		if counts {
+			in.TransactItems[0] = l.counting(b[0].epoch, day)
+		}
+		_, err := l.client.TransactWriteItems(ctx, in)
 		canceled, is := errors.AsType[*types.TransactionCanceledException](err)
 		switch {
 		case err == nil:
+			l.counted = day
 			b.end(nil)
 			return
 		case ctx.Err() != nil:

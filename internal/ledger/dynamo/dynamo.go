@@ -6,7 +6,7 @@
 //
 // The partition key pk is the instance. The sort key sk is "state" for lease, standing, budget and plan (lease.go), "d#"
 // and the key for a delivery (journal.go), "p#" and the id for a prompt (prompts.go), "m#" and a hash for the last state of a
-// message (claim.go). The local secondary index "open" holds the deliveries that are not finished, KEYS_ONLY: "o#", epoch
+// message (claim.go), "c#", platform and chat for what is remembered of a chat (chats.go). The local secondary index "open" holds the deliveries that are not finished, KEYS_ONLY: "o#", epoch
 // and arrival number, or for the dead "x#" and the time
 // of death. It is read consistently, so an empty recovery is one read. "expires" is the table's TTL; DynamoDB deletes late,
 // so reads look at it, too.
@@ -93,6 +93,7 @@ type Ledger struct {
 	writes atomic.Int64
 
 	committing chan struct{} // full while a transaction is under way
+	counted    ledger.Day    // as the last transaction that counted has written it; whoever fills committing has it
 	mu         sync.Mutex
 	queue      []*group // what waits for the next transaction
 }

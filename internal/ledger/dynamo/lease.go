@@ -31,6 +31,8 @@ import (
 //	troubled  since when
 //	troubleby the connector's words
 //	fresh     when fresh gateway ids were taken
+//	day, turns, most  as in ledger.Day; missing: no turn was counted
+//	limited, limitday as in ledger.Limited
 const state = "state"
 
 const held = "#epoch = :epoch AND attribute_exists(#owner)"
@@ -52,6 +54,7 @@ func (l *Ledger) Acquire(ctx context.Context, ask ledger.Ask) (ledger.Lease, err
 		if ok || found.text("owner") == owner {
 			return &lease{Ledger: l, grant: ledger.Grant{
 				Epoch: found.number("epoch"), Standing: standing(found), Plan: plan(found), TakenOver: found.text("before") != "",
+				Day: day(found), Limited: limited(found),
 			}}, nil
 		}
 		seen = found

@@ -25,7 +25,7 @@ func (l *Ledger) Overview(ctx context.Context) (ledger.Overview, error) {
 	}
 	o := ledger.Overview{
 		Standing: standing(found), Plan: plan(found), Ended: found.time("ended"), Asked: found.has("asked"), Pending: len(pending),
-		Refusals: refusals(found),
+		Refusals: refusals(found), Day: day(found), Limited: limited(found),
 	}
 	if until := found.time("until"); found.has("owner") && until.After(l.now()) {
 		o.Held, o.Until = true, until

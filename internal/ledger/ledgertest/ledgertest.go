@@ -77,6 +77,12 @@ func Run(t *testing.T, start func(*testing.T, func(*testing.T, Subject))) {
 		"a prompt's time runs out":                    promptTimeout,
 		"an answered prompt is known as answered":     promptAnswered,
 		"a prompt put again is not open again":        promptAgain,
+		"what is known of chats outlives a run":       chats,
+		"notes of chats go side by side":              chatsAtOnce,
+		"a chat is forgotten when it is silent":       chatForgotten,
+		"turns of a day are counted with their start": counted,
+		"counts at once lose none":                    countedAtOnce,
+		"a loser counts and notes nothing":            loserNotes,
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

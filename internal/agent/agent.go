@@ -32,6 +32,9 @@ type Turn struct {
 	Descriptor relay.Descriptor `json:"descriptor"`        // of the chat's platform
 	Late       bool             `json:"late,omitempty"`    // it is old news: said longer ago than DORMOUSE_STALE_AFTER
 	Delivery   Delivery         `json:"delivery"`
+
+	// Traceparent is the trace that the turn belongs to (W3C Trace Context). A URL gets it as a header, too.
+	Traceparent string `json:"traceparent,omitempty"`
 }
 
 // Kinds of turns.

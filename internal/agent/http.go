@@ -71,7 +71,7 @@ func (h *HTTP) Answer(ctx context.Context, t Turn) (Answer, error) {
 	if err != nil {
 		return Answer{}, fmt.Errorf("agent: encoding the turn: %w", err)
 	}
-	res, err := h.post(ctx, t.Delivery.Key, body)
+	res, err := h.post(ctx, t, body)
 	if err != nil {
 		return Answer{}, err
 	}
@@ -100,7 +100,7 @@ func (h *HTTP) name(ctx context.Context, err error) error {
 	return fmt.Errorf("%w (from %s)", err, h.host)
 }
 
-func (h *HTTP) post(ctx context.Context, key string, body []byte) (*http.Response, error) {
+func (h *HTTP) post(ctx context.Context, t Turn, body []byte) (*http.Response, error) {
 	var c contact
 	req, err := http.NewRequestWithContext(c.watch(ctx), http.MethodPost, h.url, bytes.NewReader(body))
 	if err != nil {
@@ -109,13 +109,16 @@ func (h *HTTP) post(ctx context.Context, key string, body []byte) (*http.Respons
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", "application/json, "+ndjson)
 	req.Header.Set("User-Agent", "dormouse")
-	req.Header.Set(standardwebhooks.HeaderWebhookID, key)
+	req.Header.Set(standardwebhooks.HeaderWebhookID, t.Delivery.Key)
+	if t.Traceparent != "" {
+		req.Header.Set("Traceparent", t.Traceparent)
+	}
 	// A kept connection that the agent closes just as the turn leaves is no failure: net/http takes another one. It does
 	// so for what it may send again, and this header, which does not leave, says so.
 	req.Header["Idempotency-Key"] = nil
 	if h.signer != nil {
 		now := time.Now()
-		signature, err := h.signer.Sign(key, now, body)
+		signature, err := h.signer.Sign(t.Delivery.Key, now, body)
 		if err != nil {
 			return nil, errors.New("agent: the turn cannot be signed")
 		}

@@ -214,6 +214,7 @@ func (a *attempts) ask(
 			Key: d.key, Attempt: d.attempts + 1, Buffered: d.BufferID != "", ReceivedAt: d.ReceivedAt, Sent: d.answer.sent(),
 		},
 	}
+	turn.Traceparent = agent.Traceparent(ctx, d.key)
 	turn.Delivery.SaidAt = saidAt(d.Event, d.ReceivedAt)
 	age := max(0, time.Since(turn.Delivery.SaidAt))
 	turn.Delivery.AgeS = int64(age / time.Second)

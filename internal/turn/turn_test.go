@@ -121,6 +121,7 @@ type bench struct {
 	change  func(*turn.Config)
 	lease   ledger.Lease // of the newest run
 	current *turn.Worker
+	run     context.Context // of the next run; nil: the test's
 }
 
 func newBench(t *testing.T, l ledger.Ledger) *bench {
@@ -147,7 +148,11 @@ func (b *bench) start() *turn.Worker {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	w := turn.New(b.t.Context(), cfg)
+	ctx := b.run
+	if ctx == nil {
+		ctx = b.t.Context()
+	}
+	w := turn.New(ctx, cfg)
 	w.Recover(left)
 	b.current = w
 	return w

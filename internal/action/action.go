@@ -28,6 +28,7 @@ type Outgoing struct {
 
 	goesOn  bool   // it is a further part of the action before
 	cut     bool   // of the last part of a text: more parts than are sent at most are left out
+	over    bool   // of an edit: its part is over
 	instead string // the Of of the part whose place a send takes
 }
 

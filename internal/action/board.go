@@ -37,6 +37,7 @@ type part struct {
 	sure  bool      // text is what it shows
 	vain  *Outgoing // the last edit, if it could not be made
 	again bool      // it may be tried once more
+	count *Outgoing // the edit that would put its counter right; nil: it is right
 }
 
 // What Outgoing.Of begins with: the number of a kept action, or a message's id.
@@ -65,7 +66,7 @@ func (b *Board) Note(o Outgoing, number int) {
 		b.add(o, number)
 	case o.Op() == "edit":
 		if p := b.part(o, o.Of); p != nil {
-			p.text, p.sure, p.vain = o.text("content"), true, nil
+			p.text, p.sure, p.vain, p.count = o.text("content"), true, nil, nil
 		}
 	case o.Op() == "delete":
 		b.remove(o)
@@ -182,7 +183,8 @@ func (b *Board) known(p part, id string) bool {
 	})
 }
 
-// Plan returns what has to be done for an action as Fit returns it. Nothing has been done by then: Note is to follow.
+// Plan returns what has to be done for an action as Fit returns it. Nothing has been done by then: Note is to follow. Edits
+// that would change a counter alone are not there: Counters has them.
 func (b *Board) Plan(s Shaper, o Outgoing) []Outgoing {
 	s = s.at(o.Chat())
 	switch o.Op() {
@@ -211,15 +213,21 @@ func (b *Board) planEdit(s Shaper, o Outgoing) (plan []Outgoing) {
 		switch {
 		case i >= len(p.parts):
 			plan = append(plan, p.more(o, text))
-		case !p.parts[i].sure || p.parts[i].text != text:
+		case p.parts[i].sure && p.parts[i].text == text:
+			p.parts[i].count = nil
+		case p.parts[i].sure && SameButCounter(p.parts[i].text, text):
+			change := p.change(o, i, text)
+			p.parts[i].count = &change
+		default:
 			plan = append(plan, p.change(o, i, text))
 		}
 	}
 	for i := len(texts); i < len(p.parts); i++ {
 		if mayDelete {
 			plan = append(plan, p.gone(o, i))
-		} else if p.parts[i].text != emptied {
-			plan = append(plan, p.change(o, i, emptied))
+		} else if over := p.change(o, i, s.Texts.Above()); p.parts[i].text != over.text("content") {
+			over.over = true
+			plan = append(plan, over)
 		}
 	}
 	if cut && len(plan) > 0 {
@@ -227,12 +235,6 @@ func (b *Board) planEdit(s Shaper, o Outgoing) (plan []Outgoing) {
 	}
 	return plan
 }
-
-// emptied is what a message says that is over and cannot be deleted. Platforms take no empty one.
-const emptied = "…"
-
-// IsEmptied says whether an edit takes the words out of a part that is over.
-func IsEmptied(o Outgoing) bool { return o.text("content") == emptied }
 
 func (b *Board) planDelete(o Outgoing) (plan []Outgoing) {
 	p := b.meant(o)
@@ -326,7 +328,7 @@ func (b *Board) Instead(edit Outgoing) Outgoing {
 func (b *Board) Owed() (edits []Outgoing) {
 	for _, p := range b.posts {
 		for _, part := range p.parts {
-			if part.vain != nil && part.vain.text("content") != emptied {
+			if part.vain != nil && !part.vain.over {
 				edits = append(edits, *part.vain)
 			}
 		}

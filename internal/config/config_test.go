@@ -399,7 +399,7 @@ func TestEachFaultNamesItsVariable(t *testing.T) {
 		{secret("GATEWAY_RELAY_IDENTITY_TOKEN"), "", "set DORMOUSE_ALLOW_ENV_SECRETS to 1"},
 		{secret("GATEWAY_RELAY_IDP_CLIENT_SECRET"), "", "holds a secret and is refused on Lambda"},
 		{map[string]string{"DORMOUSE_TEXTS": "Sorry"}, "", "want a JSON object of texts"},
-		{map[string]string{"DORMOUSE_TEXTS": `{"apologie": "Pardon."}`}, "", `"apologie" is no text of ours; want one of apology,`},
+		{map[string]string{"DORMOUSE_TEXTS": `{"apologie": "Pardon."}`}, "", `"apologie" is no text of ours; want one of above, apology,`},
 		{map[string]string{"DORMOUSE_TEXTS": `{"cut": 3}`}, "", "cut is no text"},
 		{map[string]string{"DORMOUSE_ALLOW_ENV_SECRETS": "yes"}, "", "want 1"},
 		{map[string]string{"GATEWAY_RELAY_IDENTITY": "secret"}, "GATEWAY_RELAY_IDENTITY_TOKEN_ARN", "want the ARN of the identity token"},

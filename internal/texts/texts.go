@@ -25,6 +25,7 @@ type Texts struct {
 	cut            string
 	cutMessages    string
 	file           string
+	above          string
 }
 
 const longest = 500 // code points of one sentence
@@ -42,6 +43,7 @@ var sentences = map[string]sentence{
 	"cut":             {func(t *Texts) *string { return &t.cut }, "{n}"},
 	"cut_messages":    {func(t *Texts) *string { return &t.cutMessages }, "{n}"},
 	"file":            {func(t *Texts) *string { return &t.file }, "{name}"},
+	"above":           {place: func(t *Texts) *string { return &t.above }},
 }
 
 var placeholder = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\{\w*\}`) })
@@ -110,6 +112,9 @@ func more(text string, n int, what string) string {
 	}
 	return fmt.Sprintf("[%d more %ss are left out]", n, what)
 }
+
+// Above takes the place of a message's words that are over, where it cannot be deleted: what holds is in the one before.
+func (t Texts) Above() string { return cmp.Or(t.above, "(see above)") }
 
 // FileNotSent takes the place of a file that the connector cannot send.
 func (t Texts) FileNotSent(name string) string {

@@ -18,6 +18,7 @@ func TestTheZeroTextsAreEnglish(t *testing.T) {
 	is.Equal(english.MoreCharacters(1), "[1 more character is left out]")
 	is.Equal(english.MoreCharacters(12), "[12 more characters are left out]")
 	is.Equal(english.MoreMessages(3), "[3 more messages are left out]")
+	is.Equal(english.Above(), "(see above)")
 	is.Equal(english.FileNotSent("cat.png"), "[cat.png could not be sent]")
 }
 
@@ -26,13 +27,14 @@ func TestSentencesOfAnotherLanguage(t *testing.T) {
 	german, err := texts.Parse(`{
 		"apology": "Das konnte leider nicht beantwortet werden.", "closed_question": "Diese Frage ist nicht mehr offen.",
 		"day_notice": "Für heute ist Schluss, morgen geht es weiter.", "cut": "[{n} weitere Zeichen fehlen]",
-		"cut_messages": "[{n} weitere Nachrichten fehlen]", "file": "[{name} ging nicht]"}`)
+		"cut_messages": "[{n} weitere Nachrichten fehlen]", "file": "[{name} ging nicht]", "above": "(siehe oben)"}`)
 	is.NoErr(err)
 	is.Equal(german.Apology(), "Das konnte leider nicht beantwortet werden.")
 	is.Equal(german.ClosedQuestion(), "Diese Frage ist nicht mehr offen.")
 	is.Equal(german.DayNotice(), "Für heute ist Schluss, morgen geht es weiter.")
 	is.Equal(german.MoreCharacters(1), "[1 weitere Zeichen fehlen]")
 	is.Equal(german.MoreMessages(7), "[7 weitere Nachrichten fehlen]")
+	is.Equal(german.Above(), "(siehe oben)")
 	is.Equal(german.FileNotSent("a.pdf"), "[a.pdf ging nicht]")
 
 	partly, err := texts.Parse(`{"apology": " Pardon. "}`)
@@ -47,7 +49,7 @@ func TestWhatIsWrongWithTexts(t *testing.T) {
 		"null":                  {`null`, "want a JSON object"},
 		"a list":                {`["x"]`, "want a JSON object"},
 		"more behind it":        {`{} {}`, "want a JSON object"},
-		"an unknown name":       {`{"sorry": "x"}`, `"sorry" is no text of ours; want one of apology, closed_question`},
+		"an unknown name":       {`{"sorry": "x"}`, `"sorry" is no text of ours; want one of above, apology, closed_question`},
 		"a number":              {`{"apology": 7}`, "apology is no text"},
 		"null in it":            {`{"day_notice": null}`, "day_notice is no text"},
 		"blank":                 {`{"closed_question": " "}`, "closed_question is blank"},

@@ -131,7 +131,7 @@ func (a *answer) unsent(edit action.Outgoing) int {
 // lost says whether the kept action number i is the last edit of its message, and could not be made. If the connector has
 // refused the message itself, the answer is kept as it is: whoever puts it back has both sent.
 func (a *answer) lost(i int, o action.Outgoing) bool {
-	if o.Op() != "edit" || inChat(a.outcomes[i]) || a.outcomes[i] == outcomeDeclined || action.IsEmptied(o) {
+	if o.Op() != "edit" || inChat(a.outcomes[i]) || a.outcomes[i] == outcomeDeclined || a.onlyCounts(o) {
 		return false
 	}
 	if target(o) == "" && a.board().Has(o) {
@@ -141,6 +141,19 @@ func (a *answer) lost(i int, o action.Outgoing) bool {
 		return false
 	}
 	return !a.followed(i, o)
+}
+
+// onlyCounts says whether an edit would change nothing but a part's counter: its words are there.
+func (a *answer) onlyCounts(o action.Outgoing) bool {
+	text, known := a.shows[shownPart{named(o), target(o)}]
+	if number, ok := o.OfAction(); ok && !known && number < len(a.actions) {
+		var sent action.Outgoing
+		if json.Unmarshal(a.actions[number], &sent) == nil {
+			text, _ = sent.Action["content"].(string)
+		}
+	}
+	content, _ := o.Action["content"].(string)
+	return action.SameButCounter(text, content)
 }
 
 // followed says whether the message of the kept edit number i is edited again, or deleted.

@@ -89,6 +89,9 @@ func (r *room) shows() (texts []string) {
 	return texts
 }
 
+// isOver says whether a word is one of those that parts get which are over.
+func isOver(word string) bool { return word == "(see" || word == "above)" }
+
 func (r *room) words() []string { return strings.Fields(strings.Join(r.shows(), " ")) }
 
 // count is n words with a letter of their own.
@@ -117,11 +120,12 @@ func TestAnEditChangesThePartsOfItsMessage(t *testing.T) {
 		"a text that grows a lot":        {nil, []relay.Action{send("w0"), edit(longer)}, []string{longer}, 5},
 		"one that shrinks":               {nil, []relay.Action{send(longer), edit(short)}, []string{short}, 2},
 		"shrinks where nothing goes":     {without("delete"), []relay.Action{send(longer), edit(short)}, []string{short}, 5},
-		"shrinks to a word":              {without("delete"), []relay.Action{send(long), edit("w0")}, []string{"w0", "…", "…"}, 3},
+		"shrinks to a word":              {without("delete"), []relay.Action{send(long), edit("w0")}, []string{"w0", "(see above)", "(see above)"}, 3},
 		"one with others in between":     {nil, []relay.Action{send(long), {"op": "react", "emoji": "+1"}, edit(longer)}, []string{longer}, 5},
 		"the newest of two":              {nil, []relay.Action{send(long), send("x"), edit("y")}, []string{long, "y"}, 4},
 		"a message that is gone":         {nil, []relay.Action{send("x"), send(long), {"op": "delete"}, edit("y")}, []string{"y"}, 1},
 		"twice":                          {nil, []relay.Action{send("w0"), edit(long), edit(longer), edit(short)}, []string{short}, 2},
+		"shrinks and grows again":        {without("delete"), []relay.Action{send(long), edit("w0"), edit(longer)}, []string{longer}, 5},
 		"no edits offered":               {without("edit"), []relay.Action{send("x"), edit("x y"), edit("x y z")}, []string{"x", "x y z"}, 2},
 		"no edits and a long text":       {without("edit"), []relay.Action{send("x"), edit(long)}, []string{"x", long}, 4},
 		"no edits, and another message":  {without("edit"), []relay.Action{send("x"), edit("y"), {"op": "react", "emoji": "+1"}}, []string{"x", "y"}, 2},
@@ -149,6 +153,83 @@ func TestAnEditChangesThePartsOfItsMessage(t *testing.T) {
 					is.Equal(len(r.posts), tt.posts)
 					is.Equal(len(r.idle), 0)
 					is.Equal(w.Counts().Finished, 1)
+				})
+			})
+		}
+	}
+}
+
+// Where a connector tells no message ids nothing can be edited, and what an edit has that is later edited again would be said
+// twice.
+func TestAWholeAnswerLeavesOutEditsThatAreVoid(t *testing.T) {
+	react := relay.Action{"op": "react", "emoji": "+1"}
+	tests := map[string]struct {
+		actions []relay.Action
+		want    []string
+	}{
+		"parts":              {[]relay.Action{send("w0"), edit(count("w", 60)), edit(count("w", 90))}, []string{"w0", count("w", 90)}},
+		"others in between":  {[]relay.Action{send("a"), edit(count("w", 60)), react, edit("b")}, []string{"a", "b"}},
+		"a delete at last":   {[]relay.Action{send("a"), edit(count("w", 60)), {"op": "delete"}}, []string{"a"}},
+		"two messages":       {[]relay.Action{send("a"), edit("b"), send("c"), edit("d"), edit("e")}, []string{"a", "b", "c", "e"}},
+		"one that never was": {[]relay.Action{edit("b"), edit(count("w", 60))}, []string{count("w", 60)}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, b *bench) {
+				is := is.New(t)
+				r := room{nameless: true}
+				b.wire.limit, b.wire.do, b.agent = 100, r.do, says(tt.actions...)
+				w := b.start()
+				defer w.Close()
+				is.NoErr(w.Take(message("c1", "m1", "x")))
+				idle(w)
+				is.Equal(r.words(), strings.Fields(strings.Join(tt.want, " ")))
+				is.Equal(w.Counts().Finished, 1)
+			})
+		})
+	}
+}
+
+// What a part's counter says is put right once, at the end: as a reply grows, each further part would cost an edit of all
+// that are there, and chats are throttled. If that cannot be done, the words are there all the same.
+func TestCountersArePutRightOnce(t *testing.T) {
+	var grows []relay.Action
+	for n := range 20 {
+		grows = append(grows, edit(count("w", 20+10*n)))
+	}
+	actions := slices.Concat([]relay.Action{send("w0")}, grows)
+	for _, refused := range []bool{false, true} {
+		for kind, answer := range map[string]agentFunc{"whole": says(actions...), "stream": slowly(actions...)} {
+			t.Run(fmt.Sprint(kind, ", refused ", refused), func(t *testing.T) {
+				bubble(t, func(t *testing.T, b *bench) {
+					is := is.New(t)
+					r := room{}
+					counts := 0
+					r.refuse = func(out relay.Outbound) *relay.OpError {
+						content, _ := out.Action["content"].(string)
+						for _, p := range r.posts {
+							if out.Action.Op() != "edit" || p.id != out.Action["message_id"] ||
+								counted.ReplaceAllString(p.text, "") != counted.ReplaceAllString(content, "") {
+								continue
+							}
+							counts++
+							if refused {
+								return &relay.OpError{Message: "Too Many Requests: retry after 2"}
+							}
+						}
+						return nil
+					}
+					b.wire.limit, b.wire.do, b.agent = 100, r.do, answer
+					w := b.start()
+					defer w.Close()
+					is.NoErr(w.Take(message("c1", "m1", "x")))
+					idle(w)
+					is.Equal(strings.Join(r.words(), " "), count("w", 210)) // each word once
+					is.True(counts <= len(r.posts))
+					n := len(r.posts)
+					for i, p := range r.posts {
+						is.True(refused || strings.HasSuffix(p.text, fmt.Sprintf("(%d/%d)", i+1, n)))
+					}
 				})
 			})
 		}
@@ -291,7 +372,8 @@ func TestAnIdIsOneOfItsChat(t *testing.T) {
 		return relay.Action{"op": "edit", "chat_id": chat, "message_id": "5", "content": text}
 	}
 	both(t, []relay.Action{in("c1", "a"), in("c2", "a"), in("c1", "b"), in("c2", "a")}, func(is *is.I, b *bench) {
-		is.Equal(to(b, "c1"), []string{"edit a", "edit b"})
+		seen := to(b, "c1")
+		is.Equal(seen[len(seen)-1], "edit b") // a whole answer has no need of the first one
 		is.Equal(to(b, "c2"), []string{"edit a"})
 	})
 }
@@ -518,7 +600,7 @@ func checkShown(t *testing.T, seed uint64) {
 	if c := w.Counts(); c.Finished != 1 || turns != 1 {
 		t.Fatalf("it is not finished: %+v", w.Counts())
 	}
-	got := slices.DeleteFunc(r.words(), func(word string) bool { return word == "…" }) // parts that are over
+	got := slices.DeleteFunc(r.words(), isOver)
 	if refusals {
 		for _, message := range s.want {
 			for _, word := range message {
@@ -596,7 +678,7 @@ func checkGoneOnWith(t *testing.T, seed uint64) {
 	}
 	idle(w)
 	w.Close()
-	got := slices.DeleteFunc(r.words(), func(word string) bool { return word == "…" })
+	got := slices.DeleteFunc(r.words(), isOver)
 	slices.SortStableFunc(got, func(a, b string) int { return strings.Compare(headOf(a), headOf(b)) })
 	if want := slices.Concat(s.want...); w.Counts().Finished != 1 || !slices.Equal(got, want) {
 		t.Fatalf("%+v: the chat shows\n%q\nwant\n%q\nbroken at %d of\n%q", w.Counts(), r.shows(), want, breaks, s.actions)

@@ -31,19 +31,7 @@ func (f *fitter) all(ctx context.Context, said []relay.Action) (list []action.Ou
 		list = append(list, parts...)
 	}
 	rest, err := f.end(ctx)
-	return f.plan(append(list, rest...)), err
-}
-
-// plan makes the edits and deletes of a whole answer those of the messages that it consists of.
-func (f *fitter) plan(list []action.Outgoing) (planned []action.Outgoing) {
-	board := &action.Board{}
-	for _, whole := range list {
-		for _, o := range board.Plan(f.shaper, whole) {
-			board.Note(o, len(planned))
-			planned = append(planned, o)
-		}
-	}
-	return planned
+	return f.shaper.PlanWhole(append(list, rest...)), err
 }
 
 // next is for action number i of an answer. What it returns may be sent by now.

@@ -286,7 +286,7 @@ func TestWhatIsThereAlreadyIsDone(t *testing.T) {
 			return nil
 		})
 		b.wire.ops = []string{"send", "edit", "delete"}
-		b.agent = says(send("a"), edit("b"), relay.Action{"op": "delete"})
+		b.agent = says(send("a"), edit("b"), relay.Action{"op": "delete", "message_id": "7"})
 		w := b.start()
 		defer w.Close()
 		is.NoErr(w.Take(message("c1", "m1", "x")))

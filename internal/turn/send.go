@@ -73,7 +73,7 @@ func (a *attempts) sendInTime(ctx context.Context, d *delivery, i int, o action.
 
 // sendIfLost sends the text of an edit that could not be made as a message, if it was its message's last. It is kept first.
 func (a *attempts) sendIfLost(ctx context.Context, d *delivery, i int, o action.Outgoing) error {
-	if !d.answer.lost(i, o) {
+	if action.IsOver(o, a.cfg.Texts) || !d.answer.lost(i, o) {
 		return nil
 	}
 	parts := a.chats.shaper(d.Event, d.session).AsMessages(o)

@@ -85,6 +85,11 @@ func (s *stream) finish(ctx context.Context) error {
 			return err
 		}
 	}
+	for _, o := range s.board.Counters() {
+		if err := s.change(ctx, o); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

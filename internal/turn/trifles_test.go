@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/matryer/is"
 
@@ -19,6 +20,17 @@ func streamed(actions ...relay.Action) agentFunc {
 			if !say(a) {
 				break
 			}
+		}
+		return nil
+	})
+}
+
+// slowly is a stream whose agent says something every two seconds.
+func slowly(actions ...relay.Action) agentFunc {
+	return streams(func(_ context.Context, _ agent.Turn, say func(relay.Action) bool) error {
+		for _, a := range actions {
+			say(a)
+			time.Sleep(2 * time.Second)
 		}
 		return nil
 	})

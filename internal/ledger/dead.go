@@ -12,6 +12,9 @@ func Reached(outcome string) bool {
 	return outcome == "unknown" || outcome == "ok" || strings.HasPrefix(outcome, "ok:")
 }
 
+// Nothing is an action that is not sent, also not if its entry is put back: others keep their numbers.
+var Nothing = json.RawMessage(`{}`)
+
 // PutBack returns a dead entry as RetryDead leaves it. Its kept answer will be sent, but for what has Reached its chat. With
 // ask the answer is dropped, and the agent is asked again; if a part of it has Reached the chat, the entry is Open, so that
 // the agent is told of that part. An entry that is Open stays as it is: the agent is asked again in any case.
@@ -29,7 +32,8 @@ func (e Entry) PutBack(ask bool) Entry {
 		switch {
 		case Reached(outcome):
 		case ask: // the actions keep their numbers, as these name what was sent
-			e.Actions[i], e.Done[i] = json.RawMessage(`{}`), "skipped"
+			e.Actions[i], e.Done[i] = Nothing, "skipped"
+		case string(e.Actions[i]) == string(Nothing):
 		default:
 			e.Done[i] = ""
 		}

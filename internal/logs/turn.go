@@ -66,7 +66,7 @@ const (
 // What happens to the actions of its answer before the first leaves. With KeySession.
 const (
 	// ActionWrong is a warning: an action of the agent's is not sent. With KeyError, which names the field that is wrong.
-	ActionWrong = "an action of the answer is wrong: the others are sent"
+	ActionWrong = "an action of the answer is wrong: it is left out"
 
 	// AnswerCut is a warning: an answer has more actions, or a text more parts, than are sent. The chat is told.
 	AnswerCut = "an answer is too much: the rest of it is left out"

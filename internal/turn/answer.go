@@ -65,6 +65,12 @@ func inChat(outcome string) bool {
 	return true
 }
 
+// isRefused says whether the message that an edit is for is a kept action that the connector has refused for good.
+func (a *answer) isRefused(edit action.Outgoing) bool {
+	number, ok := edit.OfAction()
+	return ok && number < len(a.outcomes) && (a.outcomes[number] == outcomeRefused || a.outcomes[number] == outcomeDeclined)
+}
+
 // target names the part of a message that a kept edit or delete is for, "" if it is not known.
 func target(o action.Outgoing) string {
 	if id, ok := o.Action["message_id"].(string); ok {
@@ -185,11 +191,12 @@ func (a *answer) sent() (list []agent.Sent) {
 func (a *answer) refused(words string) *refusedError {
 	for i, raw := range a.actions {
 		var o action.Outgoing
-		if outcome := a.outcomes[i]; outcome != outcomeRefused && outcome != outcomeDeclined || json.Unmarshal(raw, &o) != nil {
+		declined := a.outcomes[i] == outcomeDeclined
+		if !declined && a.outcomes[i] != outcomeRefused || json.Unmarshal(raw, &o) != nil {
 			continue
 		}
-		if !o.Repeatable() && o.Op() != "send_media" { // the version before has sent a text in a file's place
-			return &refusedError{op: o.Op(), words: cmp.Or(words, "in an earlier run"), chat: a.outcomes[i] == outcomeDeclined}
+		if declined && hasWords(o) || !o.Repeatable() && o.Op() != "send_media" { // the version before has sent a text in a file's place
+			return &refusedError{op: o.Op(), words: cmp.Or(words, "in an earlier run"), chat: declined}
 		}
 	}
 	return nil

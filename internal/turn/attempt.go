@@ -235,7 +235,7 @@ func (a *attempts) keep(ctx context.Context, d *delivery, list []action.Outgoing
 		err = a.journal.keep(d.key, actions)
 	}
 	if err == nil {
-		d.answer = answer{actions: actions, outcomes: make([]string, len(actions))}
+		d.answer, d.inherited = answer{actions: actions, outcomes: make([]string, len(actions))}, 0
 	}
 	return err
 }

@@ -93,7 +93,7 @@ func (s *sender) put(d *delivery, requestID string, o action.Outgoing) (outcome 
 	log := d.log.With(logs.KeyOp, op, logs.KeyRequest, requestID)
 	if d.inChats.declined[chat] {
 		log.Warn(logs.ChatDeclined)
-		if d.refused == nil && !o.Repeatable() {
+		if d.refused == nil && hasWords(o) {
 			d.refused = &refusedError{op: op, words: "its chat was declined", chat: true}
 		}
 		return outcomeDeclined, nil, true
@@ -119,8 +119,15 @@ func (s *sender) put(d *delivery, requestID string, o action.Outgoing) (outcome 
 	result, err := s.link.Do(s.run.ctx, relay.Outbound{
 		RequestID: requestID, Platform: o.FramePlatform(d.Event.Source.Platform), Action: o.Action,
 	})
-	return s.judge(log, o, result, err)
+	outcome, r, sent = s.judge(log, o, result, err)
+	if outcome == outcomeDeclined && hasWords(o) {
+		d.refused = r.final(d.refused)
+	}
+	return outcome, r, sent
 }
+
+// hasWords says whether a chat lacks a part of the answer if an action is not carried out.
+func hasWords(o action.Outgoing) bool { return !o.Repeatable() || o.Op() == "edit" }
 
 // canEdit says whether a message can be edited: its platform offers edits, and its id is known.
 func (s *sender) canEdit(d *delivery, o action.Outgoing) bool {

@@ -38,16 +38,19 @@ type delivery struct {
 	attempts int          // failed ones, in all runs
 	wait     ledger.Wait  // zero: it may be tried at once
 	answer   answer
-	board    *action.Board // the messages of a streamed answer; nil before its first attempt
-	inChats  chatState
-	typing   *typingMark
+	// inherited is how many actions of the answer earlier processes had: each that has no outcome may have left.
+	inherited int
+	board     *action.Board // the messages of a streamed answer; nil before its first attempt
+	inChats   chatState
+	typing    *typingMark
 
-	has        *holding      // of the attempt that is under way
-	refused    *refusedError // the first action that the connector has refused for good
-	streaming  bool          // its agent goes on while an action is sent
-	streamFrom int           // the first action that this attempt has got of its stream
-	heldBack   bool          // its stream goes on, and is not sent before it has ended
-	heldFrom   int           // the first action that only the record has, while heldBack
-	adrift     bool          // the journal may have an action of the stream that the record has not
-	due        time.Time     // when its chat was free again, as it was left
+	has        *holding          // of the attempt that is under way
+	refused    *refusedError     // the first action that the connector has refused for good
+	streaming  bool              // its agent goes on while an action is sent
+	streamFrom int               // the first action that this attempt has got of its stream
+	heldBack   bool              // its stream goes on, and is not sent before it has ended
+	heldFrom   int               // the first action that only the record has, while heldBack
+	missed     []action.Outgoing // of a stream, the last edit of each message that the connector has refused for good
+	adrift     bool              // the journal may have an action of the stream that the record has not
+	due        time.Time         // when its chat was free again, as it was left
 }

@@ -124,6 +124,9 @@ func (i *intake) record(received relay.Delivery) (d *delivery, why string) {
 	d.Forward = nil
 	switch received.Kind {
 	case relay.KindInbound:
+		if d.Event.Source.IsZero() {
+			why = "the event has no source: nobody knows who said it, or where an answer would go"
+		}
 	case relay.KindPassthrough:
 		d.Event, d.Forward, why = forwarded(received.Forward, i.cfg.Passthrough)
 	default:

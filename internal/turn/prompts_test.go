@@ -3,12 +3,14 @@ package turn_test
 import (
 	"context"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/matryer/is"
 
 	"github.com/dormouse-relay/dormouse/internal/agent"
 	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/internal/turn"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
@@ -57,6 +59,54 @@ func TestAnAnswerFromElsewhereIsNobodys(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// The first copy of a question may be in the chat, whatever becomes of the second.
+func TestAQuestionThatMayHaveLeftStaysOpen(t *testing.T) {
+	for name, refusal := range map[string]*relay.OpError{
+		"for good": {Message: "missing permission"}, "for too long": {Message: "whatsapp is not connected"},
+		"declined": {Code: "egress_declined", Message: "not yours"},
+	} {
+		for kind, answer := range map[string]agentFunc{"whole": says(ask("r")), "behind a text": says(send("a"), ask("r"))} {
+			t.Run(name+"/"+kind, func(t *testing.T) {
+				bubble(t, func(t *testing.T, b *bench) {
+					is := is.New(t)
+					b.agent = answer
+					b.change = func(c *turn.Config) { c.GiveUpAfter = 20 * time.Second }
+					died := false
+					b.wire.do = func(ctx context.Context, out relay.Outbound) (relay.Result, error) {
+						switch {
+						case out.Action.Op() != "prompt":
+							return relay.Result{Success: true, MessageID: "m"}, nil
+						case died:
+							return relay.Result{}, refusal
+						}
+						<-ctx.Done() // it is in the chat, and the process dies
+						return relay.Result{}, context.Cause(ctx)
+					}
+					w := b.start()
+					asking := message("c1", "m1", "x")
+					is.NoErr(w.Take(asking))
+					synctest.Wait()
+					id := b.wire.outs[len(b.wire.outs)-1].Action["prompt_id"].(string)
+					b.crash()
+					died = true
+					var refs []string
+					b.agent = agentFunc(func(_ context.Context, tn agent.Turn) (agent.Answer, error) {
+						refs = append(refs, tn.Prompt.Ref)
+						return agent.Answer{}, nil
+					})
+					w = b.start()
+					defer w.Close()
+					idle(w)
+					is.Equal(w.Counts().Dead, 1)
+					is.NoErr(w.Take(press("m2", id, "once")))
+					idle(w)
+					is.Equal(refs, []string{"r"})
+				})
+			})
+		}
 	}
 }
 

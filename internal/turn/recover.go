@@ -46,7 +46,7 @@ func (w *Worker) restore(e ledger.Entry) (*delivery, error) {
 		key: e.Key, state: e.State, attempts: e.Attempts, ready: make(chan struct{}),
 		receipt: &receipt{key: e.Key, ackAtEnd: !w.cfg.Journal.Durable()},
 		answer:  answer{actions: e.Actions, outcomes: e.Done, streamed: e.Open},
-		wait:    e.Wait, volatile: !w.cfg.Journal.Durable(),
+		wait:    e.Wait, volatile: !w.cfg.Journal.Durable(), inherited: len(e.Actions),
 	}
 	if err := json.Unmarshal(e.Body, &d.Delivery); err != nil {
 		return nil, err

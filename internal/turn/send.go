@@ -115,9 +115,7 @@ func (a *attempts) sendKept(ctx context.Context, d *delivery, i int, o action.Ou
 			}
 			if r.Class == action.Transient {
 				a.pauses.done(chat, d.place)
-				if o.Op() == "prompt" {
-					a.prompts.drop(d.key, d.Event.Source, o)
-				}
+				a.dropPrompt(d, i, o)
 				return err
 			}
 		}
@@ -136,10 +134,16 @@ func (a *attempts) refusedForGood(ctx context.Context, d *delivery, i int, o act
 		return a.sendInstead(ctx, d, i, instead)
 	}
 	d.refused = r.final(d.refused)
-	if o.Op() == "prompt" {
+	a.dropPrompt(d, i, o)
+	return a.sender.settle(d, i, o, r.outcome())
+}
+
+// dropPrompt forgets a question that the connector has refused for good. One that an earlier process may have sent stays
+// open: somebody may press its buttons.
+func (a *attempts) dropPrompt(d *delivery, i int, o action.Outgoing) {
+	if o.Op() == "prompt" && i >= d.inherited {
 		a.prompts.drop(d.key, d.Event.Source, o)
 	}
-	return a.sender.settle(d, i, o, r.outcome())
 }
 
 // restForEdit waits for the pause of an edit that was throttled and is its message's last, and has it made once more. It is
@@ -276,6 +280,9 @@ func (a *attempts) sendInstead(ctx context.Context, d *delivery, i int, parts []
 		note := aside(d, fmt.Sprint(d.key, "/", i, "/", n), d.log)
 		if err := a.sendKept(ctx, note, 0, o); err != nil {
 			return err
+		}
+		if d.inChats.declined = note.inChats.declined; d.refused == nil {
+			d.refused = note.refused
 		}
 	}
 	return nil

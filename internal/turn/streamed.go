@@ -4,10 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/dormouse-relay/dormouse/internal/action"
 	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/internal/logs"
 )
 
 // heldAfter is how long an agent that streams waits for its chat.
@@ -51,6 +53,10 @@ func (a *attempts) sendStreamed(ctx context.Context, d *delivery, o action.Outgo
 // soon. While the chat has to wait for long, it is held back.
 func (a *attempts) editStreamed(ctx context.Context, d *delivery, o action.Outgoing) (made, again bool, err error) {
 	if !d.heldBack {
+		if d.answer.isRefused(o) { // its message was
+			miss(d, o)
+			return true, false, nil
+		}
 		if o.Of != "" && !a.sender.canEdit(d, o) {
 			return false, false, nil
 		}
@@ -70,6 +76,9 @@ func (a *attempts) editStreamed(ctx context.Context, d *delivery, o action.Outgo
 	again = r != nil && r.Class == action.Transient
 	if again {
 		a.chats.restEdits(o.Chat(), r.After)
+	}
+	if outcome == outcomeDeclined {
+		miss(d, o)
 	}
 	return inChat(outcome) || outcome == outcomeDeclined, again, err
 }
@@ -112,6 +121,7 @@ func holdBack(d *delivery) { d.heldBack, d.heldFrom = true, len(d.answer.actions
 func hold(d *delivery, o action.Outgoing) error {
 	i := -1
 	if o.Op() == "edit" {
+		d.missed = withoutEdit(d.missed, o)
 		i = d.answer.unsent(o)
 	}
 	if i >= 0 {
@@ -134,27 +144,75 @@ func hold(d *delivery, o action.Outgoing) error {
 	return nil
 }
 
-// sendHeldBack is for the end of a stream: the answer is whole now and kept as such, and what was held back is sent.
+// sendHeldBack is for the end of a stream: if something was held back, the answer is whole now and kept as such, and what was
+// held back is sent.
 func (a *attempts) sendHeldBack(ctx context.Context, d *delivery) error {
 	if !d.heldBack {
+		a.keepRefused(d)
 		return refusalOf(d)
 	}
-	for i, outcome := range d.answer.outcomes[:d.streamFrom] {
-		if outcome == "" {
-			d.answer.outcomes[i] = outcomeUnknown // an earlier process may have sent it, and the agent was told so
-		}
+	if err := a.seal(d); err != nil {
+		return err
 	}
-	if !d.unkept {
-		if err := a.journal.seal(d.key, d.answer.actions, d.answer.outcomes); err != nil {
-			return err
-		}
-		if time.Now().Before(d.wait.Due) {
-			a.journal.wait(d.key, "its chat has to be left alone", d.wait, d.attempts)
-		}
+	if !d.unkept && time.Now().Before(d.wait.Due) {
+		a.journal.wait(d.key, "its chat has to be left alone", d.wait, d.attempts)
 	}
-	d.answer.streamed, d.heldBack, d.adrift = false, false, false
+	d.heldBack, d.adrift = false, false
 	d.has.letFilesGo()
 	return a.send(ctx, d)
+}
+
+// seal keeps a stream that has ended as a whole answer. What earlier attempts have not brought into the chat was said again.
+func (a *attempts) seal(d *delivery) error {
+	sealed := answer{actions: slices.Clone(d.answer.actions), outcomes: slices.Clone(d.answer.outcomes), shows: d.answer.shows}
+	for i, outcome := range sealed.outcomes[:d.streamFrom] {
+		switch outcome {
+		case "":
+			sealed.outcomes[i] = outcomeUnknown // an earlier process may have sent it, and the agent was told so
+		case outcomeSkipped:
+			sealed.actions[i] = ledger.Nothing
+		}
+	}
+	raws, err := action.Encode(d.missed)
+	if err != nil {
+		return err
+	}
+	for i, raw := range raws {
+		outcome := outcomeDeclined
+		if number, _ := d.missed[i].OfAction(); d.answer.isRefused(d.missed[i]) && sealed.outcomes[number] == outcomeRefused {
+			outcome = outcomeSkipped
+		}
+		sealed.outcomes[sealed.extend(raw)] = outcome
+	}
+	sealed.streamed = false
+	if !d.unkept {
+		if err := a.journal.seal(d.key, sealed.actions, sealed.outcomes); err != nil {
+			return err
+		}
+	}
+	d.answer, d.missed = sealed, nil
+	return nil
+}
+
+// keepRefused keeps a stream that has ended and that the connector has not taken all of: whoever puts its message back need
+// not have the agent asked again. If it cannot be kept, the agent is.
+func (a *attempts) keepRefused(d *delivery) {
+	if d.refused == nil || len(d.answer.actions) == 0 {
+		return
+	}
+	if err := a.seal(d); errors.Is(err, ledger.ErrTooLarge) {
+		d.log.Warn(logs.ActionNotKept, logs.KeyError, err)
+	}
+}
+
+// miss notes an edit of a stream that the connector has refused for good, in place of an earlier one of its message.
+func miss(d *delivery, o action.Outgoing) { d.missed = append(withoutEdit(d.missed, o), o) }
+
+// withoutEdit is a list of edits without that of the message that o edits.
+func withoutEdit(list []action.Outgoing, o action.Outgoing) []action.Outgoing {
+	return slices.DeleteFunc(list, func(other action.Outgoing) bool {
+		return named(other) == named(o) && target(other) == target(o)
+	})
 }
 
 // dropUnsent is for a stream that broke: what of this attempt has not been sent is not in the chat, so that the agent says it
@@ -167,7 +225,7 @@ func (a *attempts) dropUnsent(d *delivery) error {
 		d.answer.actions, d.answer.outcomes = d.answer.actions[:d.heldFrom], d.answer.outcomes[:d.heldFrom]
 		d.board = nil // its numbers are given out again
 	}
-	d.heldBack, d.wait = false, ledger.Wait{}
+	d.heldBack, d.missed, d.wait = false, nil, ledger.Wait{}
 	for i := d.streamFrom; i < len(d.answer.outcomes); i++ {
 		if d.answer.outcomes[i] != "" {
 			continue

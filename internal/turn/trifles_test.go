@@ -10,6 +10,7 @@ import (
 	"github.com/matryer/is"
 
 	"github.com/dormouse-relay/dormouse/internal/agent"
+	"github.com/dormouse-relay/dormouse/internal/turn"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
@@ -112,4 +113,30 @@ func TestTooMuchIsCutAndTold(t *testing.T) {
 		is.True(len(last) <= 2000)
 		is.Equal(b.current.Counts().Cut, 1)
 	})
+}
+
+// An event without a source is nobody's, and goes nowhere: it is not the agent's to fail at.
+func TestAnEventWithoutASourceIsSetAside(t *testing.T) {
+	for name, raw := range map[string]string{
+		"absent": `{"text":"x","message_id":"m1"}`, "null": `{"text":"x","source":null}`, "empty": `{"text":"x","source":{}}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, b *bench) {
+				is := is.New(t)
+				event, err := relay.DecodeEvent([]byte(raw))
+				is.NoErr(err)
+				b.change = func(c *turn.Config) { c.Apology = "sorry" }
+				w := b.start()
+				defer w.Close()
+				is.NoErr(w.Take(buffered("b1", relay.Delivery{Kind: relay.KindInbound, Event: event})))
+				idle(w)
+				is.Equal(b.wire.seen(), []string{"ack b1"})
+				is.Equal(w.Counts().Turns, 0)
+				dead, err := b.ledger.ListDead(t.Context())
+				is.NoErr(err)
+				is.Equal(len(dead), 1)
+				is.True(strings.Contains(dead[0].Error, "source"))
+			})
+		})
+	}
 }

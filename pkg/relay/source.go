@@ -32,6 +32,9 @@ type Source struct {
 
 var defaultSource = Source{Platform: "relay", ChatType: "dm"}
 
+// IsZero reports whether a source says nothing: the event had none, or an empty one.
+func (s Source) IsZero() bool { return s == defaultSource || s == Source{} }
+
 // UnmarshalJSON is as lenient as DecodeEvent. null is a source with all defaults.
 func (s *Source) UnmarshalJSON(raw []byte) error {
 	v, ok := parse(raw)

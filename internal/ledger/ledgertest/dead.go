@@ -167,6 +167,15 @@ func retryAnswer(t *testing.T, is *is.I, s Subject) {
 	shown, err := s.ShowDead(ctx, "a")
 	is.NoErr(err)
 	is.Equal(shown.Done, []string{"ok:7", "unknown", "ok", "", "", ""})
+
+	_, err = g.Receive(ctx, entry("b")) // a stream: what an attempt that broke has not sent was said again
+	is.NoErr(err)
+	is.NoErr(g.Extend(ctx, "b", []byte(`{"op":"send"}`)))
+	is.NoErr(g.Seal(ctx, "b", []json.RawMessage{ledger.Nothing, []byte(`{"op":"send"}`)}, []string{"skipped", "refused"}))
+	is.NoErr(g.Fail(ctx, "b", "refused", true))
+	e = putBack(t, is, s, g, "b", false)
+	is.Equal(e.Done, []string{"skipped", ""})
+	is.True(!e.Open)
 }
 
 func retryAsking(t *testing.T, is *is.I, s Subject) {

@@ -61,6 +61,7 @@ type Parts struct {
 	Clients identity.Clients                     // those that the identity needs
 	Again   func(context.Context, Request) error // invokes drain once more, asynchronously; nil: no hand-offs
 	NetDial relay.DialFunc                       // nil: the network
+	Wall    func() time.Time                     // the wall clock; nil: time.Now. Only the lease looks at it
 	Log     *slog.Logger
 }
 
@@ -76,6 +77,7 @@ type Drainer struct {
 	instance string // whose ledger this is; part of delivery keys
 	dialer   *dialer
 	access   *access
+	now      clocks
 
 	mu         sync.Mutex
 	conn       *relay.Conn // the socket that is open
@@ -88,7 +90,9 @@ type Drainer struct {
 // New returns a Drainer. It touches no network.
 func New(s config.DrainSettings, p Parts) *Drainer {
 	dialer := newDialer(s.URL, p.NetDial)
-	return &Drainer{Parts: p, settings: s, instance: s.Instance(), dialer: dialer, access: newAccess(s, dialer, p)}
+	return &Drainer{
+		Parts: p, settings: s, instance: s.Instance(), dialer: dialer, access: newAccess(s, dialer, p), now: newClocks(p.Wall),
+	}
 }
 
 // run is one drain.
@@ -223,7 +227,7 @@ func (d *Drainer) noteRefused(err error) {
 }
 
 func (r *run) takeLease(ctx context.Context) error {
-	asked := time.Now()
+	asked := r.now()
 	lease, err := r.Ledger.Acquire(ctx, ledger.Ask{Reason: r.req.Reason, Owner: r.owner(), Life: r.settings.Lease})
 	r.noteRefused(err)
 	if err != nil {
@@ -237,7 +241,7 @@ func (r *run) takeLease(ctx context.Context) error {
 		r.log.Info(logs.Woken, logs.KeyPokeMS, r.figures.start.Sub(r.req.At).Milliseconds())
 	}
 	r.log.Info(logs.Lease)
-	r.heart = &heart{lease: lease, life: r.settings.Lease, log: r.log, good: asked}
+	r.heart = &heart{lease: lease, life: r.settings.Lease, now: r.now, log: r.log, good: asked}
 	r.link.guard = r.heart.check
 	r.link.onAck = r.figures.acked
 	r.link.onResult = func() { r.figures.stamp(&r.figures.MS.FirstReply) }

@@ -18,10 +18,11 @@ import (
 type heart struct {
 	lease interface{ Heartbeat(context.Context) error }
 	life  time.Duration
+	now   clocks
 	log   *slog.Logger
 
 	mu     sync.Mutex
-	good   time.Time          // when the last good heartbeat was started
+	good   moment             // when the last good heartbeat was started
 	quiet  bool               // the lease is being given back: no heartbeat starts
 	cancel context.CancelFunc // of the heartbeat that is on its way
 	over   chan struct{}      // closed once that heartbeat is over; nil: there was none yet
@@ -60,7 +61,7 @@ func (h *heart) beat(ctx context.Context, lost func(error)) {
 func (h *heart) renew(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, h.life/3)
 	defer cancel()
-	start, over := time.Now(), make(chan struct{})
+	start, over := h.now(), make(chan struct{})
 	defer close(over)
 	h.mu.Lock()
 	quiet := h.quiet
@@ -99,15 +100,36 @@ func (h *heart) silence(giveBack func() error) error {
 	return err
 }
 
-// check returns an error once the lease may be another drain's. Both clocks count: the monotonic one stands still while
-// a sandbox is frozen, the wall clock may be set.
+// check returns an error once the lease may be another drain's.
 func (h *heart) check() error {
 	h.mu.Lock()
 	good := h.good
 	h.mu.Unlock()
-	now := time.Now()
-	if age := max(now.Sub(good), now.Round(0).Sub(good.Round(0))); age >= h.life*2/3 {
+	if age := h.now().since(good); age >= h.life*2/3 {
 		return fmt.Errorf("%w: the last good heartbeat is %s old", errLeaseLost, age.Round(time.Millisecond))
 	}
 	return nil
+}
+
+// moment is one time by both clocks.
+type moment struct{ monotonic, wall time.Time }
+
+// since is how long ago a moment was, by the clock that says more: the monotonic one stands still while a sandbox is frozen,
+// the wall clock may be set.
+func (m moment) since(earlier moment) time.Duration {
+	return max(m.monotonic.Sub(earlier.monotonic), m.wall.Sub(earlier.wall))
+}
+
+// clocks reads both.
+type clocks func() moment
+
+// newClocks reads time.Now, and wall as the wall clock; nil: time.Now, too.
+func newClocks(wall func() time.Time) clocks {
+	return func() moment {
+		now := time.Now()
+		if wall == nil {
+			return moment{now, now.Round(0)}
+		}
+		return moment{now, wall().Round(0)}
+	}
 }

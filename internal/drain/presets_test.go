@@ -1,13 +1,17 @@
 package drain_test
 
 import (
+	"context"
 	"fmt"
+	"net"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/matryer/is"
 
+	"github.com/dormouse-relay/dormouse/internal/agent"
 	"github.com/dormouse-relay/dormouse/internal/devconnector"
 	"github.com/dormouse-relay/dormouse/internal/drain"
 	"github.com/dormouse-relay/dormouse/internal/ledger"
@@ -111,13 +115,102 @@ func TestAMessageInTheFlipWindowIsFoundByTheSecondLook(t *testing.T) {
 	}
 }
 
+// A message that comes between the flip and the close of its socket brings no poke with a connector that pokes only while
+// nobody is connected. After a slow close the same run looks for it; after a quick one the next sweep does.
 func TestASlowCloseIsFollowedByASecondLook(t *testing.T) {
-	bubble(t, setup{}, func(t *testing.T, r *rig) {
+	tests := map[string]struct {
+		takes   time.Duration // the close
+		message bool          // comes meanwhile
+		sockets int
+	}{
+		"a quick close":                      {0, false, 1},
+		"not so slow":                        {1900 * time.Millisecond, false, 1},
+		"slow":                               {2100 * time.Millisecond, false, 2}, // and no third look
+		"slow, and a message came":           {2100 * time.Millisecond, true, 3},  // the second look found it, and its close was slow
+		"quick enough, and a message came":   {1900 * time.Millisecond, true, 1},
+		"nobody answers the close, one came": {time.Minute, true, 3},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			quiet := func(p *devconnector.Preset) { p.Poke, p.PokeWhileConnected = devconnector.PokeFirst, false }
+			bubble(t, setup{change: quiet}, func(t *testing.T, r *rig) {
+				is := is.New(t)
+				r.closesIn(tt.takes)
+				wait := func() {}
+				if tt.message {
+					wait = r.during(func(s devconnector.State) bool { return len(s.Idles) == 1 && s.Idles[0].Acked }, func() {
+						time.Sleep(time.Second) // the socket is still open
+						r.Deliver(gateway, event("discord", "c1", "m1", "between"))
+					})
+				}
+				_, _, err := r.run(ledger.Wake, quarter)
+				wait()
+				is.NoErr(err)
+				is.Equal(len(r.State().Sockets), tt.sockets)
+				is.Equal(len(r.State().Pokes), 0)
+				if tt.message && tt.sockets > 1 {
+					is.Equal(r.replies(), []string{"c1 between"})
+					is.Equal(r.Buffered(gateway), 0)
+				}
+			})
+		})
+	}
+}
+
+// A connector that sends something behind its ack may have more: the run looks again, also if there was nothing to say to it.
+func TestWhatComesBehindTheAckIsFollowedByASecondLook(t *testing.T) {
+	unflipped := func(p *devconnector.Preset) { p.FlipOnIdle = false }
+	silent := agentFunc(func(context.Context, agent.Turn) (agent.Answer, error) { return agent.Answer{}, nil })
+	bubble(t, setup{change: unflipped, agent: silent, ledger: durable(ledger.NewMemory())}, func(t *testing.T, r *rig) {
 		is := is.New(t)
-		_, _, err := r.run(ledger.Wake, quarter)
+		r.closesIn(time.Second)
+		wait := r.during(func(s devconnector.State) bool { return len(s.Idles) == 1 && s.Idles[0].Acked }, func() {
+			time.Sleep(500 * time.Millisecond)
+			r.Deliver(gateway, event("discord", "c1", "m1", "behind it"))
+		})
+		rep, _, err := r.run(ledger.Wake, quarter)
+		wait()
 		is.NoErr(err)
-		is.Equal(len(r.State().Sockets), 1) // the ordinary close is quick: one look
+		is.Equal(rep.Turns, 1)
+		is.Equal(len(r.State().Sockets), 2)
 	})
+}
+
+// closesIn has the gateway's close frames take so long to the connector.
+func (r *rig) closesIn(d time.Duration) {
+	dial := r.parts.NetDial
+	r.parts.NetDial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return &slowCloser{Conn: conn, takes: d, closed: make(chan struct{})}, nil
+	}
+	r.drainer = drain.New(r.settings, *r.parts)
+}
+
+// slowCloser is a connection on which a WebSocket's close frame takes its time.
+type slowCloser struct {
+	net.Conn
+	takes  time.Duration
+	once   sync.Once
+	closed chan struct{}
+}
+
+func (c *slowCloser) Write(p []byte) (int, error) {
+	if len(p) > 0 && p[0] == 0x88 { // the last frame of a close: RFC 6455 section 5.2
+		select {
+		case <-time.After(c.takes):
+		case <-c.closed:
+			return 0, net.ErrClosed
+		}
+	}
+	return c.Conn.Write(p)
+}
+
+func (c *slowCloser) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	return c.Conn.Close()
 }
 
 func TestEveryLostPokeIsFoundByASweep(t *testing.T) {

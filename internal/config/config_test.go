@@ -90,6 +90,7 @@ func TestEverythingSet(t *testing.T) {
 		"DORMOUSE_CONCURRENCY": "2", "DORMOUSE_MAX_ATTEMPTS": "1", "DORMOUSE_GIVE_UP_AFTER": "1h", "DORMOUSE_STALE_AFTER": "0s", "DORMOUSE_OUTBOUND_TIMEOUT": "1s",
 		"DORMOUSE_STOP": "/halt", "DORMOUSE_APOLOGY": "Sorry, that did not work.", "DORMOUSE_PASSTHROUGH": "on",
 		"DORMOUSE_TEXTS":        `{"apology": "unused", "closed_question": "Too late."}`,
+		"DORMOUSE_COMMANDS":     `[{"name": "new", "description": "Starts anew."}]`,
 		"DORMOUSE_AGENT_SECRET": "whsec_c2lnbmVk", "DORMOUSE_TABLE": "stack-ledger",
 		"DORMOUSE_IDLE_AFTER": "2s", "DORMOUSE_EMPTY_AFTER": "1500ms", "DORMOUSE_POKE_COOLDOWN": "0s",
 		"DORMOUSE_SECOND_LOOK": "0", "DORMOUSE_SWEEP": "2m", "DORMOUSE_SWEEP_MAX": "2m", "DORMOUSE_LEASE": "9s",
@@ -99,6 +100,8 @@ func TestEverythingSet(t *testing.T) {
 	got, err := config.Drain(all)
 	is.NoErr(err)
 	own, err := texts.Parse(all["DORMOUSE_TEXTS"])
+	is.NoErr(err)
+	commands, err := relay.ParseCommands([]byte(all["DORMOUSE_COMMANDS"]))
 	is.NoErr(err)
 	is.Equal(got, config.DrainSettings{
 		URL: "wss://connector.example/relay", GatewayID: "gw-1", InstanceID: "inst", WakeURL: "https://wake.example/w/x",
@@ -112,7 +115,7 @@ func TestEverythingSet(t *testing.T) {
 		},
 		Agent: "http://127.0.0.1:8080/turn", AgentSecret: relay.NewSecret("whsec_c2lnbmVk"), Passthrough: true,
 		AgentTimeout: time.Minute, Concurrency: 2, MaxAttempts: 1, GiveUpAfter: time.Hour,
-		OutboundTimeout: time.Second, Stop: "/halt", Apology: "Sorry, that did not work.", Texts: own,
+		OutboundTimeout: time.Second, Stop: "/halt", Apology: "Sorry, that did not work.", Texts: own, Commands: commands,
 		IdleAfter: 2 * time.Second, EmptyAfter: 1500 * time.Millisecond, Sweep: 2 * time.Minute, SweepMax: 2 * time.Minute,
 		Lease: 9 * time.Second, HandoffMargin: 3 * time.Second, FunctionName: "drain", LogLevel: slog.LevelDebug,
 		Table: "stack-ledger",
@@ -492,6 +495,27 @@ func TestTheApologyOfTheTexts(t *testing.T) {
 	got, err = config.Drain(environ)
 	is.NoErr(err)
 	is.Equal(got.Apology, "") // off is off
+}
+
+func TestCommandsAreCheckedAtTheStart(t *testing.T) {
+	is := is.New(t)
+	environ := map[string]string{
+		"GATEWAY_RELAY_URL": "https://connector.example", "GATEWAY_RELAY_ID": "gw", "GATEWAY_RELAY_IDENTITY": "none",
+		"GATEWAY_RELAY_PLATFORMS": "discord",
+		"DORMOUSE_COMMANDS":       `[{"name": "new", "description": "Starts anew."}, {"name": "Old", "description": "d"}]`,
+	}
+	_, err := config.Drain(environ)
+	is.True(err != nil)
+	is.True(strings.Contains(err.Error(), "DORMOUSE_COMMANDS cannot be used: [1].name: want 1 to 32 of a-z 0-9 _ -"))
+	environ["DORMOUSE_COMMANDS"] = "[]"
+	got, err := config.Drain(environ)
+	is.NoErr(err)
+	is.Equal(got.Commands.String(), "[]")
+	is.True(!strings.Contains(strings.Join(got.Warnings, "\n"), "DORMOUSE_COMMANDS"))
+	environ["GATEWAY_RELAY_PLATFORMS"] = "telegram"
+	got, err = config.Drain(environ)
+	is.NoErr(err)
+	is.True(strings.Contains(strings.Join(got.Warnings, "\n"), "DORMOUSE_COMMANDS is not used"))
 }
 
 func TestAllFaultsAreReportedTogether(t *testing.T) {

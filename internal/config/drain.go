@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -41,19 +42,20 @@ type DrainSettings struct {
 
 	Policies []relay.Policy `env:"-"` // what is declared of the fronted platforms (section 14); usually empty
 
-	Agent           string        `env:"DORMOUSE_AGENT" envDefault:"echo"`           // echo, lambda:NAME, an https or loopback http URL
-	AgentSecret     relay.Secret  `env:"DORMOUSE_AGENT_SECRET"`                      // whsec_ and base64: signs what is posted
-	AgentSecretARN  string        `env:"DORMOUSE_AGENT_SECRET_ARN"`                  // where that secret is, in place of it
-	AgentTimeout    time.Duration `env:"DORMOUSE_AGENT_TIMEOUT" envDefault:"5m"`     // for one turn
-	Concurrency     int           `env:"DORMOUSE_CONCURRENCY" envDefault:"8"`        // turns side by side
-	MaxAttempts     int           `env:"DORMOUSE_MAX_ATTEMPTS" envDefault:"3"`       // tries before a message is dead
-	StaleAfter      time.Duration `env:"DORMOUSE_STALE_AFTER" envDefault:"15m"`      // age from which a message is told as late; 0: none is
-	OutboundTimeout time.Duration `env:"DORMOUSE_OUTBOUND_TIMEOUT" envDefault:"75s"` // wait for an outbound_result
-	GiveUpAfter     time.Duration `env:"DORMOUSE_GIVE_UP_AFTER" envDefault:"24h"`    // how long a message waits for an agent or a chat
-	Stop            string        `env:"DORMOUSE_STOP" envDefault:"/stop"`           // stops what its session runs, and what waits there
-	Apology         string        `env:"DORMOUSE_APOLOGY"`                           // sent for a dead message; empty when off
-	Texts           texts.Texts   `env:"-"`                                          // our own sentences to chats
-	Passthrough     bool          `env:"-"`                                          // raw turns for platforms other than Discord
+	Agent           string         `env:"DORMOUSE_AGENT" envDefault:"echo"`           // echo, lambda:NAME, an https or loopback http URL
+	AgentSecret     relay.Secret   `env:"DORMOUSE_AGENT_SECRET"`                      // whsec_ and base64: signs what is posted
+	AgentSecretARN  string         `env:"DORMOUSE_AGENT_SECRET_ARN"`                  // where that secret is, in place of it
+	AgentTimeout    time.Duration  `env:"DORMOUSE_AGENT_TIMEOUT" envDefault:"5m"`     // for one turn
+	Concurrency     int            `env:"DORMOUSE_CONCURRENCY" envDefault:"8"`        // turns side by side
+	MaxAttempts     int            `env:"DORMOUSE_MAX_ATTEMPTS" envDefault:"3"`       // tries before a message is dead
+	StaleAfter      time.Duration  `env:"DORMOUSE_STALE_AFTER" envDefault:"15m"`      // age from which a message is told as late; 0: none is
+	OutboundTimeout time.Duration  `env:"DORMOUSE_OUTBOUND_TIMEOUT" envDefault:"75s"` // wait for an outbound_result
+	GiveUpAfter     time.Duration  `env:"DORMOUSE_GIVE_UP_AFTER" envDefault:"24h"`    // how long a message waits for an agent or a chat
+	Stop            string         `env:"DORMOUSE_STOP" envDefault:"/stop"`           // stops what its session runs, and what waits there
+	Apology         string         `env:"DORMOUSE_APOLOGY"`                           // sent for a dead message; empty when off
+	Texts           texts.Texts    `env:"-"`                                          // our own sentences to chats
+	Commands        relay.Commands `env:"-"`                                          // what the connector is to register with Discord
+	Passthrough     bool           `env:"-"`                                          // raw turns for platforms other than Discord
 
 	IdleAfter     time.Duration `env:"DORMOUSE_IDLE_AFTER" envDefault:"20s"`     // quiet time before going_idle
 	EmptyAfter    time.Duration `env:"DORMOUSE_EMPTY_AFTER"`                     // 0: 10 s after a wake, 3 s otherwise
@@ -84,6 +86,7 @@ type drainVariables struct {
 	RequireMention  string   `env:"GATEWAY_RELAY_REQUIRE_MENTION"`
 	FreeScopes      []string `env:"GATEWAY_RELAY_FREE_RESPONSE_SCOPES"`
 	RawTexts        string   `env:"DORMOUSE_TEXTS"`
+	RawCommands     string   `env:"DORMOUSE_COMMANDS"`
 	RawPassthrough  string   `env:"DORMOUSE_PASSTHROUGH" envDefault:"off"`
 }
 
@@ -112,6 +115,7 @@ func Drain(environ map[string]string) (DrainSettings, error) {
 	v.checkTable(faults)
 	s.RouteKeys = list(s.RouteKeys)
 	v.readTexts(faults)
+	v.readCommands(faults)
 	switch s.Apology {
 	case "":
 		s.Apology = s.Texts.Apology()
@@ -187,6 +191,20 @@ func (v *drainVariables) readTexts(faults *faultList) {
 	var err error
 	if v.Texts, err = texts.Parse(v.RawTexts); err != nil {
 		faults.add("DORMOUSE_TEXTS", "cannot be used: %v", err)
+	}
+}
+
+func (v *drainVariables) readCommands(faults *faultList) {
+	const name = "DORMOUSE_COMMANDS"
+	if v.RawCommands == "" {
+		return
+	}
+	var err error
+	if v.Commands, err = relay.ParseCommands([]byte(v.RawCommands)); err != nil {
+		faults.add(name, "cannot be used: %v", err)
+	}
+	if !slices.ContainsFunc(v.Fronts, func(f relay.Front) bool { return f.Platform == "discord" }) {
+		v.warn("%s is not used: commands are Discord's, and no fronted platform is discord", name)
 	}
 }
 

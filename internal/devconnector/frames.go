@@ -86,7 +86,7 @@ func (s *socket) hello(f frame) {
 	s.bots[f.Platform] = f.BotID
 	s.c.hellos = append(s.c.hellos, Hello{At: time.Now(), Gateway: s.gateway, Socket: s.id, Platform: f.Platform,
 		BotID: f.BotID, Manifest: len(f.Manifest) > 0})
-	s.observe(Observation{What: ObsHello, Platform: f.Platform})
+	s.observe(Observation{What: ObsHello, Platform: f.Platform, Detail: s.register(f)})
 	if s.c.faults.withholdDescriptor > 0 {
 		s.c.faults.withholdDescriptor--
 		return

@@ -15,7 +15,7 @@ const (
 	ObsUpload       = "upload"
 	ObsRefused      = "refused" // a dial with a bad credential; Detail: "expired" or "unauthorized"
 	ObsUpgrade      = "upgrade"
-	ObsHello        = "hello"
+	ObsHello        = "hello" // Detail: the commands that it registers, if any
 	ObsDescriptor   = "descriptor"
 	ObsBuffered     = "buffered"
 	ObsDropped      = "dropped"     // an event for nobody
@@ -195,6 +195,7 @@ type State struct {
 	Provisions []Provision `json:"provisions"`
 	Policies   []Policy    `json:"policies"`
 	Breaches   []string    `json:"breaches"`
+	Commands   []Command   `json:"commands"` // registered with Discord
 
 	Observations []Observation `json:"-"`
 }

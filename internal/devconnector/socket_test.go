@@ -2,8 +2,10 @@ package devconnector_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -431,5 +433,29 @@ func TestCloseNamesAPokeThatOutlivesIt(t *testing.T) {
 		err := r.c.Close(ctx)
 		is.True(errors.Is(err, context.DeadlineExceeded))
 		close(release)
+	})
+}
+
+func TestTheCommandsOfAManifestAreShown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		r := start(t, devconnector.Config{Preset: devconnector.Hosted()})
+		p := r.dial(freshToken())
+		p.send(`{"type":"hello","platform":"discord","botId":"1","command_manifest":[{"name":"new","description":"Anew."},` +
+			`{"name":"No Name","description":"d"},{"name":"deploy","description":"Deploys.","options":[{"type":3}]}]}`)
+		p.expect("descriptor")
+		state := r.c.State()
+		is.Equal(state.Commands, []devconnector.Command{
+			{Name: "new", Description: "Anew."},
+			{Name: "deploy", Description: "Deploys.", Options: json.RawMessage(`[{"type":3}]`)},
+		})
+		is.Equal(state.Breaches, []string{"command_manifest[1] is no command"}) // dropped, and the others taken
+		is.Equal(state.Observations[slices.IndexFunc(state.Observations, func(o devconnector.Observation) bool {
+			return o.What == devconnector.ObsHello
+		})].Detail, "registers /new /deploy")
+
+		p.hello("telegram") // says nothing of commands
+		p.expect("descriptor")
+		is.Equal(len(r.c.State().Commands), 2)
 	})
 }

@@ -21,6 +21,7 @@ type records struct {
 	provisions []Provision
 	policies   []Policy
 	breaches   []string
+	commands   []Command
 }
 
 // State returns a snapshot.
@@ -43,6 +44,7 @@ func (c *Connector) state() State {
 		Provisions:   slices.Clip(c.provisions),
 		Policies:     slices.Clip(c.policies),
 		Breaches:     slices.Clip(c.breaches),
+		Commands:     slices.Clip(c.commands),
 		Observations: slices.Clip(c.log),
 	}
 	for _, i := range c.order {

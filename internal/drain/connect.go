@@ -111,6 +111,7 @@ func (r *run) dial(ctx context.Context) (*relay.Conn, error) {
 	cfg := relay.Config{
 		URL:             r.settings.URL.RelayURL(),
 		Fronts:          r.settings.Fronts,
+		Commands:        r.settings.Commands,
 		OutboundTimeout: r.settings.OutboundTimeout,
 		NetDial:         r.dialer.DialContext,
 		Log:             r.log,

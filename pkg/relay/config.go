@@ -20,6 +20,7 @@ type Config struct {
 	URL              string        // ws or wss, path ending in /relay (section 1)
 	Token            Secret        // upgrade bearer, minted for this dial; blank dials without one
 	Fronts           []Front       // what this gateway serves; one hello each, in this order
+	Commands         Commands      // what Discord's hello asks the connector to register; zero: nothing
 	UserAgent        string        // default "dormouse"
 	HandshakeTimeout time.Duration // upgrade, hello and first descriptor together; default 30 s
 	PingInterval     time.Duration // default 30 s

@@ -102,6 +102,10 @@ func (c *Conn) hello() {
 		if _, ok := c.bots[front.Platform]; !ok {
 			c.bots[front.Platform] = front.BotID
 		}
-		c.sendFrame(context.Background(), Hello{Type: TypeHello, Platform: front.Platform, BotID: front.BotID}) // see above
+		hello := Hello{Type: TypeHello, Platform: front.Platform, BotID: front.BotID}
+		if front.Platform == "discord" {
+			hello.Manifest = c.cfg.Commands.list
+		}
+		c.sendFrame(context.Background(), hello) // see above
 	}
 }

@@ -1,5 +1,7 @@
 package relay
 
+import "encoding/json"
+
 // Types of frames (section 5).
 const (
 	TypeHello        = "hello"               // gateway to connector
@@ -26,6 +28,8 @@ type Hello struct {
 	Type     string `json:"type"` // TypeHello
 	Platform string `json:"platform"`
 	BotID    string `json:"botId"`
+
+	Manifest json.RawMessage `json:"command_manifest,omitempty"` // of discord's: the commands to register
 }
 
 // Outbound is an action for a chat (section 5). The Conn adds the bot id that belongs to Platform.

@@ -180,6 +180,9 @@ func (r *run) run(ctx context.Context) error {
 	if r.worker != nil {
 		r.worker.Close()
 	}
+	if ctx.Err() == nil && !r.lease.GivenBack() {
+		r.settle(ctx)
+	}
 	stopTimer()
 	cancel(nil)
 	beating.Wait()

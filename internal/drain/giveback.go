@@ -13,7 +13,10 @@ import (
 // a poke asked for, so it takes a token; without one the lease is given back all the same, the mark stands, and the schedule
 // looks.
 func (r *run) release(ctx context.Context) error {
-	r.flush(ctx)
+	r.settle(ctx)
+	if stopped := r.stopped(ctx); stopped != nil {
+		return stopped
+	}
 	r.noteRefusals(ctx)
 	received := r.counts().Received > 0
 	err := r.heart.silence(func() error { return r.lease.Release(ctx, r.plan(nil), received) })
@@ -43,9 +46,16 @@ func (r *run) giveBack(err error) error {
 	if r.lease.GivenBack() || isLost(err) {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), r.times.lastWords)
+	has := r.times.giveBack(errors.Is(err, errDeadline))
+	ctx, cancel := context.WithTimeout(context.Background(), has)
 	defer cancel()
-	r.flush(ctx)
+	if errors.Is(err, errTerminated) {
+		r.flush(ctx)
+	} else {
+		settling, enough := context.WithTimeout(ctx, has-min(has/3, time.Second)) // the rest is for the lease
+		r.settle(settling)
+		enough()
+	}
 	if r.phase == revoked {
 		r.log.Error(logs.Revoked, logs.KeyGateway, r.access.name(), logs.KeyError, err)
 		if err := r.lease.Disable(ctx, err.Error()); err != nil {
@@ -92,7 +102,7 @@ func (r *run) handOn(ctx context.Context) {
 	}
 }
 
-// flushTime is how long what is owed to the journal may hold up going idle, and giving the lease back.
+// flushTime is how long what is owed to the journal may hold up going idle, and the end of a process that is being killed.
 const flushTime = time.Second
 
 // flush writes to the journal what is known and could not be written before.
@@ -103,6 +113,22 @@ func (r *run) flush(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, flushTime)
 	defer cancel()
 	r.worker.Flush(ctx)
+}
+
+// mostSettling is how long a run without a deadline waits until the journal takes what is known.
+const mostSettling = time.Minute
+
+// settle writes to the journal what is known and could not be written before, until it is written or ctx ends.
+func (r *run) settle(ctx context.Context) {
+	if r.worker == nil {
+		return
+	}
+	if r.times.end.IsZero() {
+		limited, cancel := context.WithTimeout(ctx, mostSettling)
+		defer cancel()
+		ctx = limited
+	}
+	r.worker.Settle(ctx)
 }
 
 // noteRefusals writes down what the connector has refused, for an operator to see. Nothing new is no write.

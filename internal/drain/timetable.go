@@ -18,6 +18,7 @@ type timetable struct {
 	end          time.Time     // everything is cut off
 	grace        time.Duration // how long turns may still write then
 	lastWords    time.Duration // how long the rest may take
+	over         time.Time     // the invocation is
 }
 
 func newTimetable(s config.DrainSettings, start, deadline time.Time) timetable {
@@ -33,7 +34,7 @@ func newTimetable(s config.DrainSettings, start, deadline time.Time) timetable {
 	t.goIdle = t.turnsEnd.Add(-t.agentTimeout)
 	kept := min(lastWords, margin/2)
 	t.divideEnd(kept)
-	t.end = deadline.Add(-kept)
+	t.end, t.over = deadline.Add(-kept), deadline
 	return t
 }
 
@@ -49,4 +50,12 @@ func (t timetable) atEnd(f func()) (stop func()) {
 	}
 	timer := time.AfterFunc(time.Until(t.end), f)
 	return func() { timer.Stop() }
+}
+
+// giveBack is how long giving the lease back may take. At the deadline that is all that is left of the invocation.
+func (t timetable) giveBack(deadline bool) time.Duration {
+	if deadline && !t.over.IsZero() {
+		return max(t.lastWords, time.Until(t.over))
+	}
+	return t.lastWords
 }

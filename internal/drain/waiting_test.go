@@ -3,6 +3,7 @@ package drain_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/dormouse-relay/dormouse/internal/drain"
 	"github.com/dormouse-relay/dormouse/internal/ledger"
 	"github.com/dormouse-relay/dormouse/internal/ledger/ledgertest"
+	"github.com/dormouse-relay/dormouse/internal/logs"
 )
 
 func TestGoingIdleWaitsForWhatIsDueSoon(t *testing.T) {
@@ -99,4 +101,80 @@ func TestNoWriteOutlivesTheInvocation(t *testing.T) {
 			})
 		})
 	}
+}
+
+// forgetful is a lease that takes no end of a delivery for a while.
+type forgetful struct {
+	ledger.Lease
+	until *time.Time
+}
+
+func (forgetful) Durable() bool { return true }
+
+func (f forgetful) Finish(ctx context.Context, key string) error {
+	if time.Now().Before(*f.until) {
+		return errors.New("throttled")
+	}
+	return f.Lease.Finish(ctx, key)
+}
+
+// What was seen is written down if the table takes it before the invocation ends, however late that is.
+func TestWhatIsKnownIsWrittenBeforeTheInvocationEnds(t *testing.T) {
+	tests := map[string]struct {
+		back  time.Duration // the table is well again, from the start
+		wrote bool
+	}{
+		"soon":              {20 * time.Second, true},
+		"after minutes":     {8 * time.Minute, true},
+		"in its last words": {quarter - 2*time.Second, true},
+		"never":             {2 * quarter, false},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			until := new(time.Time)
+			l := ledgertest.Wrap(ledger.NewMemory(), func(l ledger.Lease) ledger.Lease { return forgetful{l, until} })
+			bubble(t, setup{ledger: l}, func(t *testing.T, r *rig) {
+				is := is.New(t)
+				begun := time.Now()
+				*until = begun.Add(tt.back)
+				r.Deliver(gateway, event("discord", "c1", "m1", "hello"))
+				rep, took, err := r.run(ledger.Wake, quarter)
+				is.NoErr(err)
+				is.Equal(rep.Status, drain.Drained)
+				is.True(took <= quarter)
+				is.Equal(rep.Unwritten == 0, tt.wrote)
+				o, err := r.ledger.Overview(t.Context())
+				is.NoErr(err)
+				is.True(!o.Held) // the lease is given back in any case
+				is.Equal(o.Pending == 0, tt.wrote)
+				is.Equal(r.replies(), []string{"c1 hello"})
+			})
+		})
+	}
+}
+
+// A message that waits behind another one of its session is in the journal with the reason, and leaving it there is nothing
+// to warn of.
+func TestWhatWaitsBehindAnotherMessageSaysSo(t *testing.T) {
+	bubble(t, setup{ledger: durable(ledger.NewMemory())}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		is.NoErr(r.RefuseAs(devconnector.Refusing{Class: "rate_limited", Op: "send", Count: 1, RetryAfter: 20 * time.Minute}))
+		r.Deliver(gateway, event("discord", "c1", "m1", "one"))
+		r.Deliver(gateway, event("discord", "c1", "m2", "two"))
+		r.Deliver(gateway, event("discord", "c1", "m3", "three"))
+		rep, _, err := r.run(ledger.Wake, quarter)
+		is.NoErr(err)
+		is.Equal(rep.Left, 3)
+		open, err := r.ledger.ListPending(t.Context())
+		is.NoErr(err)
+		is.Equal(len(open), 3)
+		for _, e := range open {
+			is.True(e.Error != "" && !e.Wait.Since.IsZero()) // as status shows it
+		}
+		is.True(!strings.Contains(r.log.String(), "journalled: lease is lost") && !strings.Contains(r.log.String(), logs.WaitNotJournalled))
+		time.Sleep(25 * time.Minute)
+		_, _, err = r.run(ledger.Schedule, quarter)
+		is.NoErr(err)
+		is.Equal(r.replies(), []string{"c1 one", "c1 one", "c1 two", "c1 three"})
+	})
 }

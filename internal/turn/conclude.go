@@ -141,6 +141,9 @@ func (a *attempts) finish(d *delivery) ending {
 	return endFinished
 }
 
+// waitsBehind is why a message waits that could go on.
+const waitsBehind = "another message of its session waits"
+
 // putOff defers a delivery to the next run. A turn that the end of this run has cut short is no suspect then. behind says
 // that it waits for another one of its session.
 func (a *attempts) putOff(d *delivery, behind bool) ending {
@@ -149,7 +152,7 @@ func (a *attempts) putOff(d *delivery, behind bool) ending {
 	}
 	if behind && !d.unkept && d.wait.Since.IsZero() {
 		d.wait.Since = time.Now()
-		a.journal.wait(d.key, "another message of its session waits", d.wait, d.attempts)
+		a.journal.wait(d.key, waitsBehind, d.wait, d.attempts)
 	}
 	due := d.due
 	if d.wait.Due.After(due) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -195,39 +196,62 @@ func (j *journal) owe(what debt) {
 func (j *journal) pay(ctx context.Context) {
 	select {
 	case j.paying <- struct{}{}:
-		j.payAll(ctx)
+		j.payAll(ctx) // what fails stays owed
 		<-j.paying
 	default:
 	}
 }
 
-// flush writes what is owed, after somebody else if need be.
-func (j *journal) flush(ctx context.Context) {
+// flush writes what is owed, after somebody else if need be, until one write fails.
+func (j *journal) flush(ctx context.Context) error {
 	select {
 	case j.paying <- struct{}{}:
-		j.payAll(ctx)
-		<-j.paying
+		defer func() { <-j.paying }()
+		return j.payAll(ctx)
 	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
-// payAll writes what is owed, until one write fails.
-func (j *journal) payAll(ctx context.Context) {
-	for {
-		j.mu.Lock()
-		if len(j.owed) == 0 {
-			j.mu.Unlock()
+// settle is flush until nothing is owed, unless that is no use.
+func (j *journal) settle(ctx context.Context) {
+	for wait := time.Second / 4; ; wait = min(2*wait, 4*time.Second) {
+		trying, cancel := context.WithTimeout(ctx, recordTime)
+		err := j.flush(trying)
+		cancel()
+		if err == nil || errors.Is(err, ledger.ErrLost) {
 			return
 		}
-		next := j.owed[0]
-		j.mu.Unlock()
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// payAll writes what is owed, of each delivery until one write fails. Its error is the last one's.
+func (j *journal) payAll(ctx context.Context) (failed error) {
+	j.mu.Lock()
+	owed := slices.Clone(j.owed)
+	j.mu.Unlock()
+	refused := map[string]bool{}
+	for _, next := range owed {
+		if refused[next.key] {
+			continue
+		}
 		if err := j.write(ctx, next); err != nil && !errors.Is(err, ledger.ErrNoEntry) {
-			return
+			refused[next.key], failed = true, err
+			if errors.Is(err, ledger.ErrLost) || ctx.Err() != nil {
+				return failed
+			}
+			continue
 		}
 		j.mu.Lock()
-		j.owed = j.owed[1:]
+		j.owed = slices.DeleteFunc(j.owed, func(what debt) bool { return what == next })
 		j.mu.Unlock()
 	}
+	return failed
 }
 
 // giveUp logs and counts what is still owed, as nothing will be written any more.

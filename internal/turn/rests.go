@@ -57,6 +57,14 @@ func (r *rests) remove(session string) {
 	}
 }
 
+// resting says whether a session rests.
+func (r *rests) resting(session string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.sessions[session]
+	return s != nil && !s.until.IsZero()
+}
+
 // left is how many deliveries are no work, and when the first of them is due.
 func (r *rests) left() (n int, due time.Time) {
 	r.mu.Lock()

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/dormouse-relay/dormouse/internal/ledger"
 )
 
 // schedule says which turn runs, and when: those of one session one after another, those of different sessions side by
@@ -152,6 +154,38 @@ func (s *schedule) mustWait(d *delivery) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.deferred[d.session]) > 0 && (!d.unkept || d.BufferID != "") && !d.stopped
+}
+
+// waiting is what the journal is to know of a delivery that waits.
+type waiting struct {
+	key      string
+	wait     ledger.Wait
+	attempts int
+}
+
+// behind are the deliveries that wait behind one that rests, and of which the journal does not know so. From now on it is
+// taken for told.
+func (s *schedule) behind() (list []waiting) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key, q := range s.sessions {
+		if !s.attempts.rests.resting(key) {
+			continue
+		}
+		for _, d := range q.queue { // its goroutine sits with another one
+			select {
+			case <-d.ready:
+			default:
+				continue // its journalling is not over
+			}
+			if d.ended || d.unkept || d.stop || !d.wait.Since.IsZero() {
+				continue
+			}
+			d.wait.Since = time.Now()
+			list = append(list, waiting{d.key, d.wait, d.attempts})
+		}
+	}
+	return list
 }
 
 // end ends a delivery as its turn has ended, and tells the intake.

@@ -184,7 +184,16 @@ func (w *Worker) Counts() Counts {
 }
 
 // Flush writes to the journal what is known and could not be written before.
-func (w *Worker) Flush(ctx context.Context) { w.journal.flush(ctx) }
+func (w *Worker) Flush(ctx context.Context) { _ = w.journal.flush(ctx) }
+
+// Settle is for the end of a run, before the lease is given back: it writes down what waits behind another message, and is
+// Flush again and again, until nothing is owed, or ctx ends, or the lease is lost.
+func (w *Worker) Settle(ctx context.Context) {
+	for _, d := range w.schedule.behind() {
+		w.journal.wait(d.key, waitsBehind, d.wait, d.attempts)
+	}
+	w.journal.settle(ctx)
+}
 
 // Unwritten logs and counts what is known and still is not written. It is called once nothing will be written any more.
 func (w *Worker) Unwritten() { w.journal.giveUp() }

@@ -4,6 +4,7 @@ package main
 import (
 	"log/slog"
 	"os"
+	"time"
 
 	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/aws/aws-lambda-go/lambdacontext"
@@ -16,6 +17,7 @@ import (
 )
 
 func main() {
+	began := time.Now()
 	environ := config.Environ()
 	config.Scrub()
 	registered := extension.Register(environ["AWS_LAMBDA_RUNTIME_API"])
@@ -28,7 +30,8 @@ func main() {
 	}
 	loaded()
 	if err := registered(function.Terminate); err != nil {
-		slog.New(slog.NewJSONHandler(os.Stdout, nil)).Warn(logs.NoSIGTERM, logs.KeyError, err)
+		slog.New(log).Warn(logs.NoSIGTERM, logs.KeyError, err)
 	}
+	function.Started(time.Since(began))
 	lambda.Start(function.Handle)
 }

@@ -130,7 +130,7 @@ func (a *access) provision(ctx context.Context, gatewayID string) (provision.Cre
 	for {
 		token, err := a.tokens.Token(ctx)
 		if err != nil {
-			return provision.Credentials{}, err
+			return provision.Credentials{}, tokenError{err}
 		}
 		c, err := a.client.Provision(ctx, token, req)
 		status, refused := errors.AsType[*provision.StatusError](err)

@@ -55,14 +55,14 @@ func gaveUp(err error) error {
 	if kind, ok := relay.KindOf(err); ok && kind == relay.CloseDuplicate {
 		return fmt.Errorf("%w for %s: %w", errSeatTaken, patience, err)
 	}
-	return fmt.Errorf("drain: gave up after %s: %w", patience, err)
+	return unreachableError{fmt.Errorf("drain: gave up after %s: %w", patience, err)}
 }
 
 // unreached makes a failure of a deadline that came before any descriptor: there is nothing to hand off, and Lambda's
 // retry is the next chance.
 func (r *run) unreached(end, last error) error {
 	if errors.Is(end, errDeadline) && !r.phase.met() && last != nil {
-		return fmt.Errorf("drain: time was up before a handshake: %w", last)
+		return unreachableError{fmt.Errorf("drain: time was up before a handshake: %w", last)}
 	}
 	return end
 }

@@ -85,6 +85,7 @@ type Drainer struct {
 	cancel     context.CancelCauseFunc // ends the run that has the lease; nil: there is none
 	over       chan struct{}           // closed once that run has given the lease back, or could not
 	refused    bool                    // the last Acquire was: not_due, taken or disabled
+	init       time.Duration           // what the start of this process took; zero once a run was billed with it
 }
 
 // New returns a Drainer. It touches no network.
@@ -98,6 +99,7 @@ func New(s config.DrainSettings, p Parts) *Drainer {
 // run is one drain.
 type run struct {
 	*Drainer
+	ctx     context.Context // the invocation's, for the logs
 	req     Request
 	log     *slog.Logger
 	figures *figures
@@ -109,12 +111,14 @@ type run struct {
 	heart *heart
 
 	phase         phase
-	flipped       bool   // the connector buffers for this gateway
-	handshaken    string // the gateway id that the connector let in last, in this run or before
-	troubled      bool   // what hindered earlier runs was forgotten
-	declared      bool   // the policy was sent, or need not be
-	steps         int    // of the back-off
-	doubt         doubt  // whether stored credentials that were refused are an opt-out
+	flipped       bool      // the connector buffers for this gateway
+	handshaken    string    // the gateway id that the connector let in last, in this run or before
+	troubled      bool      // what hindered earlier runs was forgotten
+	declared      bool      // the policy was sent, or need not be
+	steps         int       // of the back-off
+	met           time.Time // when the connector was heard last
+	malformed     uint64    // frames that could not be used
+	doubt         doubt     // whether stored credentials that were refused are an opt-out
 	worker        *turn.Worker
 	noted         int                         // refusals and what was sent again, as the ledger has them
 	watching      atomic.Pointer[turn.Worker] // worker, for the sockets' readers
@@ -136,7 +140,7 @@ func isLost(err error) bool { return errors.Is(err, errLeaseLost) || errors.Is(e
 
 // Run drains once. The error is not nil only if the status is Failed; the report is good either way.
 func (d *Drainer) Run(ctx context.Context, req Request) (Report, error) {
-	r := &run{Drainer: d, req: req, figures: &figures{start: time.Now()}, link: newLink()}
+	r := &run{Drainer: d, ctx: ctx, req: req, figures: &figures{start: time.Now()}, link: newLink()}
 	r.media = media.New(media.Config{URL: d.settings.URL, Token: d.access.bearer, NetDial: d.NetDial})
 	defer r.media.Close()
 	r.log = logs.Of(ctx, d.Log).With(logs.KeyReason, req.Reason)
@@ -148,9 +152,8 @@ func (d *Drainer) Run(ctx context.Context, req Request) (Report, error) {
 		r.worker.Unwritten()
 	}
 	rep := r.figures.result(err, r.counts())
-	if rep.Status == Failed && r.identityRefusedBefore(err) {
-		rep.Status = IdentityRefused // no failure any more, so that an alarm rings once
-	}
+	rep.Status = r.statusFor(err)
+	defer func() { r.measure(rep, err) }()
 	if rep.Status == Failed {
 		r.log.Error(logs.DrainFailed, logs.KeyError, err, logs.KeyReport, rep)
 		return rep, err

@@ -154,6 +154,7 @@ func (r *run) noteRefusals(ctx context.Context) {
 // first of it is due, but not closer than the first interval; it never pushes it back.
 func (r *run) plan(err error) ledger.Plan {
 	plan := r.planned(err)
+	plan.After = r.tell(err)
 	c := r.counts()
 	if c.Left == 0 {
 		return plan
@@ -164,7 +165,7 @@ func (r *run) plan(err error) ledger.Plan {
 		plan.Every = r.settings.Sweep
 	}
 	if plan.At.After(at) || plan.At.Before(now) {
-		plan.At = at
+		plan.At, plan.Why = at, whyLeft
 	}
 	return plan
 }
@@ -178,12 +179,35 @@ func (r *run) planned(err error) ledger.Plan {
 	// where the connector may be sending to nobody. It is not if another socket took the seat.
 	case r.counts().Received > 0, plan.Every == 0, r.lease.Grant().TakenOver,
 		!r.flipped && !(scheduled && errors.Is(err, errReplaced)) && !r.identityRefusedBefore(err):
-		plan.Every = r.settings.Sweep
+		plan.Every, plan.Why = r.settings.Sweep, r.whySoon(err)
 	case scheduled && !plan.At.After(time.Now().Add(ledger.SweepEarly)):
-		plan.Every = min(2*plan.Every, r.settings.SweepMax)
+		plan.Every, plan.Why = min(2*plan.Every, r.settings.SweepMax), whyLonger
 	default:
 		return plan // a look that nobody planned, for a poke or the mark, moves no plan
 	}
 	plan.At = time.Now().Add(plan.Every)
 	return plan
+}
+
+// Why the next sweep is due when it is, in words.
+const (
+	whyReceived  = "the first interval after something was received"
+	whyTakenOver = "the first interval after a drain that died"
+	whyUnflipped = "the first interval after a run that the connector did not end"
+	whyLonger    = "nothing was received: the interval is doubled"
+	whyLeft      = "something that waits is due then"
+	whyFirst     = "the first interval"
+)
+
+// whySoon is why the next sweep is due after the first interval.
+func (r *run) whySoon(err error) string {
+	switch {
+	case r.counts().Received > 0:
+		return whyReceived
+	case r.lease.Grant().TakenOver:
+		return whyTakenOver
+	case !r.flipped && err != nil:
+		return whyUnflipped
+	}
+	return whyFirst
 }

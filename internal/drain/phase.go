@@ -53,7 +53,7 @@ func (p phase) ended(suspended bool) phase {
 
 // letIn is for a descriptor. A new dial ends the flip (sections 12 and 19).
 func (r *run) letIn(ctx context.Context) {
-	r.flipped = false
+	r.flipped, r.met = false, time.Now()
 	if r.phase == onTrial {
 		r.phase = onParole
 	} else {

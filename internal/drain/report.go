@@ -104,12 +104,8 @@ func (f *figures) result(err error, c turn.Counts) Report {
 	rep.Received, rep.Duplicates, rep.Recovered, rep.Turns = c.Received, c.Duplicates, c.Recovered, c.Turns
 	rep.Outbound, rep.Unknown, rep.Dead, rep.Unkept, rep.Cut = c.Outbound, c.Unknown, c.Dead, c.Unkept, c.Cut
 	rep.Refused, rep.Retried, rep.Left, rep.Unwritten = c.Refused, c.Retried, c.Left, c.Unwritten
-	rep.Status = statusOf(err)
 	if held, ok := errors.AsType[*ledger.HeldError](err); ok {
 		rep.Holder, rep.HeldUntil = held.By, &held.Until
-	}
-	if err == nil && rep.Received+rep.Recovered == 0 {
-		rep.Status = Empty
 	}
 	return rep
 }

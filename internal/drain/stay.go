@@ -78,6 +78,10 @@ func (r *run) stay(ctx context.Context, conn *relay.Conn, empty time.Duration) (
 	r.setOpen(nil)
 	end.received = s.traffic.count()
 	end.lived = time.Since(s.since)
+	r.malformed += conn.Stats().Malformed
+	if end.flipped {
+		r.met = time.Now()
+	}
 	return end
 }
 

@@ -101,7 +101,8 @@ func TestALookForTheMarkMovesNoSweep(t *testing.T) {
 		is.Equal(rep.Status, drain.Empty)
 		after, err := r.ledger.Overview(t.Context())
 		is.NoErr(err)
-		is.Equal(after.Plan, before.Plan) // else what came without a poke would wait for an hour
+		after.Plan.After = before.Plan.After // how the run itself ended is told
+		is.Equal(after.Plan, before.Plan)    // else what came without a poke would wait for an hour
 		is.True(!after.Asked)
 	})
 }

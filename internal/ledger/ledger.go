@@ -92,6 +92,18 @@ type Grant struct {
 type Plan struct {
 	At    time.Time     // zero: at once
 	Every time.Duration // the interval that led to At
+	Why   string        // in words
+	After Ending        // the run that has planned it
+}
+
+// Ending is how a run ended, for operators. No drain goes by it.
+type Ending struct {
+	Status  string    // of its report; empty: no run that writes it has ended so far
+	Error   string    // why, if it did not end well, in short
+	Contact time.Time // when the connector was heard last, in this run or before
+	Version string    // of the gateway
+	Hinder  Trouble   // what kept it from the connector; without What: nothing
+	Away    time.Time // since when the agent is away; zero: it is not, as far as is known
 }
 
 // Standing is what is remembered of an instance from run to run.
@@ -165,9 +177,12 @@ type Overview struct {
 	Plan     Plan
 	Held     bool      // a drain has the lease
 	Until    time.Time // and has it until then, unless it renews it
+	Holder   string    // whose the lease is, or was if it ran out; empty: it was given back
+	Beat     time.Time // when the holder renewed it last
 	Ended    time.Time // when a drain last gave it back; zero: never
 	Asked    bool      // somebody asked for a look that has not been made
 	Pending  int       // deliveries that are not finished
+	Prompts  int       // questions that wait for a button
 	Refusals Refusals  // of the last run that had some
 	Day      Day       // turns of the last day that had some, if they have a budget
 	Limited  Limited   // of the last day that had some

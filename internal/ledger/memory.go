@@ -94,8 +94,14 @@ func (m *Memory) Overview(context.Context) (Overview, error) {
 	defer m.mu.Unlock()
 	o := Overview{Standing: m.copyStanding(), Plan: m.plan, Ended: m.ended, Asked: m.asked, Pending: len(m.open), Refusals: m.refusals,
 		Day: m.day, Limited: m.limited}
-	if m.owner != "" && time.Now().Before(m.until) {
-		o.Held, o.Until = true, m.until
+	now := time.Now()
+	if m.owner != "" {
+		o.Held, o.Until, o.Holder, o.Beat = now.Before(m.until), m.until, m.owner, m.until.Add(-m.life)
+	}
+	for _, q := range m.prompts {
+		if q.by == "" && now.Before(q.expires) {
+			o.Prompts++
+		}
 	}
 	return o, nil
 }

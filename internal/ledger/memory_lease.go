@@ -79,6 +79,9 @@ func (l *memoryLease) HandOff(_ context.Context, plan Plan, received bool) (aske
 }
 
 func (l *memoryLease) giveBack(plan Plan, received bool) {
+	if plan.After.Contact.IsZero() {
+		plan.After.Contact = l.plan.After.Contact
+	}
 	l.givenBack, l.owner, l.plan, l.ended = true, "", plan, time.Now()
 	if received {
 		l.full = time.Time{}

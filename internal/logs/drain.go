@@ -126,6 +126,12 @@ const (
 	// the seat. With KeyReport.
 	DrainEnded = "drain ended"
 
+	// Metrics is a line of metrics in CloudWatch's embedded format: package metrics. It is written whatever the level is.
+	Metrics = "metrics"
+
+	// MetricsUnwritten is a warning. With KeyError.
+	MetricsUnwritten = "the metrics of this run could not be written"
+
 	// DrainFailed is an error. It comes last in a run that is a failed invocation. With KeyReport and KeyError.
 	DrainFailed = "drain failed"
 )

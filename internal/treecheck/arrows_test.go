@@ -28,7 +28,7 @@ var layers = [][]string{
 	{"internal/wiring", "internal/rig"},
 	{"internal/wake", "internal/drain", "internal/devconnector", "internal/devissuer", "internal/locallambda"},
 	{"internal/turn", "internal/identity"},
-	{"internal/secretstore", "internal/action", "internal/agent", "internal/ledger", "internal/config", "internal/awsconf", "internal/media", "pkg/provision"},
+	{"internal/secretstore", "internal/action", "internal/agent", "internal/ledger", "internal/config", "internal/awsconf", "internal/media", "internal/metrics", "pkg/provision"},
 	{"pkg/relay", "internal/logs", "internal/roots", "internal/extension", "internal/pipenet", "internal/terminal", "internal/loopback", "internal/texts", "internal/version"},
 }
 
@@ -42,6 +42,7 @@ var only = map[string][]string{
 	"internal/loopback":     nil,
 	"internal/awsconf":      nil,
 	"internal/logs":         nil,
+	"internal/metrics":      {"internal/logs"},
 	"internal/terminal":     nil,
 	"internal/texts":        nil,
 	"internal/version":      nil,

@@ -158,6 +158,7 @@ func (a *attempts) turn(ctx context.Context, d *delivery, prompt *agent.Prompt, 
 	if err != nil {
 		return err
 	}
+	a.counts.add((*Counts).heard)
 	d.wait = ledger.Wait{}
 	if absent {
 		showTyping()

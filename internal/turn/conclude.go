@@ -53,6 +53,7 @@ func (a *attempts) failed(d *delivery, cause error) (final bool, err error) {
 
 // absent is failed for an agent that is away: no attempt.
 func (a *attempts) absent(d *delivery, cause error) (final bool, err error) {
+	a.counts.add((*Counts).absent)
 	d.state = ledger.New
 	limit := a.limit(d)
 	var asked time.Duration
@@ -158,7 +159,7 @@ func (a *attempts) putOff(d *delivery, behind bool) ending {
 	if d.wait.Due.After(due) {
 		due = d.wait.Due
 	}
-	a.counts.add(func(c *Counts) { c.leave(due, behind) })
+	a.counts.add(func(c *Counts) { c.leave(d.ReceivedAt, due, behind) })
 	return endDeferred
 }
 

@@ -24,9 +24,23 @@ type Counts struct {
 	Left       int                  // deliveries deferred to the next run
 	Waiting    int                  // of them those that cannot go on at once
 	Due        time.Time            // when the first of those left can; zero if none is left
+	Oldest     time.Time            // when the oldest of those left was received; zero if none is left
+	Away       time.Time            // since when the agent is away, as far as this run knows; zero: it was not, or was not asked
+	Heard      bool                 // the agent has answered, and has not been away since
 	Cut        int                  // answers that were more than is sent
 	Unwritten  int                  // outcomes and ends that the journal did not take
 }
+
+// absent notes that the agent is away.
+func (c *Counts) absent() {
+	if c.Away.IsZero() {
+		c.Away = time.Now()
+	}
+	c.Heard = false
+}
+
+// heard notes that the agent is there.
+func (c *Counts) heard() { c.Away, c.Heard = time.Time{}, true }
 
 // refuse counts a refusal.
 func (c *Counts) refuse(class action.Class) {
@@ -37,9 +51,12 @@ func (c *Counts) refuse(class action.Class) {
 }
 
 // leave counts a delivery that is left and can go on when it is due, or if it is behind another one, with that.
-func (c *Counts) leave(due time.Time, behind bool) {
+func (c *Counts) leave(received, due time.Time, behind bool) {
 	now := time.Now()
 	c.Left++
+	if !received.IsZero() && (c.Oldest.IsZero() || received.Before(c.Oldest)) {
+		c.Oldest = received
+	}
 	if behind || due.After(now.Add(workAhead)) {
 		c.Waiting++
 	}

@@ -24,6 +24,12 @@ import (
 //	asked     when somebody asked the holder to look again; missing: nobody
 //	full      when the budget of empty looks is full again
 //	at, every the plan of sweeps
+//	why       the same in words
+//	how, howby  how the run ended that planned it, and why
+//	met       when the connector was heard last
+//	version   of the gateway that wrote this
+//	hinder, hindered, hinderby  what kept that run from the connector, since when, and in what words; else missing
+//	away      since when the agent is away; else missing
 //	off,offby when the instance was switched off, and the connector's words; missing: it is on
 //	shaken    the gateway id of the last handshake
 //	declared  the fingerprint of the policy that the connector took last
@@ -115,11 +121,7 @@ func refusal(found item, reason ledger.Reason, now time.Time) error {
 	case found.has("off"):
 		return ledger.ErrDisabled
 	case found.has("owner") && found.time("until").After(now):
-		by := found.text("owner") // and the nonce that Acquire adds
-		if at := strings.LastIndex(by, "/"); at >= 0 {
-			by = by[:at]
-		}
-		return &ledger.HeldError{By: by, Until: found.time("until")}
+		return &ledger.HeldError{By: holder(found), Until: found.time("until")}
 	case reason == ledger.Schedule:
 		return ledger.ErrNotDue
 	}
@@ -127,6 +129,15 @@ func refusal(found item, reason ledger.Reason, now time.Time) error {
 		return ledger.ErrNotDue
 	}
 	return nil
+}
+
+// holder is the owner without the nonce that Acquire adds.
+func holder(found item) string {
+	by := found.text("owner")
+	if at := strings.LastIndex(by, "/"); at >= 0 {
+		by = by[:at]
+	}
+	return by
 }
 
 // ask marks the instance as asked, if the lease is still with the holder that was found, or free if it was.
@@ -224,14 +235,15 @@ func (l *lease) giveBack(ctx context.Context, plan ledger.Plan, received bool, a
 	}
 	freed := l.tag()
 	c := change{
-		sk:     state,
-		update: "SET #at = :at, #every = :every, #freed = :freed, #ended = :now REMOVE #owner, #until",
-		when:   held + andWhen,
+		sk:   state,
+		when: held + andWhen,
 		values: item{
 			":epoch": number(l.grant.Epoch), ":freed": text(freed), ":now": moment(l.now()),
 			":at": moment(plan.At), ":every": number(plan.Every.Milliseconds()),
 		},
 	}
+	set, remove := c.tell(plan)
+	c.update = "SET #at = :at, #every = :every, #freed = :freed, #ended = :now" + set + " REMOVE #owner, #until" + remove
 	if received {
 		c.update += ", #full"
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/dormouse-relay/dormouse/internal/ledger"
@@ -41,6 +43,32 @@ func prompt(id string, found item) ledger.Prompt {
 		p.Options = append(p.Options, item{"id": v}.text("id"))
 	}
 	return p
+}
+
+// openPrompts counts the questions that wait for a button.
+func (l *Ledger) openPrompts(ctx context.Context) (n int, err error) {
+	in := &dynamodb.QueryInput{
+		TableName:                &l.table,
+		ConsistentRead:           aws.Bool(true),
+		KeyConditionExpression:   aws.String("#pk = :pk AND begins_with(#sk, :prefix)"),
+		FilterExpression:         aws.String("attribute_not_exists(#by) AND #until > :now"),
+		ExpressionAttributeNames: names("#pk #sk #by #until"),
+		ExpressionAttributeValues: item{
+			":pk": text(l.instance), ":prefix": text(promptKey("")), ":now": moment(l.now()),
+		},
+		Select: types.SelectCount,
+	}
+	for {
+		out, err := l.client.Query(ctx, in)
+		if err != nil {
+			return 0, l.failed("counting the open questions", err)
+		}
+		n += int(out.Count)
+		if len(out.LastEvaluatedKey) == 0 {
+			return n, nil
+		}
+		in.ExclusiveStartKey = out.LastEvaluatedKey
+	}
 }
 
 func (l *lease) TakePrompt(

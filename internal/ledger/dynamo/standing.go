@@ -27,8 +27,12 @@ func (l *Ledger) Overview(ctx context.Context) (ledger.Overview, error) {
 		Standing: standing(found), Plan: plan(found), Ended: found.time("ended"), Asked: found.has("asked"), Pending: len(pending),
 		Refusals: refusals(found), Day: day(found), Limited: limited(found),
 	}
-	if until := found.time("until"); found.has("owner") && until.After(l.now()) {
-		o.Held, o.Until = true, until
+	if until := found.time("until"); found.has("owner") {
+		o.Held, o.Until, o.Holder = until.After(l.now()), until, holder(found)
+		o.Beat = until.Add(-time.Duration(found.number("life")) * time.Millisecond)
+	}
+	if o.Prompts, err = l.openPrompts(ctx); err != nil {
+		return ledger.Overview{}, err
 	}
 	return o, nil
 }
@@ -113,5 +117,8 @@ func standing(found item) ledger.Standing {
 }
 
 func plan(found item) ledger.Plan {
-	return ledger.Plan{At: found.time("at"), Every: time.Duration(found.number("every")) * time.Millisecond}
+	return ledger.Plan{
+		At: found.time("at"), Every: time.Duration(found.number("every")) * time.Millisecond,
+		Why: found.text("why"), After: told(found),
+	}
 }

@@ -45,6 +45,7 @@ func Run(t *testing.T, start func(*testing.T, func(*testing.T, Subject))) {
 		"trouble is remembered until it is over":      trouble,
 		"fresh ids are limited":                       freshIDs,
 		"an instance at a glance":                     overview,
+		"how a run ended is told":                     endings,
 		"a delivery is new once":                      receive,
 		"edits are told from repeats":                 states,
 		"a state that comes back has another key":     stateKeys,

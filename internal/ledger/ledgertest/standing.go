@@ -120,13 +120,51 @@ func overview(t *testing.T, is *is.I, s Subject) {
 	is.True(o.Ended.IsZero())
 
 	at := s.Now().Add(20 * time.Minute)
+	is.Equal(o.Holder, ask(ledger.Arm).Owner)
+	is.True(o.Beat.Sub(s.Now()).Abs() < time.Minute)
+	is.NoErr(l.PutPrompt(ctx, ledger.Prompt{ID: "q-1", Until: s.Now().Add(time.Hour)}))
+	is.NoErr(l.PutPrompt(ctx, ledger.Prompt{ID: "q-2", Until: s.Now().Add(time.Hour)}))
+	_, err = l.TakePrompt(ctx, "q-2", "c", func(ledger.Prompt) bool { return true })
+	is.NoErr(err)
 	_, err = l.HandOff(ctx, ledger.Plan{At: at, Every: 20 * time.Minute}, true)
 	is.NoErr(err)
 	o = glance()
-	is.True(!o.Held)
+	is.Equal(o.Prompts, 1) // the other one is answered
+	is.True(!o.Held && o.Holder == "")
 	is.True(o.Plan.At.Sub(at).Abs() < time.Second)
 	is.True(s.Now().Sub(o.Ended).Abs() < time.Minute)
 	mustAcquire(t, s, ledger.Arm)
 	s.Advance(2 * life)
 	is.True(!glance().Held) // its holder has died
+	is.Equal(glance().Holder, ask(ledger.Arm).Owner)
+}
+
+// What operators see of the last run. What an ending does not say is forgotten, but for when the connector was heard.
+func endings(t *testing.T, is *is.I, s Subject) {
+	ctx := t.Context()
+	met := s.Now().Add(-time.Minute).Truncate(time.Second)
+	full := ledger.Plan{At: s.Now().Add(time.Hour), Every: time.Hour, Why: "a look that found nothing", After: ledger.Ending{
+		Status: "failed", Error: "drain: gave up", Contact: met, Version: "1.2.3", Away: met,
+		Hinder: ledger.Trouble{What: "unreachable", Since: met, Said: "connection refused"},
+	}}
+	same := func(got, want ledger.Ending) {
+		t.Helper()
+		is.True(got.Contact.Equal(want.Contact) && got.Away.Equal(want.Away) && got.Hinder.Since.Equal(want.Hinder.Since))
+		got.Contact, got.Away, got.Hinder.Since = want.Contact, want.Away, want.Hinder.Since
+		is.Equal(got, want)
+	}
+	l := mustAcquire(t, s, ledger.Arm)
+	_, err := l.HandOff(ctx, full, false)
+	is.NoErr(err)
+	o, err := s.Overview(ctx)
+	is.NoErr(err)
+	is.Equal(o.Plan.Why, full.Why)
+	same(o.Plan.After, full.After)
+	l = mustAcquire(t, s, ledger.Arm)
+	same(l.Grant().Plan.After, full.After)
+	is.NoErr(l.Release(ctx, ledger.Plan{At: full.At, Every: time.Hour, After: ledger.Ending{Status: "empty"}}, false))
+	o, err = s.Overview(ctx)
+	is.NoErr(err)
+	is.Equal(o.Plan.Why, "")
+	same(o.Plan.After, ledger.Ending{Status: "empty", Contact: met})
 }

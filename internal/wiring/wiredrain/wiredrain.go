@@ -66,6 +66,9 @@ func (f *Function) Handle(ctx context.Context, event json.RawMessage) (drain.Rep
 	return f.drain.Run(ctx, drain.ParseRequest(event))
 }
 
+// Started tells the function how long its process took to start, which Lambda bills with the first invocation.
+func (f *Function) Started(took time.Duration) { f.drain.Started(took) }
+
 // Terminate takes leave of the connector within 300 ms, if a drain is running, and gives the lease back. It is for SIGTERM.
 func (f *Function) Terminate() {
 	ctx, cancel := context.WithTimeout(context.Background(), farewell)

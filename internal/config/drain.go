@@ -55,6 +55,8 @@ type DrainSettings struct {
 	Apology         string         `env:"DORMOUSE_APOLOGY"`                           // sent for a dead message; empty when off
 	Texts           texts.Texts    `env:"-"`                                          // our own sentences to chats
 	Commands        relay.Commands `env:"-"`                                          // what the connector is to register with Discord
+	BotTurns        int            `env:"DORMOUSE_BOT_TURNS" envDefault:"20"`         // messages of bots answered, an hour and chat; 0: none
+	MaxTurnsPerDay  int            `env:"DORMOUSE_MAX_TURNS_PER_DAY"`                 // of the instance; 0: any number
 	Passthrough     bool           `env:"-"`                                          // raw turns for platforms other than Discord
 
 	IdleAfter     time.Duration `env:"DORMOUSE_IDLE_AFTER" envDefault:"20s"`     // quiet time before going_idle
@@ -252,6 +254,8 @@ func (v *drainVariables) checkRanges(values map[string]string, faults *faultList
 		{"DORMOUSE_CONCURRENCY", v.Concurrency, 1},
 		{"DORMOUSE_MAX_ATTEMPTS", v.MaxAttempts, 1},
 		{"DORMOUSE_MAX_HANDOFFS", v.MaxHandoffs, 0},
+		{"DORMOUSE_BOT_TURNS", v.BotTurns, 0},
+		{"DORMOUSE_MAX_TURNS_PER_DAY", v.MaxTurnsPerDay, 1},
 	} {
 		if values[n.name] != "" && n.value < n.min {
 			faults.add(n.name, "is %d; want at least %d", n.value, n.min)

@@ -1,6 +1,7 @@
 package drain
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -174,6 +175,7 @@ func (r *run) startWorker(ctx context.Context, conn *relay.Conn, left []ledger.E
 	r.worker = turn.New(ctx, turn.Config{
 		Journal:      r.lease,
 		Prompts:      r.lease,
+		Chats:        r.lease,
 		Agent:        r.Agent,
 		Link:         r.link,
 		Media:        r.media,
@@ -190,6 +192,10 @@ func (r *run) startWorker(ctx context.Context, conn *relay.Conn, left []ledger.E
 		GiveUpAfter:  r.settings.GiveUpAfter,
 		Grace:        r.times.grace,
 		Passthrough:  r.settings.Passthrough,
+
+		BotTurns:       cmp.Or(r.settings.BotTurns, -1),
+		MaxTurnsPerDay: r.settings.MaxTurnsPerDay,
+		Day:            r.lease.Grant().Day,
 	})
 	r.worker.Recover(left)
 	r.watching.Store(r.worker)

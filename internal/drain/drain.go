@@ -121,6 +121,7 @@ type run struct {
 	doubt         doubt     // whether stored credentials that were refused are an opt-out
 	worker        *turn.Worker
 	noted         int                         // refusals and what was sent again, as the ledger has them
+	notedLimited  int                         // bots' messages over their budget, likewise
 	watching      atomic.Pointer[turn.Worker] // worker, for the sockets' readers
 	idleNotBefore time.Time                   // end of the connector's pause between pokes
 }

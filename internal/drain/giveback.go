@@ -18,6 +18,7 @@ func (r *run) release(ctx context.Context) error {
 		return stopped
 	}
 	r.noteRefusals(ctx)
+	r.noteLimited(ctx)
 	received := r.counts().Received > 0
 	err := r.heart.silence(func() error { return r.lease.Release(ctx, r.plan(nil), received) })
 	if errors.Is(err, ledger.ErrAsked) {
@@ -64,6 +65,7 @@ func (r *run) giveBack(err error) error {
 	}
 	r.noteTrouble(ctx, err)
 	r.noteRefusals(ctx)
+	r.noteLimited(ctx)
 	c := r.counts()
 	asked, failed := r.lease.HandOff(ctx, r.plan(err), c.Received > 0)
 	if failed != nil {
@@ -148,6 +150,23 @@ func (r *run) noteRefusals(ctx context.Context) {
 		return
 	}
 	r.noted = sum
+}
+
+// noteLimited writes down how many messages of bots this day's runs have not answered. Nothing new is no write.
+func (r *run) noteLimited(ctx context.Context) {
+	c := r.counts()
+	if c.Limited == r.notedLimited {
+		return
+	}
+	day := ledger.Limited{Date: ledger.DateOf(time.Now()), Messages: c.Limited}
+	if before := r.lease.Grant().Limited; before.Date == day.Date {
+		day.Messages += before.Messages
+	}
+	if err := r.lease.SetLimited(ctx, day); err != nil {
+		r.log.Warn(logs.LimitedUnwritten, logs.KeyError, err)
+		return
+	}
+	r.notedLimited = c.Limited
 }
 
 // plan says when the next sweep is due, after a run that ended with err. What is left can bring it forward, to when the

@@ -42,6 +42,8 @@ type Report struct {
 	Unknown    int                  `json:"unknown"`           // actions without an answer: the chat has perhaps seen them, perhaps not
 	Dead       int                  `json:"dead"`
 	Left       int                  `json:"left,omitempty"`       // messages that wait for a later run
+	Limited    int                  `json:"limited,omitempty"`    // messages of bots finished unanswered, being over their budget
+	Postponed  int                  `json:"postponed,omitempty"`  // messages over the day's budget of turns: put off to the next day
 	Unwritten  int                  `json:"unwritten,omitempty"`  // outcomes and ends that no journal has: the next run may send them again
 	Cut        int                  `json:"cut,omitempty"`        // answers that were more than is sent: the chat is told
 	Unkept     int                  `json:"unkept,omitempty"`     // live messages answered although the journal was down
@@ -104,6 +106,7 @@ func (f *figures) result(err error, c turn.Counts) Report {
 	rep.Received, rep.Duplicates, rep.Recovered, rep.Turns = c.Received, c.Duplicates, c.Recovered, c.Turns
 	rep.Outbound, rep.Unknown, rep.Dead, rep.Unkept, rep.Cut = c.Outbound, c.Unknown, c.Dead, c.Unkept, c.Cut
 	rep.Refused, rep.Retried, rep.Left, rep.Unwritten = c.Refused, c.Retried, c.Left, c.Unwritten
+	rep.Limited, rep.Postponed = c.Limited, c.Postponed
 	if held, ok := errors.AsType[*ledger.HeldError](err); ok {
 		rep.Holder, rep.HeldUntil = held.By, &held.Until
 	}

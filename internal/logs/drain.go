@@ -66,6 +66,9 @@ const (
 	// RefusalsUnwritten: the ledger does not know what the connector has refused in this run. With KeyError.
 	RefusalsUnwritten = "what was refused could not be written down: the report has it"
 
+	// LimitedUnwritten: status will not count messages of bots that were not answered. With KeyError.
+	LimitedUnwritten = "how many messages of bots were over their budget could not be written down: the report has it"
+
 	// TroubleUnwritten is an error: the ledger does not know what hindered this run, or that nothing does any more. With
 	// KeyError.
 	TroubleUnwritten = "what hinders this gateway could not be written down"

@@ -47,6 +47,19 @@ const (
 	// that was the last time, KeyIn.
 	AgentUnavailable = "the agent is out of reach: no attempt is counted"
 
+	// BotsLimited is a warning, once an hour and chat: a bot's message is finished without an answer. With KeySession and KeyOf,
+	// how many there may be.
+	BotsLimited = "the chat's bots are over DORMOUSE_BOT_TURNS: they are not answered for the rest of the hour"
+
+	// DaySpent is a warning, once a run and day. With KeySession and KeyOf, how many turns there may be.
+	DaySpent = "the day's budget of turns is used up: what comes waits until 00:00 UTC"
+
+	// ChatsUnreadable is a warning: it is as if nothing were remembered of a chat. With KeyError, without KeyDelivery.
+	ChatsUnreadable = "what is remembered of chats cannot be read"
+
+	// ChatNotNoted is a warning: the next run will not know something of a chat. With KeyError, without KeyDelivery.
+	ChatNotNoted = "what is new of a chat could not be written down"
+
 	// AttemptFailed is a warning. With KeySession, KeyError, KeyAttempt and KeyOf.
 	AttemptFailed = "attempt failed"
 
@@ -91,6 +104,9 @@ const (
 
 	// ChatDeclined is a warning: the connector has declined the action's chat before.
 	ChatDeclined = "not sent: the connector has declined this chat"
+
+	// NoReact says that a react is left out.
+	NoReact = "not sent: within a day the chat has refused a react for good"
 
 	// CannotEdit is a warning: the platform has no edits, or the connector has told no id for the message.
 	CannotEdit = "a message cannot be edited: the last text that it was to have is sent"

@@ -31,6 +31,8 @@ type attempts struct {
 	pauses  *pauses
 	rests   *rests
 	sorry   *sorry
+	days    *days
+	memos   *memos
 	counts  *tally
 	run     *lifetime
 }
@@ -87,6 +89,9 @@ func (a *attempts) attempt(ctx context.Context, d *delivery, as ledger.State) er
 	d.has = &holding{gate: a.gate}
 	defer d.has.letGo()
 	if !d.answer.complete() && a.gate.mayStart() {
+		if ok, err := a.admit(ctx, d); !ok {
+			return err
+		}
 		fetched, release, err := a.files.attach(ctx, d.log, d.Event, d.typing)
 		switch {
 		case err != nil && ctx.Err() != nil:
@@ -115,10 +120,8 @@ func (a *attempts) try(ctx context.Context, d *delivery, as ledger.State, media 
 	if !a.gate.mayStart() {
 		return errDeferred
 	}
-	if d.state != as && !d.unkept {
-		if err := a.journal.start(d.key, as); err != nil {
-			return err
-		}
+	if err := a.begin(d, as); err != nil {
+		return err
 	}
 	d.state = as
 	prompt, use := a.prompts.take(d.Event, d.key, d.session)

@@ -22,6 +22,8 @@ func (a *attempts) failed(d *delivery, cause error) (final bool, err error) {
 		return true, errDeferred
 	case is:
 		return true, a.bury(d, cause)
+	case errors.Is(cause, errSpent):
+		return a.postpone(d)
 	case agent.ClassOf(cause) == agent.Away:
 		return a.absent(d, cause)
 	}
@@ -72,6 +74,34 @@ func (a *attempts) absent(d *delivery, cause error) (final bool, err error) {
 	d.log.Warn(logs.AgentUnavailable, logs.KeyError, cause, logs.KeyTries, next.Tries, logs.KeyIn, time.Until(next.Due).String())
 	if !d.unkept {
 		a.journal.wait(d.key, cause.Error(), d.wait, d.attempts)
+	}
+	return false, nil
+}
+
+// postpone is failed for a delivery over the day's budget: it waits for the next day. Its chat is told once.
+func (a *attempts) postpone(d *delivery) (final bool, err error) {
+	now := time.Now()
+	if a.days.firstToday() {
+		d.log.Warn(logs.DaySpent, logs.KeyOf, a.cfg.MaxTurnsPerDay)
+	}
+	tries := d.wait.Tries
+	next, ok := again(d.wait, now, nextDay(now).Sub(now), false, a.cfg.GiveUpAfter)
+	stays := a.staysWithConnector(d)
+	if !stays && (d.volatile || !ok) {
+		return true, a.bury(d, errSpent)
+	}
+	next.Tries = tries // it was not tried
+	d.state, d.wait = ledger.New, next
+	a.counts.add(func(c *Counts) { c.Postponed++ })
+	if !d.unkept {
+		a.journal.wait(d.key, errSpent.Error(), d.wait, d.attempts)
+	}
+	s := d.Event.Source
+	if chat := (chatName{s.Platform, s.ChatID}); !s.IsBot && s.ChatID != "" && a.memos.mayNotice(a.run.ctx, chat) {
+		a.tellAs(d, "/notice", a.cfg.Texts.DayNotice())
+	}
+	if stays {
+		return true, errDeferred
 	}
 	return false, nil
 }

@@ -20,6 +20,8 @@ type Counts struct {
 	Refused    map[action.Class]int // actions that were refused, by class
 	Retried    int                  // actions that were sent again after a refusal
 	Dead       int                  // deliveries given up
+	Limited    int                  // messages of bots that were finished unanswered, being over their budget
+	Postponed  int                  // messages that were put off to the next day, whose budget of turns is not used up
 	Unkept     int                  // live deliveries answered without a journal
 	Left       int                  // deliveries deferred to the next run
 	Waiting    int                  // of them those that cannot go on at once

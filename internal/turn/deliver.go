@@ -19,6 +19,7 @@ type sender struct {
 	link    Link
 	journal *journal
 	prompts *prompts
+	memos   *memos
 	counts  *tally
 	run     *lifetime
 }
@@ -98,6 +99,10 @@ func (s *sender) put(d *delivery, requestID string, o action.Outgoing) (outcome 
 		}
 		return outcomeDeclined, nil, true
 	}
+	if op == "react" && !s.memos.mayReact(s.run.ctx, nameOf(o, d.Event.Source)) {
+		log.Info(logs.NoReact)
+		return outcomeSkipped, nil, true
+	}
 	if op == "edit" && o.Of != "" && !s.canEdit(d, o) {
 		log.Warn(logs.CannotEdit)
 		return outcomeSkipped, nil, true
@@ -119,6 +124,9 @@ func (s *sender) put(d *delivery, requestID string, o action.Outgoing) (outcome 
 	result, err := s.link.Do(s.run.ctx, relay.Outbound{
 		RequestID: requestID, Platform: o.FramePlatform(d.Event.Source.Platform), Action: o.Action,
 	})
+	if op == "react" && refusesReacts(err) {
+		s.memos.noReact(nameOf(o, d.Event.Source))
+	}
 	outcome, r, sent = s.judge(log, o, result, err)
 	if outcome == outcomeDeclined && hasWords(o) {
 		d.refused = r.final(d.refused)
@@ -128,6 +136,16 @@ func (s *sender) put(d *delivery, requestID string, o action.Outgoing) (outcome 
 
 // hasWords says whether a chat lacks a part of the answer if an action is not carried out.
 func hasWords(o action.Outgoing) bool { return !o.Repeatable() || o.Op() == "edit" }
+
+// refusesReacts reports whether what Link.Do has returned for a react says that the chat will never take one.
+func refusesReacts(err error) bool {
+	said, refused := errors.AsType[*relay.OpError](err)
+	if !refused {
+		return false
+	}
+	class := action.ClassOf("react", said.Result()).Class
+	return class == action.Permanent || class == action.Declined
+}
 
 // canEdit says whether a message can be edited: its platform offers edits, and its id is known.
 func (s *sender) canEdit(d *delivery, o action.Outgoing) bool {

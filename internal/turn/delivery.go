@@ -33,6 +33,7 @@ type delivery struct {
 	place    int64 // in the order of arrival, those of earlier runs first
 	volatile bool  // no later run knows of it: its waits are bounded by patience
 	alone    bool  // it is a suspect, and nothing runs beside it
+	admitted bool  // its turn is counted: a bot's further attempts are not
 
 	state    ledger.State // as the journal has it
 	attempts int          // failed ones, in all runs

@@ -44,6 +44,12 @@ func (j *journal) start(key string, as ledger.State) error {
 	return j.check(err, logs.StartNotJournalled, key)
 }
 
+// startCounted is start with the day's count; without a key it is that alone.
+func (j *journal) startCounted(key string, as ledger.State, day ledger.Day) error {
+	err := j.insist(func() error { return j.ledger.StartCounted(j.run.ctx, key, as, day) })
+	return j.check(err, logs.StartNotJournalled, key)
+}
+
 // keep keeps a whole answer.
 func (j *journal) keep(key string, actions []json.RawMessage) error {
 	err := j.insist(func() error { return j.ledger.Keep(j.run.ctx, key, actions) })

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/dormouse-relay/dormouse/internal/action"
 	"github.com/dormouse-relay/dormouse/internal/ledger"
@@ -53,6 +54,9 @@ func (w *Worker) restore(e ledger.Entry) (*delivery, error) {
 	}
 	if d.Event == nil {
 		return nil, errors.New("the entry has no event")
+	}
+	if e.Error == errSpent.Error() && w.schedule.attempts.days.more() {
+		d.wait.Due = time.Time{} // the budget was raised
 	}
 	d.session = d.Event.SessionKey()
 	d.log = logTo(w.cfg.Log, d.key, d.session)

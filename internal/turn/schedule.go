@@ -55,7 +55,7 @@ func (s *schedule) queue(d *delivery) (startsNow bool) {
 		s.run.start(func() { s.runSession(d.session, q) })
 	}
 	q.queue = append(q.queue, d)
-	return !known && len(s.deferred[d.session]) == 0 && s.gate.free() && s.gate.mayStart()
+	return !known && len(s.deferred[d.session]) == 0 && s.gate.free() && s.gate.mayStart() && !s.attempts.days.counts()
 }
 
 // release lets the turn of a delivery come that has been journalled. A command to stop is carried out here, and not
@@ -69,7 +69,8 @@ func (s *schedule) release(d *delivery) {
 	source := d.Event.Source
 	s.attempts.pauses.heard(chatName{source.Platform, source.ChatID})
 	resting := s.attempts.rests.add(d.session, d.unkept && d.BufferID == "")
-	if s.gate.mayStart() && !resting {
+	s.attempts.days.claim(d.place)
+	if s.gate.mayStart() && !resting && s.attempts.days.left(d.place) {
 		d.typing.show() // before the turn can start: after a fast reply it would look as if more were to come
 	}
 }
@@ -90,6 +91,9 @@ func (s *schedule) resume(left []*delivery) {
 			close(d.ready)
 		}
 		s.attempts.rests.add(d.session, false)
+		if !d.answer.complete() {
+			s.attempts.days.claim(d.place)
+		}
 		s.queue(d)
 	}
 	s.run.start(func() {
@@ -198,6 +202,8 @@ func (s *schedule) end(d *delivery, how ending) {
 	}
 	if !d.stop {
 		s.attempts.rests.remove(d.session)
+		s.attempts.days.drop(d.place)
+		s.attempts.memos.seen(d.Event.Source)
 	}
 	s.ended(d.receipt, how.ack())
 }

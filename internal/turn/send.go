@@ -289,13 +289,16 @@ func (a *attempts) sendInstead(ctx context.Context, d *delivery, i int, parts []
 }
 
 // tell sends a text of our own to the delivery's chat, once. It goes as the answer to a delivery that no journal has.
-func (a *attempts) tell(d *delivery, text string) {
+func (a *attempts) tell(d *delivery, text string) { a.tellAs(d, "/apology", text) }
+
+// tellAs is tell under another name, so that a delivery can have several.
+func (a *attempts) tellAs(d *delivery, name, text string) {
 	parts, err := a.chats.shaper(d.Event, d.session).ShapeAll([]relay.Action{{"op": "send", "content": text}})
 	if err != nil {
 		a.cfg.Log.Warn(logs.ChatNotTold, logs.KeyError, err)
 		return
 	}
-	key := d.key + "/apology"
+	key := d.key + name
 	note := aside(d, key, logTo(a.cfg.Log, key, d.session))
 	note.has = &holding{} // it needs no slot
 	for i, o := range parts {

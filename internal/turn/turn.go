@@ -18,6 +18,7 @@
 //	     |  answer, answerAlone, conclude, finish
 //	     v
 //	attempt.go    asks the agent, keeps its answer
+//	admit.go      its part that says whether a budget has a turn left
 //	     |  failed, send                        (conclude: from the schedule, too)
 //	     v
 //	conclude.go   what a failure leads to, and how a turn ends: finished, dead or deferred
@@ -41,6 +42,8 @@
 //	rests.go      sessions that wait for a time that is far, and are no work until then
 //	wait.go       how long each wait is
 //	sorry.go      chats that have been told of a dead message
+//	days.go       the day's budget of turns
+//	memos.go      what is remembered of chats beyond a run
 //	holding.go    a turn's slot, and its room for files
 //	chat.go       what is known of chats: routing facts, typing marks, the pace of edits
 //	media.go      attachments of a message, files of an answer
@@ -95,11 +98,12 @@ type Link interface {
 	WaitDescriptors(ctx context.Context)
 }
 
-// Config is what New needs; everything but Media, Stop, Apology, Texts, Passthrough, GiveUpAfter, StaleAfter, Grace and Deadline
-// is required.
+// Config is what New needs; everything but Chats, Media, Stop, Apology, Texts, Passthrough, GiveUpAfter, StaleAfter, Grace,
+// Deadline and the budgets is required.
 type Config struct {
 	Journal      ledger.Journal
 	Prompts      ledger.Prompts
+	Chats        ledger.Chats // nil: what is known of chats dies with the worker
 	Agent        agent.Agent
 	Link         Link
 	Media        Media // nil: turns tell what is known of attachments, and nothing is uploaded
@@ -116,6 +120,10 @@ type Config struct {
 	Apology      string        // sent for a dead message
 	Texts        texts.Texts   // our other sentences; zero: English
 	Passthrough  bool          // raw requests of platforms other than Discord become turns
+
+	BotTurns       int        // messages of bots that get a turn, an hour and chat; zero: any number, negative: none
+	MaxTurnsPerDay int        // turns that start on a day (UTC), attempts included; zero: any number
+	Day            ledger.Day // how many have so far
 }
 
 // ErrJournal means that a delivery could not be journalled: take no more and go idle.
@@ -151,10 +159,12 @@ func New(ctx context.Context, cfg Config) *Worker {
 	files := &files{media: cfg.Media, gate: start, filled: make(chan struct{}, cfg.Concurrency)}
 	prompts := &prompts{ledger: cfg.Prompts, marker: marker, run: run, log: cfg.Log}
 	journal := &journal{ledger: cfg.Journal, run: run, counts: counts, log: cfg.Log, paying: make(chan struct{}, 1)}
-	sender := &sender{link: cfg.Link, journal: journal, prompts: prompts, counts: counts, run: run}
+	memos := newMemos(cfg, run)
+	sender := &sender{link: cfg.Link, journal: journal, prompts: prompts, memos: memos, counts: counts, run: run}
 	attempts := &attempts{
 		cfg: cfg, gate: start, chats: chats, files: files, prompts: prompts, sender: sender, counts: counts, run: run,
 		journal: journal, pauses: pauses, rests: rests, sorry: &sorry{told: map[chatName]time.Time{}},
+		days: newDays(cfg.MaxTurnsPerDay, cfg.Day), memos: memos,
 	}
 	schedule := newSchedule(start, attempts, run)
 	intake := newIntake(cfg, schedule, chats, counts, run)

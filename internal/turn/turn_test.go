@@ -131,7 +131,13 @@ func newBench(t *testing.T, l ledger.Ledger) *bench {
 // start begins a run; the one before, if any, is over without having given its lease back.
 func (b *bench) start() *turn.Worker {
 	b.t.Helper()
-	time.Sleep(time.Hour) // in a bubble: the last lease has run out
+	return b.startWithin(time.Hour) // in a bubble: the last lease has run out
+}
+
+// startWithin is start once so much time has passed.
+func (b *bench) startWithin(wait time.Duration) *turn.Worker {
+	b.t.Helper()
+	time.Sleep(wait)
 	lease, err := b.ledger.Acquire(b.t.Context(), ledger.Ask{Reason: ledger.Arm, Owner: "run", Life: 30 * time.Second})
 	if err != nil {
 		b.t.Fatal(err)

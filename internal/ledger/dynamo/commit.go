@@ -40,7 +40,7 @@ type group struct {
 	claims    []*claim // whose writes are among them
 	size      int
 	day       ledger.Day // written to state with them; zero: nothing is
-	abandoned bool // its caller waits no more; guarded by Ledger.mu
+	abandoned bool       // its caller waits no more; guarded by Ledger.mu
 
 	done chan struct{} // closed once err, and what became of each write, are set
 	err  error

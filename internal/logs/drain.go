@@ -57,7 +57,7 @@ const (
 	NoNewCredentials = "no new credentials"
 
 	// Revoked is an error: the connector refuses this gateway for good, and the instance is off until an operator enables
-	// it. The template's metric counts these lines. With KeyGateway and KeyError.
+	// it. With KeyGateway and KeyError.
 	Revoked = "revoked"
 
 	// RevokedUnwritten is an error: the ledger does not know of the revocation. With KeyError.

@@ -243,6 +243,7 @@ func TestTranslatedRolesMayDoWhatTheirConfigurationNeeds(t *testing.T) {
 		"an alias of it":      {map[string]string{"Agent": "lambda:answers:live"}, with(byStack, "lambda:InvokeFunction on "+resource+"answers:live")},
 		"an agent's URL":      {map[string]string{"Agent": "https://agent.example/lambda:x"}, with(byStack)},
 		"an id of one's own":  {map[string]string{"RelayId": "gw-1"}, with("gw-1")},
+		"alarms":              {map[string]string{"Alarms": "ops@example.com"}, with(byStack, "sqs:SendMessage on DroppedEvents.Arn")},
 		"an instance":         {map[string]string{"RelayId": "gw-1", "InstanceId": "inst-1"}, with("inst-1")},
 	}
 	for name, tt := range tests {
@@ -279,4 +280,28 @@ func TestTranslatedRolesMayDoWhatTheirConfigurationNeeds(t *testing.T) {
 	}
 	slices.Sort(roles)
 	is.Equal(roles, []string{"DrainRole", "ScheduleRole", "WakeRole"}) // SAM adds none of its own
+}
+
+// With Alarms drain may write to the queue for wakes that were given up, and to no other; nothing of it is there without.
+func TestTranslatedAlarms(t *testing.T) {
+	tpl := translate(t)
+	is := is.New(t)
+	made := func(d deployment) (kinds map[string]int) {
+		kinds = map[string]int{}
+		for _, r := range d.Resources {
+			if r.Condition == "" || d.condition(r.Condition) {
+				kinds[r.Type]++
+			}
+		}
+		return kinds
+	}
+	bare := made(tpl.deploy(map[string]string{"RelayUrl": "https://c.example"}))
+	is.Equal(bare["AWS::CloudWatch::Alarm"]+bare["AWS::SNS::Topic"]+bare["AWS::SQS::Queue"]+bare["AWS::CloudWatch::Dashboard"], 0)
+	mail := made(tpl.deploy(map[string]string{"RelayUrl": "https://c.example", "Alarms": "ops@example.com", "Dashboard": "on"}))
+	is.Equal(mail["AWS::CloudWatch::Alarm"], 8)
+	is.Equal(mail["AWS::SNS::Topic"]+mail["AWS::SQS::Queue"]+mail["AWS::CloudWatch::Dashboard"], 3)
+	topic := tpl.deploy(map[string]string{"RelayUrl": "https://c.example", "Alarms": "arn:aws:sns:eu-central-1:123456789012:pages"})
+	is.Equal(made(topic)["AWS::SNS::Topic"], 0)
+	alarm, _ := topic.value(topic.Resources["DeadAlarm"].Properties).(map[string]any)
+	is.Equal(alarm["AlarmActions"], []any{"arn:aws:sns:eu-central-1:123456789012:pages"})
 }

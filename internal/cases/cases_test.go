@@ -102,7 +102,7 @@ func bubble(t *testing.T, f func(t *testing.T)) {
 // A name on the list that no case has is a slip, or a case that is gone.
 func TestTheListNamesCases(t *testing.T) {
 	known := map[string]bool{}
-	for _, file := range []string{"answers", "discord", "inbound", "misc", "openai", "refusals", "stop", "streams"} {
+	for _, file := range []string{"answers", "discord", "inbound", "misc", "openai", "refusals", "splitting", "stop", "streams"} {
 		for _, c := range load[json.RawMessage, json.RawMessage](t, file+".json") {
 			known[c.ID] = true
 			known[c.ID+withGateway] = file == "openai"

@@ -124,10 +124,14 @@ func (d Descriptor) Len(text string) int { return textLen(text, d.LenUnit) }
 
 // Split cuts text into parts that fit the platform, for sending one after another (section 11). A text that fits is one
 // part, unchanged. Otherwise each part ends in a counter like " (1/3)". Cuts fall on line ends, else on blanks, else between
-// two characters as a reader sees them; not within a link that fits. White space around a cut goes, but not in code. A
-// fenced block (CommonMark's) that is cut is closed and opened again, with its language, and a table repeats its head.
-// Where the dialect is CommonMark ("markdown") the counter has a line of its own after a fence or a table. A limit below 32
-// is kept as well as can be: parts with counters may exceed it.
+// two characters as a reader sees them; not within a link, a mention or an entity that fits. White space around a cut goes, but
+// not in code. A fenced block (CommonMark's) that is cut is closed and opened again, with its language and with the quote and
+// the indentation that it is in; a table repeats its head. Where the dialect is CommonMark ("markdown") the counter has a line
+// of its own after what it would be read as part of. Line ends are line feeds in the parts. A limit below 32 is kept as well
+// as can be: parts with counters may exceed it.
 func (d Descriptor) Split(text string) []string {
-	return splitter{limit: d.MaxMessageLength, unit: d.LenUnit, ownLine: d.MarkdownDialect == "markdown"}.split(text)
+	return splitter{
+		limit: d.MaxMessageLength, unit: d.LenUnit,
+		ownLine: d.MarkdownDialect == "markdown", marked: d.MarkdownDialect != "" && d.MarkdownDialect != "plain",
+	}.split(text)
 }

@@ -6,9 +6,12 @@ import (
 	"sync"
 )
 
-// markup is what a splitter knows about the Markdown at some point of a text: an open fenced block, or a table.
+// markup is what a splitter knows about the Markdown at some point of a text: an open fenced block, a table, a list.
 type markup struct {
 	open    bool
+	quote   string // of the line that opened the block: "> "
+	depth   int    // how many quotes that is
+	indent  string // of that line within its quotes
 	fence   string // the backticks or tildes that opened the block
 	lang    string // the first word after them
 	lines   int    // of code since then
@@ -21,6 +24,13 @@ type markup struct {
 
 	start     int // where the block or the table begins in what was scanned last; 0 if it began before that
 	lineStart int // where line does
+
+	inside   string // the quote that the last line is in
+	within   bool   // this point is within a line
+	list     int    // where the text of the last list item begins; 0: there is no list
+	words    bool   // the line before this point is a paragraph's
+	indented bool   // the line before this point is code by its indentation
+	last     string // the line before this point
 }
 
 // scan returns the markup behind text, with m in front of it.
@@ -28,7 +38,11 @@ func (s splitter) scan(m markup, text string) markup {
 	m.start, m.lineStart, m.line, m.isFence = 0, 0, "", false
 	for at := 0; ; {
 		line, _, more := strings.Cut(text[at:], "\n")
-		s.next(&m, line, at)
+		if m.within { // as the reader of the next part sees it
+			s.next(&m, m.inside+line, at)
+		} else {
+			s.next(&m, line, at)
+		}
 		if at += len(line) + 1; !more {
 			return m
 		}
@@ -37,26 +51,57 @@ func (s splitter) scan(m markup, text string) markup {
 
 // next takes one line, which begins at an offset of what is scanned.
 func (s splitter) next(m *markup, line string, at int) {
-	m.isFence = false
-	fence, info := s.parseFence(line)
+	m.isFence, m.within = false, false
+	if m.open {
+		if quote, text, depth := s.quoted(line, m.depth); depth == m.depth {
+			m.inside = quote
+			if m.lines++; s.closes(m, text) {
+				*m = markup{isFence: true, list: m.list, inside: quote}
+			}
+			return
+		}
+		*m = markup{list: m.list} // the quote is over, and the block with it
+	}
+	quote, text, depth := s.quoted(line, anyDepth)
+	before := *m
+	m.last, m.inside, m.indented = line, quote, false
+	if depth != before.depth {
+		m.list, m.header, m.line, m.words = 0, false, "", false
+	}
+	m.depth = depth
+	indent, fence, info := s.opens(m.list, quote, text)
 	switch {
-	case m.open && closes(fence, info, m.fence):
-		*m = markup{isFence: true}
-	case m.open:
-		m.lines++
 	case fence != "":
 		lang, _ := firstWord(info)
-		*m = markup{open: true, fence: fence, lang: lang, start: at, isFence: true}
-	case m.header && strings.Contains(line, "|"):
+		*m = markup{
+			open: true, quote: quote, depth: depth, indent: indent, fence: fence, lang: lang, start: at, isFence: true,
+			list: max(m.list, itemText(text)), inside: quote,
+		}
+	case m.header && strings.Contains(text, "|"):
 		m.rows++
-	case m.line != "" && isTableRule(line):
-		*m = markup{header: true, head: m.line + "\n" + line, start: m.lineStart}
+	case m.line != "" && isTableRule(text):
+		*m = markup{header: true, head: m.line + "\n" + line, start: m.lineStart, depth: depth, inside: quote, list: m.list}
 	default:
-		*m = markup{lineStart: at}
-		if strings.Contains(line, "|") {
+		m.header, m.head, m.rows, m.start, m.line, m.lineStart = false, "", 0, 0, "", at
+		if strings.Contains(text, "|") {
 			m.line = line
 		}
+		m.prose(text)
 	}
+}
+
+// prose takes a line that is no part of a block or of a table.
+func (m *markup) prose(text string) {
+	blank := strings.TrimSpace(text) == ""
+	indent := indentOf(text)
+	switch item := itemText(text); {
+	case item > 0 && (indent < 4 || m.list > 0):
+		m.list = item
+	case !blank && indent == 0 && !m.words:
+		m.list = 0
+	}
+	m.indented = m.list == 0 && indent >= 4 && !m.words && !blank
+	m.words = !blank && !m.indented
 }
 
 // isTableRule reports whether a line may be the second one of a table.
@@ -70,58 +115,33 @@ var tableRule = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`^ {0,3}\|?[ \t]*:?-+:?[ \t]*(\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*$`)
 })
 
-// parseFence reads the line that opens or closes a block by CommonMark: up to three blanks, at least three backticks or
-// tildes, and then a text, which has no backtick after backticks. The fence is "" for any other line.
-func (s splitter) parseFence(line string) (fence, info string) {
-	trimmed := strings.TrimLeft(line, " ")
-	if len(line)-len(trimmed) > 3 || trimmed == "" || trimmed[0] != '`' && trimmed[0] != '~' {
-		return "", ""
-	}
-	info = strings.TrimLeft(trimmed, trimmed[:1])
-	fence = trimmed[:len(trimmed)-len(info)]
-	if len(fence) < 3 || len(fence) > s.maxFence || fence[0] == '`' && strings.Contains(info, "`") {
-		return "", ""
-	}
-	return fence, info
-}
-
-// closes reports whether a line with that fence and info closes a block that open has opened.
-func closes(fence, info, open string) bool {
-	return len(fence) >= len(open) && fence != "" && fence[0] == open[0] && strings.Trim(info, " \t\r") == ""
-}
-
-// longestFence is how long the longest fence in text is, at least 3.
-func (s splitter) longestFence(text string) int {
-	longest := 3
-	for line := range strings.SplitSeq(text, "\n") {
-		fence, _ := s.parseFence(line)
-		longest = max(longest, len(fence))
-	}
-	return longest
-}
-
-// resume is what a part begins with if it is cut from the one before at m: the line that opens the block again, or the head
-// of the table. A language, or a head, that would take more than most units is left out.
+// resume is what a part begins with if it is cut from the one before at m: the line that opens the block again, the head of
+// the table, or the quote that a line is in. A language, or a head, that would take more than most units is left out.
 func (m markup) resume(most int, unit string) string {
+	quote := ""
+	if m.within {
+		quote = m.inside
+	}
 	switch {
 	case m.open:
-		line := m.fence + m.lang + "\n"
+		line := m.quote + m.indent + m.fence + m.lang + "\n" + quote
 		if textLen(line, unit) > most {
-			return m.fence + "\n"
+			return m.quote + m.indent + m.fence + "\n" + quote
 		}
 		return line
 	case m.header:
-		if head := m.head + "\n"; textLen(head, unit) <= most {
+		if head := m.head + "\n" + quote; textLen(head, unit) <= most {
 			return head
 		}
 	}
-	return ""
+	return quote
 }
 
 // emptyStart is where the block or the table begins of which nothing comes before a cut but its opening line or its head,
 // or 0. rest is what follows the cut.
-func (m markup) emptyStart(rest string) int {
+func (s splitter) emptyStart(m markup, rest string) int {
 	next, _, _ := strings.Cut(strings.TrimPrefix(rest[:min(len(rest), 1<<10)], "\n"), "\n")
+	_, next, _ = s.quoted(next, m.depth)
 	switch {
 	case m.open && m.lines == 0, m.header && m.rows == 0:
 		return m.start
@@ -132,34 +152,64 @@ func (m markup) emptyStart(rest string) int {
 }
 
 // closing is the line that closes the open block.
-func (m markup) closing() string { return m.fence }
+func (m markup) closing() string { return m.quote + m.indent + m.fence }
 
 // closedBy reports whether the block closes before any more code, and returns what follows then.
-func (m markup) closedBy(rest string) (after string, closed bool) {
-	if start := rest[:min(3+len(m.fence), len(rest))]; !strings.HasPrefix(strings.TrimLeft(start, " "), m.fence) {
+func (s splitter) closedBy(m markup, rest string) (after string, closed bool) {
+	line, _, _ := strings.Cut(rest[:min(len(rest), 1<<10)], "\n")
+	if m.within {
+		line = m.inside + line
+	}
+	_, text, depth := s.quoted(line, m.depth)
+	if depth < m.depth || !s.closes(&m, text) {
 		return "", false
 	}
-	line, after, _ := strings.Cut(rest, "\n")
-	fence, info := splitter{maxFence: len(m.fence)}.parseFence(line)
-	return after, closes(fence, info, m.fence)
+	_, after, _ = strings.Cut(rest, "\n")
+	return after, true
 }
 
-// link is a Markdown link or image, or a bare address.
+// loose says whether a counter right below the last line, or behind it, would be read as part of it: of a table, of code by
+// its indentation, of a line below a heading, or as the title of a reference.
+func (m markup) loose() bool {
+	if m.rows > 0 || m.indented || m.header {
+		return true
+	}
+	text := strings.TrimSpace(strings.TrimPrefix(m.last, m.inside))
+	if text != "" && (strings.Trim(text, "- ") == "" || strings.Trim(text, "= ") == "" || strings.Trim(text, "* ") == "") {
+		return true
+	}
+	return strings.HasPrefix(text, "[") && strings.Contains(text, "]:")
+}
+
+// link is what a reader needs whole: a Markdown link or image, with a title or without, or a reference; Slack's and Discord's
+// links, mentions, times and emoji in angle brackets; a bare address; an HTML entity.
 var link = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`!?\[[^\[\]\n]*\]\((?:[^()\s]|\([^()\s]*\))*(?:[ \t]+"[^"\n]*")?\)|https?://[^\s<>"]+`)
+	const (
+		label  = `!?\[(?:[^\[\]\n]|!?\[[^\[\]\n]*\](?:\([^()\n]*\))?)*\]`
+		target = `(?:<[^<>\n]*>|(?:[^()\s]|\([^()\s]*\))*)`
+		title  = `(?:[ \t]+(?:"[^"\n]*"|'[^'\n]*'|\([^()\n]*\)))?`
+	)
+	return regexp.MustCompile(strings.Join([]string{
+		label + `\(` + target + title + `\)`,
+		label + `\[[^\[\]\n]*\]`,
+		`<(?:[A-Za-z][A-Za-z0-9+.-]{1,31}:|[@#!/]|a?:|t:)[^<>\n]*>`,
+		`<[^\s<>@]+@[^\s<>@]+>`,
+		`[A-Za-z][A-Za-z0-9+.-]{1,31}://[!#-;=?-~\p{Latin}\p{Greek}\p{Cyrillic}\p{Arabic}\p{Hebrew}]+`,
+		`&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});`,
+	}, "|"))
 })
 
-// linkStart is where the link begins that a cut at would cut in two, or at.
-func linkStart(text string, at int) int {
-	longest := min(at, 2<<10) // bytes; a link that is longer than a part is cut anyway
-	from, to := at-longest, min(at+longest, len(text))
-	if before := text[from:at]; !strings.ContainsRune(before, '[') && !strings.Contains(before, "http") {
-		return at
+// linkAround is where the link begins and ends that a cut at would cut in two; at, at if there is none.
+func linkAround(text string, at int) (start, end int) {
+	const longest = 2 << 10 // bytes; a link that is longer than a part is cut anyway
+	from, to := max(at-longest, 0), min(at+min(longest, 4*at), len(text))
+	if !strings.ContainsAny(text[from:to], "[<&:") {
+		return at, at
 	}
 	for _, found := range link().FindAllStringIndex(text[from:to], -1) {
 		if start, end := from+found[0], from+found[1]; start < at && at < end {
-			return start
+			return start, end
 		}
 	}
-	return at
+	return at, at
 }

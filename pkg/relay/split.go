@@ -15,7 +15,8 @@ type splitter struct {
 	limit     int
 	unit      string
 	ownLine   bool // the counter leaves the line of a fence or of a table's row: CommonMark reads it as part of them
-	maxFence  int  // a longer run of backticks or tildes is no fence
+	marked    bool // the platform has Markdown of some kind: block quotes, lists
+	maxFence  int  // bytes; a longer fence, with the quote and the indentation before it, is none
 	fenceRoom int  // kept free for the line that closes a block
 }
 
@@ -24,6 +25,7 @@ func (s splitter) split(text string) []string {
 	if text == "" || textLen(text, s.unit) <= s.limit {
 		return []string{text}
 	}
+	text = strings.ReplaceAll(text, "\r\n", "\n") // no counter behind a carriage return
 	s.maxFence = max(s.limit/8, 3)
 	s.fenceRoom = 1 + s.longestFence(text)
 	reserve := 10 // units for the counter
@@ -52,8 +54,8 @@ func (s splitter) count(parts []string) []string {
 		counter := s.counter(i+1, len(parts))
 		if s.ownLine {
 			switch m := s.scan(markup{}, part); {
-			case m.rows > 0:
-				counter = "\n\n" + counter[1:] // right below, it would be a row
+			case !m.isFence && m.loose():
+				counter = "\n\n" + counter[1:]
 			case m.isFence:
 				counter = "\n" + counter[1:]
 			}
@@ -89,23 +91,47 @@ func (s splitter) parts(text string, room int) (parts []string) {
 		}
 		body, rest := text[:at], text[at:]
 		m = s.scan(m, body)
+		m.within = !strings.HasPrefix(rest, "\n")
 		if m.open {
 			rest = strings.TrimPrefix(rest, "\n") // and nothing else: blanks are code
 			if len(rest) <= blankEnd {
 				rest = ""
 			}
 			body += "\n" + m.closing()
-			if after, closed := m.closedBy(rest); closed { // by the line that has just been added
-				m, rest = markup{}, after
+			if after, closed := s.closedBy(m, rest); closed { // by the line that has just been added
+				m, rest = markup{list: m.list}, after
+			} else if len(m.indent) > 3 {
+				rest = s.dedent(&m, rest, !m.within)
+				m.indent = ""
 			}
 		}
 		if !m.open {
-			rest = strings.TrimLeftFunc(rest, isSpace)
+			rest = s.trim(&m, rest)
 		}
 		parts = append(parts, prefix+body)
 		text = rest
 	}
 	return parts
+}
+
+// trim takes the white space off what follows a cut, but not the indentation that says what its first line is: code, or an
+// item of a list.
+func (s splitter) trim(m *markup, rest string) string {
+	trimmed := strings.TrimLeftFunc(rest, isSpace)
+	gap := rest[:len(rest)-len(trimmed)]
+	at := strings.LastIndexByte(gap, '\n')
+	m.within = m.within && at < 0
+	if at >= 0 || !m.within {
+		indent := gap[at+1:]
+		after := *m
+		after.words = after.words && strings.Count(gap, "\n") < 2
+		line, _, _ := strings.Cut(trimmed[:min(len(trimmed), 1<<10)], "\n")
+		after.prose(indent + line)
+		if s.marked && (after.indented || itemText(line) > 0 && indentOf(indent) < 4) {
+			return indent + trimmed
+		}
+	}
+	return trimmed
 }
 
 // cut returns where to end a part whose text may be most bytes long: at the last line end in the second half, else at the
@@ -125,14 +151,20 @@ func (s splitter) cut(text string, most int, m markup) int {
 		}
 	}
 	end := s.scan(m, window[:at])
-	switch start := end.emptyStart(text[at:]); {
+	switch start := s.emptyStart(end, text[at:]); {
 	case behind(start, 4):
 		return start - 1 // the line end before it
 	case end.open:
 		return at
 	}
-	if start := linkStart(text, at); start < at && behind(start, 4) {
-		at = len(strings.TrimRight(text[:start], " "))
+	if start, after := linkAround(text, at); start < at {
+		fits := textLen(text[start:after], s.unit) <= textLen(window, s.unit)
+		switch before := len(strings.TrimRight(text[:start], " ")); {
+		case before > 0 && (fits || behind(start, 4)):
+			at = before
+		case before == 0 && after <= most:
+			return after
+		}
 	}
 	if start := inlineCodeStart(text[:at]); start >= 0 && utf8.RuneCountInString(text[:start]) > runes/4 {
 		at = start

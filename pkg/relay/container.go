@@ -1,0 +1,148 @@
+package relay
+
+import "strings"
+
+// quoted cuts the markers of block quotes off a line, most of them at the most: "> > text" is text in two. The length of
+// what is cut off is limited as that of a fence is.
+func (s splitter) quoted(line string, most int) (quote, text string, depth int) {
+	at := 0
+	for s.marked && depth < most {
+		rest := line[at:]
+		trimmed := strings.TrimLeft(rest, " ")
+		indent := len(rest) - len(trimmed)
+		if indent > 3 || trimmed == "" || trimmed[0] != '>' {
+			break
+		}
+		at += indent + 1
+		if at < len(line) && line[at] == ' ' {
+			at++
+		}
+		depth++
+	}
+	if at > s.maxFence {
+		return "", line, 0
+	}
+	return line[:at], line[at:], depth
+}
+
+const anyDepth = 1 << 10
+
+// indentOf is how many blanks a line begins with; a tab counts as four.
+func indentOf(line string) (columns int) {
+	for _, r := range line {
+		switch r {
+		case ' ':
+			columns++
+		case '\t':
+			columns += 4
+		default:
+			return columns
+		}
+	}
+	return columns
+}
+
+// itemText is where the text of a list item begins, or 0 if a line is none: "- text", "12. text".
+func itemText(line string) int {
+	at := len(line) - len(strings.TrimLeft(line, " "))
+	marker := at
+	switch {
+	case at == len(line):
+		return 0
+	case strings.IndexByte("-*+", line[at]) >= 0:
+		at++
+	default:
+		for at < len(line) && at-marker < 9 && '0' <= line[at] && line[at] <= '9' {
+			at++
+		}
+		if at == marker || at == len(line) || line[at] != '.' && line[at] != ')' {
+			return 0
+		}
+		at++
+	}
+	text := len(line) - len(strings.TrimLeft(line[at:], " "))
+	switch {
+	case text == at: // no blank behind the marker
+		return 0
+	case text-at > 4: // the item begins with code
+		return at + 1
+	}
+	return text
+}
+
+// parseFence reads the line that opens or closes a block by CommonMark: at most so many blanks, at least three backticks or
+// tildes, and then a text, which has no backtick after backticks. The fence is "" for any other line.
+func (s splitter) parseFence(line string, most int) (indent, fence, info string) {
+	trimmed := strings.TrimLeft(line, " ")
+	indent = line[:len(line)-len(trimmed)]
+	if len(indent) > most || trimmed == "" || trimmed[0] != '`' && trimmed[0] != '~' {
+		return "", "", ""
+	}
+	info = strings.TrimLeft(trimmed, trimmed[:1])
+	fence = trimmed[:len(trimmed)-len(info)]
+	if len(fence) < 3 || fence[0] == '`' && strings.Contains(info, "`") {
+		return "", "", ""
+	}
+	return indent, fence, info
+}
+
+// opens is parseFence for a line outside a block. In a list a fence is indented, or follows the marker of its item.
+func (s splitter) opens(list int, quote, text string) (indent, fence, info string) {
+	most := 3
+	if list > 0 {
+		most += list
+	}
+	indent, fence, info = s.parseFence(text, most)
+	if at := itemText(text); fence == "" && at > 0 && s.marked {
+		indent, fence, info = s.parseFence(text[at:], 3)
+		indent += strings.Repeat(" ", at)
+	}
+	if len(quote)+len(indent)+len(fence) > s.maxFence {
+		return "", "", ""
+	}
+	return indent, fence, info
+}
+
+// closes reports whether a line, without its quote, closes the open block.
+func (s splitter) closes(m *markup, text string) bool {
+	_, fence, info := s.parseFence(text, max(3, len(m.indent)+3))
+	return fence != "" && len(fence) >= len(m.fence) && fence[0] == m.fence[0] && strings.Trim(info, " \t\r") == ""
+}
+
+// longestFence is how long the line that opens or closes a block is at most, at least 3.
+func (s splitter) longestFence(text string) int {
+	longest := 3
+	for line := range strings.SplitSeq(text, "\n") {
+		quote, inner, _ := s.quoted(line, anyDepth)
+		if indent, fence, _ := s.opens(s.maxFence, quote, inner); fence != "" {
+			longest = max(longest, len(quote)+len(indent)+len(fence))
+		}
+	}
+	return longest
+}
+
+// dedent takes most blanks off the lines of a block, up to the line that closes it. Where the item that the block belongs
+// to is in another part, the lines would be taken for code by their indentation, the closing one included. first says
+// whether the first line is whole.
+func (s splitter) dedent(m *markup, rest string, first bool) string {
+	most := len(m.indent)
+	var b strings.Builder
+	for rest != "" {
+		line, after, more := strings.Cut(rest, "\n")
+		quote, text, _ := s.quoted(line, m.depth)
+		closed := s.closes(m, text)
+		if first {
+			text = text[min(most, len(text)-len(strings.TrimLeft(text, " "))):]
+		}
+		first = true
+		b.WriteString(quote)
+		b.WriteString(text)
+		if more {
+			b.WriteByte('\n')
+		}
+		if rest = after; closed {
+			break
+		}
+	}
+	return b.String() + rest
+}

@@ -119,6 +119,7 @@ func status(ctx context.Context, book ledger.Operator, instance string, out io.W
 	}
 	fmt.Fprintf(out, "  pending     %d messages\n", o.Pending)
 	fmt.Fprintf(out, "  dead        %d messages\n", len(dead))
+	tellBudgets(out, o, time.Now())
 	tellRefusals(out, o.Refusals)
 	if err := tellWaiting(ctx, book, out, o.Pending); err != nil {
 		return err

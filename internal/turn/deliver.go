@@ -99,24 +99,13 @@ func (s *sender) put(d *delivery, requestID string, o action.Outgoing) (outcome 
 		}
 		return outcomeDeclined, nil, true
 	}
-	if op == "react" && !s.memos.mayReact(s.run.ctx, nameOf(o, d.Event.Source)) {
-		log.Info(logs.NoReact)
-		return outcomeSkipped, nil, true
-	}
-	if op == "edit" && o.Of != "" && !s.canEdit(d, o) {
-		log.Warn(logs.CannotEdit)
-		return outcomeSkipped, nil, true
-	}
-	if (op == "edit" || op == "delete") && o.Action["message_id"] == nil {
-		id := d.inChats.newest[chat]
-		if number, ok := o.OfAction(); ok {
-			id = d.answer.messageID(number)
+	if why := s.needless(d, o); why != "" {
+		if op == "react" {
+			log.Info(why)
+		} else {
+			log.Warn(why)
 		}
-		if id == "" {
-			log.Warn(logs.NoMessageKnown)
-			return outcomeSkipped, nil, true
-		}
-		o.Action["message_id"] = id
+		return outcomeSkipped, nil, true
 	}
 	if op == "prompt" && !s.prompts.put(d.key, d.Event.Source, o) {
 		return "", nil, false
@@ -132,6 +121,27 @@ func (s *sender) put(d *delivery, requestID string, o action.Outgoing) (outcome 
 		d.refused = r.final(d.refused)
 	}
 	return outcome, r, sent
+}
+
+// needless says why an action is not sent; empty: it is, and what it is for is filled in.
+func (s *sender) needless(d *delivery, o action.Outgoing) (why string) {
+	switch op := o.Op(); {
+	case op == "react" && !s.memos.mayReact(s.run.ctx, nameOf(o, d.Event.Source)):
+		return logs.NoReact
+	case op == "edit" && o.Of != "" && !s.canEdit(d, o):
+		return logs.CannotEdit
+	case op != "edit" && op != "delete" || o.Action["message_id"] != nil:
+		return ""
+	}
+	id := d.inChats.newest[named(o)]
+	if number, ok := o.OfAction(); ok {
+		id = d.answer.messageID(number)
+	}
+	if id == "" {
+		return logs.NoMessageKnown
+	}
+	o.Action["message_id"] = id
+	return ""
 }
 
 // hasWords says whether a chat lacks a part of the answer if an action is not carried out.

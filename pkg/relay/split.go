@@ -128,7 +128,7 @@ func (s splitter) trim(m *markup, rest string) string {
 		line, _, _ := strings.Cut(trimmed[:min(len(trimmed), 1<<10)], "\n")
 		after.prose(indent + line)
 		if s.marked && (after.indented || itemText(line) > 0 && indentOf(indent) < 4) {
-			return indent + trimmed
+			return rest[at+1:]
 		}
 	}
 	return trimmed

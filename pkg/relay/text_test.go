@@ -2,6 +2,7 @@ package relay_test
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"unicode"
@@ -164,5 +165,24 @@ func BenchmarkSplitText(b *testing.B) { // ten times the text takes ten times as
 				split(text, 2000, relay.UnitUTF16)
 			}
 		})
+	}
+}
+
+// Whatever a text is made of, cutting it copies no more than a few times its length: a part is not paid for with all that
+// follows it.
+func TestSplittingCopiesLittle(t *testing.T) {
+	const size = 1 << 20
+	for _, head := range []string{"", "- a\n  - b\n\n    ```\n"} {
+		for _, piece := range []string{"    x\n", "    x y z\n\n", "> > a\n", "x", "`a ", " \n", "- a\n", "  - a\n"} {
+			text := head + strings.Repeat(piece, size/len(piece))
+			d := relay.Descriptor{MaxMessageLength: 200, LenUnit: relay.UnitChars, MarkdownDialect: "markdown"}
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			parts := d.Split(text)
+			runtime.ReadMemStats(&after)
+			if copied := (after.TotalAlloc - before.TotalAlloc) / size; copied > 40 {
+				t.Errorf("%q behind %q: %d times its length for %d parts", piece, head, copied, len(parts))
+			}
+		}
 	}
 }

@@ -38,14 +38,15 @@ var classes = []struct {
 	fits  func(op string, r relay.Result, text string) bool
 }{
 	{Unknown, func(_ string, r relay.Result, text string) bool {
-		return r.Ambiguous || !told(r.Retryable, true) && has(text, ambiguousTexts)
+		return r.Ambiguous || !told(r.Retryable, true) && has(text, ambiguousTexts) && !has(text, unreachedTexts)
 	}},
 	{Declined, func(_ string, r relay.Result, _ string) bool { return r.Declined() }},
 	{Done, func(op string, _ relay.Result, text string) bool {
 		return has(text, []string{"is not modified"}) || op == "delete" && has(text, []string{"not found"})
 	}},
 	{Transient, func(_ string, r relay.Result, text string) bool {
-		return told(r.Retryable, true) || r.RetryAfter > 0 || has(text, transientTexts) || hasStatus(text) || pauseIn(text) > 0
+		return told(r.Retryable, true) || r.RetryAfter > 0 || has(text, transientTexts) || has(text, unreachedTexts) ||
+			hasStatus(text) || pauseIn(text) > 0
 	}},
 	{Markup, func(_ string, _ relay.Result, text string) bool { return has(text, markupTexts) }},
 	{Permanent, func(_ string, r relay.Result, text string) bool {
@@ -55,7 +56,11 @@ var classes = []struct {
 
 // The texts by which connectors and platforms are known to say what is wrong.
 var (
-	ambiguousTexts = []string{"timed out", "timeout", "timedout", "ack lost"}
+	ambiguousTexts = []string{"timed out", "timeout", "timedout", "ack lost"} // also a 504: what timed out may be done yet
+	unreachedTexts = []string{ // no connection was made in time, so nothing was sent
+		"connect etimedout", "connect timeout", "connecttimeout", "connection attempt timed out", "timed out while connecting",
+		"connect timed out", "dial tcp", "pool timeout", "handshake timeout", "handshake timed out", "getaddrinfo",
+	}
 	transientTexts = []string{
 		"rate limit", "ratelimit", "too many requests", "flood", "slow down",
 		"bad gateway", "unavailable", "internal server error", "temporarily", "try again", "overloaded",

@@ -75,9 +75,10 @@ type Delivery struct {
 	Attempt    int       `json:"attempt"` // from 1
 	Buffered   bool      `json:"buffered"`
 	ReceivedAt time.Time `json:"received_at"`
-	SaidAt     time.Time `json:"said_at"`        // by the platform's own id, where that holds a time; else ReceivedAt
-	AgeS       int64     `json:"age_s"`          // whole seconds since then, as this attempt starts
-	Sent       []Sent    `json:"sent,omitempty"` // what earlier attempts have put into the chat before their stream broke
+	SaidAt     time.Time `json:"said_at"`         // by the platform's own id, where that holds a time; else ReceivedAt
+	AgeS       int64     `json:"age_s"`           // whole seconds since then, as this attempt starts
+	Sent       []Sent    `json:"sent,omitempty"`  // what earlier attempts have put into the chat before their stream broke
+	Trial      bool      `json:"trial,omitempty"` // an operator tries whether the agent answers: nothing of the answer is sent
 }
 
 // Sent is an action that an earlier attempt has sent, or may have sent.

@@ -23,6 +23,7 @@ import (
 type access struct {
 	gatewayID string                                               // as configured
 	pinned    func(context.Context) (provision.Credentials, error) // reads them; set: nothing is provisioned
+	auth      config.Auth                                          // which of the ways
 	stored    bool                                                 // they are in a store, where they may be replaced
 	tokens    provision.TokenSource                                // nil and nothing pinned: dial without credentials
 	client    *provision.Client
@@ -37,6 +38,7 @@ func newAccess(s config.DrainSettings, dialer *dialer, p Parts) *access {
 	return &access{
 		gatewayID: s.GatewayID,
 		pinned:    identity.Pinned(s, p.Clients),
+		auth:      s.Auth,
 		stored:    s.Auth == config.AuthPinned && s.CredentialsARN != "",
 		tokens:    identity.Source(s, p.Clients),
 		client:    provision.New(provision.Config{URL: s.URL, NetDial: dialer.DialContext, Log: p.Log}),

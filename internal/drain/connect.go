@@ -41,8 +41,12 @@ func (r *run) connect(ctx context.Context) (*relay.Conn, error) {
 			return nil, r.unreached(r.stopped(ctx), last)
 		}
 		r.log.Warn(logs.NotConnected, logs.KeyError, err)
+		before := r.phase
 		if err := r.judge(ctx, err, 0); err != nil {
 			return nil, err
+		}
+		if r.req.Reason == ledger.Check && r.phase == before {
+			return nil, notReached(err)
 		}
 		unflipped := r.phase.met() && !r.flipped
 		if time.Since(began) >= patience && !comesBack(err) && !unflipped {
@@ -57,6 +61,14 @@ func gaveUp(err error) error {
 		return fmt.Errorf("%w for %s: %w", errSeatTaken, patience, err)
 	}
 	return unreachableError{fmt.Errorf("drain: gave up after %s: %w", patience, err)}
+}
+
+// notReached is the error of a check, which does not wait for better times.
+func notReached(err error) error {
+	if kind, ok := relay.KindOf(err); ok && kind == relay.CloseDuplicate {
+		return fmt.Errorf("%w: %w", errSeatTaken, err)
+	}
+	return unreachableError{fmt.Errorf("drain: not connected: %w", err)}
 }
 
 // unreached makes a failure of a deadline that came before any descriptor: there is nothing to hand off, and Lambda's

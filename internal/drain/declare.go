@@ -23,14 +23,16 @@ func (r *run) declare(ctx context.Context, creds provision.Credentials) {
 	}
 	r.declared = true
 	fingerprint := fingerprint(string(r.settings.URL), creds.GatewayID, policies)
-	if r.lease.Grant().Standing.Declared == fingerprint && r.req.Reason != ledger.Arm {
+	if r.lease.Grant().Standing.Declared == fingerprint && r.req.Reason != ledger.Arm && r.req.Reason != ledger.Check {
 		return
 	}
 	began := time.Now()
 	if err := r.access.client.Declare(ctx, upgradeToken(creds), policies); err != nil {
 		r.log.Warn(logs.PolicyRefused, logs.KeyError, err)
+		r.policy = err.Error()
 		return
 	}
+	r.policy = "taken"
 	r.log.Info(logs.Policy, logs.KeyPlatforms, len(policies), logs.KeyMS, time.Since(began).Milliseconds())
 	if err := r.lease.SetDeclared(ctx, fingerprint); err != nil {
 		r.log.Error(logs.PolicyUnwritten, logs.KeyError, err)

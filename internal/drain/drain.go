@@ -117,6 +117,7 @@ type run struct {
 	declared      bool      // the policy was sent, or need not be
 	steps         int       // of the back-off
 	met           time.Time // when the connector was heard last
+	policy        string    // what became of it in this run: taken, or why not
 	malformed     uint64    // frames that could not be used
 	doubt         doubt     // whether stored credentials that were refused are an opt-out
 	worker        *turn.Worker
@@ -148,6 +149,10 @@ func (d *Drainer) Run(ctx context.Context, req Request) (Report, error) {
 	if req.Hop > 0 {
 		r.log = r.log.With(logs.KeyHop, req.Hop)
 	}
+	var check *Check
+	if req.Reason == ledger.Check {
+		check = r.examine(ctx)
+	}
 	err := r.run(ctx)
 	if r.worker != nil {
 		r.worker.Unwritten()
@@ -155,6 +160,9 @@ func (d *Drainer) Run(ctx context.Context, req Request) (Report, error) {
 	rep := r.figures.result(err, r.counts())
 	rep.Status = r.statusFor(err)
 	defer func() { r.measure(rep, err) }()
+	if check != nil {
+		return r.checked(rep, check, err), nil
+	}
 	if rep.Status == Failed {
 		r.log.Error(logs.DrainFailed, logs.KeyError, err, logs.KeyReport, rep)
 		return rep, err

@@ -51,6 +51,9 @@ type Report struct {
 	Holder     string               `json:"holder,omitempty"`     // of the lease, if it was refused as taken
 	HeldUntil  *time.Time           `json:"held_until,omitempty"` // unless he renews it
 	MS         Times                `json:"ms"`
+	Error      string               `json:"error,omitempty"`  // of a check, why it did not end well: it is never a failed invocation
+	Hinder     string               `json:"hinder,omitempty"` // of a check, in a word, what keeps it from the connector
+	Check      *Check               `json:"check,omitempty"`  // of a check
 }
 
 // Times are milliseconds from the drain's start; a missing one did not happen.

@@ -22,7 +22,7 @@ func ParseRequest(payload []byte) Request {
 		return schedule
 	}
 	switch req.Reason {
-	case ledger.Wake, ledger.Arm, ledger.Continue:
+	case ledger.Wake, ledger.Arm, ledger.Continue, ledger.Check:
 		return req
 	}
 	return schedule

@@ -64,7 +64,8 @@ func (r *run) statusFor(err error) Status {
 func hindrance(err error) string {
 	kind, told := relay.KindOf(err)
 	switch {
-	case err == nil, errors.Is(err, errDeadline), errors.Is(err, errTerminated), isLost(err), errors.Is(err, errRevoked):
+	case err == nil, errors.Is(err, errDeadline), errors.Is(err, errTerminated), isLost(err), errors.Is(err, errRevoked),
+		errors.Is(err, ledger.ErrTaken), errors.Is(err, ledger.ErrDisabled), errors.Is(err, ledger.ErrNotDue):
 		return ""
 	case errors.Is(err, errSeatTaken):
 		return string(SeatTaken)

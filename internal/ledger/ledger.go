@@ -60,6 +60,7 @@ const (
 	Schedule Reason = "schedule" // runs only if a sweep is due or somebody asked; marks nobody: a holder is connected anyway
 	Arm      Reason = "arm"      // an operator: always
 	Continue Reason = "continue" // a hand-off: always
+	Check    Reason = "check"    // an operator who wants to know what is wrong: always, and marks nobody
 )
 
 // The budget of empty looks: a poke's dial takes one of Tokens, one comes back every Refill, and all of them when a run

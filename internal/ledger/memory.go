@@ -57,7 +57,7 @@ func (m *Memory) Acquire(_ context.Context, ask Ask) (Lease, error) {
 		return nil, ErrDisabled
 	}
 	if m.owner != "" && now.Before(m.until) {
-		if ask.Reason != Schedule {
+		if ask.Reason != Schedule && ask.Reason != Check {
 			m.asked = true
 		}
 		return nil, &HeldError{By: m.owner, Until: m.until}

@@ -116,3 +116,42 @@ func claimsOf(token string, claims any) bool {
 	raw, err := base64.RawURLEncoding.DecodeString(parts[1])
 	return err == nil && json.Unmarshal(raw, claims) == nil
 }
+
+// Claims are what a JWT says about itself. Nobody has verified it.
+type Claims struct {
+	Issuer   string
+	Subject  string
+	Audience []string
+	IssuedAt time.Time // zero, as the next one: the token does not say
+	Expires  time.Time
+}
+
+// ClaimsOf returns the claims of an identity token; ok is false for a token that is no JWT. None of them is a secret.
+func ClaimsOf(token relay.Secret) (c Claims, ok bool) {
+	var raw struct {
+		Issuer   any     `json:"iss"`
+		Subject  any     `json:"sub"`
+		Audience any     `json:"aud"`
+		IssuedAt float64 `json:"iat"`
+	}
+	if !claimsOf(token.Reveal(), &raw) {
+		return Claims{}, false
+	}
+	c.Issuer, _ = raw.Issuer.(string)
+	c.Subject, _ = raw.Subject.(string)
+	c.Expires = tokenEnd(token.Reveal())
+	if raw.IssuedAt >= 1 && raw.IssuedAt < 1<<40 {
+		c.IssuedAt = time.Unix(int64(raw.IssuedAt), 0)
+	}
+	switch audience := raw.Audience.(type) {
+	case string:
+		c.Audience = []string{audience}
+	case []any:
+		for _, a := range audience {
+			if a, is := a.(string); is {
+				c.Audience = append(c.Audience, a)
+			}
+		}
+	}
+	return c, true
+}

@@ -68,7 +68,7 @@ func (l *Ledger) Acquire(ctx context.Context, ask ledger.Ask) (ledger.Lease, err
 		switch {
 		case why == nil: // the budget was not what seen said
 			continue
-		case errors.Is(why, ledger.ErrDisabled) || ask.Reason == ledger.Schedule:
+		case errors.Is(why, ledger.ErrDisabled), ask.Reason == ledger.Schedule, ask.Reason == ledger.Check:
 			return nil, why
 		}
 		marked, err := l.ask(ctx, found, now)

@@ -42,11 +42,19 @@ type WakeSettings struct {
 	LogLevel      slog.Level `env:"DORMOUSE_LOG_LEVEL" envDefault:"info"` // least severe level that is logged
 }
 
+// wakeVariables adds the variable that holds others.
+type wakeVariables struct {
+	WakeSettings
+	Settings string `env:"DORMOUSE_SETTINGS"`
+}
+
 // Wake reads the wake function's settings from environ. The error joins all faults.
 func Wake(environ map[string]string) (WakeSettings, error) {
-	var s WakeSettings
-	values := trimmed(environ)
-	faults := parse(&s, values)
+	var v wakeVariables
+	s := &v.WakeSettings
+	faults := &faultList{}
+	values := withSettings(trimmed(environ), WakeVariables(), faults)
+	parse(&v, values, faults)
 	switch {
 	case s.DrainFunction == "":
 		faults.add("DORMOUSE_DRAIN_FUNCTION", "is not set; want the name or ARN of the function that a poke starts")
@@ -56,11 +64,11 @@ func Wake(environ map[string]string) (WakeSettings, error) {
 	if err := faults.join(); err != nil {
 		return WakeSettings{}, err
 	}
-	return s, nil
+	return *s, nil
 }
 
 // WakeVariables are the names of all variables that Wake reads, sorted.
-func WakeVariables() []string { return variables(reflect.TypeFor[WakeSettings]()) }
+func WakeVariables() []string { return variables(reflect.TypeFor[wakeVariables]()) }
 
 func variables(settings reflect.Type) []string {
 	var names []string
@@ -98,8 +106,7 @@ func trimmed(environ map[string]string) map[string]string {
 }
 
 // parse fills the struct that settings points to from values and reports what could not be parsed.
-func parse(settings any, values map[string]string) *faultList {
-	found := &faultList{}
+func parse(settings any, values map[string]string, found *faultList) {
 	err := env.ParseWithOptions(settings, env.Options{Environment: values})
 	all, _ := errors.AsType[env.AggregateError](err)
 	names := variableOf(reflect.TypeOf(settings).Elem())
@@ -112,7 +119,6 @@ func parse(settings any, values map[string]string) *faultList {
 		name := names[fault.Name]
 		found.add(name, "is %.40q; want %s", values[name], expected(fault.Type))
 	}
-	return found
 }
 
 // expected says what a value of a type looks like. Types that are not here take any text.

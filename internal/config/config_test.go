@@ -78,8 +78,8 @@ func TestEverythingSet(t *testing.T) {
 		"GATEWAY_RELAY_URL": " wss://connector.example/relay// ", "GATEWAY_RELAY_ID": "gw-1",
 		"GATEWAY_RELAY_INSTANCE_ID": "inst", "GATEWAY_RELAY_WAKE_URL": "https://wake.example/w/x",
 		"GATEWAY_RELAY_ENDPOINT": "https://in.example", "GATEWAY_RELAY_ROUTE_KEYS": "a, b,,",
-		"GATEWAY_RELAY_DISPLAY_NAME": "Dory",
-		"GATEWAY_RELAY_PLATFORMS":    "discord,slack", "GATEWAY_RELAY_BOT_IDS": `{"discord":{"botId":"1"},"slack":{"botId":"2"}}`,
+		"GATEWAY_RELAY_DISPLAY_NAME": "Dory", "DORMOUSE_SETTINGS": `{"GATEWAY_RELAY_DISPLAY_NAME":"not this one"}`,
+		"GATEWAY_RELAY_PLATFORMS": "discord,slack", "GATEWAY_RELAY_BOT_IDS": `{"discord":{"botId":"1"},"slack":{"botId":"2"}}`,
 		"GATEWAY_RELAY_PLATFORM": "telegram", "GATEWAY_RELAY_BOT_ID": "3",
 		"GATEWAY_RELAY_IDENTITY": "oidc", "GATEWAY_RELAY_IDENTITY_TOKEN": "", "GATEWAY_RELAY_CREDENTIALS_ARN": "",
 		"GATEWAY_RELAY_IDENTITY_TOKEN_ARN": "", "GATEWAY_RELAY_IDENTITY_AUDIENCE": "", "GATEWAY_RELAY_IDP_CLIENT_SECRET_ARN": "",
@@ -127,7 +127,7 @@ func TestEverythingSet(t *testing.T) {
 		_, ok := all[name]
 		is.True(ok)
 	}
-	is.Equal(config.WakeVariables(), []string{"DORMOUSE_DRAIN_FUNCTION", "DORMOUSE_LOG_LEVEL"})
+	is.Equal(config.WakeVariables(), []string{"DORMOUSE_DRAIN_FUNCTION", "DORMOUSE_LOG_LEVEL", "DORMOUSE_SETTINGS"})
 }
 
 func TestIdentityVectors(t *testing.T) {

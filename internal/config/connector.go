@@ -2,8 +2,6 @@ package config
 
 import (
 	"encoding/json"
-	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/dormouse-relay/dormouse/pkg/relay"
@@ -73,12 +71,19 @@ func (v *drainVariables) fronts() []relay.Front {
 	return fronts
 }
 
-// bots is platform to bot id. A bot id may be a number.
+// bots is platform to bot id, from discord=1234,telegram=5678 or from the reference's JSON, in which a bot id may be a number.
 func (v *drainVariables) bots() map[string]string {
+	if v.BotIDs == "" {
+		return map[string]string{}
+	}
+	if bots, ok := pairs(v.BotIDs); ok {
+		return bots
+	}
 	bots := map[string]string{}
 	var entries map[string]json.RawMessage
-	if v.BotIDs != "" && (json.Unmarshal([]byte(v.BotIDs), &entries) != nil || entries == nil) {
-		v.warn(`GATEWAY_RELAY_BOT_IDS is not a JSON object and counts as empty; want {"discord":{"botId":"..."}}`)
+	if json.Unmarshal([]byte(v.BotIDs), &entries) != nil || entries == nil {
+		v.warn(`GATEWAY_RELAY_BOT_IDS is not a JSON object or a list of PLATFORM=ID and counts as empty; ` +
+			`want discord=1234,telegram=5678 or {"discord":{"botId":"1234"}}`)
 	}
 	for platform, raw := range entries {
 		var entry map[string]json.RawMessage
@@ -96,34 +101,20 @@ func (v *drainVariables) bots() map[string]string {
 	return bots
 }
 
-// policies makes the policy of each fronted platform from the settings: none if all of them are at their defaults, else one
-// with all members, also with a require_mention that is false (section 14).
-func (v *drainVariables) policies(values map[string]string, faults *faultList) []relay.Policy {
-	mention, err := strconv.ParseBool(strings.ToLower(v.RequireMention))
-	if v.RequireMention != "" && err != nil {
-		faults.add("GATEWAY_RELAY_REQUIRE_MENTION", "is %.40q; want true or false", v.RequireMention)
+// pairs reads a list of PLATFORM=ID. It is none if a part has no platform or no id, or if it is JSON. An id may have an equals
+// sign, but no comma.
+func pairs(text string) (map[string]string, bool) {
+	if strings.HasPrefix(text, "{") {
+		return nil, false
 	}
-	scopes := append([]string{}, list(v.FreeScopes)...)
-	var policies []relay.Policy
-	for _, front := range v.Fronts {
-		platform := front.Platform
-		if platform == "relay" || slices.ContainsFunc(policies, func(p relay.Policy) bool { return p.Platform == platform }) {
-			continue
+	bots := map[string]string{}
+	for _, part := range list(strings.Split(text, ",")) {
+		platform, id, _ := strings.Cut(part, "=")
+		platform, id = strings.TrimSpace(platform), strings.TrimSpace(id)
+		if platform == "" || id == "" {
+			return nil, false
 		}
-		bots := false
-		name := strings.ToUpper(platform) + "_ALLOW_BOTS"
-		switch strings.ToLower(values[name]) {
-		case "mentions", "all":
-			bots = true
-		case "", "none":
-		default:
-			v.warn("%s is %.40q and counts as none; want none, mentions or all", name, values[name])
-		}
-		if v.RequireMention != "" || len(scopes) > 0 || bots {
-			policies = append(policies, relay.Policy{
-				Platform: platform, RequireAddress: mention, FreeResponseScopes: scopes, AllowOtherBots: bots,
-			})
-		}
+		bots[platform] = id
 	}
-	return policies
+	return bots, true
 }

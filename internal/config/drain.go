@@ -85,6 +85,7 @@ type drainVariables struct {
 	Platform        string   `env:"GATEWAY_RELAY_PLATFORM"`
 	BotID           string   `env:"GATEWAY_RELAY_BOT_ID"`
 	AllowEnvSecrets string   `env:"DORMOUSE_ALLOW_ENV_SECRETS"`
+	Settings        string   `env:"DORMOUSE_SETTINGS"` // has been merged into the others
 	RequireMention  string   `env:"GATEWAY_RELAY_REQUIRE_MENTION"`
 	FreeScopes      []string `env:"GATEWAY_RELAY_FREE_RESPONSE_SCOPES"`
 	RawTexts        string   `env:"DORMOUSE_TEXTS"`
@@ -98,8 +99,9 @@ func DrainVariables() []string { return variables(reflect.TypeFor[drainVariables
 // Drain reads the drain function's settings from environ. The error joins all faults.
 func Drain(environ map[string]string) (DrainSettings, error) {
 	var v drainVariables
-	values := trimmed(environ)
-	faults := parse(&v, values)
+	faults := &faultList{}
+	values := withSettings(trimmed(environ), nil, faults)
+	parse(&v, values, faults)
 	s := &v.DrainSettings
 
 	s.Fronts = v.fronts()

@@ -17,8 +17,19 @@ import (
 
 // translated is what the SAM translator makes of template.yaml. Numbers do not matter here.
 type translated struct {
-	Parameters map[string]struct{ Default any }
+	Parameters map[string]struct {
+		Type    string
+		Default any
+	}
+	Rules map[string]struct {
+		RuleCondition any
+		Assertions    []struct {
+			Assert            any
+			AssertDescription string
+		}
+	}
 	Conditions map[string]any
+	Mappings   map[string]map[string]map[string]any
 	Resources  map[string]struct {
 		Type       string
 		Condition  string
@@ -107,6 +118,13 @@ func (d deployment) call(function string, argument any) any {
 		if name == "AWS::NoValue" {
 			return noValue{}
 		}
+		if d.Parameters[name].Type == "CommaDelimitedList" {
+			var elements []any
+			for _, element := range strings.Split(d.parameters[name], ",") {
+				elements = append(elements, element)
+			}
+			return elements
+		}
 		return d.lookUp(name)
 	case "Fn::GetAtt":
 		return fmt.Sprint(list[0], ".", list[1])
@@ -127,12 +145,20 @@ func (d deployment) call(function string, argument any) any {
 			}
 			return d.lookUp(name)
 		})
+	case "Fn::Join":
+		var parts []string
+		for _, part := range d.value(list[1]).([]any) {
+			parts = append(parts, part.(string))
+		}
+		return strings.Join(parts, list[0].(string))
 	case "Fn::Split":
 		var parts []any
 		for _, part := range strings.Split(d.value(list[1]).(string), list[0].(string)) {
 			parts = append(parts, part)
 		}
 		return parts
+	case "Fn::FindInMap":
+		return d.Mappings[list[0].(string)][d.value(list[1]).(string)][list[2].(string)]
 	case "Fn::Select":
 		return d.value(list[1]).([]any)[int(list[0].(float64))]
 	case "Condition":
@@ -181,7 +207,7 @@ func (d deployment) grants(t *testing.T, role string) (list []string) {
 	}
 	properties := d.Resources[role].Properties
 	is.Equal(properties["ManagedPolicyArns"], nil)
-	for _, policy := range properties["Policies"].([]any) {
+	for _, policy := range d.value(properties["Policies"]).([]any) {
 		add(policy.(map[string]any)["PolicyDocument"])
 	}
 	for _, name := range slices.Sorted(maps.Keys(d.Resources)) {
@@ -200,16 +226,19 @@ func (d deployment) grants(t *testing.T, role string) (list []string) {
 func TestTranslatedRolesMayDoWhatTheirConfigurationNeeds(t *testing.T) {
 	tpl := translate(t)
 	const (
-		drain    = "arn:aws:lambda:eu-central-1:123456789012:function:dory-drain"
-		invoke   = "lambda:InvokeFunction on " + drain
-		ledger   = "[dynamodb:GetItem dynamodb:BatchGetItem dynamodb:ConditionCheckItem dynamodb:PutItem dynamodb:UpdateItem dynamodb:Query] on [LedgerTable.Arn LedgerTable.Arn/index/open]"
-		keys     = ` if {"ForAllValues:StringEquals":{"dynamodb:LeadingKeys":"%s"}}`
-		token    = `sts:GetWebIdentityToken on * if {"ForAllValues:StringEquals":{"sts:IdentityTokenAudience":"%s"},"Null":{"sts:IdentityTokenAudience":"false"},"NumericLessThanEquals":{"sts:DurationSeconds":"300"}}`
-		secrets  = "[ssm:GetParameter secretsmanager:GetSecretValue] on [%s]"
-		ssm      = "arn:aws:ssm:eu-central-1:123456789012:parameter/dormouse/gw-1"
-		manager  = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:gw-1-AbCdEf"
-		key      = "arn:aws:kms:eu-central-1:123456789012:key/1"
-		byStack  = "gw-dory-0a1b2c3d"
+		drain   = "arn:aws:lambda:eu-central-1:123456789012:function:dory-drain"
+		invoke  = "lambda:InvokeFunction on " + drain
+		ledger  = "[dynamodb:GetItem dynamodb:BatchGetItem dynamodb:ConditionCheckItem dynamodb:PutItem dynamodb:UpdateItem dynamodb:Query] on [LedgerTable.Arn LedgerTable.Arn/index/open]"
+		keys    = ` if {"ForAllValues:StringEquals":{"dynamodb:LeadingKeys":"%s"}}`
+		token   = `sts:GetWebIdentityToken on * if {"ForAllValues:StringEquals":{"sts:IdentityTokenAudience":"%s"},"Null":{"sts:IdentityTokenAudience":"false"},"NumericLessThanEquals":{"sts:DurationSeconds":"300"}}`
+		secrets = "[ssm:GetParameter secretsmanager:GetSecretValue] on [%s]"
+		ssm     = "arn:aws:ssm:eu-central-1:123456789012:parameter/dormouse/gw-1"
+		manager = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:gw-1-AbCdEf"
+		key     = "arn:aws:kms:eu-central-1:123456789012:key/1"
+		byStack = "gw-dory-0a1b2c3d"
+		xray    = "[xray:PutTraceSegments xray:PutTelemetryRecords] on *"
+		vpc     = "[ec2:CreateNetworkInterface ec2:DescribeNetworkInterfaces ec2:DescribeSubnets ec2:DeleteNetworkInterface " +
+			"ec2:AssignPrivateIpAddresses ec2:UnassignPrivateIpAddresses] on *"
 		resource = "arn:aws:lambda:eu-central-1:123456789012:function:"
 	)
 	with := func(instance string, more ...string) []string {
@@ -230,9 +259,7 @@ func TestTranslatedRolesMayDoWhatTheirConfigurationNeeds(t *testing.T) {
 			with(byStack)},
 		"an audience that is not used, for a token": {map[string]string{"IdentityAudience": "aud", "IdentityTokenArn": ssm},
 			with(byStack, fmt.Sprintf(secrets, ssm))},
-		"identity env":     {map[string]string{"Identity": "env", "IdentityAudience": "aud"}, with(byStack)},
 		"pinned, not aws":  {map[string]string{"Identity": "aws", "CredentialsArn": ssm}, with(byStack, fmt.Sprintf(secrets, ssm))},
-		"pinned variable":  {map[string]string{"Identity": "aws", "RelaySecret": "x"}, with(byStack)},
 		"a client secret":  {map[string]string{"IdpClientSecretArn": manager}, with(byStack, fmt.Sprintf(secrets, manager))},
 		"secrets of all":   {map[string]string{"IdpClientSecretArn": manager, "AgentSecretArn": ssm}, with(byStack, fmt.Sprintf(secrets, manager+" "+ssm))},
 		"a key of nothing": {map[string]string{"SecretsKeyArn": key}, with(byStack)},
@@ -244,7 +271,12 @@ func TestTranslatedRolesMayDoWhatTheirConfigurationNeeds(t *testing.T) {
 		"an agent's URL":      {map[string]string{"Agent": "https://agent.example/lambda:x"}, with(byStack)},
 		"an id of one's own":  {map[string]string{"RelayId": "gw-1"}, with("gw-1")},
 		"alarms":              {map[string]string{"Alarms": "ops@example.com"}, with(byStack, "sqs:SendMessage on DroppedEvents.Arn")},
-		"an instance":         {map[string]string{"RelayId": "gw-1", "InstanceId": "inst-1"}, with("inst-1")},
+		"a key for the table": {map[string]string{"KmsKeyArn": key}, with(byStack,
+			`[kms:Encrypt kms:Decrypt kms:ReEncryptFrom kms:ReEncryptTo kms:GenerateDataKey kms:DescribeKey] on `+key+
+				` if {"StringEquals":{"kms:ViaService":"dynamodb.eu-central-1.amazonaws.com"}}`)},
+		"tracing":     {map[string]string{"Tracing": "on"}, with(byStack, xray)},
+		"a VPC":       {map[string]string{"VpcSubnetIds": "subnet-1,subnet-2", "VpcSecurityGroupIds": "sg-1"}, with(byStack, vpc)},
+		"an instance": {map[string]string{"RelayId": "gw-1", "InstanceId": "inst-1"}, with("inst-1")},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -256,7 +288,13 @@ func TestTranslatedRolesMayDoWhatTheirConfigurationNeeds(t *testing.T) {
 			slices.Sort(got)
 			slices.Sort(tt.want)
 			is.Equal(got, tt.want)
-			is.Equal(d.grants(t, "WakeRole"), []string{"[logs:CreateLogStream logs:PutLogEvents] on WakeLog.Arn", invoke})
+			wake := []string{"[logs:CreateLogStream logs:PutLogEvents] on WakeLog.Arn", invoke}
+			for _, both := range []string{vpc, xray} {
+				if slices.Contains(tt.want, both) {
+					wake = append(wake, both)
+				}
+			}
+			is.Equal(d.grants(t, "WakeRole"), wake)
 			is.Equal(d.grants(t, "ScheduleRole"), []string{invoke})
 		})
 	}
@@ -304,4 +342,95 @@ func TestTranslatedAlarms(t *testing.T) {
 	is.Equal(made(topic)["AWS::SNS::Topic"], 0)
 	alarm, _ := topic.value(topic.Resources["DeadAlarm"].Properties).(map[string]any)
 	is.Equal(alarm["AlarmActions"], []any{"arn:aws:sns:eu-central-1:123456789012:pages"})
+}
+
+// The rules refuse a stack that could not start, before anything is made.
+func TestTranslatedRulesWantAnIdentity(t *testing.T) {
+	tpl := translate(t)
+	const arn = "arn:aws:ssm:eu-central-1:123456789012:parameter/x"
+	tests := map[string]struct {
+		parameters map[string]string
+		want       string // what is refused; nothing if it is empty
+	}{
+		"nothing":           {nil, "Nothing proves who this gateway is"},
+		"none":              {map[string]string{"Identity": "none"}, ""},
+		"aws":               {map[string]string{"Identity": "aws"}, ""},
+		"pinned":            {map[string]string{"CredentialsArn": arn}, ""},
+		"an audience alone": {map[string]string{"IdentityAudience": "aud"}, ""},
+		"a token alone":     {map[string]string{"IdentityTokenArn": arn}, ""},
+		"an endpoint alone": {map[string]string{"IdpTokenUrl": "https://idp.example/token"}, ""},
+		"oidc of nobody":    {map[string]string{"Identity": "oidc"}, "Identity is oidc, which wants IdpTokenUrl"},
+		"oidc":              {map[string]string{"Identity": "oidc", "IdpTokenUrl": "https://idp.example/token"}, ""},
+		"oidc, pinned":      {map[string]string{"Identity": "oidc", "CredentialsArn": arn}, ""},
+		"no token":          {map[string]string{"Identity": "secret"}, "Identity is secret, which wants IdentityTokenArn"},
+		"subnets alone":     {map[string]string{"Identity": "aws", "VpcSubnetIds": "subnet-1"}, "VpcSubnetIds and VpcSecurityGroupIds belong together"},
+		"groups alone":      {map[string]string{"Identity": "aws", "VpcSecurityGroupIds": "sg-1"}, "VpcSubnetIds and VpcSecurityGroupIds belong together"},
+		"a whole VPC":       {map[string]string{"Identity": "aws", "VpcSubnetIds": "subnet-1", "VpcSecurityGroupIds": "sg-1"}, ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			is := is.New(t)
+			d := tpl.deploy(tt.parameters)
+			var refused []string
+			for _, rule := range d.Rules {
+				if rule.RuleCondition != nil && !d.value(rule.RuleCondition).(bool) {
+					continue
+				}
+				for _, assertion := range rule.Assertions {
+					if !d.value(assertion.Assert).(bool) {
+						refused = append(refused, assertion.AssertDescription)
+					}
+				}
+			}
+			is.Equal(len(refused) > 0, tt.want != "")
+			is.True(strings.HasPrefix(strings.Join(refused, ""), tt.want))
+		})
+	}
+}
+
+// What an organisation asks for is there if it is asked for, and not otherwise; no variable is passed that was not given.
+func TestTranslatedTemplatePassesOnlyWhatWasGiven(t *testing.T) {
+	is := is.New(t)
+	tpl := translate(t)
+	required := map[string]string{"RelayUrl": "https://connector.example", "WakePath": "0123456789abcdef", "Identity": "aws"}
+	property := func(d deployment, resource, name string) any {
+		return d.value(d.Resources[resource].Properties).(map[string]any)[name]
+	}
+	variables := func(d deployment, function string) []string {
+		return slices.Sorted(maps.Keys(property(d, function, "Environment").(map[string]any)["Variables"].(map[string]any)))
+	}
+	least := tpl.deploy(required)
+	is.Equal(variables(least, "WakeFunction"), []string{"DORMOUSE_DRAIN_FUNCTION", "GOMEMLIMIT"})
+	is.Equal(variables(least, "DrainFunction"), []string{
+		"DORMOUSE_TABLE", "GATEWAY_RELAY_ID", "GATEWAY_RELAY_IDENTITY", "GATEWAY_RELAY_URL", "GATEWAY_RELAY_WAKE_URL", "GOMEMLIMIT",
+	})
+	const key, boundary = "arn:aws:kms:eu-central-1:123456789012:key/1", "arn:aws:iam::123456789012:policy/b"
+	given := maps.Clone(required)
+	maps.Copy(given, map[string]string{
+		"VpcSubnetIds": "subnet-1,subnet-2", "VpcSecurityGroupIds": "sg-1", "KmsKeyArn": key, "PermissionsBoundary": boundary,
+		"Tracing": "on", "LogRetention": "90", "Settings": `{"DORMOUSE_STOP":"/halt"}`, "BotIds": "discord=1,slack=2",
+	})
+	all := tpl.deploy(given)
+	for _, function := range []string{"WakeFunction", "DrainFunction"} {
+		is.Equal(property(least, function, "VpcConfig"), nil)
+		is.Equal(property(least, function, "TracingConfig"), map[string]any{"Mode": "PassThrough"})
+		is.Equal(property(all, function, "TracingConfig"), map[string]any{"Mode": "Active"})
+		is.Equal(property(all, function, "VpcConfig"), map[string]any{
+			"SubnetIds": []any{"subnet-1", "subnet-2"}, "SecurityGroupIds": []any{"sg-1"},
+		})
+		is.Equal(property(all, function, "LoggingConfig").(map[string]any)["LogFormat"], "JSON")
+		is.True(slices.Contains(variables(all, function), "DORMOUSE_SETTINGS"))
+	}
+	is.True(slices.Contains(variables(all, "DrainFunction"), "GATEWAY_RELAY_BOT_IDS"))
+	for _, role := range []string{"WakeRole", "DrainRole", "ScheduleRole"} {
+		is.Equal(property(least, role, "PermissionsBoundary"), nil)
+		is.Equal(property(all, role, "PermissionsBoundary"), boundary)
+	}
+	for _, log := range []string{"WakeLog", "DrainLog"} {
+		is.Equal(property(least, log, "KmsKeyId"), nil)
+		is.Equal(property(all, log, "KmsKeyId"), key)
+		is.Equal(property(all, log, "RetentionInDays"), "90")
+	}
+	is.Equal(property(least, "LedgerTable", "SSESpecification"), nil)
+	is.Equal(property(all, "LedgerTable", "SSESpecification").(map[string]any)["KMSMasterKeyId"], key)
 }

@@ -15,11 +15,28 @@ import (
 	"github.com/matryer/is"
 
 	"github.com/dormouse-relay/dormouse/internal/ledger/dynamo"
+	"github.com/dormouse-relay/dormouse/internal/version"
 )
 
 // template is what the tests read of template.yaml. The parser drops the tags of intrinsic functions and keeps what
 // stands behind them: !Ref Lease reads as the string Lease.
 type template struct {
+	Metadata struct {
+		Application struct {
+			Name            string `yaml:"Name"`
+			SpdxLicenseID   string `yaml:"SpdxLicenseId"`
+			LicenseURL      string `yaml:"LicenseUrl"`
+			ReadmeURL       string `yaml:"ReadmeUrl"`
+			SemanticVersion string `yaml:"SemanticVersion"`
+		} `yaml:"AWS::ServerlessRepo::Application"`
+		Interface struct {
+			ParameterGroups []struct {
+				Label      map[string]string `yaml:"Label"`
+				Parameters []string          `yaml:"Parameters"`
+			} `yaml:"ParameterGroups"`
+			ParameterLabels map[string]map[string]string `yaml:"ParameterLabels"`
+		} `yaml:"AWS::CloudFormation::Interface"`
+	} `yaml:"Metadata"`
 	Parameters map[string]struct {
 		Description   string `yaml:"Description"`
 		Default       any    `yaml:"Default"`
@@ -42,6 +59,8 @@ type template struct {
 type resource struct {
 	Type       string            `yaml:"Type"`
 	Condition  string            `yaml:"Condition"`
+	Deletion   string            `yaml:"DeletionPolicy"`
+	Replace    string            `yaml:"UpdateReplacePolicy"`
 	Metadata   map[string]string `yaml:"Metadata"`
 	Properties map[string]any    `yaml:"Properties"`
 }
@@ -90,9 +109,9 @@ func TestDeploymentKeepsItsPromises(t *testing.T) {
 		"architecture":                   {tpl.Globals.Function.Architectures, []string{"arm64"}},
 		"wake is built by make":          {wake.Metadata["BuildMethod"], "makefile"},
 		"drain is built by make":         {drain.Metadata["BuildMethod"], "makefile"},
-		"wake's memory":                  {tpl.Parameters["WakeMemory"].Default, uint64(512)},
+		"wake's memory":                  {wake.at("MemorySize"), uint64(512)},
 		"drain's memory":                 {tpl.Parameters["DrainMemory"].Default, uint64(256)},
-		"drain's timeout":                {tpl.Parameters["DrainTimeout"].Default, uint64(900)},
+		"drain's timeout":                {drain.at("Timeout"), uint64(900)},
 		"wake starts this stack's drain": {wake.variables()["DORMOUSE_DRAIN_FUNCTION"], drain.at("FunctionName")},
 		"pokes are throttled":            {throttle["ThrottlingRateLimit"], 0.2},
 		"bursts are throttled":           {throttle["ThrottlingBurstLimit"], uint64(20)},
@@ -103,8 +122,12 @@ func TestDeploymentKeepsItsPromises(t *testing.T) {
 		"the schedule's interval":        {schedule.at("ScheduleExpression"), "rate(5 minutes)"},
 		"the schedule is not retried":    {schedule.at("Target", "RetryPolicy", "MaximumRetryAttempts"), uint64(0)},
 		"the schedule's name is its own": {schedule.at("Name"), "${AWS::StackName}-drain"},
-		"wake's log is kept":             {tpl.Resources["WakeLog"].at("RetentionInDays"), uint64(30)},
-		"drain's log is kept":            {tpl.Resources["DrainLog"].at("RetentionInDays"), uint64(30)},
+		"wake's log is kept":             {tpl.Resources["WakeLog"].at("RetentionInDays"), "LogRetention"},
+		"drain's log is kept":            {tpl.Resources["DrainLog"].at("RetentionInDays"), "LogRetention"},
+		"for 30 days":                    {tpl.Parameters["LogRetention"].Default, uint64(30)},
+		"what waits outlives the stack":  {tpl.Resources["LedgerTable"].Deletion, "RetainExceptOnCreate"},
+		"and a replaced table":           {tpl.Resources["LedgerTable"].Replace, "Retain"},
+		"the table's name":               {tpl.Resources["LedgerTable"].at("TableName"), "${AWS::StackName}-ledger"},
 		"the wake URL to register":       {tpl.Outputs["WakeUrl"].Value, drain.variables()["GATEWAY_RELAY_WAKE_URL"]},
 		"the id to register":             {tpl.Outputs["GatewayId"].Value, drain.variables()["GATEWAY_RELAY_ID"]},
 	}
@@ -140,7 +163,10 @@ func TestPoliciesGrantNoMoreThanIsUsed(t *testing.T) {
 			[]any{"AgentSecretArnIsGiven", "AgentSecretArn", "AWS::NoValue"},
 		}}},
 		"SecretsKeyPolicy": {{"kms:Decrypt", "SecretsKeyArn"}},
-		"IdentityPolicy":   {{"sts:GetWebIdentityToken", "*"}},
+		"TableKeyPolicy": {{[]any{
+			"kms:Encrypt", "kms:Decrypt", "kms:ReEncryptFrom", "kms:ReEncryptTo", "kms:GenerateDataKey", "kms:DescribeKey",
+		}, "KmsKeyArn"}},
+		"IdentityPolicy": {{"sts:GetWebIdentityToken", "*"}},
 		"AgentPolicy": {{"lambda:InvokeFunction", []any{ // the function that Agent names
 			"arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:${Function}",
 			map[string]any{"Function": []any{uint64(1), []any{"lambda:", "${Agent}lambda:"}}},
@@ -161,7 +187,12 @@ func TestPoliciesGrantNoMoreThanIsUsed(t *testing.T) {
 		if res.Type != "AWS::IAM::Role" {
 			continue
 		}
-		is.Equal(res.at("Policies", 1), nil)
+		more, _ := res.at("Policies").([]any)
+		for _, policy := range more[1:] { // conditional: [condition, policy, AWS::NoValue]
+			choice, _ := policy.([]any)
+			is.Equal(len(choice), 3)
+			is.True(slices.Contains([]any{"VpcIsUsed", "TracingIsOn"}, choice[0]) && choice[2] == "AWS::NoValue")
+		}
 		statements, _ := res.at("Policies", 0, "PolicyDocument", "Statement").([]any)
 		for _, statement := range statements {
 			if choice, is := statement.([]any); is && choice[0] == "AlarmsAreAsked" && choice[2] == "AWS::NoValue" {
@@ -201,8 +232,7 @@ func TestTableIsTheOneThatTheLedgerIsTestedOn(t *testing.T) {
 	}})
 	is.Equal(table.at("BillingMode"), string(tested.BillingMode))
 	is.Equal(table.at("TimeToLiveSpecification"), map[string]any{"AttributeName": dynamo.TTL, "Enabled": true})
-	is.Equal(table.at("DeletionProtectionEnabled"), "TableDeletionProtection")
-	is.Equal(tpl.Parameters["TableDeletionProtection"].Default, "true")
+	is.Equal(table.at("DeletionProtectionEnabled"), false)      // the stack can be deleted; the table stays
 	is.Equal(table.at("PointInTimeRecoverySpecification"), nil) // payloads are meant to be gone
 	is.Equal(tpl.Resources["DrainFunction"].variables()["DORMOUSE_TABLE"], "LedgerTable")
 	statement := tpl.Resources["DrainRole"].at("Policies", 0, "PolicyDocument", "Statement", 2, "Condition")
@@ -215,7 +245,7 @@ func TestPoliciesAreConditional(t *testing.T) {
 	tpl := readTemplate(t)
 	for name, condition := range map[string]string{
 		"SecretsPolicy": "SecretsAreRead", "SecretsKeyPolicy": "SecretsKeyIsUsed", "IdentityPolicy": "IdentityIsAws",
-		"AgentPolicy": "AgentIsFunction",
+		"AgentPolicy": "AgentIsFunction", "TableKeyPolicy": "KeyIsOurs",
 	} {
 		is.Equal(tpl.Resources[name].Condition, condition)
 		is.Equal(tpl.Resources[name].at("RoleName"), "DrainRole")
@@ -236,11 +266,13 @@ func TestPoliciesAreConditional(t *testing.T) {
 func TestMemoryLimitIsFourFifths(t *testing.T) {
 	is := is.New(t)
 	tpl := readTemplate(t)
-	var sizes []string
+	sizes := []string{"512"} // wake's
+	is.Equal(tpl.Resources["WakeFunction"].at("MemorySize"), uint64(512))
 	for _, size := range tpl.Parameters["DrainMemory"].AllowedValues {
-		sizes = append(sizes, fmt.Sprint(size))
+		if size := fmt.Sprint(size); !slices.Contains(sizes, size) {
+			sizes = append(sizes, size)
+		}
 	}
-	is.Equal(tpl.Parameters["WakeMemory"].AllowedValues, tpl.Parameters["DrainMemory"].AllowedValues)
 	limits := tpl.Mappings["GoMemLimit"]
 	is.Equal(slices.Sorted(maps.Keys(limits)), slices.Sorted(slices.Values(sizes))) // a limit for each size to choose
 	for size, limit := range limits {
@@ -250,31 +282,65 @@ func TestMemoryLimitIsFourFifths(t *testing.T) {
 	}
 	for _, function := range []string{"WakeFunction", "DrainFunction"} {
 		memory := tpl.Resources[function].at("MemorySize")
+		if number, ok := memory.(uint64); ok {
+			memory = fmt.Sprint(number)
+		}
 		is.Equal(tpl.Resources[function].variables()["GOMEMLIMIT"], []any{"GoMemLimit", memory, "Value"})
 	}
 }
 
-// Whoever fills in a parameter can look its variable up, and a secret's parameter is never shown.
+// parameterOf is the parameter that a variable of a function is filled from: by itself, or in [condition, parameter, AWS::NoValue].
+func parameterOf(value any) string {
+	if choice, ok := value.([]any); ok && len(choice) == 3 && choice[2] == "AWS::NoValue" {
+		value = choice[1]
+	}
+	name, _ := value.(string)
+	return name
+}
+
+// Whoever fills in a parameter can look its variable up, learns whether it is theirs to fill in, and is asked for no secret.
 func TestParametersNameTheirVariables(t *testing.T) {
 	is := is.New(t)
 	tpl := readTemplate(t)
 	for _, function := range []string{"WakeFunction", "DrainFunction"} {
 		for variable, value := range tpl.Resources[function].variables() {
-			name, _ := value.(string)
-			if parameter, ok := tpl.Parameters[name]; ok {
+			if parameter, ok := tpl.Parameters[parameterOf(value)]; ok {
 				is.True(strings.HasPrefix(parameter.Description, variable+".")) // Description: VARIABLE. What it means.
+				if parameter.Default != nil {
+					choice, _ := value.([]any)
+					is.Equal(len(choice), 3) // only what was given is passed on
+				}
 			}
 		}
 	}
-	drain := tpl.Resources["DrainFunction"].variables()
-	for _, variable := range []string{
-		"GATEWAY_RELAY_SECRET", "GATEWAY_RELAY_IDENTITY_TOKEN", "GATEWAY_RELAY_IDP_CLIENT_SECRET", "DORMOUSE_AGENT_SECRET",
-	} {
-		name, _ := drain[variable].(string)
-		is.True(tpl.Parameters[name].NoEcho)
-		is.Equal(tpl.Parameters[name].Default, "")
-		is.True(strings.Contains(tpl.Parameters[name].Description, "Development only"))
+	is.True(len(tpl.Parameters) <= 28)
+	var grouped []string
+	for _, group := range tpl.Metadata.Interface.ParameterGroups {
+		is.True(group.Label["default"] != "")
+		grouped = append(grouped, group.Parameters...)
 	}
-	name, _ := drain["DORMOUSE_ALLOW_ENV_SECRETS"].(string)
-	is.Equal(tpl.Parameters[name].Default, "") // refused unless asked for
+	is.Equal(slices.Sorted(slices.Values(grouped)), slices.Sorted(maps.Keys(tpl.Parameters))) // each is in one group
+	for name, parameter := range tpl.Parameters {
+		is.True(tpl.Metadata.Interface.ParameterLabels[name]["default"] != "")
+		_, who, ok := strings.Cut(parameter.Description, " Needed by: ")
+		if !ok || !strings.HasSuffix(who, ".") {
+			t.Errorf("%s does not say at its end who needs it: %s", name, parameter.Description)
+		}
+		is.True(!parameter.NoEcho) // it would be asked for at every guided deployment, and land in a function's configuration
+		if name != "RelayUrl" && name != "WakePath" {
+			is.True(parameter.Default != nil)
+		}
+	}
+	is.Equal(len(tpl.Metadata.Interface.ParameterLabels), len(tpl.Parameters))
+}
+
+func TestTheApplicationSaysWhatItIs(t *testing.T) {
+	is := is.New(t)
+	app := readTemplate(t).Metadata.Application
+	is.Equal(app.SemanticVersion, version.Number)
+	is.True(app.Name != "" && app.SpdxLicenseID == "MIT")
+	for _, file := range []string{app.LicenseURL, app.ReadmeURL} {
+		_, err := os.Stat(filepath.Join(root, file))
+		is.NoErr(err)
+	}
 }

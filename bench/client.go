@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,7 +22,7 @@ import (
 
 // clientProcess is the comparator of figure (e): it prints its peak memory in KiB.
 func clientProcess(connector string, messages int) error {
-	if err := bareClient(connector, false, messages); err != nil {
+	if err := bareClient(connector, nil, false, messages); err != nil {
 		return err
 	}
 	peak, err := peakMemory(os.Getpid())
@@ -31,8 +32,8 @@ func clientProcess(connector string, messages int) error {
 
 // bareClient does on the wire what a drain does for a number of messages, and nothing else: it has no lease, journal,
 // sessions, retries or log. Each frame is a write of its own. Provisioning and the socket share a connection, so that there
-// are no more round trips than necessary.
-func bareClient(connector string, provision bool, messages int) error {
+// are no more round trips than necessary. With an authority the connection is encrypted.
+func bareClient(connector string, certified *authority, provision bool, messages int) error {
 	u, err := url.Parse(connector)
 	if err != nil {
 		return err
@@ -40,6 +41,9 @@ func bareClient(connector string, provision bool, messages int) error {
 	conn, err := net.Dial("tcp", u.Host)
 	if err != nil {
 		return err
+	}
+	if certified != nil {
+		conn = tls.Client(conn, &tls.Config{RootCAs: certified.pool, ServerName: u.Hostname(), NextProtos: []string{"http/1.1"}})
 	}
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(time.Minute))

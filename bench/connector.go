@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -32,6 +33,7 @@ type connector struct {
 	messages int          // for each socket
 	chats    int          // how many chats they come from
 	answered func(n int)  // if set, called for each answer
+	typed    func()       // if set, called for the first typing of each socket
 	ended    chan traffic // gets the traffic of each socket that has ended
 	server   *http.Server
 	sent     atomic.Int64
@@ -43,12 +45,17 @@ type traffic struct {
 	err                 error     // the socket broke, or an ack or answer is missing
 }
 
-func newConnector(messages int) (*connector, error) {
+// newConnector starts one, with TLS if there is an authority.
+func newConnector(messages int, certified *authority) (*connector, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	c := &connector{url: "http://" + ln.Addr().String(), messages: messages, chats: 500, ended: make(chan traffic, 8)}
+	scheme := "http://"
+	if certified != nil {
+		scheme, ln = "https://", tls.NewListener(ln, certified.config())
+	}
+	c := &connector{url: scheme + ln.Addr().String(), messages: messages, chats: 500, ended: make(chan traffic, 8)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /relay/provision", func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
@@ -157,6 +164,9 @@ func (s *socket) act(f fromGateway) error {
 	case "typing":
 		if s.typing.IsZero() {
 			s.typing = time.Now()
+			if s.typed != nil {
+				s.typed()
+			}
 		}
 	case "send":
 		digits, _, _ := strings.Cut(f.Action.Content, " ")

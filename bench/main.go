@@ -29,6 +29,8 @@ import (
 type bench struct {
 	root string // of the tree
 	dir  string // for the built programs, removed at the end
+
+	pythons string // for figure (j), as the flag has them
 }
 
 // parts measure the figures. -only chooses among them by the figures' letters.
@@ -45,12 +47,14 @@ var parts = []struct {
 	{"g", "turns on the DynamoDB ledger", (*bench).ledgers},
 	{"h", "an agent's first line", (*bench).firstLines},
 	{"i", "turns side by side", (*bench).agentTurns},
+	{"j", "relay.Conn against the reference gateway", (*bench).references},
 }
 
 func main() {
 	log.SetFlags(0)
 	log.SetPrefix("bench: ")
-	only := flag.String("only", "a,b,c,d,e,f,g,h,i", "figures to measure, a comma list; a and b come together")
+	only := flag.String("only", "a,b,c,d,e,f,g,h,i,j", "figures to measure, a comma list; a and b come together")
+	pythons := flag.String("references", "", "for figure (j): Pythons with hermes-agent, NAME=PATH[+uvloop], a comma list")
 	client := flag.String("client", "", "for the process that bench starts: be the bare client of the connector at this URL")
 	messages := flag.Int("messages", drained, "that the bare client waits for; figure (e) is about the default")
 	flag.Parse()
@@ -60,7 +64,7 @@ func main() {
 	if *client != "" {
 		err = clientProcess(*client, *messages)
 	} else {
-		err = run(ctx, strings.Split(*only, ","))
+		err = run(ctx, strings.Split(*only, ","), *pythons)
 	}
 	if err != nil {
 		stop()
@@ -68,10 +72,10 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, letters []string) error {
+func run(ctx context.Context, letters []string, pythons string) error {
 	for _, letter := range letters {
-		if len(letter) != 1 || !strings.Contains("abcdefghi", letter) {
-			return fmt.Errorf("no figure %q: -only takes letters from a to i, as in -only c,d", letter)
+		if len(letter) != 1 || !strings.Contains("abcdefghij", letter) {
+			return fmt.Errorf("no figure %q: -only takes letters from a to j, as in -only c,d", letter)
 		}
 	}
 	root, err := output(ctx, "", "go", "list", "-m", "-f", "{{.Dir}}")
@@ -83,7 +87,7 @@ func run(ctx context.Context, letters []string) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	b := &bench{root: root, dir: dir}
+	b := &bench{root: root, dir: dir, pythons: pythons}
 	start := time.Now()
 	var figures []figure
 	for _, part := range parts {

@@ -39,14 +39,14 @@ func (b *bench) memory(ctx context.Context) ([]figure, error) {
 	}
 	const than = "bare gorilla client, same frames"
 	memory := figure{what: "(e) peak memory of a drain of 100,000 messages", measured: spreadOf(peaks), unit: "MiB"}
-	memory = memory.against(than, spreadOf(barePeaks)).atMost(spreadOf(peaks).median, 48, "MiB")
+	memory = memory.against(than, spreadOf(barePeaks)).atMost(spreadOf(peaks).median, 38, "MiB")
 	rate := figure{what: "(e) messages acked and answered in that drain", measured: spreadOf(rates), unit: "thousand/s"}
 	return []figure{memory, rate.against(than, spreadOf(bareRates))}, nil
 }
 
 // bigDrain returns the drain's peak memory in MiB and its messages a second.
 func (b *bench) bigDrain(ctx context.Context) (peak, rate float64, err error) {
-	c, err := newConnector(drained)
+	c, err := newConnector(drained, nil)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -66,7 +66,7 @@ func (b *bench) bigDrain(ctx context.Context) (peak, rate float64, err error) {
 
 // bareDrain returns the same figures of the bare client, which is this program in a process of its own.
 func bareDrain(ctx context.Context, self string) (peak, rate float64, err error) {
-	c, err := newConnector(drained)
+	c, err := newConnector(drained, nil)
 	if err != nil {
 		return 0, 0, err
 	}

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -26,20 +27,21 @@ const (
 
 // peer is one client's socket.
 type peer struct {
-	name string
-	ws   *websocket.Conn
-	acks *bufio.Reader
+	name  string
+	hello time.Time // when it came
+	ws    *websocket.Conn
+	acks  *bufio.Reader
 }
 
-// serve is the connector's side of one measurement. It prints its URL, takes as many clients as it is told to, and prints
-// for each its name and nanoseconds: pipelined, from the first frame sent to the last ack; in lock-step, the median round
-// trip. It uses as little CPU as it can: one write sends a whole burst of frames, and acks are counted by their headers.
+// serve is the connector's side of one measurement. It prints its address, takes as many clients as it is told to, and prints
+// for each its name, when its hello came, in nanoseconds of Unix time, and nanoseconds: pipelined, from the first frame sent
+// to the last ack; in lock-step, the median round trip. It uses as little CPU as it can: one write sends a whole burst of frames, and acks are counted by their headers.
 func serve(stdout io.Writer) error {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(stdout, "ws://%s/relay\n", ln.Addr())
+	fmt.Fprintln(stdout, ln.Addr())
 	arrived := make(chan peer)
 	go http.Serve(ln, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p, err := accept(w, r)
@@ -60,7 +62,7 @@ func serve(stdout io.Writer) error {
 		took[0], err = pipeline(peers[0])
 	}
 	for i, p := range peers {
-		fmt.Fprintln(stdout, p.name, took[i].Nanoseconds())
+		fmt.Fprintln(stdout, p.name, p.hello.UnixNano(), took[i].Nanoseconds())
 		p.close()
 	}
 	return err
@@ -75,11 +77,15 @@ func accept(w http.ResponseWriter, r *http.Request) (peer, error) {
 	if _, _, err := ws.ReadMessage(); err != nil { // hello; nothing follows it, so gorilla's buffer is empty again
 		return peer{}, err
 	}
-	descriptor := []byte(`{"type":"descriptor","descriptor":{}}` + "\n")
+	hello := time.Now()
+	descriptor := []byte(`{"type":"descriptor","descriptor":{"contract_version":1,"platform":"discord","label":"Discord",` +
+		`"max_message_length":2000,"supports_draft_streaming":false,"supports_edit":true,"supports_threads":true,` +
+		`"markdown_dialect":"discord","len_unit":"chars","emoji":"","platform_hint":"","pii_safe":false}}` + "\n")
 	if err := ws.WriteMessage(websocket.TextMessage, descriptor); err != nil {
 		return peer{}, err
 	}
-	return peer{r.URL.Query().Get("client"), ws, bufio.NewReaderSize(ws.NetConn(), 64<<10)}, nil
+	name := strings.Trim(strings.TrimSuffix(r.URL.Path, "/relay"), "/")
+	return peer{name, hello, ws, bufio.NewReaderSize(ws.NetConn(), 64<<10)}, nil
 }
 
 // close sends a close frame and waits until the client has closed.

@@ -19,6 +19,7 @@ import (
 	"runtime/pprof"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -33,6 +34,10 @@ var (
 	url      = flag.String("url", "", "the connector's URL")
 	lockstep = flag.Bool("lockstep", false, "send one, wait for its ack")
 	sockets  = flag.Int("sockets", 1, "clients that the connector waits for")
+
+	reference = flag.String("reference", "", "measure against the reference gateway's transport instead: NAME=PYTHON, a Python that has it")
+	script    = flag.String("script", "bench/relay/reference.py", "what runs that transport")
+	uvloop    = flag.Bool("uvloop", false, "the reference's event loop is uvloop")
 )
 
 func main() {
@@ -45,7 +50,11 @@ func main() {
 	case "client":
 		err = runClient()
 	default:
-		err = compare()
+		if *reference != "" {
+			err = compareReference()
+		} else {
+			err = compare()
+		}
 	}
 	if err != nil {
 		log.Fatal(err)
@@ -64,7 +73,7 @@ func runClient() error {
 		defer file.Close()
 		defer pprof.StopCPUProfile()
 	}
-	return clients[*client](*url + "?client=" + *client)
+	return clients[*client](*url)
 }
 
 // compare runs all rounds and prints the figures.
@@ -76,32 +85,37 @@ func compare() error {
 			slices.Reverse(order)
 		}
 		for _, name := range order {
-			took, err := measure(false, round == *rounds-1, name)
+			runs, err := measure(false, round == *rounds-1, name)
 			if err != nil {
 				return fmt.Errorf("pipelined, %s: %w", name, err)
 			}
-			pipelined[name] = append(pipelined[name], float64(*frames)/1e3/took[name].Seconds())
+			pipelined[name] = append(pipelined[name], float64(*frames)/1e3/runs[name].took.Seconds())
 		}
-		took, err := measure(true, false, "conn", "gathered")
+		runs, err := measure(true, false, "conn", "gathered")
 		if err != nil {
 			return fmt.Errorf("lock-step: %w", err)
 		}
-		for name, p50 := range took {
-			tripTime[name] = append(tripTime[name], float64(p50)/float64(time.Microsecond))
+		for name, r := range runs {
+			tripTime[name] = append(tripTime[name], microseconds(r.took))
 		}
 	}
 	what := fmt.Sprintf("pipelined receive+decode+ack of %d frames of %d bytes", *frames, len(payload))
-	print(what, "thousand/s", pipelined, "gathered", "bare gorilla, same decoder, gathered writes", 0.75, true)
+	print(what, "thousand/s", pipelined, "gathered", "bare gorilla, same decoder, gathered writes", 1.0, true)
 	print(what, "thousand/s", pipelined, "plain", "bare gorilla, no decoding, one write per ack", 1.2, true)
-	what = "lock-step round trip p50, all processes on one core"
-	if !pinned() {
-		what = "lock-step round trip p50, NOT on one core: taskset is missing"
-	}
-	print(what, "µs", tripTime, "gathered", "bare gorilla, same decoder, gathered writes", 1.15, false)
+	print(tripsOnOneCore(), "µs", tripTime, "gathered", "bare gorilla, same decoder, gathered writes", 1.10, false)
 	return nil
 }
 
-// print compares the median round of conn with that of the comparator. The ratio is the median of the rounds' ratios.
+// tripsOnOneCore says how round trips are measured.
+func tripsOnOneCore() string {
+	if !pinned() {
+		return "lock-step round trip p50, NOT on one core: taskset is missing"
+	}
+	return "lock-step round trip p50, all processes on one core"
+}
+
+// print compares the median round of conn with that of the comparator. The ratio is the median of the rounds' ratios. A
+// target of 0 is none.
 func print(what, unit string, figures map[string][]float64, comparator, name string, target float64, more bool) {
 	var ratios []float64
 	for i, figure := range figures["conn"] {
@@ -111,12 +125,18 @@ func print(what, unit string, figures map[string][]float64, comparator, name str
 	if more {
 		bound = "at least"
 	}
-	if more && ratio < target || !more && ratio > target {
+	wanted := fmt.Sprintf("%s %.2f", bound, target)
+	switch {
+	case target == 0:
+		wanted, verdict = "none", "-"
+	case more && ratio < target, !more && ratio > target:
 		verdict = "short"
 	}
-	fmt.Printf("%s: relay.Conn %.1f %s; %s %.1f; ratio %.2f, target %s %.2f: %s\n",
-		what, median(figures["conn"]), unit, name, median(figures[comparator]), ratio, bound, target, verdict)
+	fmt.Printf("%s: relay.Conn %.1f %s; %s %.1f; ratio %.3f, target %s: %s\n",
+		what, median(figures["conn"]), unit, name, median(figures[comparator]), ratio, wanted, verdict)
 }
+
+func microseconds(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 
 func median(values []float64) float64 {
 	values = slices.Sorted(slices.Values(values))
@@ -128,13 +148,18 @@ func pinned() bool {
 	return err == nil
 }
 
-// measure runs clients against a new connector and returns what the connector measured for each of them.
-func measure(lockstep, last bool, names ...string) (map[string]time.Duration, error) {
+// run is what was measured of one client.
+type run struct {
+	took  time.Duration // pipelined, from the first frame sent to the last ack; in lock-step, the median round trip
+	start time.Duration // from the start of its process to its hello
+	peak  float64       // MiB in memory at most
+}
+
+// measure runs clients against a new connector and returns what was measured of each of them.
+func measure(lockstep, last bool, names ...string) (map[string]run, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	command := func(args ...string) *exec.Cmd {
-		args = append([]string{os.Args[0], fmt.Sprintf("-frames=%d", *frames), fmt.Sprintf("-trips=%d", *trips),
-			fmt.Sprintf("-lockstep=%t", lockstep)}, args...)
 		if lockstep && pinned() {
 			args = append([]string{"taskset", "-c", "0"}, args...)
 		}
@@ -142,7 +167,9 @@ func measure(lockstep, last bool, names ...string) (map[string]time.Duration, er
 		cmd.Stderr = os.Stderr
 		return cmd
 	}
-	connector := command("-role=connector", fmt.Sprintf("-sockets=%d", len(names)))
+	self := []string{os.Args[0], fmt.Sprintf("-frames=%d", *frames), fmt.Sprintf("-trips=%d", *trips),
+		fmt.Sprintf("-lockstep=%t", lockstep)}
+	connector := command(append(self, "-role=connector", fmt.Sprintf("-sockets=%d", len(names)))...)
 	out, err := connector.StdoutPipe()
 	if err != nil {
 		return nil, err
@@ -153,34 +180,50 @@ func measure(lockstep, last bool, names ...string) (map[string]time.Duration, er
 	var faults []error
 	lines := bufio.NewScanner(out)
 	lines.Scan()
-	url := lines.Text()
-	var running []*exec.Cmd
+	host := lines.Text()
+	running, began := map[string]*exec.Cmd{}, map[string]time.Time{}
 	for _, name := range names {
-		args := []string{"-role=client", "-client=" + name, "-url=" + url}
+		url := "ws://" + host + "/" + name + "/relay"
+		args := append(slices.Clone(self), "-role=client", "-client="+name, "-url="+url)
+		if name == referenceClient {
+			args = referenceCommand(url)
+		}
 		if *profile != "" && last && name == "conn" {
 			args = append(args, "-cpuprofile="+*profile)
 		}
 		cmd := command(args...)
+		began[name] = time.Now()
 		if err := cmd.Start(); err != nil {
 			cancel() // ends the others
 			faults = append(faults, err)
 			break
 		}
-		running = append(running, cmd)
+		running[name] = cmd
 	}
-	took := map[string]time.Duration{}
+	runs := map[string]run{}
 	for lines.Scan() {
 		var name string
-		var nanoseconds int64
-		if _, err := fmt.Sscan(lines.Text(), &name, &nanoseconds); err != nil {
+		var hello, took int64
+		if _, err := fmt.Sscan(lines.Text(), &name, &hello, &took); err != nil {
 			faults = append(faults, err)
 		}
-		took[name] = time.Duration(nanoseconds)
+		if cmd := running[name]; name == referenceClient && cmd != nil {
+			cmd.Process.Kill() // it does not end by itself
+		}
+		runs[name] = run{took: time.Duration(took), start: time.Unix(0, hello).Sub(began[name])}
 	}
-	for _, cmd := range append(running, connector) {
-		faults = append(faults, cmd.Wait())
+	faults = append(faults, connector.Wait())
+	for name, cmd := range running {
+		if err := cmd.Wait(); name != referenceClient {
+			faults = append(faults, err)
+		}
+		if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
+			r := runs[name]
+			r.peak = float64(usage.Maxrss) / 1024 // Linux counts KiB
+			runs[name] = r
+		}
 	}
-	return took, errors.Join(faults...)
+	return runs, errors.Join(faults...)
 }
 
 // payload is an inbound frame of about 450 bytes. Its buffer id always has the same length.

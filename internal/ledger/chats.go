@@ -34,8 +34,8 @@ type Chats interface {
 	NoteChats(ctx context.Context, notes map[ChatName]Chat) error
 }
 
-// with is c with what is not zero in note.
-func (c Chat) with(note Chat) Chat {
+// With is c with what is not zero in note.
+func (c Chat) With(note Chat) Chat {
 	later := func(a, b time.Time) time.Time {
 		if b.IsZero() {
 			return a

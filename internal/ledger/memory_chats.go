@@ -38,7 +38,7 @@ func (l *memoryLease) NoteChats(_ context.Context, notes map[ChatName]Chat) erro
 			clear(l.chats)
 		}
 		for name, note := range notes {
-			l.chats[name] = memoryChat{l.chats[name].with(note), time.Now()}
+			l.chats[name] = memoryChat{l.chats[name].With(note), time.Now()}
 		}
 		return nil
 	})

@@ -11,6 +11,11 @@ import (
 // errSpent means that the day's budget of turns is used up.
 var errSpent = errors.New("the day's budget of turns (DORMOUSE_MAX_TURNS_PER_DAY) is used up")
 
+// hasBudget reports whether a budget decides on the delivery's turn: then it does not start before it is counted.
+func (a *attempts) hasBudget(d *delivery) bool {
+	return a.days.counts() || a.cfg.BotTurns != 0 && d.Event.Source.IsBot
+}
+
 // admit says whether a delivery may have a turn. That is no error for a bot's message that is over its chat's budget: it is
 // finished unanswered. Else the error is errSpent.
 func (a *attempts) admit(ctx context.Context, d *delivery) (ok bool, err error) {

@@ -552,6 +552,27 @@ func TestAChatThatRefusesAReactForGoodGetsNoneForADay(t *testing.T) {
 	}
 }
 
+func TestAChatIsToldOnceAnHourOfWhatWasGivenUpInWhateverProcess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		b := newBench(t, durable(ledger.NewMemory()))
+		b.budgets(0, 0)
+		change := b.change
+		b.change = func(c *turn.Config) {
+			change(c)
+			c.MaxAttempts, c.Apology = 1, "sorry"
+		}
+		b.agent = agentFunc(func(context.Context, agent.Turn) (agent.Answer, error) { return agent.Answer{}, errors.New("boom") })
+		for i, sorry := range []int{1, 1, 1, 2, 2} { // each run a process of its own, after 0, 20, 40, 60 and 80 minutes
+			w := b.startWithin(20 * time.Minute)
+			is.NoErr(w.Take(message("c1", fmt.Sprint("m", i), "x")))
+			synctest.Wait()
+			w.Close()
+			is.Equal(len(b.sends("c1")), sorry)
+		}
+	})
+}
+
 // strange is a lease whose chats cannot be read or written.
 type strange struct{ durableLease }
 

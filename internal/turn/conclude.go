@@ -156,7 +156,7 @@ func (a *attempts) apologise(d *delivery, cause error) {
 	case a.cfg.Apology == "", d.Event.Source.IsBot:
 	case is && (refused.chat || refused.waited):
 	case is && slices.ContainsFunc(d.answer.outcomes, func(outcome string) bool { return strings.HasPrefix(outcome, outcomeOK) }):
-	case a.sorry.mayTell(chatName{d.Event.Source.Platform, d.Event.Source.ChatID}):
+	case a.sorry.mayTell(a.run.ctx, chatName{d.Event.Source.Platform, d.Event.Source.ChatID}):
 		a.tell(d, a.cfg.Apology)
 	}
 }

@@ -157,17 +157,32 @@ func (m *memos) botTurn(ctx context.Context, chat chatName) (ok, tell bool) {
 
 // mayNotice reports whether a chat may be told of the day's budget, and takes that for done.
 func (m *memos) mayNotice(ctx context.Context, chat chatName) bool {
+	now := time.Now()
+	return m.once(ctx, chat, ledger.Chat{Noticed: now}, func(c ledger.Chat) bool {
+		return ledger.DateOf(c.Noticed) != ledger.DateOf(now)
+	})
+}
+
+// mayApologise reports whether a chat may be told that a message was given up, and takes that for done.
+func (m *memos) mayApologise(ctx context.Context, chat chatName) bool {
+	now := time.Now()
+	return m.once(ctx, chat, ledger.Chat{Sorry: now}, func(c ledger.Chat) bool { return now.Sub(c.Sorry) >= sorryEvery })
+}
+
+// once notes something of a chat if what is known of it allows that.
+func (m *memos) once(ctx context.Context, chat chatName, what ledger.Chat, allows func(ledger.Chat) bool) bool {
 	m.readAll(ctx, chat)
 	m.mu.Lock()
-	known, now := m.of(chat), time.Now()
-	if ledger.DateOf(known.Noticed) == ledger.DateOf(now) {
-		m.mu.Unlock()
-		return false
+	known := m.of(chat)
+	ok := allows(known.Chat)
+	if ok {
+		known.Chat = known.With(what)
 	}
-	known.Noticed = now
 	m.mu.Unlock()
-	m.note(chat, ledger.Chat{Noticed: now})
-	return true
+	if ok {
+		m.note(chat, what)
+	}
+	return ok
 }
 
 // mayReact reports whether a react may be sent to a chat.

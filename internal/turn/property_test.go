@@ -65,6 +65,11 @@ type world struct {
 	sorrow   map[string]int  // apologies that were tried
 	declined map[string]bool // chats where something was refused
 	maybe    map[string]bool // parts whose outcome nobody knows
+	bots     int             // turns of bots, an hour and chat; 0: any number
+	day      int             // turns a day; 0: any number
+	asked    map[string]int  // turns, by day
+	askedBot []botAsked      // the first turn of each message of a bot
+	notices  map[string]int  // of the day's budget, by chat and day
 	refused  bool            // a message stayed with the connector, so that others may be before it
 	faults   []string
 }
@@ -102,6 +107,15 @@ func newWorld(t *testing.T, seed uint64) *world {
 		t: t, ledger: ledger.NewMemory(), rng: rand.New(rand.NewPCG(seed, 0)), cut: map[int]bool{}, acked: map[string]bool{},
 		moods: map[string]mood{}, sorry: map[string]int{}, sorrow: map[string]int{}, maybe: map[string]bool{}, declined: map[string]bool{},
 	}
+	w.asked, w.notices = map[string]int{}, map[string]int{}
+	budgets := rand.New(rand.NewPCG(seed, 1)) // of their own, so that a seed's script stays as it is
+	if budgets.IntN(3) == 0 {
+		w.bots = 1 + budgets.IntN(2)
+	}
+	if budgets.IntN(4) == 0 {
+		w.day = 1 + budgets.IntN(6)
+	}
+	manyBots := budgets.IntN(4) == 0
 	w.stuck = w.rng.IntN(10) == 0
 	chats := 1 + w.rng.IntN(3)
 	most := 6
@@ -112,7 +126,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 		id := fmt.Sprint("m", i)
 		d := message(fmt.Sprint("c", w.rng.IntN(chats)), id, id)
 		d.Event.Source.UserID = fmt.Sprint("u", w.rng.IntN(2))
-		d.Event.Source.IsBot = w.rng.IntN(10) == 0
+		d.Event.Source.IsBot = w.rng.IntN(10) == 0 || manyBots && budgets.IntN(2) == 0
 		if w.rng.IntN(3) > 0 {
 			d.BufferID = "b" + id
 		}
@@ -145,9 +159,11 @@ func (w *world) Answer(ctx context.Context, tn agent.Turn) (agent.Answer, error)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	m := w.find(tn.Event.MessageID)
-	switch {
-	case w.dead:
+	if w.dead {
 		return agent.Answer{}, context.Canceled
+	}
+	w.countTurn(m)
+	switch {
 	case w.stuck && tn.Event.Source.UserID == "u1":
 		return agent.Answer{}, fmt.Errorf("no connection: %w", agent.ErrUnavailable)
 	case time.Now().Before(w.away):
@@ -184,6 +200,50 @@ func (w *world) Answer(ctx context.Context, tn agent.Turn) (agent.Answer, error)
 			time.Sleep(100 * time.Millisecond)
 		}
 	}}, nil
+}
+
+// botAsked is the first turn of a bot's message.
+type botAsked struct {
+	id, chat string
+	at       time.Time
+}
+
+// patience is when every message has ended. With a day's budget each attempt may be one a day.
+func (w *world) patience() time.Duration {
+	if w.day > 0 {
+		return 200 * time.Hour
+	}
+	return 60 * time.Hour
+}
+
+func (w *world) countTurn(m *said) {
+	w.asked[ledger.DateOf(time.Now())]++
+	if m.d.Event.Source.IsBot && !slices.ContainsFunc(w.askedBot, func(b botAsked) bool { return b.id == m.id }) {
+		w.askedBot = append(w.askedBot, botAsked{m.id, m.d.Event.Source.ChatID, time.Now()})
+	}
+}
+
+// judgeBudgets says where more was done than the budgets have.
+func (w *world) judgeBudgets() {
+	for date, n := range w.asked {
+		if w.day > 0 && n > w.day {
+			w.faultf("%d turns on %s, where %d may be", n, date, w.day)
+		}
+	}
+	for which, n := range w.notices {
+		if n > 1 {
+			w.faultf("%s was told %d times of the day's budget", which, n)
+		}
+	}
+	since, turns := map[string]time.Time{}, map[string]int{}
+	for _, b := range w.askedBot {
+		if turns[b.chat] == 0 || b.at.Sub(since[b.chat]) > time.Hour {
+			since[b.chat], turns[b.chat] = b.at, 0
+		}
+		if turns[b.chat]++; w.bots > 0 && turns[b.chat] > w.bots {
+			w.faultf("%s is turn %d of bots in %s within an hour, where %d may be", b.id, turns[b.chat], b.chat, w.bots)
+		}
+	}
 }
 
 var refusals = []error{
@@ -253,9 +313,12 @@ func (l worldLink) Do(ctx context.Context, out relay.Outbound) (relay.Result, er
 		w.maybe[plain(text)] = true
 		return relay.Result{}, fmt.Errorf("the socket broke: %w", relay.ErrOutcomeUnknown)
 	}
-	if text == "sorry" {
+	switch text {
+	case "sorry":
 		w.sorry[chat]++
-	} else {
+	case notice:
+		w.notices[chat+" on "+ledger.DateOf(time.Now())]++
+	default:
 		w.puts = append(w.puts, put{plain(text), w.run, time.Now(), true})
 	}
 	return relay.Result{Success: true, MessageID: "x"}, nil
@@ -308,6 +371,10 @@ func (l worldTable) write(make func() error) error {
 
 func (l worldTable) Start(ctx context.Context, key string, s ledger.State) error {
 	return l.write(func() error { return l.Lease.Start(ctx, key, s) })
+}
+
+func (l worldTable) StartCounted(ctx context.Context, key string, s ledger.State, day ledger.Day) error {
+	return l.write(func() error { return l.Lease.StartCounted(ctx, key, s, day) })
 }
 
 func (l worldTable) Keep(ctx context.Context, key string, list []json.RawMessage) error {
@@ -392,7 +459,7 @@ func (w *world) begin() (*turn.Worker, ledger.Lease) {
 	}
 	table := worldTable{lease, w}
 	worker := turn.New(ctx, turn.Config{
-		Journal: table, Prompts: lease, Agent: w, Link: worldLink{&wire{}, w, run}, Log: w.log(),
+		Journal: table, Prompts: lease, Chats: lease, BotTurns: w.bots, MaxTurnsPerDay: w.day, Day: lease.Grant().Day, Agent: w, Link: worldLink{&wire{}, w, run}, Log: w.log(),
 		Instance: "inst", Concurrency: 2, MaxAttempts: 3, AgentTimeout: time.Minute, Apology: "sorry",
 	})
 	worker.Recover(left)
@@ -482,7 +549,7 @@ func (w *world) play() []string {
 		if err != nil {
 			w.t.Fatal(err)
 		}
-		if o.Pending == 0 && w.allGiven() || time.Since(start) > 60*time.Hour {
+		if o.Pending == 0 && w.allGiven() || time.Since(start) > w.patience() {
 			return w.judge()
 		}
 		w.mu.Lock()
@@ -529,7 +596,7 @@ func (w *world) judge() []string {
 		w.t.Fatal(err)
 	}
 	for _, e := range open {
-		w.faultf("%s neither ended nor gave up in 60 hours: %s, %d attempts, %+v, %q", e.Key, e.State, e.Attempts, e.Wait, e.Error)
+		w.faultf("%s neither ended nor gave up in %s: %s, %d attempts, %+v, %q", e.Key, w.patience(), e.State, e.Attempts, e.Wait, e.Error)
 	}
 	dead := map[string]ledger.Entry{}
 	list, err := w.ledger.ListDead(ctx)
@@ -542,6 +609,7 @@ func (w *world) judge() []string {
 			w.t.Fatal(err)
 		}
 	}
+	w.judgeBudgets()
 	for i, m := range w.messages {
 		w.judgeOne(m, dead)
 		for _, later := range w.messages[i+1:] {
@@ -566,7 +634,7 @@ func (w *world) judgeOne(m *said, dead map[string]ledger.Entry) {
 			}
 		}
 		switch {
-		case len(puts) == 0 && !isDead && !m.silent && !w.maybe[text]:
+		case len(puts) == 0 && !isDead && !m.silent && !w.maybe[text] && !(w.bots > 0 && m.d.Event.Source.IsBot):
 			w.faultf("%s is finished, and the chat does not have %s", m.id, text)
 		case len(puts) > 0 && !m.broken && !(m.stream && w.anyCut()):
 			if puts[0].at.Before(before) {

@@ -55,7 +55,7 @@ func (s *schedule) queue(d *delivery) (startsNow bool) {
 		s.run.start(func() { s.runSession(d.session, q) })
 	}
 	q.queue = append(q.queue, d)
-	return !known && len(s.deferred[d.session]) == 0 && s.gate.free() && s.gate.mayStart() && !s.attempts.days.counts()
+	return !known && len(s.deferred[d.session]) == 0 && s.gate.free() && s.gate.mayStart() && !s.attempts.hasBudget(d)
 }
 
 // release lets the turn of a delivery come that has been journalled. A command to stop is carried out here, and not

@@ -1,27 +1,19 @@
 package turn
 
 import (
-	"sync"
+	"context"
 	"time"
 )
 
 // sorryEvery is how often a chat is told that a message was given up.
 const sorryEvery = time.Hour
 
-// sorry knows which chats have been told so. Its lock is held for no call.
+// sorry knows which chats have been told so, in this run and in those before. It has no lock: memos has one.
 type sorry struct {
-	mu   sync.Mutex
-	told map[chatName]time.Time
+	memos *memos
 }
 
 // mayTell reports whether a chat may be told, and takes that for done.
-func (s *sorry) mayTell(chat chatName) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := time.Now()
-	if last, ok := s.told[chat]; ok && now.Sub(last) < sorryEvery {
-		return false
-	}
-	s.told[chat] = now
-	return true
+func (s *sorry) mayTell(ctx context.Context, chat chatName) bool {
+	return s.memos.mayApologise(ctx, chat)
 }

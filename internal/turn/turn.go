@@ -163,7 +163,7 @@ func New(ctx context.Context, cfg Config) *Worker {
 	sender := &sender{link: cfg.Link, journal: journal, prompts: prompts, memos: memos, counts: counts, run: run}
 	attempts := &attempts{
 		cfg: cfg, gate: start, chats: chats, files: files, prompts: prompts, sender: sender, counts: counts, run: run,
-		journal: journal, pauses: pauses, rests: rests, sorry: &sorry{told: map[chatName]time.Time{}},
+		journal: journal, pauses: pauses, rests: rests, sorry: &sorry{memos: memos},
 		days: newDays(cfg.MaxTurnsPerDay, cfg.Day), memos: memos,
 	}
 	schedule := newSchedule(start, attempts, run)

@@ -59,6 +59,7 @@ func TestDefaults(t *testing.T) {
 		IdleAfter:       20 * time.Second,
 		PokeCooldown:    65 * time.Second,
 		SecondLook:      500 * time.Millisecond,
+		Window:          64 << 20,
 		Sweep:           5 * time.Minute,
 		SweepMax:        time.Hour,
 		Lease:           30 * time.Second,
@@ -98,6 +99,7 @@ func TestEverythingSet(t *testing.T) {
 		"DORMOUSE_SECOND_LOOK": "0", "DORMOUSE_SWEEP": "2m", "DORMOUSE_SWEEP_MAX": "2m", "DORMOUSE_LEASE": "9s",
 		"DORMOUSE_HANDOFF_MARGIN": "3s", "DORMOUSE_MAX_HANDOFFS": "0", "DORMOUSE_LOG_LEVEL": "debug",
 		"AWS_LAMBDA_FUNCTION_NAME": "drain",
+		"DORMOUSE_WINDOW":          "262144", "GOMEMLIMIT": "204MiB", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "256",
 	}
 	got, err := config.Drain(all)
 	is.NoErr(err)
@@ -120,7 +122,7 @@ func TestEverythingSet(t *testing.T) {
 		OutboundTimeout: time.Second, Stop: "/halt", Apology: "Sorry, that did not work.", Texts: own, Commands: commands,
 		IdleAfter: 2 * time.Second, EmptyAfter: 1500 * time.Millisecond, Sweep: 2 * time.Minute, SweepMax: 2 * time.Minute,
 		Lease: 9 * time.Second, HandoffMargin: 3 * time.Second, FunctionName: "drain", LogLevel: slog.LevelDebug,
-		Table: "stack-ledger",
+		Table: "stack-ledger", Window: 256 << 10,
 	})
 	is.Equal(got.Instance(), "inst")
 	for _, name := range config.DrainVariables() { // the test leaves none out
@@ -128,6 +130,35 @@ func TestEverythingSet(t *testing.T) {
 		is.True(ok)
 	}
 	is.Equal(config.WakeVariables(), []string{"DORMOUSE_DRAIN_FUNCTION", "DORMOUSE_LOG_LEVEL", "DORMOUSE_SETTINGS"})
+}
+
+func TestTheWindowGoesByTheMemory(t *testing.T) {
+	for _, tt := range []struct {
+		limit, size string
+		want        int64
+	}{
+		{"204MiB", "256", 51 << 20},
+		{"", "256", 64 << 20},
+		{"off", "512", 128 << 20},
+		{"1GiB", "", 256 << 20},
+		{"4194304", "", 1 << 20},
+		{"4194304B", "", 1 << 20},
+		{"1KiB", "", 64 << 10},
+		{"99999999999TiB", "", 64 << 20},
+		{"", "", 64 << 20},
+	} {
+		is := is.New(t)
+		got, err := config.Drain(environ(map[string]string{"GOMEMLIMIT": tt.limit, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": tt.size}))
+		is.NoErr(err)
+		is.Equal(got.Window, tt.want)
+	}
+	for value, want := range map[string]string{
+		"1000": "is 1000; want a number of bytes, at least 65536", "256kB": `is "256kB"`, "-1": "is -1; want a number of bytes",
+	} {
+		is := is.New(t)
+		_, err := config.Drain(environ(map[string]string{"DORMOUSE_WINDOW": value}))
+		is.True(err != nil && strings.Contains(err.Error(), "DORMOUSE_WINDOW "+want))
+	}
 }
 
 func TestIdentityVectors(t *testing.T) {

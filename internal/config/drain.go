@@ -69,6 +69,8 @@ type DrainSettings struct {
 	HandoffMargin time.Duration `env:"DORMOUSE_HANDOFF_MARGIN" envDefault:"30s"` // drain goes idle this long before its deadline
 	MaxHandoffs   int           `env:"DORMOUSE_MAX_HANDOFFS" envDefault:"12"`    // 0: never hands off
 
+	Window int64 `env:"DORMOUSE_WINDOW"` // bytes of messages in memory; never 0
+
 	Table string `env:"DORMOUSE_TABLE"` // name or ARN of the DynamoDB table; empty: the ledger is in memory
 
 	FunctionName string     `env:"AWS_LAMBDA_FUNCTION_NAME"`             // empty when not on Lambda
@@ -91,6 +93,8 @@ type drainVariables struct {
 	RawTexts        string   `env:"DORMOUSE_TEXTS"`
 	RawCommands     string   `env:"DORMOUSE_COMMANDS"`
 	RawPassthrough  string   `env:"DORMOUSE_PASSTHROUGH" envDefault:"off"`
+	MemoryLimit     string   `env:"GOMEMLIMIT"`
+	MemorySize      int64    `env:"AWS_LAMBDA_FUNCTION_MEMORY_SIZE"` // in MB
 }
 
 // DrainVariables are the names of all variables that Drain reads, sorted.
@@ -116,6 +120,7 @@ func Drain(environ map[string]string) (DrainSettings, error) {
 		faults.add("DORMOUSE_STOP", "is %.40q; want one word without blanks and @, for instance /stop", v.Stop)
 	}
 	v.checkRanges(values, faults)
+	v.checkWindow(values, faults)
 	v.checkTable(faults)
 	s.RouteKeys = list(s.RouteKeys)
 	v.readTexts(faults)

@@ -210,5 +210,6 @@ func (r *run) startWorker(ctx context.Context, conn *relay.Conn, left []ledger.E
 		Day:            r.lease.Grant().Day,
 	})
 	r.worker.Recover(left)
+	r.pump.worker, r.pump.log = r.worker, r.log
 	r.watching.Store(r.worker)
 }

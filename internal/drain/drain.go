@@ -28,7 +28,7 @@
 // each full 5 s that a connection lived take one away.
 //
 // Run blocks until the drain is over: minutes, at most until its context's deadline. It starts the heartbeat
-// (heartbeat.go), for each socket the goroutine that hands deliveries to package turn, and one that waits for
+// (heartbeat.go), for each socket the goroutine that hands deliveries to package turn (pump.go), and one that waits for
 // going_idle_ack (stay.go); all of them end before Run returns. Both methods of a Drainer may be called from any
 // goroutine: a second Run finds the lease taken. The package reads no environment and keeps no secret outside of access.go.
 package drain
@@ -121,6 +121,8 @@ type run struct {
 	malformed     uint64    // frames that could not be used
 	doubt         doubt     // whether stored credentials that were refused are an opt-out
 	worker        *turn.Worker
+	pump          *pump
+	traffic       *traffic                    // of the newest socket
 	noted         int                         // refusals and what was sent again, as the ledger has them
 	notedLimited  int                         // bots' messages over their budget, likewise
 	watching      atomic.Pointer[turn.Worker] // worker, for the sockets' readers
@@ -143,6 +145,7 @@ func isLost(err error) bool { return errors.Is(err, errLeaseLost) || errors.Is(e
 // Run drains once. The error is not nil only if the status is Failed; the report is good either way.
 func (d *Drainer) Run(ctx context.Context, req Request) (Report, error) {
 	r := &run{Drainer: d, ctx: ctx, req: req, figures: &figures{start: time.Now()}, link: newLink()}
+	r.pump = &pump{log: d.Log, most: int(d.settings.Window / 4)}
 	r.media = media.New(media.Config{URL: d.settings.URL, Token: d.access.bearer, NetDial: d.NetDial})
 	defer r.media.Close()
 	r.log = logs.Of(ctx, d.Log).With(logs.KeyReason, req.Reason)
@@ -189,6 +192,7 @@ func (r *run) run(ctx context.Context) error {
 	r.times = newTimetable(r.settings, r.figures.start, deadline)
 	stopTimer := r.times.atEnd(func() { cancel(errDeadline) })
 	err := r.loop(ctx)
+	r.pump.wait()
 	if r.worker != nil {
 		r.worker.Close()
 	}
@@ -282,7 +286,10 @@ func (r *run) loop(ctx context.Context) error {
 			wait, second = r.emptyAfter(r.req.Reason), false
 			continue
 		}
-		busy, broken := r.worker.Busy(), r.worker.Broken()
+		if end.crowded {
+			r.steps = min(r.steps+1, maxSteps)
+		}
+		busy, broken := r.pump.busy() || r.worker.Busy(), r.worker.Broken()
 		switch {
 		case end.deadline:
 			return errDeadline

@@ -15,6 +15,8 @@ const (
 	ackPatience = 10 * time.Second // how long going_idle_ack is waited for
 	closeLimit  = 5 * time.Second  // how long the connector's close frame is waited for
 	closeSlow   = 2 * time.Second  // a close later than that leaves room for a lost poke
+
+	handOverTime = time.Second // how long a worker that cannot take more is waited for
 )
 
 // stay is the time with one socket, from its descriptor until it is closed. It ends flipped: the connector has agreed to
@@ -29,6 +31,7 @@ type stay struct {
 
 	busyUntil time.Time // when a turn or an action was under way last
 	deadline  bool      // time is up: go idle whatever there is to do
+	crowded   bool      // more has come than can be taken: go idle, so that the connector buffers
 }
 
 // ending is how a stay ended.
@@ -40,6 +43,7 @@ type ending struct {
 	deadline bool // time is up
 	slow     bool // the connector's close came late
 	cameLate bool // a delivery came after going_idle_ack
+	crowded  bool // more came than could be taken
 }
 
 // mayHaveMissed reports whether a message may have come without a poke, while the connector was flipped and the socket
@@ -51,20 +55,18 @@ func (e ending) mayHaveMissed(second bool) bool {
 // stay serves what comes on conn until it is quiet, goes idle and closes the socket. empty is how long to wait for a
 // first delivery.
 func (r *run) stay(ctx context.Context, conn *relay.Conn, empty time.Duration) (end ending) {
-	s := &stay{run: r, conn: conn, empty: empty, since: time.Now(), traffic: newTraffic(), idling: newIdling(ctx, conn)}
+	s := &stay{run: r, conn: conn, empty: empty, since: time.Now(), traffic: r.traffic, idling: newIdling(ctx, conn)}
 	s.busyUntil = s.since
 	if !r.setOpen(conn) {
 		s.hangUpUnheard()
 	}
 	r.link.connect(conn)
-	received := make(chan error, 1) // the end of the goroutine that receives
-	var receiving sync.WaitGroup
-	receiving.Go(func() { received <- s.receive(ctx) })
+	handedOver := r.pump.feed(ctx, conn)
 
-	end.err = s.serve(ctx, received)
-	end.flipped, end.deadline = s.idling.acked, s.deadline
+	end.err = s.serve(ctx)
+	end.flipped, end.deadline, end.crowded = s.idling.acked, s.deadline, s.crowded
 	if end.err == nil {
-		end.slow, end.cameLate = s.close(ctx, received)
+		end.slow, end.cameLate = s.close(ctx, handedOver)
 	}
 	s.idling.cancel()
 	if isLost(end.err) {
@@ -73,7 +75,6 @@ func (r *run) stay(ctx context.Context, conn *relay.Conn, empty time.Duration) (
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	conn.Close(closing) // a second time does nothing
-	receiving.Wait()
 	r.link.disconnect()
 	r.setOpen(nil)
 	end.received = s.traffic.count()
@@ -86,15 +87,16 @@ func (r *run) stay(ctx context.Context, conn *relay.Conn, empty time.Duration) (
 }
 
 // serve returns nil once the connector is flipped and the socket may be closed, else why the stay is over.
-func (s *stay) serve(ctx context.Context, received <-chan error) error {
+func (s *stay) serve(ctx context.Context) error {
 	var nearEnd <-chan time.Time // nil without a deadline
 	if at := s.times.goIdle; !at.IsZero() {
 		timer := time.NewTimer(time.Until(at))
 		defer timer.Stop()
 		nearEnd = timer.C
 	}
+	crowded := s.conn.Crowded()
 	for {
-		busy := s.worker.Busy()
+		busy := s.busy()
 		if busy {
 			s.busyUntil = time.Now()
 		}
@@ -115,11 +117,14 @@ func (s *stay) serve(ctx context.Context, received <-chan error) error {
 		case <-s.traffic.changed:
 		case <-s.worker.Changed():
 			s.busyUntil = time.Now()
-		case err := <-received:
+		case <-crowded:
+			crowded, s.crowded = nil, true
+			s.log.Warn(logs.Crowded)
+		case <-s.conn.Done():
 			if stopped := s.stopped(ctx); stopped != nil {
 				return stopped
 			}
-			return err
+			return s.conn.Err()
 		case <-ctx.Done():
 			return s.stopped(ctx)
 		}
@@ -137,7 +142,7 @@ func (s *stay) quiet(busy bool) <-chan time.Time {
 		return nil
 	}
 	at := time.Now()
-	if !s.deadline && s.worker.Broken() == nil {
+	if !s.deadline && !s.crowded && s.worker.Broken() == nil {
 		received, buffered, last := s.traffic.read()
 		if buffered {
 			s.idleNotBefore = later(s.idleNotBefore, s.since.Add(s.settings.PokeCooldown))
@@ -160,6 +165,9 @@ func later(a, b time.Time) time.Time {
 	}
 	return b
 }
+
+// busy reports whether there is work, or something that the worker has yet to take.
+func (s *stay) busy() bool { return s.pump.busy() || s.worker.Busy() }
 
 // goIdle takes the asked mark away, so that a poke from now on is a reason to look again, and sends going_idle.
 func (s *stay) goIdle(ctx context.Context) error {
@@ -186,32 +194,9 @@ func (s *stay) heard(ctx context.Context, err error) {
 	}
 }
 
-// receive hands deliveries to the worker until the socket has ended.
-func (s *stay) receive(ctx context.Context) error {
-	for {
-		d, err := s.conn.Receive(ctx)
-		if err != nil {
-			return err
-		}
-		s.traffic.note(d)
-		if err := s.worker.Take(d); err != nil {
-			s.log.Warn(logs.Untaken, logs.KeyError, err)
-		}
-	}
-}
-
-// watch has a socket's reader show each delivery to the worker at once. It may have to wait until it is taken.
-func (r *run) watch(cfg *relay.Config) {
-	cfg.Arrived = func(d relay.Delivery) {
-		if w := r.watching.Load(); w != nil {
-			w.Glance(d)
-		}
-	}
-}
-
 // close closes a socket whose connector is flipped. slow and cameLate tell whether a message may have come without a
 // poke.
-func (s *stay) close(ctx context.Context, received <-chan error) (slow, cameLate bool) {
+func (s *stay) close(ctx context.Context, handedOver <-chan struct{}) (slow, cameLate bool) {
 	s.log.Info(logs.Idle)
 	before := s.traffic.count()
 	s.link.disconnect() // the connector reads nothing behind the close frame: what a turn sends waits for the next dial
@@ -223,7 +208,10 @@ func (s *stay) close(ctx context.Context, received <-chan error) (slow, cameLate
 	}
 	took := time.Since(start)
 	s.log.Info(logs.Closed, logs.KeyMS, took.Milliseconds())
-	<-received // what was queued is with the worker
+	select {
+	case <-handedOver: // what was queued is with the worker
+	case <-time.After(handOverTime):
+	}
 	return took > closeSlow, s.traffic.count() > before
 }
 
@@ -247,10 +235,10 @@ type traffic struct {
 
 func newTraffic() *traffic { return &traffic{changed: make(chan struct{}, 1)} }
 
-func (t *traffic) note(d relay.Delivery) {
+func (t *traffic) note(buffered bool) {
 	t.mu.Lock()
 	t.received++
-	t.buffered = t.buffered || d.BufferID != ""
+	t.buffered = t.buffered || buffered
 	t.last = time.Now()
 	t.mu.Unlock()
 	select {

@@ -76,6 +76,9 @@ const (
 	// Untaken is a warning: the journal did not take a delivery, which is not acked. With KeyError.
 	Untaken = "a message is left with the connector"
 
+	// Crowded is a warning: messages come faster than they can be taken. The connector is asked to buffer.
+	Crowded = "more comes than can be taken: going idle"
+
 	// DeadlineNear says that the run goes idle because its time is nearly up.
 	DeadlineNear = "time is nearly up: going idle"
 

@@ -34,7 +34,11 @@ type Config struct {
 	// others. It must return at once, and call no method of the Conn.
 	Arrived func(Delivery)
 
-	queueEntries, queueBytes int // tests overrun smaller queues
+	// Interrupted, if not nil, is told of each interrupt as it comes, and Receive returns none. It must do as Arrived does.
+	Interrupted func(Delivery)
+
+	QueueEntries int // deliveries that may wait unreceived; default 4,096
+	QueueBytes   int // and their bytes on the wire; default 16 MiB
 }
 
 // withDefaults returns cfg with its defaults filled in, or all its faults.
@@ -76,9 +80,12 @@ func (cfg Config) withDefaults() (Config, error) {
 	if cfg.SizeLimit < 0 {
 		fault("SizeLimit is %d; want a positive number of bytes, or 0 for %d", cfg.SizeLimit, defaultSizeLimit)
 	}
+	if cfg.QueueEntries < 0 || cfg.QueueBytes < 0 {
+		fault("QueueEntries is %d and QueueBytes is %d; want positive numbers, or 0 for 4,096 and 16 MiB", cfg.QueueEntries, cfg.QueueBytes)
+	}
 	cfg.UserAgent = cmp.Or(cfg.UserAgent, "dormouse")
-	cfg.queueEntries = cmp.Or(cfg.queueEntries, 4096)
-	cfg.queueBytes = cmp.Or(cfg.queueBytes, 16<<20)
+	cfg.QueueEntries = cmp.Or(cfg.QueueEntries, 4096)
+	cfg.QueueBytes = cmp.Or(cfg.QueueBytes, 16<<20)
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}

@@ -8,8 +8,10 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// Conn is one socket to a connector; Dial makes it. Its deliveries must be received: if more than 4,096 of them, or 16
-// MiB, wait unreceived, the Conn ends with ErrOverrun. To slow a connector down withhold Ack instead.
+// Conn is one socket to a connector; Dial makes it. Its deliveries must be received: if more of them wait unreceived than
+// Config.QueueEntries and QueueBytes allow, the Conn ends with ErrOverrun; Crowded tells at half of that. To slow a
+// connector down withhold Ack instead. Nothing else waits for the caller: results, pings, interrupts and the end of the
+// socket are handled as they come.
 type Conn struct {
 	cfg    Config
 	bots   map[string]string // platform to bot id, as the hellos said
@@ -21,6 +23,7 @@ type Conn struct {
 	ready    chan struct{} // closed once the first descriptor is in
 	complete chan struct{} // closed once there are as many descriptors as hellos
 	arrived  chan struct{} // holds a token if the queue has been added to
+	crowded  chan struct{} // closed once the queue has been half full
 	done     chan struct{} // closed once the reader and the socket are gone; err is set before
 	err      error
 	running  sync.WaitGroup
@@ -52,9 +55,10 @@ func newConn(cfg Config) *Conn {
 		ready:       make(chan struct{}),
 		complete:    make(chan struct{}),
 		arrived:     make(chan struct{}, 1),
+		crowded:     make(chan struct{}),
 		done:        make(chan struct{}),
 		logged:      make(map[string]bool),
-		queue:       queue{maxEntries: cfg.queueEntries, maxBytes: cfg.queueBytes},
+		queue:       queue{maxEntries: cfg.QueueEntries, maxBytes: cfg.QueueBytes},
 		waiting:     make(map[string]chan<- answer),
 		descriptors: make(map[string]Descriptor),
 		idleAcked:   make(chan struct{}),
@@ -64,6 +68,27 @@ func newConn(cfg Config) *Conn {
 // Done is closed once the Conn has ended. After that, Receive returns what is left in the queue and then the error that
 // ended the Conn.
 func (c *Conn) Done() <-chan struct{} { return c.done }
+
+// Err returns the error that ended the Conn, as Receive does; nil before Done is closed.
+func (c *Conn) Err() error {
+	select {
+	case <-c.done:
+		return c.err
+	default:
+		return nil
+	}
+}
+
+// Crowded is closed once half of the deliveries, or of the bytes, that may wait unreceived have been waiting. Going idle
+// then makes the connector buffer, before the Conn ends with ErrOverrun.
+func (c *Conn) Crowded() <-chan struct{} { return c.crowded }
+
+// Queued returns how many deliveries wait for Receive, and their bytes on the wire.
+func (c *Conn) Queued() (deliveries, bytes int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.queue.len(), c.queue.bytes
+}
 
 // Stats counts what a Conn has read.
 type Stats struct {

@@ -120,6 +120,73 @@ func TestInterruptsOvertake(t *testing.T) {
 	})
 }
 
+func TestAnInterruptDoesNotWaitForReceive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		var told []string
+		conn, peer := dial(t, func(cfg *relay.Config) {
+			cfg.Interrupted = func(d relay.Delivery) { told = append(told, d.SessionKey) }
+		})
+		peer.send(t, inbound("b-1", "a"), `{"type":"interrupt_inbound","session_key":"agent:main:discord:dm:7","chat_id":"7"}`)
+		synctest.Wait()
+		is.Equal(told, []string{"agent:main:discord:dm:7"}) // nobody has called Receive
+		is.Equal(receive(t, conn, 1)[0].BufferID, "b-1")
+		n, _ := conn.Queued()
+		is.Equal(n, 0) // it is told once
+	})
+}
+
+func TestAHalfFullQueueIsTold(t *testing.T) {
+	tests := map[string]struct{ entries, bytes int }{
+		"by number": {10, 1 << 20},
+		"by size":   {1000, 10 * len(inbound("00", "hi"))},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				is := is.New(t)
+				conn, peer := dial(t, func(cfg *relay.Config) { cfg.QueueEntries, cfg.QueueBytes = tt.entries, tt.bytes })
+				crowded := func() bool {
+					synctest.Wait()
+					select {
+					case <-conn.Crowded():
+						return true
+					default:
+						return false
+					}
+				}
+				for i := range 5 {
+					peer.send(t, inbound(fmt.Sprintf("%02d", i), "hi"))
+				}
+				is.True(!crowded())
+				peer.send(t, inbound("05", "hi"))
+				is.True(crowded())
+				n, bytes := conn.Queued()
+				is.Equal(n, 6)
+				is.Equal(bytes, 6*len(inbound("00", "hi")))
+				receive(t, conn, 6)
+				is.True(crowded()) // it stays told
+				is.NoErr(conn.Err())
+			})
+		})
+	}
+}
+
+func TestTheEndIsKnownWhileDeliveriesWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		conn, peer := dial(t)
+		for i := range 4096 {
+			peer.send(t, inbound(fmt.Sprint(i), "hi"))
+		}
+		peer.ws.Close()
+		<-conn.Done()
+		closed, ok := errors.AsType[*relay.CloseError](conn.Err())
+		is.True(ok && closed.Kind() == relay.CloseBroken)
+		receive(t, conn, 4096) // and nothing of what came is lost
+	})
+}
+
 func TestFramesMayBeCutInAnyWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		is := is.New(t)
@@ -234,7 +301,7 @@ func TestOverrunEndsTheConnAfterWhatIsQueued(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				is := is.New(t)
-				conn, peer := dial(t, func(cfg *relay.Config) { cfg.SetQueue(tt.entries, tt.bytes) })
+				conn, peer := dial(t, func(cfg *relay.Config) { cfg.QueueEntries, cfg.QueueBytes = tt.entries, tt.bytes })
 				for i := range tt.fit {
 					peer.send(t, inbound(fmt.Sprintf("%02d", i), "hi"))
 				}
@@ -258,7 +325,7 @@ func TestOverrunEndsTheConnAfterWhatIsQueued(t *testing.T) {
 func TestQueueIsFilledAgainAsItIsReceived(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		is := is.New(t)
-		conn, peer := dial(t, func(cfg *relay.Config) { cfg.SetQueue(10, 1<<20) })
+		conn, peer := dial(t, func(cfg *relay.Config) { cfg.QueueEntries, cfg.QueueBytes = 10, 1<<20 })
 		sent := 0
 		for got := range 200 {
 			for sent < got+10 {

@@ -97,8 +97,8 @@ func KindOf(err error) (CloseKind, bool) {
 	return CloseBroken, false
 }
 
-// ErrOverrun ends a Conn whose caller fell 4,096 deliveries, or 16 MiB, behind. Receive faster, or withhold acks so that
-// the connector waits.
+// ErrOverrun ends a Conn with more deliveries waiting, or more bytes of them, than Config.QueueEntries and QueueBytes allow.
+// Receive faster, withhold acks so that the connector waits, or go idle once Crowded is closed.
 var ErrOverrun = errors.New("relay: deliveries overran the queue")
 
 // OpError is an action that the connector refused or could not carry out (section 11). Do returns it beside the Result.

@@ -4,6 +4,3 @@ package relay
 var (
 	TextLen = textLen
 )
-
-// SetQueue makes the queue of deliveries smaller.
-func (cfg *Config) SetQueue(entries, bytes int) { cfg.queueEntries, cfg.queueBytes = entries, bytes }

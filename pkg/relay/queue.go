@@ -12,6 +12,11 @@ type queue struct {
 
 func (q *queue) len() int { return len(q.urgent) + len(q.rest) - q.head }
 
+// crowded says whether half of what fits is there.
+func (q *queue) crowded() bool {
+	return q.len() > q.maxEntries/2 || q.len() > 1 && q.bytes > q.maxBytes/2
+}
+
 // push adds d, or returns false if it does not fit.
 func (q *queue) push(d Delivery) bool {
 	n := q.len()

@@ -65,6 +65,9 @@ func (c *Conn) handle(f *Frame) {
 		c.skip(f)
 	}
 	switch {
+	case f.Kind == KindInterrupt && c.cfg.Interrupted != nil:
+		f.ReceivedAt = time.Now()
+		c.cfg.Interrupted(f.Delivery)
 	case f.Kind != 0:
 		c.batch = append(c.batch, f.Delivery)
 	case f.Fault != "":
@@ -109,6 +112,9 @@ func (c *Conn) publish() error {
 		for _, d := range c.batch {
 			c.overrun = c.overrun || !c.queue.push(d)
 		}
+		if c.queue.crowded() {
+			c.tellCrowded()
+		}
 		c.mu.Unlock()
 		clear(c.batch)
 		c.batch = c.batch[:0]
@@ -121,4 +127,13 @@ func (c *Conn) publish() error {
 		return ErrOverrun
 	}
 	return nil
+}
+
+// tellCrowded closes crowded, once. The reader calls it.
+func (c *Conn) tellCrowded() {
+	select {
+	case <-c.crowded:
+	default:
+		close(c.crowded)
+	}
 }

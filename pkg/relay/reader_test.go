@@ -20,7 +20,7 @@ func TestTheReaderNeverWaitsForTheCaller(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				is := is.New(t)
-				conn, peer := dialDeaf(t, func(cfg *relay.Config) { cfg.SetQueue(10, 1<<20) })
+				conn, peer := dialDeaf(t, func(cfg *relay.Config) { cfg.QueueEntries, cfg.QueueBytes = 10, 1<<20 })
 				pongs := make(chan string, 1)
 				var pings atomic.Int64
 				peer.ws.SetPongHandler(func(data string) error { pongs <- data; return nil })

@@ -1,0 +1,118 @@
+package drain
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+
+	"github.com/dormouse-relay/dormouse/internal/logs"
+	"github.com/dormouse-relay/dormouse/internal/turn"
+	"github.com/dormouse-relay/dormouse/pkg/relay"
+)
+
+// pump hands what the sockets of a run have received to the worker: in the order of the sockets, and of a socket that has
+// ended what it has left. The worker may make it wait, and nobody waits for it: a socket's end is seen, and the next one is
+// dialled, whatever still has to be handed over.
+type pump struct {
+	worker *turn.Worker // is there before the first socket
+	log    *slog.Logger
+	most   int // bytes that may wait in all sockets
+
+	feeding sync.WaitGroup
+	mu      sync.Mutex
+	feeds   []*feed // that have not ended
+}
+
+// feed is one socket's.
+type feed struct {
+	conn *relay.Conn
+	done chan struct{} // closed once all that it has received is with the worker
+}
+
+// room is how many deliveries a further socket may have waiting, and their bytes: what the earlier ones leave of the whole,
+// and a fair part in any case.
+func (p *pump) room() (deliveries, bytes int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	bytes = p.most
+	for _, f := range p.feeds {
+		_, waiting := f.conn.Queued()
+		bytes -= waiting
+	}
+	bytes = max(bytes, p.most/4)
+	return max(bytes/weight, 64), bytes
+}
+
+// weight is what a small delivery takes in memory, at least.
+const weight = 2 << 10
+
+// feed starts to hand over what conn receives, once that of the sockets before is handed over. done is closed at its end.
+func (p *pump) feed(ctx context.Context, conn *relay.Conn) (done <-chan struct{}) {
+	f := &feed{conn: conn, done: make(chan struct{})}
+	p.mu.Lock()
+	var before <-chan struct{}
+	if n := len(p.feeds); n > 0 {
+		before = p.feeds[n-1].done
+	}
+	p.feeds = append(p.feeds, f)
+	p.mu.Unlock()
+	p.feeding.Go(func() {
+		if before != nil {
+			<-before
+		}
+		p.handOver(ctx, conn)
+		p.mu.Lock()
+		p.feeds = p.feeds[1:]
+		p.mu.Unlock()
+		close(f.done)
+	})
+	return f.done
+}
+
+// handOver hands deliveries to the worker until the socket has ended and is empty.
+func (p *pump) handOver(ctx context.Context, conn *relay.Conn) {
+	for {
+		d, err := conn.Receive(ctx)
+		if err != nil {
+			return
+		}
+		if err := p.worker.Take(d); err != nil {
+			p.log.Warn(logs.Untaken, logs.KeyError, err)
+		}
+	}
+}
+
+// busy reports whether something waits to be handed over.
+func (p *pump) busy() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, f := range p.feeds {
+		if waiting, _ := f.conn.Queued(); waiting > 0 || isClosed(f.conn) {
+			return true
+		}
+	}
+	return false
+}
+
+// wait waits until everything is handed over. Every socket must have ended.
+func (p *pump) wait() { p.feeding.Wait() }
+
+// watch has a socket's reader tell of each delivery at once: it is traffic, and may be a command to stop. It may have to wait
+// until it is taken. An interrupt is carried out.
+func (r *run) watch(cfg *relay.Config) {
+	t := newTraffic()
+	r.traffic = t
+	cfg.Arrived = func(d relay.Delivery) {
+		t.note(d.BufferID != "")
+		if w := r.watching.Load(); w != nil {
+			w.Glance(d)
+		}
+	}
+	cfg.Interrupted = func(d relay.Delivery) {
+		t.note(d.BufferID != "")
+		if w := r.watching.Load(); w != nil {
+			w.Interrupt(d.SessionKey)
+		}
+	}
+	cfg.QueueEntries, cfg.QueueBytes = r.pump.room()
+}

@@ -1,0 +1,98 @@
+package drain_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/matryer/is"
+
+	"github.com/dormouse-relay/dormouse/internal/agent"
+	"github.com/dormouse-relay/dormouse/internal/devconnector"
+	"github.com/dormouse-relay/dormouse/internal/drain"
+	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/pkg/relay"
+)
+
+// held is an agent that answers nothing before gone is closed; a cancelled turn ends. gone is made in the bubble.
+type held struct{ gone chan struct{} }
+
+func (h *held) Answer(ctx context.Context, t agent.Turn) (agent.Answer, error) {
+	select {
+	case <-h.gone:
+		return agent.Echo{}.Answer(ctx, t)
+	case <-ctx.Done():
+		return agent.Answer{}, context.Cause(ctx)
+	}
+}
+
+// dialled counts the descriptors that the connector has sent.
+func dialled(n int) func(devconnector.State) bool {
+	return func(s devconnector.State) bool { return len(s.Sockets) >= n && s.Instance(gateway).Connected }
+}
+
+func TestTheEndOfASocketIsSeenWhateverWaits(t *testing.T) {
+	h := &held{}
+	bubble(t, setup{agent: h, awake: true, pinned: true}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		h.gone = make(chan struct{})
+		const many = 4096 + 100 // as many as once were waited for, and more
+		wait := r.during(dialled(1), func() {
+			for n := range many {
+				r.Deliver(gateway, event("discord", fmt.Sprint("c", n%7), fmt.Sprint("m", n), fmt.Sprint(n)))
+			}
+			time.Sleep(100 * time.Millisecond)
+			for n := range 2 {
+				start := time.Now()
+				is.NoErr(r.Drop(gateway))
+				is.NoErr(r.Wait(t.Context(), dialled(n+2)))
+				is.True(time.Since(start) < 5*time.Second) // the back-off, and not the agent
+				time.Sleep(10 * time.Second)               // which earns two steps back
+			}
+			close(h.gone)
+		})
+		rep, _, err := r.run(ledger.Wake, quarter)
+		wait()
+		is.NoErr(err)
+		is.Equal(rep.Status, drain.Drained)
+		is.Equal(len(r.replies()), many) // all that came over the first socket
+		next := map[string]int{}
+		for _, reply := range r.replies() {
+			var chat string
+			var n int
+			_, err := fmt.Sscanf(reply, "%s %d", &chat, &n)
+			is.NoErr(err)
+			is.True(n >= next[chat])
+			next[chat] = n
+		}
+	})
+}
+
+func TestAnInterruptStopsATurnWhateverWaits(t *testing.T) {
+	h := &held{}
+	s := setup{preset: "hosted", agent: h, awake: true, pinned: true, env: map[string]string{"DORMOUSE_WINDOW": "65536"}}
+	bubble(t, s, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		h.gone = make(chan struct{})
+		first := event("discord", "c0", "m0", "first")
+		wait := r.during(dialled(1), func() {
+			r.Deliver(gateway, first)
+			for n := range 16 {
+				r.Deliver(gateway, event("discord", "c1", fmt.Sprint("n", n), fmt.Sprintf("%0300d", n)))
+			}
+			time.Sleep(time.Second)
+			source := first.Source
+			is.Equal(r.Interrupt((&relay.Event{Source: source}).SessionKey(), source.ChatID), 1)
+			time.Sleep(time.Second)
+			close(h.gone)
+		})
+		_, _, err := r.run(ledger.Wake, quarter)
+		wait()
+		is.NoErr(err)
+		is.Equal(len(r.replies()), 16)
+		for _, reply := range r.replies() {
+			is.True(reply != "c0 first") // it was stopped, beside all that waited
+		}
+	})
+}

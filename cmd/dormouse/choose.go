@@ -145,16 +145,22 @@ func (c choice) keys(ctx context.Context, book ledger.Operator) (keys []string, 
 
 // isFrom says whether a dead message is from the chat that is meant. It is false for a message that is no longer dead.
 func (c choice) isFrom(ctx context.Context, book ledger.Operator, key string) (bool, error) {
+	source, err := sourceOf(ctx, book, key)
+	return err == nil && strings.EqualFold(source.Platform, c.platform) && source.ChatID == c.chat, err
+}
+
+// sourceOf is where a dead message is from: nowhere, if it is no longer dead or is not kept itself.
+func sourceOf(ctx context.Context, book ledger.Operator, key string) (relay.Source, error) {
 	e, err := book.ShowDead(ctx, key)
 	if errors.Is(err, ledger.ErrNotDead) {
-		return false, nil
+		return relay.Source{}, nil
 	}
 	if err != nil {
-		return false, err
+		return relay.Source{}, err
 	}
 	var d relay.Delivery
 	if len(e.Body) == 0 || json.Unmarshal(e.Body, &d) != nil || d.Event == nil {
-		return false, nil // the message itself is not kept
+		return relay.Source{}, nil
 	}
-	return strings.EqualFold(d.Event.Source.Platform, c.platform) && d.Event.Source.ChatID == c.chat, nil
+	return d.Event.Source, nil
 }

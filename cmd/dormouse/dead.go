@@ -110,11 +110,19 @@ func listDead(ctx context.Context, book ledger.Operator, instance string, out io
 		return nil
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "KEY\tDIED\tATTEMPTS\tERROR")
+	fmt.Fprintln(w, "KEY\tDIED\tCHAT\tATTEMPTS\tERROR")
 	for _, e := range dead {
-		fmt.Fprintf(w, "%s\t%s\t%d\t%s\n", e.Key, stamp(e.Died), e.Attempts, terminal.Line(e.Error))
+		source, err := sourceOf(ctx, book, e.Key)
+		if err != nil {
+			return err
+		}
+		chat := "-" // as --chat takes it
+		if source.ChatID != "" {
+			chat = terminal.Line(source.Platform + ":" + source.ChatID)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\n", e.Key, stamp(e.Died), chat, e.Attempts, terminal.Line(e.Error))
 	}
-	fmt.Fprintln(w, "message, chat and answer: dormouse dead show KEY; put back: dead retry KEY; give up: dead drop KEY")
+	fmt.Fprintln(w, "message and answer: dormouse dead show KEY; put back: dead retry KEY; give up: dead drop KEY")
 	return w.Flush()
 }
 

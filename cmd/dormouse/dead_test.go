@@ -86,7 +86,9 @@ func TestADeadMessageIsShownWithWhatBecameOfItsAnswer(t *testing.T) {
 		var out strings.Builder
 		is.NoErr(showDead(t.Context(), book, "k1", &out))
 		is.NoErr(listDead(t.Context(), book, "gw-1", &out))
-		is.True(!strings.ContainsAny(out.String(), "\x1b\x07\u009b")) // a terminal is given no orders
+		is.True(!strings.ContainsAny(out.String(), "\x1b\x07\u009b"))  // a terminal is given no orders
+		is.True(strings.Contains(out.String(), "  telegram:-100:1  ")) // as --chat takes it
+		is.True(strings.Contains(out.String(), "  -  "))               // one that is not kept itself
 		out.Reset()
 		is.NoErr(showDead(t.Context(), book, "k1", &out))
 		var shown struct {

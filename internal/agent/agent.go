@@ -3,8 +3,8 @@
 //
 // Package turn calls Answer for each attempt. It blocks until the agent has answered or the context ends, and may be called
 // from any goroutine, for several turns at a time. Answer starts no goroutine that outlives it, asks once, and remembers
-// nothing of a turn. Errors quote no events, no answers and no URLs; of an HTTP status that is no answer they keep the
-// first words.
+// nothing of a turn. Errors quote no events, no answers and no URLs; of an HTTP status that is no answer, and of a
+// function's error, they keep the first words.
 package agent
 
 import (

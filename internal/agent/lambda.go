@@ -29,8 +29,8 @@ type Invoker interface {
 // Lambda invokes a function with each turn and reads what it returns as Decode does.
 //
 // Only a throttled invocation is tried again in the same attempt: after any other failure the function may have run. A turn
-// of more than 6 MB goes without its files; if it is still too large, it is Refused. Of an error of the function only the
-// type is shown, as its message may quote the user.
+// of more than 6 MB goes without its files; if it is still too large, it is Refused. An error of the function keeps its
+// type and the first words of its message.
 type Lambda struct {
 	function string
 	client   Invoker
@@ -130,5 +130,6 @@ func (l *Lambda) functionFault(payload []byte) error {
 	case told.Type == "Function.ResponseSizeTooLarge":
 		return fmt.Errorf("agent: what %s returned is over %d bytes", l.function, maxPayload)
 	}
-	return fmt.Errorf("agent: %s failed with %.80q; its own log says more", l.function, told.Type)
+	return fmt.Errorf("agent: %s failed with %.80q, its own log says more%s", l.function, told.Type,
+		said(strings.NewReader(told.Message), nil))
 }

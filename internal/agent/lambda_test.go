@@ -99,7 +99,18 @@ func TestLambdaFaultsAreToldApart(t *testing.T) {
 		"overloaded":    {fault(503, "ServiceUnavailable"), "HTTP 503 (ServiceUnavailable)", 1, true, false},
 		"Lambda's own":  {fault(500, "ServiceException"), "HTTP 500 (ServiceException)", 1, false, false},
 		"it raised": {
-			functionError(`{"errorType":"ValueError","errorMessage":"canary"}`), `my-agent:live failed with "ValueError"`, 1, false, false,
+			functionError(`{"errorType":"ValueError","errorMessage":"no such\u001b[2J\nmodel: ` + strings.Repeat("x", 300) + `canary"}`),
+			`my-agent:live failed with "ValueError", its own log says more: no such[2J model: xxx`, 1, false, false,
+		},
+		"it raised nothing that has words": {
+			functionError(`{"errorType":"Error"}`), `my-agent:live failed with "Error", its own log says more`, 1, false, false,
+		},
+		"it died": {
+			functionError(`{"errorMessage":"RequestId: 7 Error: Runtime exited with error: exit status 1","errorType":"Runtime.ExitError"}`),
+			`failed with "Runtime.ExitError", its own log says more: RequestId: 7 Error: Runtime exited`, 1, false, false,
+		},
+		"its error is junk": {
+			functionError(`canary`), `my-agent:live failed with ""`, 1, false, false,
 		},
 		"its time was up": {
 			functionError(`{"errorType":"Sandbox.Timedout","errorMessage":"RequestId: 1 Error: Task timed out after 3.00 seconds"}`),

@@ -118,6 +118,8 @@ type run struct {
 	steps         int       // of the back-off
 	met           time.Time // when the connector was heard last
 	policy        string    // what became of it in this run: taken, or why not
+	poked         bool      // a poke has asked for a look
+	buffered      bool      // a delivery was buffered
 	malformed     uint64    // frames that could not be used
 	doubt         doubt     // whether stored credentials that were refused are an opt-out
 	worker        *turn.Worker

@@ -28,6 +28,7 @@ func (r *run) release(ctx context.Context) error {
 		}
 		if again {
 			r.log.Info(logs.AskedAgain)
+			r.poked = true
 			return err
 		}
 		err = r.heart.silence(func() error {

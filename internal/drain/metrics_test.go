@@ -172,3 +172,27 @@ func TestALedgerKnowsHowTheLastRunEnded(t *testing.T) {
 		is.Equal(ending().Hinder, ledger.Trouble{})
 	})
 }
+
+// A connector whose pokes do not arrive is only heard by sweeps: that can be seen.
+func TestALedgerKnowsWhetherPokesArrive(t *testing.T) {
+	bubble(t, setup{}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		ending := func() ledger.Ending {
+			o, err := r.ledger.Overview(t.Context())
+			is.NoErr(err)
+			return o.Plan.After
+		}
+		_, _, err := r.run(ledger.Schedule, quarter)
+		is.NoErr(err)
+		is.True(ending().Poked.IsZero() && ending().Swept.IsZero()) // it found nothing
+		r.Deliver(gateway, event("discord", "c1", "m1", "hello"))
+		time.Sleep(time.Hour)
+		_, _, err = r.run(ledger.Schedule, quarter)
+		is.NoErr(err)
+		is.True(ending().Poked.IsZero() && !ending().Swept.IsZero())
+		r.Deliver(gateway, event("discord", "c1", "m2", "hello"))
+		_, _, err = r.run(ledger.Wake, quarter)
+		is.NoErr(err)
+		is.True(ending().Poked.After(ending().Swept))
+	})
+}

@@ -80,6 +80,8 @@ func (r *run) stay(ctx context.Context, conn *relay.Conn, empty time.Duration) (
 	end.received = s.traffic.count()
 	end.lived = time.Since(s.since)
 	r.malformed += conn.Stats().Malformed
+	_, buffered, _ := s.traffic.read()
+	r.buffered = r.buffered || buffered
 	if end.flipped {
 		r.met = time.Now()
 	}

@@ -38,6 +38,12 @@ func (r *run) tell(err error) ledger.Ending {
 	if err != nil {
 		end.Error = err.Error()
 	}
+	switch {
+	case r.poked, r.req.Reason == ledger.Wake:
+		end.Poked = time.Now()
+	case r.req.Reason == ledger.Schedule && r.buffered:
+		end.Swept = time.Now()
+	}
 	if what := hindrance(err); what != "" {
 		end.Hinder = ledger.Trouble{What: what, Since: time.Now(), Said: end.Error}
 		if before.Hinder.What == what {

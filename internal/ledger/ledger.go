@@ -105,6 +105,8 @@ type Ending struct {
 	Version string    // of the gateway
 	Hinder  Trouble   // what kept it from the connector; without What: nothing
 	Away    time.Time // since when the agent is away; zero: it is not, as far as is known
+	Poked   time.Time // when a poke last started a run; zero: never
+	Swept   time.Time // when a sweep last found what no poke had told of; zero: never
 }
 
 // Standing is what is remembered of an instance from run to run.

@@ -79,8 +79,13 @@ func (l *memoryLease) HandOff(_ context.Context, plan Plan, received bool) (aske
 }
 
 func (l *memoryLease) giveBack(plan Plan, received bool) {
-	if plan.After.Contact.IsZero() {
-		plan.After.Contact = l.plan.After.Contact
+	before := l.plan.After
+	for _, at := range [][2]*time.Time{
+		{&plan.After.Contact, &before.Contact}, {&plan.After.Poked, &before.Poked}, {&plan.After.Swept, &before.Swept},
+	} {
+		if at[0].IsZero() {
+			*at[0] = *at[1]
+		}
 	}
 	l.givenBack, l.owner, l.plan, l.ended = true, "", plan, time.Now()
 	if received {

@@ -35,7 +35,9 @@ func (c change) tell(plan ledger.Plan) (set, remove string) {
 	put("hinderby", end.Hinder.Said)
 	stamp("hindered", end.Hinder.Since, true)
 	stamp("away", end.Away, true)
-	stamp("met", end.Contact, false) // an earlier one stays known
+	stamp("met", end.Contact, false) // an earlier one stays known, as of the next two
+	stamp("poked", end.Poked, false)
+	stamp("swept", end.Swept, false)
 	return set, remove
 }
 
@@ -43,6 +45,6 @@ func told(found item) ledger.Ending {
 	return ledger.Ending{
 		Status: found.text("how"), Error: found.text("howby"), Contact: found.time("met"), Version: found.text("version"),
 		Hinder: ledger.Trouble{What: found.text("hinder"), Since: found.time("hindered"), Said: found.text("hinderby")},
-		Away:   found.time("away"),
+		Away:   found.time("away"), Poked: found.time("poked"), Swept: found.time("swept"),
 	}
 }

@@ -27,6 +27,8 @@ import (
 //	why       the same in words
 //	how, howby  how the run ended that planned it, and why
 //	met       when the connector was heard last
+//	poked     when a poke last started a run
+//	swept     when a sweep last found what no poke had told of
 //	version   of the gateway that wrote this
 //	hinder, hindered, hinderby  what kept that run from the connector, since when, and in what words; else missing
 //	away      since when the agent is away; else missing

@@ -144,13 +144,15 @@ func endings(t *testing.T, is *is.I, s Subject) {
 	ctx := t.Context()
 	met := s.Now().Add(-time.Minute).Truncate(time.Second)
 	full := ledger.Plan{At: s.Now().Add(time.Hour), Every: time.Hour, Why: "a look that found nothing", After: ledger.Ending{
-		Status: "failed", Error: "drain: gave up", Contact: met, Version: "1.2.3", Away: met,
+		Status: "failed", Error: "drain: gave up", Contact: met, Version: "1.2.3", Away: met, Poked: met, Swept: met,
 		Hinder: ledger.Trouble{What: "unreachable", Since: met, Said: "connection refused"},
 	}}
 	same := func(got, want ledger.Ending) {
 		t.Helper()
 		is.True(got.Contact.Equal(want.Contact) && got.Away.Equal(want.Away) && got.Hinder.Since.Equal(want.Hinder.Since))
+		is.True(got.Poked.Equal(want.Poked) && got.Swept.Equal(want.Swept))
 		got.Contact, got.Away, got.Hinder.Since = want.Contact, want.Away, want.Hinder.Since
+		got.Poked, got.Swept = want.Poked, want.Swept
 		is.Equal(got, want)
 	}
 	l := mustAcquire(t, s, ledger.Arm)
@@ -166,5 +168,5 @@ func endings(t *testing.T, is *is.I, s Subject) {
 	o, err = s.Overview(ctx)
 	is.NoErr(err)
 	is.Equal(o.Plan.Why, "")
-	same(o.Plan.After, ledger.Ending{Status: "empty", Contact: met})
+	same(o.Plan.After, ledger.Ending{Status: "empty", Contact: met, Poked: met, Swept: met})
 }

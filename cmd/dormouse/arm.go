@@ -14,7 +14,6 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
-	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 	"github.com/urfave/cli/v3"
 
 	"github.com/dormouse-relay/dormouse/internal/drain"
@@ -133,22 +132,23 @@ var operatorVariables = []string{
 	"GATEWAY_RELAY_WAKE_URL", "GATEWAY_RELAY_CREDENTIALS_ARN", "GATEWAY_RELAY_ID", "GATEWAY_RELAY_INSTANCE_ID", "DORMOUSE_TABLE",
 }
 
-// variablesOf returns those operatorVariables of a deployed function that are set. It returns no others, so that a command
+// shownVariables are those operatorVariables of a deployed function that are set. It returns no others, so that a command
 // that works on AWS also works with dormouse host.
-func variablesOf(ctx context.Context, client *lambda.Client, function string) (map[string]string, error) {
-	deployed, err := client.GetFunctionConfiguration(ctx, &lambda.GetFunctionConfigurationInput{FunctionName: &function})
-	if _, missing := errors.AsType[*types.ResourceNotFoundException](err); missing {
-		return nil, fmt.Errorf("there is no function %s in %s: check the name, and that AWS_REGION and the AWS profile are the stack's",
-			function, client.Options().Region)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("looking up the function %s: %w", function, err)
-	}
+func shownVariables(deployed *lambda.GetFunctionConfigurationOutput) map[string]string {
 	if deployed.Environment == nil {
-		return nil, nil
+		return nil
 	}
 	maps.DeleteFunc(deployed.Environment.Variables, func(name, _ string) bool { return !slices.Contains(operatorVariables, name) })
-	return deployed.Environment.Variables, nil
+	return deployed.Environment.Variables
+}
+
+// variablesOf returns those operatorVariables of a deployed function that are set.
+func variablesOf(ctx context.Context, client *lambda.Client, function string) (map[string]string, error) {
+	deployed, err := lookUp(ctx, client, function)
+	if err != nil {
+		return nil, err
+	}
+	return shownVariables(deployed), nil
 }
 
 // runDrain invokes drain and says how it ended.

@@ -11,10 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
-	"github.com/aws/smithy-go/logging"
 	"github.com/urfave/cli/v3"
 
 	"github.com/dormouse-relay/dormouse/internal/config"
@@ -232,16 +229,4 @@ func chooseVault(cmd *cli.Command, store *secretstore.Store, gatewayID string) (
 		return vault{secret, "the secret", store.HasSecret, store.PutSecret}, nil
 	}
 	return vault{cmp.Or(parameter, "/dormouse/"+gatewayID), "the SSM parameter", store.HasParameter, store.PutParameter}, nil
-}
-
-// operatorConfig is the SDK's configuration for the operator's commands: that of the AWS command line.
-func operatorConfig(ctx context.Context) (aws.Config, error) {
-	cfg, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithLogger(logging.Nop{})) // it warns of connections on stderr
-	switch {
-	case err != nil:
-		return cfg, fmt.Errorf("reading the AWS configuration: %w", err)
-	case cfg.Region == "":
-		return cfg, errors.New("no AWS region: set AWS_REGION, or region in the AWS profile")
-	}
-	return cfg, nil
 }

@@ -1,29 +1,58 @@
 package main
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/urfave/cli/v3"
 
-	"github.com/dormouse-relay/dormouse/internal/drain"
 	"github.com/dormouse-relay/dormouse/internal/ledger"
-	"github.com/dormouse-relay/dormouse/internal/ledger/dynamo"
-	"github.com/dormouse-relay/dormouse/internal/terminal"
 )
 
 func statusCommand() *cli.Command {
-	return atLedger(&cli.Command{
+	return &cli.Command{
 		Name:     "status",
 		Category: categoryOperate,
-		Metadata: example("dormouse status --stack dormouse"),
-		Usage:    "show a deployed gateway: enabled or disabled, lease, last drain, next sweep, pending and dead messages",
-	}, status)
+		Metadata: example("dormouse status --stack dormouse", "dormouse status --stack dormouse --json"),
+		Usage:    "say what a deployed gateway is doing, and what it waits for",
+		Description: `The first line says it in a word: asleep, draining, disabled, identity refused, connector unreachable, agent
+away, seat taken by another, credentials refused, budget used up. What it cost in the last day comes from CloudWatch, all else
+from its table, which the last drain has written. dormouse doctor goes and looks.`,
+		Flags: append(deployedFlags(), jsonFlag()),
+		Action: func(ctx context.Context, cmd *cli.Command) error {
+			if err := noArguments(cmd); err != nil {
+				return err
+			}
+			v, err := during(cmd.Root().ErrWriter, "reading its table and CloudWatch", func() (view, error) { return viewOf(ctx, cmd) })
+			if err != nil {
+				return err
+			}
+			if cmd.Bool("json") {
+				return printJSON(cmd.Root().Writer, v)
+			}
+			return v.print(cmd.Root().Writer, time.Now())
+		},
+	}
+}
+
+// viewOf is what there is to know of the gateway that a command line means.
+func viewOf(ctx context.Context, cmd *cli.Command) (view, error) {
+	p, err := deployedAt(ctx, cmd)
+	if err != nil {
+		return view{}, err
+	}
+	book, err := p.ledger()
+	if err != nil {
+		return view{}, err
+	}
+	now := time.Now()
+	v, err := look(ctx, book, p.instance, now)
+	if err == nil {
+		v.Cost = p.costOf(ctx, now)
+	}
+	return v, err
 }
 
 func enableCommand() *cli.Command {
@@ -48,101 +77,33 @@ type atBook func(ctx context.Context, book ledger.Operator, instance string, out
 // withLedger makes a command that works on the ledger of a deployed gateway. read turns its command line into what is to be
 // done.
 func withLedger(cmd *cli.Command, read func(*cli.Command) (atBook, error)) *cli.Command {
-	cmd.Flags = append(cmd.Flags,
-		stackFlag(),
-		&cli.StringFlag{Name: "table", Usage: "`NAME` of its table, instead; with --instance"},
-		&cli.StringFlag{Name: "instance", Usage: "`ID` of the instance, else the gateway id, in that table"},
-	)
+	cmd.Flags = append(cmd.Flags, deployedFlags()...)
 	cmd.Action = func(ctx context.Context, cmd *cli.Command) error {
 		do, err := read(cmd)
 		if err != nil {
 			return err
 		}
-		stack, table, instance := cmd.String("stack"), cmd.String("table"), cmd.String("instance")
-		if stack == "" && (table == "" || instance == "") {
-			return misuse(errors.New("which gateway: give --stack, or --table and --instance"))
-		}
-		cloud, err := operatorConfig(ctx)
+		p, err := deployedAt(ctx, cmd)
 		if err != nil {
 			return err
 		}
-		if table == "" || instance == "" {
-			function := stack + "-drain"
-			variables, err := variablesOf(ctx, lambda.NewFromConfig(cloud), function)
-			if err != nil {
-				return err
-			}
-			if variables["DORMOUSE_TABLE"] == "" {
-				return fmt.Errorf("%s has no table: its ledger is in its memory and cannot be read from here", function)
-			}
-			table = cmp.Or(table, variables["DORMOUSE_TABLE"])
-			instance = cmp.Or(instance, variables["GATEWAY_RELAY_INSTANCE_ID"], variables["GATEWAY_RELAY_ID"], "gw-"+function)
+		book, err := p.ledger()
+		if err != nil {
+			return err
 		}
-		return do(ctx, dynamo.New(dynamo.NewClient(cloud), table, instance), instance, cmd.Root().Writer)
+		return do(ctx, book, p.instance, cmd.Root().Writer)
 	}
 	return cmd
 }
 
 // status prints an instance's state. A disabled instance is no error: it is off until an operator enables it.
 func status(ctx context.Context, book ledger.Operator, instance string, out io.Writer) error {
-	o, err := book.Overview(ctx)
+	now := time.Now()
+	v, err := look(ctx, book, instance, now)
 	if err != nil {
 		return err
 	}
-	dead, err := book.ListDead(ctx)
-	if err != nil {
-		return err
-	}
-	standing := o.Standing
-	switch {
-	case standing.Disabled:
-		fmt.Fprintf(out, "%s: disabled\n  since  %s\n  by     %s\n", instance, stamp(standing.DisabledAt), terminal.Line(standing.DisabledBy))
-		fmt.Fprint(out, "  Nothing is dialled, provisioned or retried. Once the connector accepts it again: dormouse enable\n")
-	case standing.Handshaken == "":
-		fmt.Fprintf(out, "%s: enabled, never connected so far\n", instance)
-	default:
-		fmt.Fprintf(out, "%s: enabled, known to the connector as %s\n", instance, standing.Handshaken)
-	}
-	tellTrouble(out, standing.Trouble)
-	lease := "free"
-	if o.Held {
-		lease = "held, until " + stamp(o.Until) + " unless renewed"
-	}
-	fmt.Fprintf(out, "  lease       %s\n", lease)
-	fmt.Fprintf(out, "  last drain  %s\n", stamp(o.Ended))
-	if !standing.Disabled {
-		next := "at the schedule's next firing"
-		if !o.Asked && !o.Plan.At.IsZero() {
-			next = stamp(o.Plan.At)
-		}
-		fmt.Fprintf(out, "  next sweep  %s\n", next)
-	}
-	fmt.Fprintf(out, "  pending     %d messages\n", o.Pending)
-	fmt.Fprintf(out, "  dead        %d messages\n", len(dead))
-	tellBudgets(out, o, time.Now())
-	tellRefusals(out, o.Refusals)
-	if err := tellWaiting(ctx, book, out, o.Pending); err != nil {
-		return err
-	}
-	if n := len(standing.FreshIDs); n > 0 {
-		fmt.Fprintf(out, "  %d fresh gateway ids within a day, as its secret is withheld: enroll and pin instead\n", n)
-	}
-	return nil
-}
-
-// tellTrouble says what hinders an instance that is switched on.
-func tellTrouble(out io.Writer, t ledger.Trouble) {
-	switch {
-	case t.What == "":
-	case t.What == string(drain.Replaced):
-		fmt.Fprintf(out, "  replaced    since %s: another socket takes this gateway's seat: two deployments share it;\n"+
-			"              stop one, or give it another id (%s)\n", stamp(t.Since), terminal.Line(t.Said))
-	case t.What == string(drain.IdentityRefused):
-		fmt.Fprintf(out, "  identity    refused since %s, which is no opt-out: the next drain that is accepted goes on\n"+
-			"              (%s)\n", stamp(t.Since), terminal.Line(t.Said))
-	default:
-		fmt.Fprintf(out, "  hindered    since %s: %s: %s\n", stamp(t.Since), terminal.Line(t.What), terminal.Line(t.Said))
-	}
+	return v.print(out, now)
 }
 
 func stamp(t time.Time) string {

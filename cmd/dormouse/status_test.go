@@ -29,26 +29,26 @@ func TestDisabledIsAStateOfItsOwn(t *testing.T) {
 	}
 	var out strings.Builder
 	tell := func() error { return status(t.Context(), book, "gw-1", &out) }
-	is.True(strings.HasPrefix(said(tell, &out), "gw-1: enabled, never connected so far\n  lease       held, until 2"))
-	is.NoErr(grant.SetHandshaken(t.Context(), "gw-1-a"))
-	is.True(strings.HasPrefix(said(tell, &out), "gw-1: enabled, known to the connector as gw-1-a\n"))
-	is.NoErr(grant.SetTrouble(t.Context(), ledger.Trouble{What: "replaced", Since: time.Now(), Said: "1000 \x1b[2J"}))
 	text := said(tell, &out)
-	is.True(strings.Contains(text, "\n  replaced    since 2") && strings.Contains(text, "two deployments share it"))
-	is.True(!strings.Contains(text, "\x1b"))
+	is.True(strings.HasPrefix(text, "gw-1: draining\n  because     o\n  connector   has never let this gateway in\n"))
+	is.True(strings.Contains(text, "\n  lease       held by o, renewed 2"))
+	is.NoErr(grant.SetHandshaken(t.Context(), "gw-1-a"))
+	is.True(strings.Contains(said(tell, &out), "\n  connector   knows it as gw-1-a, heard last never\n"))
+	is.NoErr(grant.SetTrouble(t.Context(), ledger.Trouble{What: "replaced", Since: time.Now(), Said: "1000 \x1b[2J"}))
+	is.True(!strings.Contains(said(tell, &out), "\x1b"))
 	is.NoErr(grant.SetTrouble(t.Context(), ledger.Trouble{}))
 	is.NoErr(grant.Disable(t.Context(), "refused: 4401 unauthorized"))
 	text = said(tell, &out)
-	is.True(strings.HasPrefix(text, "gw-1: disabled\n  since  2"))
-	is.True(strings.Contains(text, "\n  by     refused: 4401 unauthorized\n  Nothing is dialled, provisioned or retried."))
+	is.True(strings.HasPrefix(text, "gw-1: disabled since 2"))
+	is.True(strings.Contains(text, "\n  because     refused: 4401 unauthorized\n  so          nothing is dialled, provisioned or retried."))
 
 	on := func() error { return enable(t.Context(), book, "gw-1", &out) }
 	is.True(strings.HasPrefix(said(on, &out), "gw-1: enabled; "))
 	is.Equal(said(on, &out), "gw-1: is not disabled\n")
 	is.NoErr(grant.Release(t.Context(), ledger.Plan{}, true))
 	text = said(tell, &out)
-	is.True(strings.HasPrefix(text, "gw-1: enabled, known to the connector as gw-1-a\n  lease       free\n  last drain  2"))
-	is.True(strings.HasSuffix(text, "\n  next sweep  at the schedule's next firing\n  pending     0 messages\n  dead        0 messages\n"))
+	is.True(strings.HasPrefix(text, "gw-1: asleep\n  connector   knows it as gw-1-a, heard last never\n  last drain  ended 2"))
+	is.True(strings.HasSuffix(text, "\n  lease       free\n  next sweep  at the schedule's next firing\n  pending     0 messages\n  dead        0 messages\n"))
 }
 
 func TestStatusSaysWhatWaitsAndWhatWasRefused(t *testing.T) {
@@ -103,11 +103,11 @@ func TestStatusAndEnableOnATable(t *testing.T) {
 	code, out, errs := dormouse(t.Context(), "status", "--table", table, "--instance", "gw-1")
 	is.Equal(errs, "")
 	is.Equal(code, 0)
-	is.True(strings.HasPrefix(out, "gw-1: disabled\n"))
+	is.True(strings.HasPrefix(out, "gw-1: disabled since 2"))
 	_, out, _ = dormouse(t.Context(), "enable", "--table", table, "--instance", "gw-1")
 	is.True(strings.HasPrefix(out, "gw-1: enabled"))
 	_, out, _ = dormouse(t.Context(), "status", "--table", table, "--instance", "gw-1")
-	is.True(strings.HasPrefix(out, "gw-1: enabled, never connected"))
+	is.True(strings.HasPrefix(out, "gw-1: draining\n")) // as whoever disabled it still holds its lease
 	code, _, errs = dormouse(t.Context(), "status", "--table", table)
 	is.Equal(code, 1)
 	is.True(strings.Contains(errs, "give --stack, or --table and --instance"))

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"cmp"
-	"context"
 	"fmt"
 	"io"
 	"maps"
@@ -30,31 +28,22 @@ func tellRefusals(out io.Writer, r ledger.Refusals) {
 
 const mostWaiting = 20 // messages that status lists one by one
 
-// tellWaiting lists the messages that wait: for what, for how long, and until when. Those that queue are only counted.
-func tellWaiting(ctx context.Context, book ledger.Operator, out io.Writer, pending int) error {
-	if pending == 0 {
+// tellWaiting lists the messages that wait: for what, for how long, and until when.
+func tellWaiting(out io.Writer, list []waiting, now time.Time) error {
+	if len(list) == 0 {
 		return nil
 	}
-	list, err := book.ListPending(ctx)
-	if err != nil {
-		return err
-	}
-	waiting := slices.DeleteFunc(list, func(e ledger.Entry) bool { return e.Wait.Due.IsZero() })
-	if len(waiting) == 0 {
-		return nil
-	}
-	slices.SortStableFunc(waiting, func(a, b ledger.Entry) int { return a.Wait.Due.Compare(b.Wait.Due) })
-	fmt.Fprintf(out, "  waiting     %d of the pending\n", len(waiting))
+	fmt.Fprintf(out, "  waiting     %d of the pending\n", len(list))
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "    KEY\tFOR\tTRIES\tNEXT TRY\tREASON")
-	for _, e := range waiting[:min(len(waiting), mostWaiting)] {
+	for _, e := range list[:min(len(list), mostWaiting)] {
 		age := "-"
-		if !e.Wait.Since.IsZero() {
-			age = time.Since(e.Wait.Since).Truncate(time.Second).String()
+		if !e.Since.IsZero() {
+			age = now.Sub(e.Since).Truncate(time.Second).String()
 		}
-		fmt.Fprintf(w, "    %s\t%s\t%d\t%s\t%s\n", e.Key, age, cmp.Or(e.Wait.Tries, e.Attempts), stamp(e.Wait.Due), terminal.Line(e.Error))
+		fmt.Fprintf(w, "    %s\t%s\t%d\t%s\t%s\n", e.Key, age, e.Tries, stamp(e.Next), terminal.Line(e.Error))
 	}
-	if more := len(waiting) - mostWaiting; more > 0 {
+	if more := len(list) - mostWaiting; more > 0 {
 		fmt.Fprintf(w, "    and %d more\n", more)
 	}
 	return w.Flush()

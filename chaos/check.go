@@ -121,21 +121,21 @@ func (r *run) checkRequests(state devconnector.State, lost map[string]time.Time)
 	unwritten := r.unwritten()
 	before := map[string]devconnector.Outbound{}
 	for _, out := range state.Outbounds {
-		m := r.requests[out.RequestID]
+		m, key := r.whose(out)
 		switch {
-		case out.Op == "typing", out.Op == "edit", r.apologies[out.RequestID] != nil:
-			continue // harmless to repeat, or an answer to nothing
+		case out.Op == "typing", out.Op == "edit":
+			continue // harmless to repeat
 		case m == nil:
 			r.fault("a %s of an unknown request, an answer to what nobody wrote: %s", out.Op, out.Content)
 			continue
 		}
 		r.seen["actions"]++
-		if !unwritten[m.key] {
+		if !unwritten[key] {
 			r.checkLost(m, out, lost[out.RequestID])
 		}
-		r.checkWritten(m, out)
+		r.checkWritten(m, key, out)
 		if first, ok := before[out.RequestID]; ok && final(first) && (out.Op == first.Op || first.Applied) {
-			if !r.history.takenOver(first.At.Add(-inFlight), out.At) && !unwritten[m.key] {
+			if !r.history.takenOver(first.At.Add(-inFlight), out.At) && !unwritten[key] {
 				r.fault("%s: %s sent once more %s after %q, and its process lived on: %d, then %d", m, out.Op,
 					out.At.Sub(first.At), first.Result.Error, r.processOf(state, first), r.processOf(state, out))
 			}
@@ -145,11 +145,22 @@ func (r *run) checkRequests(state devconnector.State, lost map[string]time.Time)
 	}
 }
 
+// whose is the message that an action is for, and the key of its entry, which may be that of its apology.
+func (r *run) whose(out devconnector.Outbound) (m *message, key string) {
+	if m = r.requests[out.RequestID]; m != nil {
+		return m, m.key
+	}
+	if m = r.apologies[out.RequestID]; m != nil {
+		return m, m.key + apologySuffix
+	}
+	return nil, ""
+}
+
 // checkWritten demands that an action does not come after its outcome was written.
-func (r *run) checkWritten(m *message, out devconnector.Outbound) {
+func (r *run) checkWritten(m *message, key string, out devconnector.Outbound) {
 	h := &r.history
 	for what, at := range map[string]time.Time{
-		"its outcome was written": h.confirmed[out.RequestID], "the message was finished": h.finished[m.key],
+		"its outcome was written": h.confirmed[out.RequestID], "the message was finished": h.finished[key],
 	} {
 		if !at.IsZero() && out.At.After(at.Add(inFlight)) {
 			r.fault("%s: %s sent %s after %s", m, out.Op, out.At.Sub(at), what)

@@ -173,31 +173,42 @@ func (r *run) checkOrder(verdicts map[string]*verdict, left rest) {
 	}
 }
 
-// checkTold demands that the chats of dead messages were told, unless they had refused, or the process was ended just then.
+// checkTold demands that the chats of dead messages were told, or wait to be, unless they had refused.
 func (r *run) checkTold(state devconnector.State, left rest) {
 	told := map[int]bool{}
 	for _, out := range state.Outbounds {
-		if m := r.apologies[out.RequestID]; m != nil {
-			if told[m.session] = true; out.Content != apology {
-				r.fault("%s: its chat is told %q", m, out.Content)
-			}
+		m := r.apologies[out.RequestID]
+		if m == nil {
+			continue
+		}
+		if final(out) {
+			told[m.session] = true
+		}
+		if out.Content != apology {
+			r.fault("%s: its chat is told %q", m, out.Content)
 		}
 	}
-	for _, line := range r.log { // it is tried once: a lease that seems lost just then is in its way, or a socket that ends
+	for key := range left.open {
+		if strings.HasSuffix(key, apologySuffix) {
+			told[r.sessionOf(key)] = true
+			r.seen["apologies that wait"]++
+		}
+	}
+	for key := range left.dead {
+		if strings.HasSuffix(key, apologySuffix) {
+			r.fault("%s: an apology is dead", key)
+		}
+	}
+	for _, line := range r.log { // refused for good, or for too long, or the table did not take it
 		var entry struct{ Delivery string }
-		away := strings.Contains(line, logs.ActionNotSent) || strings.Contains(line, logs.OutcomeUnknown)
-		if away && json.Unmarshal([]byte(line), &entry) == nil {
-			if key, ok := strings.CutSuffix(entry.Delivery, "/apology"); ok {
-				told[r.sessionOf(key)] = true
-			}
+		excused := strings.Contains(line, logs.ChatNotTold) || strings.Contains(line, logs.OutcomeUnknown)
+		if excused && json.Unmarshal([]byte(line), &entry) == nil && strings.HasSuffix(entry.Delivery, apologySuffix) {
+			told[r.sessionOf(entry.Delivery)] = true
 		}
 	}
 	for _, m := range r.sent {
-		at := r.history.dead[m.key]
-		if _, dead := left.dead[m.key]; !dead || told[m.session] || at.IsZero() || m.kind != hopeless {
-			continue
-		}
-		if !r.history.takenOver(at.Add(-inFlight), time.Now()) {
+		e, dead := left.dead[m.key]
+		if dead && !told[m.session] && !strings.Contains(e.reason, "an action of the answer") {
 			r.fault("%s: dead, and its chat was told nothing", m)
 		}
 	}

@@ -268,7 +268,9 @@ func (r *run) settle(ctx context.Context, newest int) (left rest) {
 	}
 }
 
+// sessionOf is the session of a delivery, or of the apology for one.
 func (r *run) sessionOf(key string) int {
+	key = strings.TrimSuffix(key, apologySuffix)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, m := range r.sent {

@@ -13,6 +13,9 @@ import (
 // apology is what the chat of a dead message is told.
 const apology = "This could not be answered."
 
+// apologySuffix is what the key of an apology has behind that of its message.
+const apologySuffix = "/apology"
+
 // attachment is what files consist of.
 const attachment = "a file that somebody sent along"
 
@@ -83,7 +86,7 @@ func (r *run) write(m *message) {
 	r.byID[m.id()] = m
 	for n := range mostActions {
 		r.requests[requestID(m.key, n)] = m
-		r.apologies[requestID(m.key+"/apology", n)] = m
+		r.apologies[requestID(m.key+apologySuffix, n)] = m
 	}
 	r.mu.Unlock()
 	bufferID := r.connector.Deliver(r.gateway, event)

@@ -264,6 +264,9 @@ type Journal interface {
 	// state that comes back, or repeat one that did (Place): then it gets another Key, in the list that was given. After an error it returns the
 	// states that are certain; none of the other entries was written without all those before it.
 	Receive(ctx context.Context, entries ...Entry) ([]State, error)
+	// Owe stores an entry of our own, which has its answer and is open: Body and Actions, and Seq, of this epoch. One of its
+	// Key that is open stays as it is, one that has ended is replaced. It may be made twice. ErrTooLarge as for Keep.
+	Owe(ctx context.Context, e Entry) error
 	// Start notes that a turn starts, Running or Alone, or with New that it is left to the next run.
 	Start(ctx context.Context, key string, s State) error
 	// StartCounted is Start, and in one write with it says how many turns have started on a day. What is there of the same

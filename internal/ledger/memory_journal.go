@@ -51,6 +51,20 @@ func (m *Memory) receive(epoch int64, e *Entry) (found State) {
 	return ""
 }
 
+func (l *memoryLease) Owe(_ context.Context, e Entry) error {
+	return l.held(func() error {
+		if _, open := l.open[e.Key]; open {
+			return nil
+		}
+		e.State, e.Done = New, make([]string, len(e.Actions))
+		delete(l.closed, e.Key)
+		l.old = slices.DeleteFunc(l.old, func(old string) bool { return old == e.Key })
+		l.traces[e.Key] = &trace{}
+		l.insert(&kept{Entry: e, epoch: l.epoch})
+		return nil
+	})
+}
+
 // insert puts an open entry in its place by arrival.
 func (m *Memory) insert(k *kept) {
 	m.open[k.Key] = k

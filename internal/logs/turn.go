@@ -66,7 +66,10 @@ const (
 	// Dead is an error: a delivery is given up. With KeyAttempts and KeyError, and KeyAnswer if no journal has the answer.
 	Dead = "message is dead: kept with its error"
 
-	// ChatNotTold is a warning: a text of our own cannot be sent to the chat. With KeyError, without KeyDelivery.
+	// ApologyNotKept is an error: what the chat of a dead message is to be told is tried in this run only. With KeyError.
+	ApologyNotKept = "an apology could not be kept: it is tried in this run only"
+
+	// ChatNotTold is a warning: a text of our own cannot be sent to the chat. With KeyError.
 	ChatNotTold = "the chat is not told"
 
 	// AttachmentNotFetched is a warning. With KeySession, KeyNumber, that of the attachment from 0, and KeyError.

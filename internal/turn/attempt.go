@@ -87,6 +87,9 @@ func (a *attempts) attempt(ctx context.Context, d *delivery, as ledger.State) er
 	}
 	var media []agent.Media
 	d.has = &holding{gate: a.gate}
+	if isApology(d.key) {
+		d.has.gate = nil
+	}
 	defer d.has.letGo()
 	if !d.answer.complete() && a.gate.mayStart() {
 		if ok, err := a.admit(ctx, d); !ok {
@@ -131,11 +134,23 @@ func (a *attempts) try(ctx context.Context, d *delivery, as ledger.State, media 
 	case promptForeign, promptTaken:
 		return nil
 	case promptClosed:
-		a.tell(d, a.cfg.Texts.ClosedQuestion())
-		return nil
+		return a.say(ctx, d, a.cfg.Texts.ClosedQuestion())
 	}
 	d.typing.hidden = false
 	return a.turn(ctx, d, prompt, media)
+}
+
+// say answers a message with a text of our own.
+func (a *attempts) say(ctx context.Context, d *delivery, text string) error {
+	parts, err := a.chats.shaper(d.Event, d.session).ShapeAll([]relay.Action{{"op": "send", "content": text}})
+	if err != nil {
+		a.cfg.Log.Warn(logs.ChatNotTold, logs.KeyDelivery, d.key, logs.KeyError, err)
+		return nil
+	}
+	if err := a.keep(ctx, d, parts); err != nil || stopped(ctx) {
+		return err
+	}
+	return a.send(ctx, d)
 }
 
 // turn is one turn of the agent, during which the chat shows typing.

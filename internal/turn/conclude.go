@@ -8,9 +8,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dormouse-relay/dormouse/internal/action"
 	"github.com/dormouse-relay/dormouse/internal/agent"
 	"github.com/dormouse-relay/dormouse/internal/ledger"
 	"github.com/dormouse-relay/dormouse/internal/logs"
+	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
 // failed records why an attempt has not answered. final reports whether this run stops trying; then err is what answer
@@ -18,6 +20,8 @@ import (
 func (a *attempts) failed(d *delivery, cause error) (final bool, err error) {
 	refused, is := errors.AsType[*refusedError](cause)
 	switch {
+	case isApology(d.key):
+		return true, cause
 	case is && refused.waited && a.staysWithConnector(d):
 		return true, errDeferred
 	case is:
@@ -36,6 +40,9 @@ func (a *attempts) failed(d *delivery, cause error) (final bool, err error) {
 		pause = min(pause, failurePause(2)) // no later run knows of it
 	}
 	d.wait = ledger.Wait{Due: time.Now().Add(pause)}
+	if dead {
+		a.apologise(d, cause)
+	}
 	switch {
 	case d.unkept:
 	case dead:
@@ -115,6 +122,7 @@ func (a *attempts) staysWithConnector(d *delivery) bool {
 
 // bury gives a delivery up without an attempt. It returns what answer returns.
 func (a *attempts) bury(d *delivery, cause error) error {
+	a.apologise(d, cause)
 	if d.unkept {
 		return cause
 	}
@@ -124,8 +132,11 @@ func (a *attempts) bury(d *delivery, cause error) error {
 	return cause
 }
 
-// conclude writes down how a turn has ended, which is what answer returned, and tells the chat if the message is dead.
+// conclude writes down how a turn has ended, which is what answer returned.
 func (a *attempts) conclude(d *delivery, err error) ending {
+	if isApology(d.key) {
+		return a.concludeApology(d, err)
+	}
 	dead := err != nil && !errors.Is(err, errDeferred)
 	if dead {
 		log := a.cfg.Log.With(logs.KeyDelivery, d.key, logs.KeyAttempts, d.attempts, logs.KeyError, err)
@@ -134,7 +145,6 @@ func (a *attempts) conclude(d *delivery, err error) ending {
 			log = log.With(logs.KeyAnswer, string(answer))
 		}
 		log.Error(logs.Dead)
-		a.apologise(d, err)
 	}
 	a.pauses.leave(d.place)
 	d.typing.clear()
@@ -142,23 +152,15 @@ func (a *attempts) conclude(d *delivery, err error) ending {
 	case err == nil:
 		return a.finish(d)
 	case dead:
+		a.dropEarly(d)
 		a.counts.add(func(c *Counts) { c.Dead++ })
 		return endDead
 	}
-	return a.putOff(d, errors.Is(err, errBehind))
-}
-
-// apologise tells the chat of a message that is dead, unless the chat is what refused it, or has something of the answer,
-// or a bot has written it, or the chat has been told within the hour.
-func (a *attempts) apologise(d *delivery, cause error) {
-	refused, is := errors.AsType[*refusedError](cause)
-	switch {
-	case a.cfg.Apology == "", d.Event.Source.IsBot:
-	case is && (refused.chat || refused.waited):
-	case is && slices.ContainsFunc(d.answer.outcomes, func(outcome string) bool { return strings.HasPrefix(outcome, outcomeOK) }):
-	case a.sorry.mayTell(a.run.ctx, chatName{d.Event.Source.Platform, d.Event.Source.ChatID}):
-		a.tell(d, a.cfg.Apology)
+	if d.apology != nil { // it is not dead after all
+		a.sorry.unsaid(chatOf(d.Event))
+		d.apology, d.early = nil, true
 	}
+	return a.putOff(d, errors.Is(err, errBehind))
 }
 
 // finish finishes a delivery in the journal.
@@ -168,6 +170,7 @@ func (a *attempts) finish(d *delivery) ending {
 			return endNotRecorded
 		}
 	}
+	a.dropEarly(d)
 	a.counts.add(func(c *Counts) { c.Finished++ })
 	return endFinished
 }
@@ -200,4 +203,83 @@ func (a *attempts) cutShort(ctx context.Context, d *delivery) error {
 	}
 	d.log.Info(logs.TurnStopped)
 	return nil
+}
+
+// dropEarly drops an apology that an earlier run has kept for a message that has ended without one.
+func (a *attempts) dropEarly(d *delivery) {
+	if d.early && d.apology == nil {
+		a.journal.finish(d.key+apologySuffix, true)
+	}
+}
+
+// mustApologise says whether the chat of a message that is dead is to be told: not if the chat is what refused it, or has
+// something of the answer, or a bot has written it, or the chat has been told within the hour.
+func (a *attempts) mustApologise(d *delivery, cause error) bool {
+	refused, is := errors.AsType[*refusedError](cause)
+	switch {
+	case a.cfg.Apology == "", d.Event.Source.IsBot:
+		return false
+	case is && (refused.chat || refused.waited):
+		return false
+	case is && slices.ContainsFunc(d.answer.outcomes, func(outcome string) bool { return strings.HasPrefix(outcome, outcomeOK) }):
+		return false
+	}
+	return a.sorry.mayTell(a.run.ctx, chatOf(d.Event))
+}
+
+// apologise makes what the chat of a message is told that is about to be dead. It is an entry of its own, with a whole answer,
+// and is kept before the message is: so it goes the way of any answer, also in later runs. What cannot be kept is tried in
+// this run only.
+func (a *attempts) apologise(d *delivery, cause error) {
+	if d.apology = nil; !a.mustApologise(d, cause) {
+		return
+	}
+	parts, err := a.chats.shaper(d.Event, d.session).ShapeAll([]relay.Action{{"op": "send", "content": a.cfg.Apology}})
+	var raws []json.RawMessage
+	if err == nil {
+		raws, err = action.Encode(parts)
+	}
+	if err != nil {
+		a.cfg.Log.Warn(logs.ChatNotTold, logs.KeyDelivery, d.key, logs.KeyError, err)
+		a.sorry.unsaid(chatOf(d.Event))
+		return
+	}
+	key := d.key + apologySuffix
+	d.apology = &delivery{
+		Delivery: relay.Delivery{Kind: relay.KindInbound, ReceivedAt: d.ReceivedAt, Event: &relay.Event{
+			MessageType: "text", MessageID: d.Event.MessageID, Source: d.Event.Source,
+		}},
+		key: key, session: d.session, log: logTo(a.cfg.Log, key, d.session), place: d.place, typing: d.typing,
+		state: ledger.New, answer: answer{actions: raws, outcomes: make([]string, len(raws))},
+		unkept: d.unkept, volatile: d.volatile,
+	}
+	if d.unkept {
+		return
+	}
+	body, _ := json.Marshal(d.apology.Delivery) // strings and numbers: it marshals
+	if a.journal.oweApology(ledger.Entry{Key: key, Seq: max(0, d.place), Body: body, Actions: raws}) != nil {
+		d.apology.unkept, d.apology.volatile = true, true
+	}
+}
+
+// concludeApology is conclude for an apology. What the chat does not take is forgotten: its message is dead, and listed.
+func (a *attempts) concludeApology(d *delivery, err error) ending {
+	a.pauses.leave(d.place)
+	switch {
+	case !errors.Is(err, errDeferred):
+	case d.unkept:
+		d.log.Warn(logs.ChatNotTold, logs.KeyError, err)
+		a.sorry.unsaid(chatOf(d.Event))
+		return endDeferred
+	default:
+		return a.putOff(d, errors.Is(err, errBehind))
+	}
+	if err != nil {
+		d.log.Warn(logs.ChatNotTold, logs.KeyError, err)
+	}
+	a.sorry.said(chatOf(d.Event))
+	if !d.unkept {
+		a.journal.finish(d.key, true)
+	}
+	return endFinished
 }

@@ -45,6 +45,9 @@ type delivery struct {
 	inChats   chatState
 	typing    *typingMark
 
+	apology *delivery // what its chat is to be told, as it is dead; nil: nothing
+	early   bool      // an earlier run has kept an apology, and died before the message was dead
+
 	has        *holding          // of the attempt that is under way
 	refused    *refusedError     // the first action that the connector has refused for good
 	streaming  bool              // its agent goes on while an action is sent

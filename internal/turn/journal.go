@@ -67,6 +67,16 @@ func (j *journal) replace(key string, i int, action json.RawMessage) error {
 	return j.fits(err, logs.ActionNotKept, key)
 }
 
+// oweApology keeps what a chat is to be told. It is made before its message is dead, and so even as the run ends.
+func (j *journal) oweApology(e ledger.Entry) error {
+	err := j.insist(func() error {
+		ctx, cancel := j.run.recording()
+		defer cancel()
+		return j.ledger.Owe(ctx, e)
+	})
+	return j.fits(err, logs.ApologyNotKept, e.Key)
+}
+
 // seal keeps a streamed answer that is whole.
 func (j *journal) seal(key string, actions []json.RawMessage, outcomes []string) error {
 	err := j.insist(func() error { return j.ledger.Seal(j.run.ctx, key, actions, outcomes) })

@@ -110,7 +110,7 @@ func (m *memos) readThese(ctx context.Context, chats []chatName) {
 	defer m.mu.Unlock()
 	for _, chat := range chats {
 		known := m.of(chat)
-		known.Chat = found[chat.remembered()]
+		known.Chat = found[chat.remembered()].With(known.Chat) // which was noted before
 		close(known.read)
 	}
 }
@@ -163,10 +163,22 @@ func (m *memos) mayNotice(ctx context.Context, chat chatName) bool {
 	})
 }
 
-// mayApologise reports whether a chat may be told that a message was given up, and takes that for done.
+// mayApologise reports whether a chat may be told that a message was given up.
 func (m *memos) mayApologise(ctx context.Context, chat chatName) bool {
-	now := time.Now()
-	return m.once(ctx, chat, ledger.Chat{Sorry: now}, func(c ledger.Chat) bool { return now.Sub(c.Sorry) >= sorryEvery })
+	m.readAll(ctx, chat)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return time.Since(m.of(chat).Sorry) >= sorryEvery
+}
+
+// apologised is for a chat that has been told so.
+func (m *memos) apologised(chat chatName) {
+	what := ledger.Chat{Sorry: time.Now()}
+	m.mu.Lock()
+	known := m.of(chat)
+	known.Chat = known.With(what)
+	m.mu.Unlock()
+	m.note(chat, what)
 }
 
 // once notes something of a chat if what is known of it allows that.

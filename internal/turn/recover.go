@@ -18,6 +18,7 @@ func (w *Worker) Recover(entries []ledger.Entry) {
 	var left []*delivery
 	var receipts []*receipt
 	suspects := 0
+	entries, early := withoutEarly(entries)
 	for n, e := range entries {
 		d, err := w.restore(e)
 		if err != nil {
@@ -30,6 +31,9 @@ func (w *Worker) Recover(entries []ledger.Entry) {
 		}
 		if d.suspect {
 			suspects++
+		}
+		if d.early = early[d.key]; isApology(d.key) {
+			w.schedule.attempts.sorry.owes(chatOf(d.Event))
 		}
 		w.counts.add(func(c *Counts) { c.Recovered++ })
 		left, receipts = append(left, d), append(receipts, d.receipt)

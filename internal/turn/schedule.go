@@ -119,9 +119,13 @@ func (s *schedule) runSession(key string, q *session) {
 		q.queue, q.now = q.queue[1:], d
 		s.mu.Unlock()
 		<-d.ready
-		if !d.ended {
+		switch {
+		case !d.ended:
 			<-s.suspectsDone
 			s.serve(d)
+		case d.apology != nil: // it was a suspect, and its chat is told beside others
+			<-s.suspectsDone
+			s.serveApology(d)
 		}
 	}
 }
@@ -134,7 +138,21 @@ func (s *schedule) serve(d *delivery) {
 		err = s.attempts.answer(ctx, d)
 		done()
 	}
-	s.end(d, s.attempts.conclude(d, err))
+	how := s.attempts.conclude(d, err)
+	if how == endDead && d.apology != nil {
+		s.serveApology(d)
+		return
+	}
+	s.end(d, how)
+}
+
+// serveApology tells the chat of a delivery that is dead, in the delivery's place: nothing of its session overtakes that.
+func (s *schedule) serveApology(d *delivery) {
+	ctx, done := s.begin(d.apology)
+	err := s.attempts.answer(ctx, d.apology)
+	done()
+	s.attempts.conclude(d.apology, err)
+	s.end(d, endDead)
 }
 
 // serveSuspect gives a suspect one attempt with nothing beside it. If that fails, its session goes on with it.
@@ -149,7 +167,12 @@ func (s *schedule) serveSuspect(d *delivery) {
 			return
 		}
 	}
-	s.end(d, s.attempts.conclude(d, err))
+	how := s.attempts.conclude(d, err)
+	if how == endDead && d.apology != nil {
+		d.ended = true
+		return
+	}
+	s.end(d, how)
 }
 
 // mustWait says whether a delivery would overtake one of its session that was deferred to the next run. A live one that is

@@ -288,10 +288,8 @@ func (a *attempts) sendInstead(ctx context.Context, d *delivery, i int, parts []
 	return nil
 }
 
-// tell sends a text of our own to the delivery's chat, once. It goes as the answer to a delivery that no journal has.
-func (a *attempts) tell(d *delivery, text string) { a.tellAs(d, "/apology", text) }
-
-// tellAs is tell under another name, so that a delivery can have several.
+// tellAs sends a text of our own to the delivery's chat, once. It goes as the answer to a delivery that no journal has, with a
+// name behind its key.
 func (a *attempts) tellAs(d *delivery, name, text string) {
 	parts, err := a.chats.shaper(d.Event, d.session).ShapeAll([]relay.Action{{"op": "send", "content": text}})
 	if err != nil {

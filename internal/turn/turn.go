@@ -21,8 +21,8 @@
 //	admit.go      its part that says whether a budget has a turn left
 //	     |  failed, send                        (conclude: from the schedule, too)
 //	     v
-//	conclude.go   what a failure leads to, and how a turn ends: finished, dead or deferred
-//	     |  tell
+//	conclude.go   what a failure leads to, and how a turn ends: finished, dead or deferred; what a dead message's chat is told
+//	     |  tellAs
 //	     v
 //	streamed.go   keeps and sends what an agent streams, beside it or after it    (from the attempt)
 //	     |  sendKept, send
@@ -41,9 +41,9 @@
 //	pauses.go     chats that have to be left alone for a while, and who goes first afterwards
 //	rests.go      sessions that wait for a time that is far, and are no work until then
 //	wait.go       how long each wait is
-//	sorry.go      chats that have been told of a dead message
 //	days.go       the day's budget of turns
 //	memos.go      what is remembered of chats beyond a run
+//	sorry.go      chats that are to be told of a dead message, and how that is named
 //	holding.go    a turn's slot, and its room for files
 //	chat.go       what is known of chats: routing facts, typing marks, the pace of edits
 //	media.go      attachments of a message, files of an answer
@@ -163,7 +163,7 @@ func New(ctx context.Context, cfg Config) *Worker {
 	sender := &sender{link: cfg.Link, journal: journal, prompts: prompts, memos: memos, counts: counts, run: run}
 	attempts := &attempts{
 		cfg: cfg, gate: start, chats: chats, files: files, prompts: prompts, sender: sender, counts: counts, run: run,
-		journal: journal, pauses: pauses, rests: rests, sorry: &sorry{memos: memos},
+		journal: journal, pauses: pauses, rests: rests, sorry: &sorry{memos: memos, owed: map[chatName]bool{}},
 		days: newDays(cfg.MaxTurnsPerDay, cfg.Day), memos: memos,
 	}
 	schedule := newSchedule(start, attempts, run)

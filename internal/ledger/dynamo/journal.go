@@ -59,6 +59,19 @@ func (l *lease) Keep(ctx context.Context, key string, actions []json.RawMessage)
 	return l.entry(ctx, key, setAnswer+" REMOVE "+waiting, values)
 }
 
+func (l *lease) Owe(ctx context.Context, e ledger.Entry) error {
+	e.State = ledger.New
+	it, fits := received(e, l.grant.Epoch, l.now())
+	values, bytes := answer(e.Actions, make([]string, len(e.Actions)))
+	if !fits || bytes > mostAnswer {
+		return tooLarge(len(e.Body) + bytes)
+	}
+	for name, value := range values {
+		it[name[1:]] = value
+	}
+	return l.commit(ctx, single(l.grant.Epoch, l.put(it, "attribute_not_exists(#open)", nil)))
+}
+
 // setAnswer sets an answer to the values that answer makes.
 const setAnswer = "#answer = :answer, #done = :done, #size = :size"
 

@@ -56,6 +56,7 @@ func Run(t *testing.T, start func(*testing.T, func(*testing.T, Subject))) {
 		"what waits keeps its due time":               deferred,
 		"a wait is over with a new answer or outcome": waitOver,
 		"a kept action is replaced in its place":      replaced,
+		"what is owed is an open entry":               owed,
 		"a sealed answer is whole":                    sealed,
 		"what is buried keeps its answer":             buried,
 		"recovery is in arrival order":                recovery,

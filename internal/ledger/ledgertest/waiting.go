@@ -139,3 +139,32 @@ func buried(t *testing.T, is *is.I, s Subject) {
 	is.Equal(len(e.Actions), 1)
 	sameWait(is, e.Wait, ledger.Wait{})
 }
+
+func owed(t *testing.T, is *is.I, s Subject) {
+	ctx := t.Context()
+	g := mustAcquire(t, s, ledger.Arm)
+	_, err := g.Receive(ctx, entry("a"))
+	is.NoErr(err)
+	own := ledger.Entry{Key: "a/own", Seq: 1, Body: json.RawMessage(`{"k":1}`), Actions: []json.RawMessage{[]byte(`{"op":"send"}`)}}
+	is.NoErr(g.Owe(ctx, own))
+	is.NoErr(g.Confirm(ctx, "a/own", 0, "ok"))
+	is.NoErr(g.Owe(ctx, own)) // it is open: nothing is forgotten
+	is.NoErr(g.Finish(ctx, "a"))
+	e := recovered(t, is, g)
+	is.Equal(e.Key, "a/own")
+	is.Equal(e.State, ledger.New)
+	is.Equal(string(e.Body), `{"k":1}`)
+	is.Equal(len(e.Actions), 1)
+	is.Equal(string(e.Actions[0]), `{"op":"send"}`)
+	is.Equal(e.Done, []string{"ok"})
+	is.True(!e.Open)
+	is.NoErr(g.Finish(ctx, "a/own"))
+	list, err := s.ListPending(ctx)
+	is.NoErr(err)
+	is.Equal(len(list), 0)
+	is.NoErr(g.Owe(ctx, own)) // anew
+	is.Equal(recovered(t, is, g).Done, []string{""})
+	_, err = g.HandOff(ctx, g.Grant().Plan, true)
+	is.NoErr(err)
+	is.True(errors.Is(g.Owe(ctx, own), ledger.ErrLost))
+}

@@ -476,3 +476,30 @@ type down struct{}
 func (down) RoundTrip(*http.Request) (*http.Response, error) {
 	return nil, errors.New("no route to host")
 }
+
+// The count of a day's turns is in the transaction that starts one, and in no request of its own.
+func TestACountedStartIsOneTransaction(t *testing.T) {
+	is := is.New(t)
+	tbl := newTable(t, nil)
+	l, _ := tbl.ledger("instance")
+	g, err := l.Acquire(t.Context(), ledger.Ask{Reason: ledger.Arm, Owner: "o", Life: time.Minute})
+	is.NoErr(err)
+	_, err = g.Receive(t.Context(), ledger.Entry{Key: "a", Seq: 1, State: ledger.New, Body: []byte(`{}`)})
+	is.NoErr(err)
+	tbl.http.take()
+	is.NoErr(g.StartCounted(t.Context(), "a", ledger.Running, ledger.Day{Date: "2026-05-01", Turns: 1, Most: 2}))
+	is.Equal(tbl.http.take(), []string{"TransactWriteItems"})
+	is.NoErr(g.StartCounted(t.Context(), "a", ledger.Running, ledger.Day{Date: "2026-05-01", Turns: 1, Most: 2}))
+	is.Equal(tbl.http.take(), []string{"TransactWriteItems"}) // nothing new is the usual transaction
+	state := tbl.item(t, "instance", "state")
+	is.Equal(state["turns"].(*types.AttributeValueMemberN).Value, "1")
+	tbl.http.take()
+	name := ledger.ChatName{Platform: "discord", ID: "c1"}
+	is.NoErr(g.NoteChats(t.Context(), map[ledger.ChatName]ledger.Chat{name: {Sorry: epoch}}))
+	is.Equal(tbl.http.take(), []string{"TransactWriteItems"})
+	_, err = g.Chats(t.Context(), name, ledger.ChatName{Platform: "discord", ID: "c2"})
+	is.NoErr(err)
+	is.Equal(tbl.http.take(), []string{"BatchGetItem"})
+	chat := tbl.item(t, "instance", "c#discord:c1")
+	is.True(chat["expires"] != nil) // DynamoDB deletes it when the chat has been silent for long
+}

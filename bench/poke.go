@@ -212,7 +212,10 @@ func (b *bench) newGateway(ctx context.Context, connector string, share cpu, env
 	}
 	wakeEnv, drainEnv := map[string]string{"GOMEMLIMIT": "409MiB"}, drainEnvironment(connector)
 	for name, value := range env {
-		wakeEnv[name], drainEnv[name] = value, value
+		drainEnv[name] = value
+		if name == "GOMAXPROCS" {
+			wakeEnv[name] = value
+		}
 	}
 	g := &gateway{done: make(chan locallambda.Result, 1)}
 	g.host, err = rig.Start(rig.Config{

@@ -43,7 +43,7 @@ func TestMain(m *testing.M) {
 
 func TestExamplesAreShort(t *testing.T) {
 	for path, limit := range map[string]int{
-		"lambda-go/main.go": 80, "lambda-python/agent.py": 80, "http-node/agent.mjs": 80, "openai/agent.py": 120,
+		"lambda-go/main.go": 80, "lambda-go-stream/main.go": 80, "lambda-python/agent.py": 80, "http-node/agent.mjs": 80, "openai/agent.py": 120,
 	} {
 		raw, err := os.ReadFile(path)
 		if n := strings.Count(string(raw), "\n"); err != nil || n >= limit {
@@ -94,7 +94,7 @@ func onLambda(t *testing.T, command ...string) agent.Agent {
 		Region: "eu-central-1", BaseEndpoint: aws.String(host.URL()), HTTPClient: &http.Client{Transport: transport},
 		Credentials: credentials.NewStaticCredentialsProvider("id", "key", ""),
 	})
-	return agent.NewLambda("agent", client)
+	return agent.NewLambda("agent", client, client)
 }
 
 // onHTTP starts command, which says on its first line what port it listens on.
@@ -212,6 +212,29 @@ func TestLambdaAgentInGo(t *testing.T) {
 	is.Equal(thanks[0].Op(), "react")
 	is.Equal(thanks[0]["message_id"], "2")
 	is.Equal(len(c.say("3", "", nil)), 0)
+}
+
+func TestLambdaAgentInGoStreams(t *testing.T) {
+	t.Parallel()
+	is := is.New(t)
+	a := onLambda(t, rigtest.Build(t, "examples/lambda-go-stream"))
+	answer, err := a.Answer(t.Context(), agent.Turn{Event: &relay.Event{Text: "one two  three"}})
+	is.NoErr(err)
+	is.True(answer.Stream != nil)
+	var said []relay.Action
+	for action, err := range answer.Stream {
+		is.NoErr(err)
+		said = append(said, action)
+	}
+	is.Equal(said, []relay.Action{
+		{"op": "send", "content": "one"}, {"op": "edit", "content": "one two"}, {"op": "edit", "content": "one two three"},
+	})
+	c := converse(t, a)
+	got := c.say("1", "the build is green", nil)
+	is.Equal(got[0]["content"], "the")
+	is.Equal(got[len(got)-1].Op(), "edit")
+	is.Equal(got[len(got)-1]["content"], "the build is green")
+	is.Equal(len(c.say("2", "", nil)), 0)
 }
 
 func TestLambdaAgentInPython(t *testing.T) {

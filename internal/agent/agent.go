@@ -106,6 +106,9 @@ type Options struct {
 	Secret relay.Secret // signs turns that are posted to a URL; blank leaves them unsigned
 	Lambda Invoker      // invokes a lambda: agent
 
+	// LambdaStreams, if set, invokes a lambda: agent in place of Lambda, so that its answers may stream.
+	LambdaStreams StreamInvoker
+
 	// ReadSecret, if set, returns the signing secret in place of Secret. It is called when the first turn is posted.
 	ReadSecret func(context.Context) (relay.Secret, error)
 
@@ -124,7 +127,7 @@ func New(spec string, opt Options) (a Agent, done func(), err error) {
 		if function == "" || opt.Lambda == nil {
 			return nil, nil, errors.New("agent: lambda: wants a function's name or ARN behind it, and a client to invoke it with")
 		}
-		return NewLambda(function, opt.Lambda), none, nil
+		return NewLambda(function, opt.Lambda, opt.LambdaStreams), none, nil
 	}
 	if strings.HasPrefix(spec, "https://") || strings.HasPrefix(spec, "http://") {
 		if opt.ReadSecret != nil {

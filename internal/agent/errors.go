@@ -123,6 +123,9 @@ func broken(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
+	if said, ok := errors.AsType[agentsFault](err); ok {
+		return said.error
+	}
 	return fmt.Errorf("agent: reading the answer: %w", err)
 }
 

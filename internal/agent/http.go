@@ -172,6 +172,11 @@ func readAnswer(ctx context.Context, res *http.Response) (Answer, error) {
 		return Answer{Stream: stream(ctx, body, f)}, nil
 	}
 	defer body.Close()
+	return readWhole(ctx, body)
+}
+
+// readWhole reads an answer that is no stream.
+func readWhole(ctx context.Context, body io.Reader) (Answer, error) {
 	raw, err := io.ReadAll(io.LimitReader(body, maxAnswer+1))
 	switch {
 	case err != nil:

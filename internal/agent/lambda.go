@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 
@@ -26,7 +27,8 @@ type Invoker interface {
 	Invoke(ctx context.Context, in *lambda.InvokeInput, opts ...func(*lambda.Options)) (*lambda.InvokeOutput, error)
 }
 
-// Lambda invokes a function with each turn and reads what it returns as Decode does.
+// Lambda invokes a function with each turn and reads what it returns as Decode does, or the records of its response stream as
+// DecodeLine does.
 //
 // Only a throttled invocation is tried again in the same attempt: after any other failure the function may have run. A turn
 // of more than 6 MB goes without its files; if it is still too large, it is Refused. An error of the function keeps its
@@ -34,12 +36,14 @@ type Invoker interface {
 type Lambda struct {
 	function string
 	client   Invoker
+	streams  StreamInvoker // nil: answers are whole
 	retryer  aws.Retryer
 }
 
-// NewLambda returns the agent that is a function, named by name or ARN, with a version or alias if wanted.
-func NewLambda(function string, client Invoker) *Lambda {
-	return &Lambda{function: function, client: client, retryer: retry.NewStandard(func(o *retry.StandardOptions) {
+// NewLambda returns the agent that is a function, named by name or ARN, with a version or alias if wanted. With streams, its
+// answers may stream.
+func NewLambda(function string, client Invoker, streams StreamInvoker) *Lambda {
+	return &Lambda{function: function, client: client, streams: streams, retryer: retry.NewStandard(func(o *retry.StandardOptions) {
 		o.MaxAttempts = maxInvocations
 		o.RateLimiter = ratelimit.None
 		o.Retryables = []retry.IsErrorRetryable{retry.RetryableErrorCode{Codes: retry.DefaultThrottleErrorCodes}}
@@ -60,9 +64,12 @@ func (l *Lambda) Answer(ctx context.Context, t Turn) (Answer, error) {
 	if len(payload) > maxPayload {
 		return Answer{}, refusedf("agent: the turn has %d bytes, Lambda takes %d", len(payload), maxPayload)
 	}
+	if l.streams != nil {
+		return l.answerStreamed(ctx, payload)
+	}
 	var c contact
 	out, err := l.client.Invoke(c.watch(ctx), &lambda.InvokeInput{FunctionName: &l.function, Payload: payload},
-		func(o *lambda.Options) { o.Retryer = l.retryer })
+		l.once)
 	if err != nil {
 		return Answer{}, l.fault(ctx, &c, err)
 	}
@@ -70,6 +77,24 @@ func (l *Lambda) Answer(ctx context.Context, t Turn) (Answer, error) {
 		return Answer{}, l.functionFault(out.Payload)
 	}
 	return Decode(out.Payload)
+}
+
+// once are the options of an invocation.
+func (l *Lambda) once(o *lambda.Options) {
+	o.Retryer, o.HTTPClient = l.retryer, readBodies{o.HTTPClient}
+}
+
+// readBodies sends bodies that can only be read. Those that the SDK makes can also write themselves, which fails with io.EOF once
+// the SDK has closed them: as soon as the answer begins. If net/http then still looks for the body's end, it takes that for a
+// broken request and closes the connection under the answer.
+type readBodies struct{ client lambda.HTTPClient }
+
+func (b readBodies) Do(req *http.Request) (*http.Response, error) {
+	if req.Body != nil {
+		req = req.WithContext(req.Context()) // a copy
+		req.Body = struct{ io.ReadCloser }{req.Body}
+	}
+	return b.client.Do(req)
 }
 
 // away are codes of Lambda's that no status tells apart: what is not ready yet, and credentials or a clock that are wrong.
@@ -124,12 +149,28 @@ func (l *Lambda) functionFault(payload []byte) error {
 		Message string `json:"errorMessage"`
 	}
 	json.Unmarshal(payload, &told) // the function has failed also if this cannot be read
+	return l.told(told.Type, told.Message)
+}
+
+// streamFault is the error of a function that failed, as the end of its stream tells it: a code, and details that may be JSON.
+func (l *Lambda) streamFault(code, details string) error {
+	var told struct {
+		Type    string `json:"errorType"`
+		Message string `json:"errorMessage"`
+	}
+	if json.Unmarshal([]byte(details), &told) != nil || told.Type == "" {
+		told.Type, told.Message = code, details
+	}
+	return l.told(told.Type, told.Message)
+}
+
+func (l *Lambda) told(errorType, message string) error {
 	switch {
-	case told.Type == "Sandbox.Timedout", strings.Contains(told.Message, "Task timed out after"):
+	case errorType == "Sandbox.Timedout", strings.Contains(message, "Task timed out after"):
 		return fmt.Errorf("agent: %s ran into its own timeout; raise it, or answer sooner", l.function)
-	case told.Type == "Function.ResponseSizeTooLarge":
+	case errorType == "Function.ResponseSizeTooLarge":
 		return fmt.Errorf("agent: what %s returned is over %d bytes", l.function, maxPayload)
 	}
-	return fmt.Errorf("agent: %s failed with %.80q, its own log says more%s", l.function, told.Type,
-		said(strings.NewReader(told.Message), nil))
+	return fmt.Errorf("agent: %s failed with %.80q, its own log says more%s", l.function, errorType,
+		said(strings.NewReader(message), nil))
 }

@@ -153,7 +153,7 @@ func TestATurnTooLargeForLambdaIsNotSent(t *testing.T) {
 	a := agent.NewLambda("f", invoker(func(context.Context) (*lambda.InvokeOutput, error) {
 		t.Error("it was sent")
 		return nil, errors.New("sent")
-	}))
+	}), nil)
 	_, err := a.Answer(t.Context(), turn(strings.Repeat("x", 6<<20)))
 	is.True(errors.Is(err, agent.ErrRefused))
 }
@@ -162,7 +162,7 @@ func TestALambdaOutOfReachIsNoAttempt(t *testing.T) {
 	is := is.New(t)
 	a := agent.NewLambda("f", invoker(func(context.Context) (*lambda.InvokeOutput, error) {
 		return nil, &net.OpError{Op: "dial", Err: errors.New("connection refused")}
-	}))
+	}), nil)
 	_, err := a.Answer(t.Context(), turn("x"))
 	is.True(errors.Is(err, agent.ErrUnavailable))
 }
@@ -183,7 +183,7 @@ func TestLambdaConnectionsHaveClasses(t *testing.T) {
 	srv.Close() // nobody listens there now
 	a := agent.NewLambda("f", lambda.New(lambda.Options{
 		Region: "eu-central-1", BaseEndpoint: aws.String(srv.URL), Credentials: credentials.NewStaticCredentialsProvider("id", "key", ""),
-	}))
+	}), nil)
 	_, err = a.Answer(t.Context(), turn("x"))
 	is.True(strings.Contains(err.Error(), "connection refused"))
 	is.Equal(agent.ClassOf(err), agent.Away)
@@ -197,7 +197,7 @@ func TestTheTurnsContextEndsTheInvocation(t *testing.T) {
 		cancel(stopped)
 		<-ctx.Done()
 		return nil, ctx.Err()
-	}))
+	}), nil)
 	_, err := a.Answer(ctx, turn("x"))
 	is.True(errors.Is(err, stopped))
 }

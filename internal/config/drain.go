@@ -45,6 +45,7 @@ type DrainSettings struct {
 	Agent           string         `env:"DORMOUSE_AGENT" envDefault:"echo"`           // echo, lambda:NAME, an https or loopback http URL
 	AgentSecret     relay.Secret   `env:"DORMOUSE_AGENT_SECRET"`                      // whsec_ and base64: signs what is posted
 	AgentSecretARN  string         `env:"DORMOUSE_AGENT_SECRET_ARN"`                  // where that secret is, in place of it
+	AgentStream     bool           `env:"-"`                                          // lambda: agents are invoked with a response stream
 	AgentTimeout    time.Duration  `env:"DORMOUSE_AGENT_TIMEOUT" envDefault:"5m"`     // for one turn
 	Concurrency     int            `env:"DORMOUSE_CONCURRENCY" envDefault:"8"`        // turns side by side
 	MaxAttempts     int            `env:"DORMOUSE_MAX_ATTEMPTS" envDefault:"3"`       // tries before a message is dead
@@ -92,6 +93,7 @@ type drainVariables struct {
 	FreeScopes      []string `env:"GATEWAY_RELAY_FREE_RESPONSE_SCOPES"`
 	RawTexts        string   `env:"DORMOUSE_TEXTS"`
 	RawCommands     string   `env:"DORMOUSE_COMMANDS"`
+	RawAgentStream  string   `env:"DORMOUSE_AGENT_STREAM" envDefault:"off"`
 	RawPassthrough  string   `env:"DORMOUSE_PASSTHROUGH" envDefault:"off"`
 	MemoryLimit     string   `env:"GOMEMLIMIT"`
 	MemorySize      int64    `env:"AWS_LAMBDA_FUNCTION_MEMORY_SIZE"` // in MB
@@ -185,12 +187,16 @@ func (v *drainVariables) checkAgent(faults *faultList) {
 			v.warn("%s is not used: only what is posted to a URL is signed", secret)
 		}
 	}
-	switch v.RawPassthrough {
-	case "on", "off":
-		v.Passthrough = v.RawPassthrough == "on"
-	default:
-		faults.add("DORMOUSE_PASSTHROUGH", "is %.40q; want on or off", v.RawPassthrough)
+	v.Passthrough = isOn("DORMOUSE_PASSTHROUGH", v.RawPassthrough, faults)
+	v.AgentStream = isOn("DORMOUSE_AGENT_STREAM", v.RawAgentStream, faults)
+}
+
+// isOn reads a setting that is on or off.
+func isOn(name, value string, faults *faultList) bool {
+	if value != "on" && value != "off" {
+		faults.add(name, "is %.40q; want on or off", value)
 	}
+	return value == "on"
 }
 
 func (v *drainVariables) readTexts(faults *faultList) {

@@ -12,10 +12,11 @@ import (
 
 const maxEventPayload = 1 << 20 // bytes, of an asynchronous invocation
 
-// lambdaAPI answers Invoke and GetFunctionConfiguration of the Lambda API, version 2015-03-31.
+// lambdaAPI answers Invoke, InvokeWithResponseStream and GetFunctionConfiguration of the Lambda API.
 func (h *Host) lambdaAPI() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /2015-03-31/functions/{name}/invocations", h.serveInvoke)
+	mux.HandleFunc("POST /2021-11-15/functions/{name}/response-streaming-invocations", h.serveInvokeStream)
 	mux.HandleFunc("GET /2015-03-31/functions/{name}/configuration", h.serveConfiguration)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		apiError(w, http.StatusNotFound, "UnknownOperationException", fmt.Sprintf("no %s %s here", r.Method, r.URL.Path))
@@ -35,17 +36,13 @@ func (h *Host) serveInvoke(w http.ResponseWriter, r *http.Request) {
 		apiError(w, http.StatusBadRequest, "InvalidParameterValueException", "invocation type "+kind)
 		return
 	}
-	payload, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
-	if err != nil {
-		apiError(w, http.StatusRequestEntityTooLarge, "RequestTooLargeException", err.Error())
-		return
-	}
-	if len(payload) > 0 && !json.Valid(payload) {
-		apiError(w, http.StatusBadRequest, "InvalidRequestContentException", "Could not parse request body into json")
+	payload, ok := invocationPayload(w, r, limit)
+	if !ok {
 		return
 	}
 	name := r.PathValue("name")
 	var result Result
+	var err error
 	status := http.StatusOK
 	switch kind {
 	case "DryRun":
@@ -57,21 +54,42 @@ func (h *Host) serveInvoke(w http.ResponseWriter, r *http.Request) {
 	default:
 		result, err = h.Invoke(r.Context(), name, payload)
 	}
+	if err != nil {
+		invocationError(w, name, err)
+		return
+	}
+	if result.FunctionError != "" {
+		w.Header().Set("X-Amz-Function-Error", result.FunctionError)
+	}
+	w.Header().Set("X-Amz-Executed-Version", "$LATEST")
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	w.Write(result.Payload)
+}
+
+// invocationPayload reads the event of an invocation. If that cannot be used, the answer says so, and ok is false.
+func invocationPayload(w http.ResponseWriter, r *http.Request, limit int64) (payload []byte, ok bool) {
+	payload, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	switch {
+	case err != nil:
+		apiError(w, http.StatusRequestEntityTooLarge, "RequestTooLargeException", err.Error())
+	case len(payload) > 0 && !json.Valid(payload):
+		apiError(w, http.StatusBadRequest, "InvalidRequestContentException", "Could not parse request body into json")
+	default:
+		return payload, true
+	}
+	return nil, false
+}
+
+// invocationError answers for an invocation that was not made.
+func invocationError(w http.ResponseWriter, name string, err error) {
 	switch {
 	case errors.Is(err, ErrNotFound):
 		apiError(w, http.StatusNotFound, "ResourceNotFoundException", "Function not found: "+name)
 	case errors.Is(err, ErrThrottled):
 		apiError(w, http.StatusTooManyRequests, "TooManyRequestsException", "Rate Exceeded.")
-	case err != nil:
-		apiError(w, http.StatusInternalServerError, "ServiceException", err.Error())
 	default:
-		if result.FunctionError != "" {
-			w.Header().Set("X-Amz-Function-Error", result.FunctionError)
-		}
-		w.Header().Set("X-Amz-Executed-Version", "$LATEST")
-		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(status)
-		w.Write(result.Payload)
+		apiError(w, http.StatusInternalServerError, "ServiceException", err.Error())
 	}
 }
 

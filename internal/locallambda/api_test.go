@@ -213,3 +213,102 @@ func TestTheLambdaAPIIsForThisMachineOnly(t *testing.T) {
 	is.Equal(ask("localhost", "https://page.example"), http.StatusForbidden)
 	is.Equal(ask("localhost:8791", ""), http.StatusOK)
 }
+
+// streamed gathers what InvokeWithResponseStream says.
+func streamed(t *testing.T, h *host, name, payload string) (contentType string, chunks []string, end types.InvokeWithResponseStreamCompleteEvent, err error) {
+	t.Helper()
+	out, err := sdk(t, h).InvokeWithResponseStream(t.Context(), &lambda.InvokeWithResponseStreamInput{
+		FunctionName: &name, Payload: []byte(payload),
+	})
+	if err != nil {
+		return "", nil, end, err
+	}
+	defer out.GetStream().Close()
+	complete := false
+	for event := range out.GetStream().Events() {
+		switch event := event.(type) {
+		case *types.InvokeWithResponseStreamResponseEventMemberPayloadChunk:
+			chunks = append(chunks, string(event.Value.Payload))
+		case *types.InvokeWithResponseStreamResponseEventMemberInvokeComplete:
+			end, complete = event.Value, true
+		}
+	}
+	if err := out.GetStream().Err(); err != nil || !complete {
+		t.Errorf("the stream has no end: %v", err)
+	}
+	return *out.ResponseStreamContentType, chunks, end, nil
+}
+
+func TestSDKHearsAStreamAsItIsSaid(t *testing.T) {
+	is := is.New(t)
+	h := startFunctions(t, function("streaming"))
+	gate := newGate(t)
+	payload, err := json.Marshal(ask{Do: "two lines", Addr: gate.Addr().String()})
+	is.NoErr(err)
+	out, err := sdk(t, h).InvokeWithResponseStream(t.Context(), &lambda.InvokeWithResponseStreamInput{
+		FunctionName: aws.String("streaming"), Payload: payload,
+	})
+	is.NoErr(err)
+	is.Equal(*out.ResponseStreamContentType, "application/x-ndjson")
+	stream := out.GetStream()
+	defer stream.Close()
+	first, ok := (<-stream.Events()).(*types.InvokeWithResponseStreamResponseEventMemberPayloadChunk)
+	is.True(ok)
+	is.Equal(string(first.Value.Payload), "one\n") // before the function goes on
+	gate.running(t).Close()                        // lets it go on
+	second, ok := (<-stream.Events()).(*types.InvokeWithResponseStreamResponseEventMemberPayloadChunk)
+	is.True(ok)
+	is.Equal(string(second.Value.Payload), "two\n")
+	end, ok := (<-stream.Events()).(*types.InvokeWithResponseStreamResponseEventMemberInvokeComplete)
+	is.True(ok)
+	is.Equal(end.Value.ErrorCode, nil)
+}
+
+func TestAStreamEndsAsItsInvocationDoes(t *testing.T) {
+	h := startFunctions(t, function("streaming"), function("plain"))
+	t.Run("a function that does not stream", func(t *testing.T) {
+		is := is.New(t)
+		contentType, chunks, end, err := streamed(t, h, "plain", `{"do":"x"}`)
+		is.NoErr(err)
+		is.Equal(contentType, "application/json")
+		is.True(strings.Contains(strings.Join(chunks, ""), `"pid"`))
+		is.Equal(end.ErrorCode, nil)
+	})
+	t.Run("a function that fails at once", func(t *testing.T) {
+		is := is.New(t)
+		_, chunks, end, err := streamed(t, h, "plain", `{"do":"error"}`)
+		is.NoErr(err)
+		is.Equal(len(chunks), 0)
+		is.Equal(*end.ErrorCode, "Unhandled")
+		is.True(strings.Contains(*end.ErrorDetails, "no can do"))
+	})
+	t.Run("a function that fails in its stream", func(t *testing.T) {
+		is := is.New(t)
+		_, chunks, end, err := streamed(t, h, "streaming", `{"do":"fail"}`)
+		is.NoErr(err)
+		is.Equal(chunks, []string{"one\n"})
+		is.Equal(*end.ErrorCode, "Unhandled")
+		is.True(strings.Contains(*end.ErrorDetails, "no more to say"))
+	})
+	t.Run("a process that dies in its stream", func(t *testing.T) {
+		is := is.New(t)
+		_, chunks, end, err := streamed(t, h, "streaming", `{"do":"die"}`)
+		is.NoErr(err)
+		is.Equal(chunks, []string{"one\n"})
+		is.True(end.ErrorCode != nil)
+	})
+	t.Run("a whole answer of a function that streams", func(t *testing.T) {
+		is := is.New(t)
+		out, err := sdk(t, h).Invoke(t.Context(), &lambda.InvokeInput{FunctionName: aws.String("streaming"), Payload: []byte(`{"do":"one line"}`)})
+		is.NoErr(err)
+		is.Equal(string(out.Payload), "one\n")
+		out, err = sdk(t, h).Invoke(t.Context(), &lambda.InvokeInput{FunctionName: aws.String("streaming"), Payload: []byte(`{"do":"fail"}`)})
+		is.NoErr(err)
+		is.True(out.FunctionError != nil)
+	})
+	t.Run("no such function", func(t *testing.T) {
+		_, _, _, err := streamed(t, h, "other", `{}`)
+		_, missing := errors.AsType[*types.ResourceNotFoundException](err)
+		is.New(t).True(missing)
+	})
+}

@@ -52,6 +52,8 @@ func TestMain(m *testing.M) {
 		runtime.StartWithOptions(answer)
 	case "web":
 		runtime.StartWithOptions(answerHTTP)
+	case "streaming":
+		runtime.StartWithOptions(answerStreamed)
 	case "init error":
 		initError()
 	case "init exit":
@@ -61,6 +63,35 @@ func TestMain(m *testing.M) {
 	case "host":
 		hostAndHang()
 	}
+}
+
+// said is an answer that streams. The runtime's client passes on a reader that it cannot marshal, or marshals as {}.
+type said struct{ out *io.PipeReader }
+
+func (s said) Read(p []byte) (int, error) { return s.out.Read(p) }
+
+func (said) ContentType() string { return "application/x-ndjson" }
+
+func answerStreamed(_ context.Context, in ask) (io.Reader, error) {
+	out, w := io.Pipe()
+	go func() {
+		fmt.Fprintln(w, "one")
+		switch in.Do {
+		case "two lines":
+			if conn, err := net.Dial("tcp", in.Addr); err == nil {
+				conn.Read(make([]byte, 1))
+				conn.Close()
+			}
+			fmt.Fprintln(w, "two")
+		case "fail":
+			w.CloseWithError(errors.New("no more to say"))
+		case "die":
+			time.Sleep(100 * time.Millisecond) // so that the line has left
+			os.Exit(3)
+		}
+		w.Close()
+	}()
+	return said{out}, nil
 }
 
 // ask is the test functions' event: what to do.

@@ -13,25 +13,7 @@ import (
 // ErrClosed or ctx's. A function that fails, or cannot be started, is no error but a Result. When ctx ends, Invoke returns
 // and the invocation goes on.
 func (h *Host) Invoke(ctx context.Context, name string, payload []byte) (Result, error) {
-	fn, err := h.function(name)
-	if err != nil {
-		return Result{}, err
-	}
-	type outcome struct {
-		result Result
-		err    error
-	}
-	done := make(chan outcome, 1)
-	err = h.spawn(func() error {
-		if !fn.slots.TryAcquire(1) {
-			return ErrThrottled
-		}
-		return nil
-	}, func() {
-		result, err := h.run(fn, payload)
-		fn.slots.Release(1) // before the caller has the result: it may invoke again at once
-		done <- outcome{result, err}
-	})
+	done, err := h.begin(name, payload, nil)
 	if err != nil {
 		return Result{}, err
 	}
@@ -41,6 +23,32 @@ func (h *Host) Invoke(ctx context.Context, name string, payload []byte) (Result,
 	case <-ctx.Done():
 		return Result{}, context.Cause(ctx)
 	}
+}
+
+// outcome is what Invoke returns.
+type outcome struct {
+	result Result
+	err    error
+}
+
+// begin starts a synchronous invocation. If hear is not nil, it gets the answer as the process says it.
+func (h *Host) begin(name string, payload []byte, hear func(Chunk)) (<-chan outcome, error) {
+	fn, err := h.function(name)
+	if err != nil {
+		return nil, err
+	}
+	done := make(chan outcome, 1)
+	err = h.spawn(func() error {
+		if !fn.slots.TryAcquire(1) {
+			return ErrThrottled
+		}
+		return nil
+	}, func() {
+		result, err := h.run(fn, payload, hear)
+		fn.slots.Release(1) // before the caller has the result: it may invoke again at once
+		done <- outcome{result, err}
+	})
+	return done, err
 }
 
 // InvokeEvent queues an asynchronous invocation. It runs once the concurrency limit allows it, in any order. If it fails, it
@@ -59,7 +67,7 @@ func (h *Host) InvokeEvent(name string, payload []byte) error {
 			if fn.slots.Acquire(h.closing, 1) != nil {
 				return
 			}
-			result, err := h.run(fn, payload)
+			result, err := h.run(fn, payload, nil)
 			fn.slots.Release(1)
 			if err != nil {
 				return
@@ -105,7 +113,7 @@ func (h *Host) spawn(admit func() error, work func()) error {
 }
 
 // run is one invocation. The caller holds a slot. The only error is ErrClosed.
-func (h *Host) run(fn *function, payload []byte) (Result, error) {
+func (h *Host) run(fn *function, payload []byte, hear func(Chunk)) (Result, error) {
 	id := requestID()
 	s, err := h.acquire(fn)
 	if errors.Is(err, ErrClosed) {
@@ -114,7 +122,7 @@ func (h *Host) run(fn *function, payload []byte) (Result, error) {
 	if err != nil {
 		return failure(id, "Runtime.InvalidEntrypoint", err.Error()), nil
 	}
-	result := s.invoke(id, payload)
+	result := s.invoke(&job{id: id, payload: payload, hear: hear, finished: make(chan struct{})})
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if !s.gone {

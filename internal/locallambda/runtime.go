@@ -70,24 +70,44 @@ func (s *sandbox) finish() bool {
 }
 
 func (s *sandbox) answer(w http.ResponseWriter, r *http.Request, functionError string) {
-	payload, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxPayload))
+	j := s.inHand(w, r)
+	if j == nil {
+		return
+	}
+	read := j.read
+	if functionError != "" { // an error is no part of an answer
+		read = (&job{}).read
+	}
+	payload, err := read(w, r)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.job == nil || s.job.id != r.PathValue("id") {
-		runtimeError(w, http.StatusBadRequest, "InvalidRequestID", "no such event in hand")
-		return
-	}
-	if s.job.answer != nil {
-		runtimeError(w, http.StatusForbidden, "InvalidStateTransition", "the event is answered already")
-		return
-	}
-	if err != nil {
-		s.job.answer = new(failure(s.job.id, "Function.ResponseSizeTooLarge", "the answer is over 6 MiB or broke off"))
+	switch {
+	case s.job != j || j.answer != nil: // its time was up meanwhile
+		runtimeError(w, http.StatusForbidden, "InvalidStateTransition", "the event is over")
+	case err != nil:
+		j.answer = new(failure(j.id, "Function.ResponseSizeTooLarge", "the answer is too large or broke off"))
 		runtimeError(w, http.StatusRequestEntityTooLarge, "RequestEntityTooLarge", err.Error())
-		return
+	default:
+		if j.answer = brokenOff(r.Trailer); j.answer == nil {
+			j.answer = &Result{Payload: payload, FunctionError: functionError}
+		}
+		accepted(w)
 	}
-	s.job.answer = &Result{Payload: payload, FunctionError: functionError}
-	accepted(w)
+}
+
+// inHand is the event that a request answers, or nil: then the request has got its error.
+func (s *sandbox) inHand(w http.ResponseWriter, r *http.Request) *job {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.job == nil || s.job.id != r.PathValue("id"):
+		runtimeError(w, http.StatusBadRequest, "InvalidRequestID", "no such event in hand")
+		return nil
+	case s.job.answer != nil:
+		runtimeError(w, http.StatusForbidden, "InvalidStateTransition", "the event is answered already")
+		return nil
+	}
+	return s.job
 }
 
 // initFailed keeps the reason that the process gives before it exits.

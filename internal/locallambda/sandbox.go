@@ -46,6 +46,7 @@ type sandbox struct {
 type job struct {
 	id       string
 	payload  []byte
+	hear     func(Chunk) // gets the answer as the process says it; nil: it is kept
 	handed   time.Time
 	answer   *Result
 	finished chan struct{} // closed when the process asks for the next event
@@ -126,11 +127,10 @@ func (s *sandbox) environment(runtimeAPI string) []string {
 
 // invoke has the process answer one event. When it returns, the process has asked for its next event and is frozen, or has
 // ended.
-func (s *sandbox) invoke(id string, payload []byte) Result {
-	if len(payload) == 0 {
-		payload = []byte("{}")
+func (s *sandbox) invoke(j *job) Result {
+	if len(j.payload) == 0 {
+		j.payload = []byte("{}")
 	}
-	j := &job{id: id, payload: payload, finished: make(chan struct{})}
 	cold := !s.warm
 	s.warm = true
 	s.signal(syscall.SIGCONT)
@@ -141,7 +141,7 @@ func (s *sandbox) invoke(id string, payload []byte) Result {
 	case <-s.exited:
 	case <-timer.C:
 		s.kill()
-		j.answer = new(failure(id, "Sandbox.Timedout", fmt.Sprintf(
+		j.answer = new(failure(j.id, "Sandbox.Timedout", fmt.Sprintf(
 			"Init timed out after %.2f seconds", s.host.cfg.InitTimeout.Seconds())))
 	}
 	timer.Reset(s.fn.Timeout)

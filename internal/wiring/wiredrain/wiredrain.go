@@ -78,6 +78,9 @@ func (f *Function) Terminate() {
 
 func newAgent(settings config.DrainSettings, lambdas *lambda.Client, secrets *secretstore.Store) (agent.Agent, error) {
 	options := agent.Options{Secret: settings.AgentSecret, Lambda: lambdas}
+	if settings.AgentStream {
+		options.LambdaStreams = lambdas
+	}
 	if arn := settings.AgentSecretARN; arn != "" {
 		options.ReadSecret = func(ctx context.Context) (relay.Secret, error) { return secrets.Get(ctx, arn) }
 	}

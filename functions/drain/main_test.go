@@ -4,6 +4,7 @@ package main_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -57,6 +58,7 @@ type setup struct {
 	canaries []string                        // further words that must not be seen
 	identify devconnector.IdentifyFunc       // of further identity tokens; nil: there are none
 	pinned   string                          // the gateway's secret, known to the connector; empty: it has to provision
+	drain    string                          // its bootstrap; empty: this version's
 	both     bool                            // two drains may run at once, as with a table
 }
 
@@ -91,6 +93,7 @@ func deploy(t *testing.T, s setup) *stack {
 		s.change(&preset)
 	}
 	st := &stack{t: t, built: rigtest.Bootstraps(t), temp: t.TempDir(), done: make(chan outcome, 100), canaries: map[string]bool{}}
+	st.built.Drain = cmp.Or(s.drain, st.built.Drain)
 	for _, word := range append(s.canaries, identityToken, wakePath, eventText) {
 		st.canaries[word] = true
 	}

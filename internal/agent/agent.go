@@ -92,7 +92,8 @@ type Answer struct {
 	Actions []relay.Action
 
 	// Stream, if it is not nil, yields further actions as the agent makes them. It is ranged over once at most, before the
-	// turn's context ends. An error is the last that it yields, and means what an error of Agent.Answer means.
+	// turn's context ends. A *Skipped is a record that is no action, beside others. Any other error is the last that it yields,
+	// and means what an error of Agent.Answer means.
 	Stream iter.Seq2[relay.Action, error]
 }
 

@@ -34,10 +34,10 @@ func gather(answer agent.Answer) (actions []relay.Action, err error) {
 	actions = answer.Actions
 	if answer.Stream != nil {
 		for a, err := range answer.Stream {
-			if err != nil {
+			if _, goesOn := errors.AsType[*agent.Skipped](err); err != nil && !goesOn {
 				return actions, err
 			}
-			actions = append(actions, a)
+			actions = append(actions, a) // nil for what is skipped
 		}
 	}
 	return actions, nil
@@ -440,10 +440,10 @@ func TestStreamsThatGoWrong(t *testing.T) {
 		want   string
 		before int // actions until then
 	}{
-		"junk":              {`{"text":"a"}` + "\n" + `<canary>` + "\n", "", "line 2 of the answer is not", 1},
+		"nothing but junk":  {"<html>\n<canary>\n", "", "line 1 of the answer is not", 0},
+		"cut at its end":    {`{"text":"a"}` + "\n" + `{"text":"can`, "", "line 2 of the answer is not", 1},
 		"no object":         {`"canary"` + "\n7\n", "", "line 1 of the answer is not", 0},
 		"no action":         {"\n" + `{"txt":"canary"}`, "", "line 2 of the answer has neither op nor text", 0},
-		"a whole answer":    {`{"actions":[{"op":"send","content":"canary"}]}`, "", "has neither op nor text", 0},
 		"an array":          {`[]`, "", "want an object, got a list", 0},
 		"a line too long":   {`{"text":"` + strings.Repeat("x", 1<<20) + `"}`, "", "a line of the answer is over", 0},
 		"cut within a line": {`{"text":"a"}` + "\n" + `{"text":"can`, "100", "reading the answer", 1},
@@ -505,6 +505,62 @@ func TestABlankTextInAStreamSaysNothing(t *testing.T) {
 	is.Equal(got, []relay.Action{{"op": "send", "content": "a"}})
 }
 
+// What is wrong with one record voids no other: the stream is read to its end.
+func TestAnAnswerIsNotVoidForATrifleInItsStream(t *testing.T) {
+	const one, two = `{"text":"one"}`, `{"op":"edit","content":"two"}`
+	acts := `{"actions":[` + `{"op":"send","content":"one"},` + two + `]}`
+	tests := map[string]struct {
+		kind, body string
+		skipped    int
+	}{
+		"junk between":             {"application/x-ndjson", one + "\nWARN: model is slow\n" + two + "\n", 1},
+		"junk before":              {"application/x-ndjson", "Listening on 8080\n" + one + "\n" + two, 1},
+		"junk behind":              {"application/x-ndjson", one + "\n" + two + "\n</html>\n", 1},
+		"much junk":                {"application/x-ndjson", one + "\n" + strings.Repeat("x\n", 500) + two, 20},
+		"a line too long":          {"application/x-ndjson", one + "\n" + strings.Repeat("x", 3<<20) + "\n" + two, 1},
+		"half an object":           {"application/x-ndjson", one + "\n{\"op\":\"edit\",\n" + two + "\n", 1},
+		"junk in events":           {"text/event-stream", "data: " + one + "\n\ndata: ping\n\ndata: " + two + "\n\n", 1},
+		"junk in a sequence":       {"application/json-seq", "\x1e" + one + "\n\x1e{\"op\n\x1e" + two + "\n", 1},
+		"CRLF and a mark":          {"application/x-ndjson", "\ufeff" + one + "\r\n\r\n" + two + "\r\n", 0},
+		"comments and retry":       {"text/event-stream", ": keep-alive\n\nretry: 3000\nevent: answer\nid: 7\ndata: " + one + "\n\n: ping\n\nevent: answer\ndata: " + two + "\n\nevent: done\ndata: [DONE]\n\n", 0},
+		"a whole answer":           {"application/x-ndjson", acts, 0},
+		"one that is indented":     {"application/x-ndjson", "{\n  \"actions\": [\n    {\"op\": \"send\", \"content\": \"one\"},\n    " + two + "\n  ]\n}\n", 0},
+		"one as events":            {"text/event-stream", acts, 0},
+		"one in an event":          {"text/event-stream", "data: " + acts + "\n\n", 0},
+		"one as a sequence":        {"application/json-seq", acts + "\n", 0},
+		"lines said to be events":  {"text/event-stream", one + "\n" + two + "\n", 0},
+		"events said to be lines":  {"application/x-ndjson", "data: " + one + "\n\ndata: " + two + "\n\n", 0},
+		"a sequence said as lines": {"application/x-ndjson", "\x1e" + one + "\n\x1e" + two + "\n", 0},
+		"nothing between them":     {"application/stream+json", one + two, 0},
+		"names twice":              {"application/x-ndjson", `{"text":"x","text":"one"}` + "\n" + two, 0},
+		"nulls":                    {"application/x-ndjson", "null\n" + one + "\n{}\n" + two + "\nnull", 0},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			is := is.New(t)
+			answer, err := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Type", tt.kind)
+				io.WriteString(w, tt.body)
+			}).Answer(t.Context(), turn("x"))
+			is.NoErr(err)
+			var got []relay.Action
+			skipped := 0
+			for a, err := range answer.Stream {
+				if err != nil {
+					_, goesOn := errors.AsType[*agent.Skipped](err)
+					is.True(goesOn)
+					is.True(strings.Contains(err.Error(), "of the answer is"))
+					skipped++
+					continue
+				}
+				got = append(got, a)
+			}
+			is.Equal(got, []relay.Action{{"op": "send", "content": "one"}, {"op": "edit", "content": "two"}})
+			is.Equal(skipped, tt.skipped)
+		})
+	}
+}
+
 func TestWhatIsNoObjectInAStreamIsNoAction(t *testing.T) {
 	is := is.New(t)
 	answer, err := serve(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -514,7 +570,7 @@ func TestWhatIsNoObjectInAStreamIsNoAction(t *testing.T) {
 	is.NoErr(err)
 	got, err := gather(answer)
 	is.NoErr(err)
-	is.Equal(got, []relay.Action{{}, {"op": "send", "content": "b"}, {}, {"op": "send", "content": "d"}})
+	is.Equal(got, []relay.Action{nil, {"op": "send", "content": "b"}, nil, {"op": "send", "content": "d"}}) // nil: skipped
 }
 
 func FuzzDecodeLine(f *testing.F) { // each line is an action with an op, nothing, or an error without its text

@@ -8,174 +8,209 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
-const maxLine = 1 << 20 // bytes of one line of a stream, and of one record of several lines
+// Skipped is what a stream yields for a record that is no action. It is not the end: others can be read.
+type Skipped struct{ err error }
 
-// framing finds the records in the lines of a stream. What is not whole yet is nil or empty.
-type framing interface {
-	add(line []byte) (record []byte) // takes a line without its end
-	end() (record []byte)            // the stream is over
-}
+func (s *Skipped) Error() string { return s.err.Error() }
 
-// framingOf is how a content type is framed, or nil if it is no stream. These are the names in use, each as application/ or
-// text/ and with or without x-.
-func framingOf(contentType string) framing {
-	_, name, _ := strings.Cut(contentType, "/")
-	switch strings.TrimPrefix(name, "x-") {
-	case "ndjson", "jsonl", "jsonlines", "json-lines", "json-stream", "stream+json":
-		return lines{}
-	case "json-seq":
-		return &sequence{}
-	case "event-stream":
-		return &events{}
-	}
-	return nil
-}
+// Unwrap returns what is wrong with the record.
+func (s *Skipped) Unwrap() error { return s.err }
 
-// lines has a record on each line.
-type lines struct{}
-
-func (lines) add(line []byte) []byte { return line }
-func (lines) end() []byte            { return nil }
-
-// sequence is a JSON text sequence (RFC 7464): a record begins with a separator and may have several lines.
-type sequence struct{ record []byte }
-
-const recordSeparator = "\x1e"
-
-func (s *sequence) add(line []byte) []byte {
-	var before []byte
-	if bytes.HasPrefix(line, []byte(recordSeparator)) {
-		before = s.end() // it never became valid JSON, and whoever reads it says so
-		line = bytes.TrimLeft(line, recordSeparator)
-	}
-	s.record = append(append(s.record, line...), '\n')
-	isWhole := bytes.HasSuffix(line, []byte("}")) && jsontext.Value(s.record).IsValid(jsontext.AllowInvalidUTF8(true))
-	if before == nil && (isWhole || len(s.record) > maxLine) {
-		return s.end()
-	}
-	return before
-}
-
-func (s *sequence) end() []byte {
-	record := bytes.TrimSpace(s.record)
-	s.record = nil
-	return record
-}
-
-// events has a record in the data of each server-sent event. [DONE] is how some say that no other comes.
-type events struct{ data []byte }
-
-func (e *events) add(line []byte) []byte {
-	if value, ok := bytes.CutPrefix(line, []byte("data:")); ok {
-		e.data = append(append(e.data, bytes.TrimPrefix(value, []byte(" "))...), '\n')
-	}
-	if len(line) == 0 || len(e.data) > maxLine {
-		return e.end()
-	}
-	return nil // other fields, and comments, say nothing
-}
-
-func (e *events) end() []byte {
-	record := bytes.TrimSpace(e.data)
-	e.data = nil
-	if string(record) == "[DONE]" {
-		return nil
-	}
-	return record
-}
+const maxSkipped = 20 // records of a stream that are reported so
 
 // stream reads a streamed answer and closes its body. Blank lines are signs of life.
 func stream(ctx context.Context, body io.ReadCloser, f framing) iter.Seq2[relay.Action, error] {
 	return func(yield func(relay.Action, error) bool) {
 		defer body.Close()
+		r := reading{yield: yield, framing: f}
 		in := bufio.NewScanner(body)
 		in.Buffer(nil, maxLine)
-		n := 0
-		var none noActions
-		// say passes a record on. A line that was cut with its connection is no fault of the agent's JSON.
-		say := func(record []byte) (goOn bool) {
-			a, err := readRecord(record)
-			switch {
-			case err == nil:
-				return a == nil || none.tell(yield) && yield(a, nil)
-			case in.Err() != nil:
-				return true
-			}
-			err = fmt.Errorf("agent: line %d of the answer %w", n, err)
-			if _, ok := errors.AsType[noAction](err); ok {
-				return none.add(err, yield)
-			}
-			yield(nil, err)
-			return false
-		}
+		in.Split(r.split)
 		for in.Scan() {
-			line := in.Bytes()
-			if n++; n == 1 {
-				line = unmarked(line)
-			}
-			if !say(f.add(bytes.TrimSpace(line))) {
+			if !r.line(in.Bytes()) {
 				return
 			}
 		}
-		switch err := in.Err(); {
-		case err == nil:
-			if say(f.end()) && none.first != nil {
-				yield(nil, none.first)
-			}
-		case errors.Is(err, bufio.ErrTooLong):
-			yield(nil, errLineTooLong)
-		default:
+		if err := in.Err(); err != nil {
 			yield(nil, broken(ctx, err))
+			return
+		}
+		r.end()
+	}
+}
+
+// reading is a stream that is being read. Faults of records are held back until there is an action: if there is none, the body
+// as a whole may be an answer.
+type reading struct {
+	yield   func(relay.Action, error) bool
+	framing framing
+	n       int  // lines
+	begun   bool // one of them is not blank
+	over    bool // the line is too long, and being passed over
+	cut     bool // the line has no end: the last one
+
+	told    bool   // there is an action
+	whole   []byte // the body until then
+	partial bool   // it is not all of that: it is too long
+	held    []error
+	skipped int
+	broke   error // what is wrong with the last record, if the stream broke off in it
+}
+
+// split is bufio.ScanLines, but passes over what is too long.
+func (r *reading) split(data []byte, atEOF bool) (advance int, token []byte, err error) {
+	hasEnd := bytes.IndexByte(data, '\n') >= 0
+	r.cut = atEOF && !hasEnd
+	if !hasEnd && len(data) >= maxLine {
+		r.over = true
+		return len(data), nil, nil
+	}
+	return bufio.ScanLines(data, atEOF)
+}
+
+// line takes a line. It returns false once nobody listens.
+func (r *reading) line(line []byte) (goOn bool) {
+	r.n++
+	if r.over {
+		r.over, r.partial = false, true
+		return r.fault(errLineTooLong, r.cut)
+	}
+	if r.n == 1 {
+		line = unmarked(line)
+	}
+	r.partial = r.partial || len(r.whole)+len(line) >= maxAnswer
+	if !r.told && !r.partial {
+		r.whole = append(append(r.whole, line...), '\n')
+	}
+	line = bytes.TrimSpace(line)
+	if !r.begun && len(line) > 0 {
+		r.begun, r.framing = true, look(line, r.framing)
+	}
+	return r.record(r.framing.add(line), r.cut)
+}
+
+// record passes on what a record says. last says that the body ends with it, though it has no end.
+func (r *reading) record(record []byte, last bool) (goOn bool) {
+	actions, err := readRecord(record)
+	for _, a := range actions {
+		if !r.tell() || !r.yield(a, nil) {
+			return false
 		}
 	}
-}
-
-// noActions are records that are JSON and no actions. Beside others that are, each is an action without an op, so that
-// whoever carries them out says so. If there is nothing else, the answer is no answer.
-type noActions struct {
-	held  int   // until there is an action
-	first error // nil once there is an action
-	told  bool  // there is an action
-}
-
-func (s *noActions) add(fault error, yield func(relay.Action, error) bool) (goOn bool) {
-	if s.told {
-		return yield(relay.Action{}, nil)
+	if err == nil {
+		return true
 	}
-	s.held++
-	if s.first == nil {
-		s.first = fault
-	}
-	return true
+	_, isJSON := errors.AsType[noAction](err)
+	return r.fault(fmt.Errorf("agent: line %d of the answer %w", r.n, err), last && !isJSON)
 }
 
 // tell is for the moment before an action.
-func (s *noActions) tell(yield func(relay.Action, error) bool) (goOn bool) {
-	s.told, s.first = true, nil
-	for ; s.held > 0; s.held-- {
-		if !yield(relay.Action{}, nil) {
+func (r *reading) tell() (goOn bool) {
+	held := r.held
+	r.told, r.whole, r.held = true, nil, nil
+	for _, err := range held {
+		if !r.yield(nil, &Skipped{err}) {
 			return false
 		}
 	}
 	return true
+}
+
+// fault notes what is wrong with a record. breaks says that the stream broke off in it.
+func (r *reading) fault(err error, breaks bool) (goOn bool) {
+	r.skipped++
+	switch {
+	case breaks:
+		r.broke = err
+	case r.skipped > maxSkipped:
+	case r.told:
+		return r.yield(nil, &Skipped{err})
+	default:
+		r.held = append(r.held, err)
+	}
+	return true
+}
+
+// end is for the end of the body.
+func (r *reading) end() {
+	if r.over {
+		r.broke, r.partial = errLineTooLong, true
+	}
+	if !r.record(r.framing.end(), true) {
+		return
+	}
+	if r.told || r.skipped == 0 && r.broke == nil {
+		if r.broke != nil {
+			r.yield(nil, r.broke)
+		}
+		return
+	}
+	if answer, err := Decode(r.whole); err == nil && !r.partial {
+		for _, a := range answer.Actions {
+			if !r.yield(a, nil) {
+				return
+			}
+		}
+		return
+	}
+	r.yield(nil, append(r.held, r.broke)[0])
 }
 
 var errLineTooLong = fmt.Errorf("agent: a line of the answer is over %d bytes", maxLine)
 
-// readRecord reads a record, if there is one.
-func readRecord(record []byte) (relay.Action, error) {
+// readRecord reads what a record says: an action, several without anything between them, a whole answer, or nothing.
+func readRecord(record []byte) (actions []relay.Action, err error) {
 	switch {
 	case len(bytes.TrimSpace(record)) == 0:
 		return nil, nil
 	case len(record) > maxLine:
 		return nil, fmt.Errorf("is over %d bytes", maxLine)
 	}
-	return DecodeLine(record)
+	a, fault := DecodeLine(record)
+	if fault == nil {
+		return some(a), nil
+	}
+	if answer, err := Decode(record); err == nil {
+		return answer.Actions, nil
+	}
+	values := valuesIn(record)
+	if len(values) < 2 {
+		return nil, fault
+	}
+	for _, value := range values {
+		a, fault := DecodeLine(value)
+		if fault != nil && err == nil {
+			err = fault
+		}
+		actions = append(actions, some(a)...)
+	}
+	return actions, err
+}
+
+func some(a relay.Action) []relay.Action {
+	if a == nil {
+		return nil
+	}
+	return []relay.Action{a}
+}
+
+// valuesIn are the JSON values that a record consists of, nil if it does not.
+func valuesIn(record []byte) (values []jsontext.Value) {
+	d := jsontext.NewDecoder(bytes.NewReader(record), jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true))
+	for {
+		value, err := d.ReadValue()
+		switch {
+		case errors.Is(err, io.EOF):
+			return values
+		case err != nil:
+			return nil
+		}
+		values = append(values, value.Clone())
+	}
 }

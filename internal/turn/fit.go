@@ -38,14 +38,19 @@ func (f *fitter) all(ctx context.Context, said []relay.Action) (list []action.Ou
 func (f *fitter) next(ctx context.Context, i int, said relay.Action) ([]action.Outgoing, error) {
 	parts, err := f.shaper.Fit(i, said)
 	if err != nil {
-		f.log.Warn(logs.ActionWrong, logs.KeyError, err)
-		if f.wrong == nil {
-			f.wrong = err
-		}
+		f.leaveOut(err)
 		return nil, nil
 	}
 	f.usable = f.usable || len(parts) > 0
 	return f.files.upload(ctx, f.log, f.shaper, f.ration.Take(f.shaper, parts))
+}
+
+// leaveOut says that something of the answer is wrong and is not sent.
+func (f *fitter) leaveOut(err error) {
+	f.log.Warn(logs.ActionWrong, logs.KeyError, err)
+	if f.wrong == nil {
+		f.wrong = err
+	}
 }
 
 // end returns what was held back until the end of the answer. It fails if nothing can be sent because of what is wrong.

@@ -2,6 +2,7 @@ package turn
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -96,9 +97,10 @@ func (s *stream) finish(ctx context.Context) error {
 // listen passes on what the agent says, and closes heard at the end.
 func listen(ctx context.Context, answer agent.Answer, heard chan<- said) {
 	pass := func(a relay.Action, err error) bool {
+		_, goesOn := errors.AsType[*agent.Skipped](err)
 		select {
 		case heard <- said{a, err}:
-			return err == nil
+			return err == nil || goesOn
 		case <-ctx.Done():
 			return false
 		}
@@ -141,6 +143,10 @@ func (s *stream) next(ctx context.Context, heard <-chan said) (relay.Action, err
 		case n, ok := <-heard:
 			if err := context.Cause(ctx); err != nil {
 				return nil, err
+			}
+			if _, goesOn := errors.AsType[*agent.Skipped](n.err); goesOn {
+				s.fit.leaveOut(n.err)
+				continue
 			}
 			if ok && n.err == nil && n.action == nil {
 				continue

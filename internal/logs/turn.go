@@ -66,8 +66,8 @@ const (
 	// Dead is an error: a delivery is given up. With KeyAttempts and KeyError, and KeyAnswer if no journal has the answer.
 	Dead = "message is dead: kept with its error"
 
-	// ApologyNotKept is an error: what the chat of a dead message is to be told is tried in this run only. With KeyError.
-	ApologyNotKept = "an apology could not be kept: it is tried in this run only"
+	// ApologyNotKept is an error: what a chat is to be told could not be kept, and so its message is not dead yet. With KeyError.
+	ApologyNotKept = "an apology could not be kept: its message is left for the next run"
 
 	// ChatNotTold is a warning: a text of our own cannot be sent to the chat. With KeyError.
 	ChatNotTold = "the chat is not told"

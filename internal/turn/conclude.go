@@ -41,7 +41,9 @@ func (a *attempts) failed(d *delivery, cause error) (final bool, err error) {
 	}
 	d.wait = ledger.Wait{Due: time.Now().Add(pause)}
 	if dead {
-		a.apologise(d, cause)
+		if err := a.apologise(d, cause); err != nil {
+			return true, err
+		}
 	}
 	switch {
 	case d.unkept:
@@ -122,7 +124,9 @@ func (a *attempts) staysWithConnector(d *delivery) bool {
 
 // bury gives a delivery up without an attempt. It returns what answer returns.
 func (a *attempts) bury(d *delivery, cause error) error {
-	a.apologise(d, cause)
+	if err := a.apologise(d, cause); err != nil {
+		return err
+	}
 	if d.unkept {
 		return cause
 	}
@@ -228,11 +232,11 @@ func (a *attempts) mustApologise(d *delivery, cause error) bool {
 }
 
 // apologise makes what the chat of a message is told that is about to be dead. It is an entry of its own, with a whole answer,
-// and is kept before the message is: so it goes the way of any answer, also in later runs. What cannot be kept is tried in
-// this run only.
-func (a *attempts) apologise(d *delivery, cause error) {
+// and is kept before the message is: so it goes the way of any answer, also in later runs. What
+// cannot be kept now leaves the message as it is, for the next run: then the error is errDeferred.
+func (a *attempts) apologise(d *delivery, cause error) error {
 	if d.apology = nil; !a.mustApologise(d, cause) {
-		return
+		return nil
 	}
 	parts, err := a.chats.shaper(d.Event, d.session).ShapeAll([]relay.Action{{"op": "send", "content": a.cfg.Apology}})
 	var raws []json.RawMessage
@@ -242,7 +246,7 @@ func (a *attempts) apologise(d *delivery, cause error) {
 	if err != nil {
 		a.cfg.Log.Warn(logs.ChatNotTold, logs.KeyDelivery, d.key, logs.KeyError, err)
 		a.sorry.unsaid(chatOf(d.Event))
-		return
+		return nil
 	}
 	key := d.key + apologySuffix
 	d.apology = &delivery{
@@ -254,12 +258,15 @@ func (a *attempts) apologise(d *delivery, cause error) {
 		unkept: d.unkept, volatile: d.volatile,
 	}
 	if d.unkept {
-		return
+		return nil
 	}
 	body, _ := json.Marshal(d.apology.Delivery) // strings and numbers: it marshals
-	if a.journal.oweApology(ledger.Entry{Key: key, Seq: max(0, d.place), Body: body, Actions: raws}) != nil {
+	err = a.journal.oweApology(ledger.Entry{Key: key, Seq: max(0, d.place), Body: body, Actions: raws})
+	if errors.Is(err, ledger.ErrTooLarge) {
 		d.apology.unkept, d.apology.volatile = true, true
+		return nil
 	}
+	return err
 }
 
 // concludeApology is conclude for an apology. What the chat does not take is forgotten: its message is dead, and listed.

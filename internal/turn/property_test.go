@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -61,7 +62,10 @@ type world struct {
 	away     time.Time       // the agent is, until then
 	table    time.Time       // the table fails until then
 	puts     []put
-	sorry    map[string]int  // apologies that reached a chat
+	sorry    []apology // that reached a chat
+	shown    []*question
+	ids      int // of messages
+	presses  []*said
 	sorrow   map[string]int  // apologies that were tried
 	declined map[string]bool // chats where something was refused
 	maybe    map[string]bool // parts whose outcome nobody knows
@@ -86,6 +90,52 @@ type said struct {
 	broken bool // a stream of it broke
 	given  bool // a worker has it
 	lost   bool
+	kind   kind
+	ref    string // it presses a button of the question of that name
+	asked  bool   // the agent has got the question's name with it
+}
+
+// kind is what an answer has beside texts.
+type kind int
+
+const (
+	plainly kind = iota // nothing
+	grows               // its last part is an edit of the one before
+	asks                // its last part is a question with buttons
+	files               // its first part is a file
+	kinds
+)
+
+// says is the agent's answer to a message.
+func (m *said) says() (list []relay.Action) {
+	for i := range m.parts {
+		text := fmt.Sprintf("*%s.%d*", m.id, i)
+		a := send(text)
+		switch last := i == m.parts-1; {
+		case m.kind == grows && last && i > 0:
+			a = edit(text)
+		case m.kind == asks && last:
+			a = ask(m.id)
+			a["content"], a["timeout_s"] = text, 30*24*3600
+		case m.kind == files && i == 0:
+			a = relay.Action{"op": "send_media", "media_kind": "image", "source_url": "https://x.example/a.png", "content": text}
+		}
+		list = append(list, a)
+	}
+	return list
+}
+
+// question is one that a chat shows.
+type question struct {
+	id, ref string
+	pressed bool
+}
+
+// apology is one that a chat has got.
+type apology struct {
+	chat string
+	at   time.Time
+	run  int
 }
 
 // put is a part that is in a chat, or may be.
@@ -94,6 +144,7 @@ type put struct {
 	run   int
 	at    time.Time
 	known bool // the connector has said so
+	edit  bool // an earlier message shows it
 }
 
 // mood is what a chat's connector does for a while.
@@ -105,7 +156,7 @@ type mood struct {
 func newWorld(t *testing.T, seed uint64) *world {
 	w := &world{
 		t: t, ledger: ledger.NewMemory(), rng: rand.New(rand.NewPCG(seed, 0)), cut: map[int]bool{}, acked: map[string]bool{},
-		moods: map[string]mood{}, sorry: map[string]int{}, sorrow: map[string]int{}, maybe: map[string]bool{}, declined: map[string]bool{},
+		moods: map[string]mood{}, sorrow: map[string]int{}, maybe: map[string]bool{}, declined: map[string]bool{},
 	}
 	w.asked, w.notices = map[string]int{}, map[string]int{}
 	budgets := rand.New(rand.NewPCG(seed, 1)) // of their own, so that a seed's script stays as it is
@@ -139,6 +190,12 @@ func newWorld(t *testing.T, seed uint64) *world {
 		}
 		w.messages = append(w.messages, m)
 	}
+	shapes := rand.New(rand.NewPCG(seed, 2))
+	for _, m := range w.messages {
+		if shapes.IntN(2) == 0 {
+			m.kind = kind(shapes.IntN(int(kinds)))
+		}
+	}
 	slices.SortStableFunc(w.messages, func(a, b *said) int { return int(a.at - b.at) })
 	return w
 }
@@ -146,7 +203,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 func (w *world) one(in int) bool { return w.rng.IntN(in) == 0 }
 
 func (w *world) find(id string) *said {
-	for _, m := range w.messages {
+	for _, m := range slices.Concat(w.messages, w.presses) {
 		if m.id == id {
 			return m
 		}
@@ -163,6 +220,9 @@ func (w *world) Answer(ctx context.Context, tn agent.Turn) (agent.Answer, error)
 		return agent.Answer{}, context.Canceled
 	}
 	w.countTurn(m)
+	if m.asked = tn.Prompt != nil; m.ref != "" && (!m.asked || tn.Prompt.Ref != m.ref) {
+		w.faultf("%s presses a button of %s's question, and the agent gets %+v", m.id, m.ref, tn.Prompt)
+	}
 	switch {
 	case w.stuck && tn.Event.Source.UserID == "u1":
 		return agent.Answer{}, fmt.Errorf("no connection: %w", agent.ErrUnavailable)
@@ -177,10 +237,7 @@ func (w *world) Answer(ctx context.Context, tn agent.Turn) (agent.Answer, error)
 	case m.silent:
 		return agent.Answer{}, nil
 	}
-	var list []relay.Action
-	for i := range m.parts {
-		list = append(list, send(fmt.Sprintf("*%s.%d*", m.id, i)))
-	}
+	list := m.says()
 	breaks := m.stream && w.one(5)
 	if !m.stream {
 		return agent.Answer{Actions: list}, nil
@@ -275,6 +332,13 @@ func (l worldLink) Do(ctx context.Context, out relay.Outbound) (relay.Result, er
 	if w.dead || l.run != w.run {
 		return relay.Result{}, errors.New("no socket")
 	}
+	if !w.sleeping && w.one(60) {
+		id, _, _ := strings.Cut(plain(text), ".")
+		if m := w.find(id); m != nil && m.stream {
+			m.broken = true // it is asked again
+		}
+		return relay.Result{}, errors.New("the lease may be another's")
+	}
 	if text == "sorry" {
 		w.sorrow[chat]++
 	}
@@ -299,7 +363,7 @@ func (l worldLink) Do(ctx context.Context, out relay.Outbound) (relay.Result, er
 	case m.err != nil && strings.Contains(m.err.Error(), "entities") && !strings.Contains(text, "*"):
 	case m.err != nil:
 		if strings.Contains(m.err.Error(), "timed out") && w.one(2) {
-			w.puts = append(w.puts, put{plain(text), w.run, time.Now(), false})
+			w.put(out, false)
 		}
 		w.declined[chat] = true
 		if msg := m.err.Error(); strings.Contains(msg, "timed out") || strings.Contains(msg, "ack lost") {
@@ -308,23 +372,69 @@ func (l worldLink) Do(ctx context.Context, out relay.Outbound) (relay.Result, er
 		return relay.Result{}, m.err
 	case !w.sleeping && w.one(15):
 		if w.one(2) {
-			w.puts = append(w.puts, put{plain(text), w.run, time.Now(), false})
+			w.put(out, false)
 		}
 		w.maybe[plain(text)] = true
 		return relay.Result{}, fmt.Errorf("the socket broke: %w", relay.ErrOutcomeUnknown)
 	}
 	switch text {
 	case "sorry":
-		w.sorry[chat]++
+		w.sorry = append(w.sorry, apology{chat, time.Now(), w.run})
 	case notice:
 		w.notices[chat+" on "+ledger.DateOf(time.Now())]++
 	default:
-		w.puts = append(w.puts, put{plain(text), w.run, time.Now(), true})
+		w.put(out, true)
 	}
-	return relay.Result{Success: true, MessageID: "x"}, nil
+	w.ids++
+	return relay.Result{Success: true, MessageID: fmt.Sprint("x", w.ids)}, nil
 }
 
-func plain(text string) string { return strings.ReplaceAll(text, "*", "") }
+// put is for an action that the chat shows.
+func (w *world) put(out relay.Outbound, known bool) {
+	text, _ := out.Action["content"].(string)
+	if text == "sorry" || text == notice {
+		return
+	}
+	w.puts = append(w.puts, put{plain(text), w.run, time.Now(), known, out.Action.Op() == "edit"})
+	id, _ := out.Action["prompt_id"].(string)
+	if id != "" && !slices.ContainsFunc(w.shown, func(q *question) bool { return q.id == id }) {
+		ref, _, _ := strings.Cut(plain(text), ".")
+		w.shown = append(w.shown, &question{id: id, ref: ref})
+	}
+}
+
+var named = regexp.MustCompile(`[mp]\d+\.\d+`)
+
+// plain is a part's name; a text in a file's place has more.
+func plain(text string) string {
+	if name := named.FindString(text); name != "" {
+		return name
+	}
+	return text
+}
+
+// press has people press the buttons that they see, each once.
+func (w *world) press(worker *turn.Worker) {
+	w.mu.Lock()
+	shown := slices.Clone(w.shown)
+	w.mu.Unlock()
+	for _, q := range shown {
+		if q.pressed {
+			continue
+		}
+		q.pressed = true
+		asked := w.find(q.ref)
+		id := fmt.Sprint("p", len(w.presses))
+		d := message(asked.d.Event.Source.ChatID, id, "/once")
+		d.Event.Source.UserID, d.Event.MessageType = asked.d.Event.Source.UserID, "command"
+		d.Event.PromptResponse = &relay.PromptResponse{PromptID: q.id, OptionID: "once"}
+		m := &said{d: d, id: id, parts: 1, given: true, ref: q.ref}
+		w.mu.Lock()
+		w.presses = append(w.presses, m)
+		w.mu.Unlock()
+		m.lost = worker.Take(d) != nil
+	}
+}
 
 // worldLink is the link of one run.
 type worldLink struct {
@@ -387,6 +497,10 @@ func (l worldTable) Extend(ctx context.Context, key string, a json.RawMessage) e
 
 func (l worldTable) Confirm(ctx context.Context, key string, i int, outcome string) error {
 	return l.write(func() error { return l.Lease.Confirm(ctx, key, i, outcome) })
+}
+
+func (l worldTable) Owe(ctx context.Context, e ledger.Entry) error {
+	return l.write(func() error { return l.Lease.Owe(ctx, e) })
 }
 
 func (l worldTable) Finish(ctx context.Context, key string) error {
@@ -459,7 +573,7 @@ func (w *world) begin() (*turn.Worker, ledger.Lease) {
 	}
 	table := worldTable{lease, w}
 	worker := turn.New(ctx, turn.Config{
-		Journal: table, Prompts: lease, Chats: lease, BotTurns: w.bots, MaxTurnsPerDay: w.day, Day: lease.Grant().Day, Agent: w, Link: worldLink{&wire{}, w, run}, Log: w.log(),
+		Journal: table, Prompts: lease, Chats: lease, BotTurns: w.bots, MaxTurnsPerDay: w.day, Day: lease.Grant().Day, Agent: w, Link: worldLink{&wire{ops: allOps}, w, run}, Log: w.log(),
 		Instance: "inst", Concurrency: 2, MaxAttempts: 3, AgentTimeout: time.Minute, Apology: "sorry",
 	})
 	worker.Recover(left)
@@ -532,7 +646,9 @@ func (w *world) play() []string {
 			continue
 		}
 		w.quiet(worker)
-		worker.Flush(w.t.Context())
+		w.press(worker)
+		w.quiet(worker)
+		worker.Settle(w.t.Context())
 		due := worker.Counts().Due
 		worker.Close()
 		worker.Flush(w.t.Context())
@@ -610,6 +726,12 @@ func (w *world) judge() []string {
 		}
 	}
 	w.judgeBudgets()
+	w.judgeApologies()
+	for _, m := range w.presses {
+		if !m.lost {
+			w.judgeOne(m, dead)
+		}
+	}
 	for i, m := range w.messages {
 		w.judgeOne(m, dead)
 		for _, later := range w.messages[i+1:] {
@@ -624,17 +746,15 @@ func (w *world) judgeOne(m *said, dead map[string]ledger.Entry) {
 	if isDead && e.Error == "" {
 		w.faultf("%s is dead without a reason", m.id)
 	}
+	limited := w.bots > 0 && m.d.Event.Source.IsBot
 	var before time.Time
 	for i := range m.parts {
 		text := fmt.Sprintf("%s.%d", m.id, i)
-		var puts []put
-		for _, p := range w.puts {
-			if p.text == text {
-				puts = append(puts, p)
-			}
-		}
+		puts := w.of(text)
+		next := fmt.Sprintf("%s.%d", m.id, i+1)
+		changed := m.kind == grows && i == m.parts-2 && (len(w.of(next)) > 0 || w.maybe[next])
 		switch {
-		case len(puts) == 0 && !isDead && !m.silent && !w.maybe[text] && !(w.bots > 0 && m.d.Event.Source.IsBot):
+		case len(puts) == 0 && !isDead && !m.silent && !w.maybe[text] && !limited && !changed:
 			w.faultf("%s is finished, and the chat does not have %s", m.id, text)
 		case len(puts) > 0 && !m.broken && !(m.stream && w.anyCut()):
 			if puts[0].at.Before(before) {
@@ -643,15 +763,35 @@ func (w *world) judgeOne(m *said, dead map[string]ledger.Entry) {
 			before = puts[0].at
 		}
 		for n := 1; n < len(puts) && !(m.stream && w.anyCut()); n++ {
-			if !w.cut[puts[n-1].run] && !m.broken {
+			if !puts[n].edit && !w.cut[puts[n-1].run] && !m.broken {
 				w.faultf("%s is there twice, from runs %d and %d, though nobody died", text, puts[n-1].run, puts[n].run)
 			}
 		}
 	}
-	declined := w.declined[m.d.Event.Source.ChatID]
-	agents := isDead && !declined && !strings.Contains(e.Error, "refuses an action")
-	if chat := m.d.Event.Source.ChatID; agents && !m.d.Event.Source.IsBot && w.sorrow[chat] == 0 && !w.anyCut() {
+	refused := strings.Contains(e.Error, "an action of the answer")
+	if chat := m.d.Event.Source.ChatID; isDead && !refused && !m.d.Event.Source.IsBot && w.sorrow[chat] == 0 {
 		w.faultf("%s is dead by %q, and its chat is not told", m.id, e.Error)
+	}
+}
+
+// of are the times that a text got into its chat.
+func (w *world) of(text string) (puts []put) {
+	for _, p := range w.puts {
+		if p.text == text {
+			puts = append(puts, p)
+		}
+	}
+	return puts
+}
+
+// judgeApologies says which chat was told twice within an hour, though no process died meanwhile.
+func (w *world) judgeApologies() {
+	for i, a := range w.sorry {
+		for _, b := range w.sorry[i+1:] {
+			if a.chat == b.chat && b.at.Sub(a.at) < time.Hour && !w.cut[a.run] {
+				w.faultf("%s is told twice within %s, from runs %d and %d", a.chat, b.at.Sub(a.at), a.run, b.run)
+			}
+		}
 	}
 }
 

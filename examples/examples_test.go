@@ -3,6 +3,7 @@ package examples_test
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"flag"
@@ -43,7 +44,9 @@ func TestMain(m *testing.M) {
 
 func TestExamplesAreShort(t *testing.T) {
 	for path, limit := range map[string]int{
-		"lambda-go/main.go": 80, "lambda-go-stream/main.go": 80, "lambda-python/agent.py": 80, "http-node/agent.mjs": 80, "openai/agent.py": 120,
+		"lambda-go/main.go": 80, "lambda-go-stream/main.go": 80, "http-go/main.go": 120, "http-python/agent.py": 120, "http-ts/agent.ts": 120,
+		"approval/agent.py": 120, "openai-tools/agent.py": 120,
+		"lambda-python/agent.py": 80, "http-node/agent.mjs": 80, "openai/agent.py": 120,
 	} {
 		raw, err := os.ReadFile(path)
 		if n := strings.Count(string(raw), "\n"); err != nil || n >= limit {
@@ -159,13 +162,19 @@ type conversation struct {
 	*chat
 	t      *testing.T
 	worker *turn.Worker
+	user   string // who speaks; empty: u1
 }
 
 func converse(t *testing.T, a agent.Agent) *conversation {
 	t.Helper()
+	return converseOn(t, a, ledger.NewMemory())
+}
+
+// converseOn is converse for a gateway whose ledger may have been another one's.
+func converseOn(t *testing.T, a agent.Agent, memory ledger.Ledger) *conversation {
+	t.Helper()
 	is := is.New(t)
-	memory := ledger.NewMemory()
-	lease, err := memory.Acquire(t.Context(), ledger.Ask{Reason: ledger.Arm, Owner: "test", Life: time.Hour})
+	lease, err := memory.Acquire(t.Context(), ledger.Ask{Reason: ledger.Arm, Owner: "test", Life: time.Nanosecond})
 	is.NoErr(err)
 	c := &conversation{chat: &chat{}, t: t}
 	c.worker = turn.New(t.Context(), turn.Config{
@@ -185,7 +194,7 @@ func (c *conversation) say(id, text string, answer *relay.PromptResponse) []rela
 	before := len(c.outs)
 	c.mu.Unlock()
 	event := &relay.Event{Text: text, MessageType: "text", MessageID: id, PromptResponse: answer, Source: relay.Source{
-		Platform: "discord", ChatID: "c1", ChatType: "group", UserID: "u1", UserName: "Ann", ScopeID: "g1",
+		Platform: "discord", ChatID: "c1", ChatType: "group", UserID: cmp.Or(c.user, "u1"), UserName: "Ann", ScopeID: "g1",
 	}}
 	if err := c.worker.Take(relay.Delivery{Kind: relay.KindInbound, Event: event, ReceivedAt: time.Now()}); err != nil {
 		c.t.Fatal(err)

@@ -30,8 +30,17 @@ type kase[G, E any] struct {
 	Expect E      `json:"expect"`
 }
 
-// load reads a file of testdata. It knows every member, or fails.
+// load reads a file of testdata, and our own further cases beside it. It knows every member, or fails.
 func load[G, E any](t *testing.T, file string) []kase[G, E] {
+	t.Helper()
+	cases := loadFile[G, E](t, file)
+	if _, err := os.Stat(filepath.Join("testdata", "more-"+file)); err == nil {
+		cases = append(cases, loadFile[G, E](t, "more-"+file)...)
+	}
+	return cases
+}
+
+func loadFile[G, E any](t *testing.T, file string) []kase[G, E] {
 	t.Helper()
 	raw, err := os.ReadFile(filepath.Join("testdata", file))
 	if err != nil {

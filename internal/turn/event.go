@@ -2,7 +2,6 @@ package turn
 
 import (
 	"encoding/json"
-	"errors"
 	"log/slog"
 	"strings"
 
@@ -11,17 +10,14 @@ import (
 )
 
 // forwarded returns the event of a passthrough. With raw, a request of which only the agent can make sense has an event, too;
-// then kept is the forward, which the agent gets. why says why there is no event.
-func forwarded(f *relay.Forward, raw bool) (event *relay.Event, kept *relay.Forward, why string) {
-	event, err := f.Interaction()
+// then kept is the forward, which the agent gets. err says why there is no event.
+func forwarded(f *relay.Forward, raw bool) (event *relay.Event, kept *relay.Forward, err error) {
+	event, err = f.Interaction()
 	if err != nil && raw && !isDiscord(f) {
 		event, err = rawEvent(f)
 		kept = f
 	}
-	if err != nil {
-		why = err.Error()
-	}
-	return event, kept, why
+	return event, kept, err
 }
 
 func isDiscord(f *relay.Forward) bool {
@@ -40,10 +36,4 @@ func rawEvent(f *relay.Forward) (*relay.Event, error) {
 // logTo returns a log whose lines name a delivery and its session.
 func logTo(log *slog.Logger, key, session string) *slog.Logger {
 	return log.With(logs.KeyDelivery, key, logs.KeySession, session)
-}
-
-// isNoMessage reports whether nobody has said anything: Discord asks whether we are there, or what to suggest.
-func isNoMessage(f *relay.Forward) bool {
-	_, err := f.Interaction()
-	return errors.Is(err, relay.ErrNoMessage)
 }

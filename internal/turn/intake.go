@@ -74,10 +74,10 @@ func (i *intake) take(received relay.Delivery) error {
 	if err := i.fault(); err != nil && received.BufferID != "" {
 		return err
 	}
-	if received.Kind == relay.KindPassthrough && isNoMessage(received.Forward) {
+	d, why := i.record(received)
+	if d == nil {
 		return i.ackOnly(received.BufferID)
 	}
-	d, why := i.record(received)
 	if i.run.ctx.Err() != nil { // a select would choose at random, and so leave one delivery and take the next
 		return context.Cause(i.run.ctx)
 	}
@@ -115,7 +115,8 @@ func (i *intake) take(received relay.Delivery) error {
 	return nil
 }
 
-// record makes the record of a delivery. why says why the delivery cannot become a turn; empty: it can.
+// record makes the record of a delivery, nil for one by which nobody has said anything. why says why it cannot become a turn;
+// empty: it can.
 func (i *intake) record(received relay.Delivery) (d *delivery, why string) {
 	key := Key(i.cfg.Instance, received)
 	d = &delivery{Delivery: received, key: key, ready: make(chan struct{})}
@@ -128,7 +129,12 @@ func (i *intake) record(received relay.Delivery) (d *delivery, why string) {
 			why = "the event has no source: nobody knows who said it, or where an answer would go"
 		}
 	case relay.KindPassthrough:
-		d.Event, d.Forward, why = forwarded(received.Forward, i.cfg.Passthrough)
+		var err error
+		if d.Event, d.Forward, err = forwarded(received.Forward, i.cfg.Passthrough); errors.Is(err, relay.ErrNoMessage) {
+			return nil, "" // Discord asks whether we are there, or what to suggest
+		} else if err != nil {
+			why = err.Error()
+		}
 	default:
 		why = received.Fault
 	}

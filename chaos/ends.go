@@ -188,6 +188,30 @@ func (r *run) checkTold(state devconnector.State, left rest) {
 			r.fault("%s: its chat is told %q", m, out.Content)
 		}
 	}
+	r.apologiesLeft(left, told)
+	r.untold(told)
+	for _, m := range r.sent {
+		e, dead := left.dead[m.key]
+		if dead && !told[m.session] && !strings.Contains(e.reason, "an action of the answer") {
+			r.fault("%s: dead, and its chat was told nothing", m)
+		}
+	}
+}
+
+// untold adds the sessions whose chats could not be told, as the log says: an apology was refused for good, or for too long,
+// or its outcome is unknown.
+func (r *run) untold(told map[int]bool) {
+	for _, line := range r.log {
+		var entry struct{ Delivery string }
+		excused := strings.Contains(line, logs.ChatNotTold) || strings.Contains(line, logs.OutcomeUnknown)
+		if excused && json.Unmarshal([]byte(line), &entry) == nil && strings.HasSuffix(entry.Delivery, apologySuffix) {
+			told[r.sessionOf(entry.Delivery)] = true
+		}
+	}
+}
+
+// apologiesLeft adds the sessions whose chats will be told.
+func (r *run) apologiesLeft(left rest, told map[int]bool) {
 	for key := range left.open {
 		if strings.HasSuffix(key, apologySuffix) {
 			told[r.sessionOf(key)] = true
@@ -197,19 +221,6 @@ func (r *run) checkTold(state devconnector.State, left rest) {
 	for key := range left.dead {
 		if strings.HasSuffix(key, apologySuffix) {
 			r.fault("%s: an apology is dead", key)
-		}
-	}
-	for _, line := range r.log { // refused for good, or for too long, or the table did not take it
-		var entry struct{ Delivery string }
-		excused := strings.Contains(line, logs.ChatNotTold) || strings.Contains(line, logs.OutcomeUnknown)
-		if excused && json.Unmarshal([]byte(line), &entry) == nil && strings.HasSuffix(entry.Delivery, apologySuffix) {
-			told[r.sessionOf(entry.Delivery)] = true
-		}
-	}
-	for _, m := range r.sent {
-		e, dead := left.dead[m.key]
-		if dead && !told[m.session] && !strings.Contains(e.reason, "an action of the answer") {
-			r.fault("%s: dead, and its chat was told nothing", m)
 		}
 	}
 }

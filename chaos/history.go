@@ -132,7 +132,8 @@ func (r *run) underWay(what request, pid int) (made func(answer []byte)) {
 			r.noteAcquired(now, pid, answer)
 		}
 		if what.journal && holder != 0 && pid != 0 && holder != pid && !r.history.tokens[what.token] {
-			r.wrong = append(r.wrong, "the journal takes a write of a process whose lease another one has taken")
+			r.wrong = append(r.wrong, fmt.Sprintf("the journal takes a write of a process whose lease another one has taken: process %d, "+
+				"holder %d, at %s: %+v", pid, holder, now.Format("15:04:05.000"), what))
 		}
 		r.history.tokens[what.token] = true
 		for _, w := range what.writes {

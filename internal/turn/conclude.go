@@ -35,31 +35,32 @@ func (a *attempts) failed(d *delivery, cause error) (final bool, err error) {
 	dead := d.attempts >= a.cfg.MaxAttempts || agent.ClassOf(cause) == agent.Refused
 	d.log.Warn(logs.AttemptFailed, logs.KeyError, cause, logs.KeyAttempt, d.attempts, logs.KeyOf, a.cfg.MaxAttempts)
 	d.state = ledger.New
+	if dead {
+		return true, a.failedForGood(d, cause)
+	}
 	pause := failurePause(d.attempts)
 	if d.volatile {
 		pause = min(pause, failurePause(2)) // no later run knows of it
 	}
 	d.wait = ledger.Wait{Due: time.Now().Add(pause)}
-	if dead {
-		if err := a.apologise(d, cause); err != nil {
-			return true, err
-		}
+	if d.unkept {
+		return false, nil
 	}
-	switch {
-	case d.unkept:
-	case dead:
+	err = a.journal.failAndWait(d.key, cause, d.wait, d.attempts)
+	return err != nil, err
+}
+
+// failedForGood gives a delivery up after its last attempt. It returns what answer returns.
+func (a *attempts) failedForGood(d *delivery, cause error) error {
+	if err := a.apologise(d, cause); err != nil {
+		return err
+	}
+	if !d.unkept {
 		if err := a.journal.fail(d.key, d.session, cause); err != nil {
-			return true, err
-		}
-	default:
-		if err := a.journal.failAndWait(d.key, cause, d.wait, d.attempts); err != nil {
-			return true, err
+			return err
 		}
 	}
-	if dead {
-		return true, cause
-	}
-	return false, nil
+	return cause
 }
 
 // absent is failed for an agent that is away: no attempt.
@@ -212,7 +213,7 @@ func (a *attempts) cutShort(ctx context.Context, d *delivery) error {
 // dropEarly drops an apology that an earlier run has kept for a message that has ended without one.
 func (a *attempts) dropEarly(d *delivery) {
 	if d.early && d.apology == nil {
-		a.journal.finish(d.key+apologySuffix, true)
+		_ = a.journal.finish(d.key+apologySuffix, true) // it is owed if it fails
 	}
 }
 
@@ -286,7 +287,7 @@ func (a *attempts) concludeApology(d *delivery, err error) ending {
 	}
 	a.sorry.said(chatOf(d.Event))
 	if !d.unkept {
-		a.journal.finish(d.key, true)
+		_ = a.journal.finish(d.key, true) // it is owed if it fails
 	}
 	return endFinished
 }

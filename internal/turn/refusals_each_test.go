@@ -13,6 +13,7 @@ import (
 	"github.com/dormouse-relay/dormouse/internal/action"
 	"github.com/dormouse-relay/dormouse/internal/agent"
 	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/internal/turn"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
@@ -101,5 +102,80 @@ func refuseStep(t *testing.T, answer []relay.Action, step, times int, said *rela
 		is.Equal(finished, 1)
 	case class == action.Permanent && answer[step].Op() != "send_media", class == action.Declined:
 		is.Equal(dead, 1)
+	}
+}
+
+// The same, and the process dies in the pause behind the refusal: the next one goes on where it was, and the message has one
+// end.
+func TestADeathBehindEachKnownRefusalAtEachStep(t *testing.T) {
+	everything := []relay.Action{
+		send("first"), ask("r"), {"op": "send_media", "media_kind": "image", "source_url": "https://x.example/a.png"},
+		{"op": "follow_up", "content": "third"}, send("fourth"), edit("fifth"), send("last"),
+	}
+	for _, refusal := range refusals {
+		said := refusal.(*relay.OpError)
+		for step := range everything {
+			for kind, answer := range map[string]agentFunc{"whole": says(everything...), "stream": streamed(everything...)} {
+				t.Run(fmt.Sprint(said.Code, " ", said.Message, " ", step, " ", kind), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) { dieBehindRefusal(t, answer, len(everything), step, said, kind == "stream") })
+				})
+			}
+		}
+	}
+}
+
+func dieBehindRefusal(t *testing.T, answer agentFunc, actions, step int, said *relay.OpError, stream bool) {
+	is := is.New(t)
+	b := newBench(t, durable(ledger.NewMemory()))
+	b.wire.ops = append(slices.Clone(allOps), "send_media", "follow_up", "prompt")
+	b.agent = answer
+	b.change = func(c *turn.Config) { c.Apology = "sorry" }
+	dead, tries := false, 0
+	accepted := map[string]int{} // by request id
+	b.wire.do = func(ctx context.Context, out relay.Outbound) (relay.Result, error) {
+		if dead {
+			<-ctx.Done()
+			return relay.Result{}, context.Cause(ctx)
+		}
+		tries++
+		if tries == step+1 {
+			dead = true
+			return relay.Result{}, said
+		}
+		if out.Action.Op() != "edit" { // an edit is harmless to repeat, and its outcome is not written down
+			accepted[out.RequestID]++
+		}
+		return relay.Result{Success: true, MessageID: fmt.Sprint("m", tries)}, nil
+	}
+	w := b.start()
+	is.NoErr(w.Take(buffered("b1", message("c1", "m1", "x"))))
+	time.Sleep(5 * time.Second)
+	b.crash()
+	dead = false
+	finished, gone := w.Counts().Finished, w.Counts().Dead
+	for range 3 {
+		w = b.start()
+		idle(w)
+		w.Close()
+		finished, gone = finished+w.Counts().Finished, gone+w.Counts().Dead
+	}
+	is.Equal(finished+gone, 1) // it has one end
+	is.Equal(b.open(is), 0)
+	for id, n := range accepted {
+		if n > 1 {
+			t.Errorf("%s was accepted %d times", id, n)
+		}
+	}
+	list, err := b.ledger.ListDead(t.Context())
+	is.NoErr(err)
+	is.Equal(len(list), gone)
+	switch class := action.ClassOf("send", said.Result()).Class; {
+	case class == action.Transient, class == action.Unknown:
+		is.Equal(finished, 1)
+	case class == action.Declined && !stream:
+		is.Equal(gone, 1)
+	}
+	if !stream && finished == 1 {
+		is.True(len(accepted) >= actions-2) // the refused one may be unknown, the edit is nothing to write down
 	}
 }

@@ -1,8 +1,8 @@
 package main
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,12 +12,12 @@ import (
 	"slices"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/urfave/cli/v3"
 
 	"github.com/dormouse-relay/dormouse/internal/drain"
 	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/internal/terminal"
 )
 
 const (
@@ -26,78 +26,169 @@ const (
 )
 
 func armCommand() *cli.Command {
-	return &cli.Command{
-		Name:     "arm",
-		Category: categoryDeploy,
-		Metadata: example("dormouse arm --stack dormouse"),
-		Usage:    "after a deployment: run drain once, and check that the wake URL answers",
-		Description: `Invokes the drain function with the reason arm: it provisions, which tells the connector the wake URL,
+	cmd := drainCommand()
+	cmd.Name, cmd.Category = "arm", categoryDeploy
+	cmd.Metadata = example("dormouse arm --stack dormouse", "dormouse arm --stack dormouse --wait --json")
+	cmd.Usage = "after a deployment: run drain once, and check that the wake URL answers"
+	cmd.Description = `Invokes the drain function with the reason arm: it provisions, which tells the connector the wake URL,
 dials, answers what is waiting and goes idle. Then the wake URL is tried from here, without waking anybody.
-Without this, the schedule's first firing arms. AWS is reached as the AWS command line would reach it.`,
+Without this, the schedule's first firing arms. A fault in the settings is shown as the function logged it. The exit code is 3 if
+it is armed, but a message that waited was given up in this run.`
+	cmd.Action = armAction(true)
+	return cmd
+}
+
+func drainCommand() *cli.Command {
+	return &cli.Command{
+		Name:     "drain",
+		Category: categoryOperate,
+		Metadata: example("dormouse drain --stack dormouse"),
+		Usage:    "run drain once, now, and say what became of each message",
+		Description: `As dormouse arm, without the wake URL: the gateway dials, takes what is waiting, and goes idle. The exit code is 3 if a
+message that waited was given up.`,
 		Flags: []cli.Flag{
-			stackFlag(),
+			stackFlag(), jsonFlag(),
 			&cli.BoolFlag{Name: "wait", Usage: "while another drain is at work, say whose it is, and try again until it is done"},
 			&cli.StringFlag{Name: "function", DefaultText: "STACK-drain", Usage: "`NAME` or ARN of its drain function, instead"},
 		},
-		Action: func(ctx context.Context, cmd *cli.Command) error {
-			if err := noArguments(cmd); err != nil {
-				return err
-			}
-			function := cmd.String("function")
-			switch stack := cmd.String("stack"); {
-			case function == "" && stack == "":
-				return misuse(errors.New("which gateway: give --stack or --function"))
-			case function == "":
-				function = stack + "-drain"
-			}
-			cloud, err := operatorConfig(ctx)
-			if err != nil {
-				return err
-			}
-			client := lambda.NewFromConfig(cloud, func(o *lambda.Options) { o.RetryMaxAttempts = 1 }) // no second drain
-			return arm(ctx, client, function, cmd.Bool("wait"), cmd.Root().Writer)
-		},
+		Action: armAction(false),
 	}
 }
 
-// arm runs drain once and checks the wake URL. Its error joins all that is missing.
-func arm(ctx context.Context, client *lambda.Client, function string, wait bool, out io.Writer) error {
-	ctx, cancel := context.WithTimeout(ctx, armingTime)
-	defer cancel()
-	variables, err := variablesOf(ctx, client, function)
-	if err != nil {
-		return err
+func armAction(wakeURL bool) cli.ActionFunc {
+	return func(ctx context.Context, cmd *cli.Command) error {
+		if err := noArguments(cmd); err != nil {
+			return err
+		}
+		stack, function := cmd.String("stack"), cmd.String("function")
+		if stack == "" && function == "" {
+			return misuse(errors.New("which gateway: give --stack or --function"))
+		}
+		cloud, err := operatorConfig(ctx)
+		if err != nil {
+			return err
+		}
+		p := deployed{cloud: cloud}
+		ctx, cancel := context.WithTimeout(ctx, armingTime)
+		defer cancel()
+		if err := p.findFunction(ctx, cmp.Or(function, stack+"-drain")); err != nil {
+			return err
+		}
+		a := &arming{deployed: p, wait: cmd.Bool("wait"), tryURL: wakeURL, errs: cmd.Root().ErrWriter}
+		a.client = lambda.NewFromConfig(cloud, func(o *lambda.Options) { o.RetryMaxAttempts = 1 }) // no second drain
+		err = a.arm(ctx)
+		if cmd.Bool("json") {
+			return errors.Join(printJSON(cmd.Root().Writer, a.armed), err)
+		}
+		return errors.Join(a.print(cmd.Root().Writer), err)
+	}
+}
+
+// armed is what arming came to.
+type armed struct {
+	Armed    bool          `json:"armed"`
+	Drain    *drain.Report `json:"drain,omitempty"`
+	Messages []became      `json:"messages,omitempty"`
+	WakeURL  string        `json:"wake_url,omitempty"` // what it answered
+	Pinned   bool          `json:"pinned,omitempty"`
+	Faults   []string      `json:"faults,omitempty"`
+}
+
+// arming runs drain once.
+type arming struct {
+	deployed
+	armed
+	client *lambda.Client
+	wait   bool
+	tryURL bool
+	errs   io.Writer
+}
+
+// arm runs drain once and checks the wake URL. Its error joins all that is missing; it is found if nothing is missing, but a
+// message died.
+func (a *arming) arm(ctx context.Context) error {
+	var before books
+	book, noTable := a.ledger()
+	if noTable == nil {
+		var err error
+		if before, err = readBooks(ctx, book); err != nil {
+			fmt.Fprintf(a.errs, "what becomes of each message cannot be told: %v\n", err)
+			noTable = err
+		}
 	}
 	var faults []error
-	for _, step := range []func() (string, error){
-		func() (string, error) {
-			for {
-				said, err := runDrain(ctx, client, function)
-				held, taken := errors.AsType[*takenError](err)
-				if !taken || !wait {
-					return said, err
-				}
-				fmt.Fprintf(out, "waiting: %s\n", held)
-				select {
-				case <-time.After(held.pause()):
-				case <-ctx.Done():
-					return "", err
-				}
-			}
-		},
-		func() (string, error) { return tryWakeURL(ctx, variables["GATEWAY_RELAY_WAKE_URL"]) },
-	} {
-		said, err := step()
+	report, err := a.drain(ctx)
+	if err == nil {
+		a.Drain = &report
+		err = armedBy(report)
+	}
+	if err != nil {
+		faults = append(faults, err)
+	}
+	if noTable == nil && a.Drain != nil {
+		if after, err := readBooks(ctx, book); err == nil {
+			a.Messages = after.since(before)
+		}
+	}
+	if a.tryURL {
+		said, err := tryWakeURL(ctx, a.variables["GATEWAY_RELAY_WAKE_URL"])
 		if err != nil {
 			faults = append(faults, err)
-			continue
 		}
-		fmt.Fprintln(out, said)
+		a.WakeURL = said
 	}
+	a.Pinned = a.variables["GATEWAY_RELAY_CREDENTIALS_ARN"] != ""
 	if len(faults) > 0 {
-		return fmt.Errorf("not armed: %w", errors.Join(faults...))
+		for _, fault := range faults {
+			a.Faults = append(a.Faults, fault.Error())
+		}
+		what := "drained"
+		if a.tryURL {
+			what = "armed"
+		}
+		return fmt.Errorf("not %s: %w", what, errors.Join(faults...))
 	}
-	if variables["GATEWAY_RELAY_CREDENTIALS_ARN"] != "" {
+	a.Armed = true
+	if n := a.Drain.Dead; n > 0 {
+		return found(fmt.Errorf("%d of its messages died in this run: dormouse dead list says why, dead retry puts them back", n))
+	}
+	return nil
+}
+
+// drain runs drain once. While another one is at work, it waits for that one if it is to.
+func (a *arming) drain(ctx context.Context) (drain.Report, error) {
+	for {
+		report, err := during(a.errs, "drain runs: it answers what waits, and stays a while (15 minutes at most)", func() (drain.Report, error) {
+			return invoke(ctx, a.client, a.function, ledger.Arm)
+		})
+		if err != nil || report.Status != drain.Taken || !a.wait {
+			return report, err
+		}
+		held := &takenError{report}
+		fmt.Fprintf(a.errs, "waiting: %s\n", held)
+		select {
+		case <-time.After(held.pause()):
+		case <-ctx.Done():
+			return report, nil
+		}
+	}
+}
+
+func (a *arming) print(out io.Writer) error {
+	if r := a.Drain; r != nil {
+		fmt.Fprintf(out, "drain: %s: %d received, %d recovered, %d answered, %d died, %d left\n",
+			r.Status, r.Received, r.Recovered, r.Answered, r.Dead, r.Left)
+		if err := tellMessages(out, a.Messages); err != nil {
+			return err
+		}
+	}
+	if a.WakeURL != "" {
+		fmt.Fprintln(out, a.WakeURL)
+	}
+	if !a.Armed || !a.tryURL {
+		return nil
+	}
+	if a.Pinned {
 		fmt.Fprintln(out, "The credentials are pinned, so the connector was not told the wake URL: register it there, if it is not.")
 	}
 	fmt.Fprintln(out, "armed")
@@ -108,14 +199,14 @@ func arm(ctx context.Context, client *lambda.Client, function string, wait bool,
 type takenError struct{ drain.Report }
 
 func (e *takenError) Error() string {
-	said := "drain: taken: another drain runs for this gateway"
+	said := "drain: taken: another drain holds the lease of this gateway"
 	if e.Holder != "" {
 		said += " (" + e.Holder + ")"
 	}
 	if e.HeldUntil != nil {
 		said += ", until " + stamp(*e.HeldUntil) + " unless it renews its lease"
 	}
-	return said + ": try again when it has ended, or use --wait"
+	return said + ": it takes what waits; try again when it has ended, or use --wait"
 }
 
 // pause is until the lease ends, and between 1 and 10 s.
@@ -142,60 +233,38 @@ func shownVariables(deployed *lambda.GetFunctionConfigurationOutput) map[string]
 	return deployed.Environment.Variables
 }
 
-// variablesOf returns those operatorVariables of a deployed function that are set.
-func variablesOf(ctx context.Context, client *lambda.Client, function string) (map[string]string, error) {
-	deployed, err := lookUp(ctx, client, function)
-	if err != nil {
-		return nil, err
-	}
-	return shownVariables(deployed), nil
-}
-
-// runDrain invokes drain and says how it ended.
-func runDrain(ctx context.Context, client *lambda.Client, function string) (string, error) {
-	payload, err := json.Marshal(drain.Request{Reason: ledger.Arm})
-	if err != nil {
-		return "", err
-	}
-	answer, err := client.Invoke(ctx, &lambda.InvokeInput{FunctionName: &function, Payload: payload})
-	if err != nil {
-		return "", fmt.Errorf("invoking %s: %w", function, err)
-	}
-	if answer.FunctionError != nil {
-		var failure struct {
-			Message string `json:"errorMessage"`
-		}
-		json.Unmarshal(answer.Payload, &failure)
-		return "", fmt.Errorf("drain failed (%s): %.500s", aws.ToString(answer.FunctionError), failure.Message)
-	}
-	var report drain.Report
-	if err := json.Unmarshal(answer.Payload, &report); err != nil || report.Status == "" {
-		return "", fmt.Errorf("%s did not answer as a drain function does: is it the right one?", function)
-	}
+// armedBy is what a drain that ended so lacks for an armed gateway; nil if nothing.
+func armedBy(report drain.Report) error {
 	if report.Unflipped > 0 {
-		return "", fmt.Errorf("drain: %s, but the connector did not answer going_idle, so it does not buffer: arm again", report.Status)
+		return fmt.Errorf("drain: %s, but the connector did not answer going_idle, so it does not buffer: arm again", report.Status)
 	}
 	if report.Status == drain.HandedOff && report.MS.Descriptor == nil {
-		return "", errors.New("drain: handed_off before the connector let it in: see the line \"not connected\" of its log, and arm again")
+		return errors.New("drain: handed_off before the connector let it in: see the line \"not connected\" of its log, and arm again")
 	}
 	switch report.Status {
 	case drain.Drained, drain.Empty, drain.HandedOff:
-		return fmt.Sprintf("drain: %s, %d received, %d turns", report.Status, report.Received, report.Turns), nil
+		return nil
 	case drain.Taken:
-		return "", &takenError{report}
+		return &takenError{report}
 	case drain.Disabled:
-		return "", errors.New("drain: disabled: the connector has refused this gateway for good; enroll again or have it " +
-			"accepted there, then: dormouse enable")
+		return errors.New("drain: disabled: the connector has refused this gateway for good, and it stays off. Have it accepted " +
+			"there, or enroll it anew (dormouse rotate), then: dormouse enable, and arm again")
 	case drain.Revoked:
-		return "", errors.New("drain: revoked: the connector refuses this gateway for good; the line \"revoked\" of its log " +
-			"(/aws/lambda/ and its name) says how")
+		return fmt.Errorf("drain: revoked: the connector refuses this gateway for good, and it is off from now on (%s). Have it "+
+			"accepted there, or enroll it anew (dormouse rotate), then: dormouse enable, and arm again", said(report))
 	case drain.IdentityRefused:
-		return "", errors.New("drain: identity_refused: the connector does not accept this gateway's identity, and has not for a " +
-			"while; dormouse status says what was shown and since when")
+		return fmt.Errorf("drain: identity_refused: the connector does not accept this gateway's identity (%s): dormouse doctor "+
+			"compares what was shown with what the connector may want", said(report))
 	case drain.Replaced, drain.SeatTaken:
-		return "", fmt.Errorf("drain: %s: another socket has this gateway's seat at the connector: stop that one, or use another id", report.Status)
+		return fmt.Errorf("drain: %s: another socket has this gateway's seat at the connector (%s): stop the other deployment, or "+
+			"give this one another GATEWAY_RELAY_ID", report.Status, said(report))
 	}
-	return "", fmt.Errorf("drain: %s: it did not dial: see the function's log", report.Status)
+	return fmt.Errorf("drain: %s: it did not dial: see the function's log", report.Status)
+}
+
+// said are a report's own words, for people.
+func said(report drain.Report) string {
+	return terminal.Line(cmp.Or(report.Error, "the line \"drain ended\" of its log says more: dormouse logs"))
 }
 
 // tryWakeURL checks from this machine that wake answers at its URL. It sends a HEAD, which starts nothing. No error shows

@@ -59,11 +59,17 @@ func deployedAt(ctx context.Context, cmd *cli.Command) (deployed, error) {
 
 // find looks up a stack's drain function.
 func (p *deployed) find(ctx context.Context, stack string) error {
-	p.stack, p.function = stack, stack+"-drain"
-	found, err := lookUp(ctx, lambda.NewFromConfig(p.cloud), p.function)
+	return p.findFunction(ctx, stack+"-drain")
+}
+
+// findFunction looks up a drain function by its name or ARN.
+func (p *deployed) findFunction(ctx context.Context, function string) error {
+	found, err := lookUp(ctx, lambda.NewFromConfig(p.cloud), function)
 	if err != nil {
 		return err
 	}
+	p.function = cmp.Or(aws.ToString(found.FunctionName), function)
+	p.stack = strings.TrimSuffix(p.function, "-drain")
 	p.role, p.memory = aws.ToString(found.Role), aws.ToInt32(found.MemorySize)
 	p.local = strings.Contains(aws.ToString(found.FunctionArn), ":000000000000:")
 	p.variables = shownVariables(found)

@@ -127,7 +127,7 @@ func TestAnIdentityCanBeTriedByHand(t *testing.T) {
 			code, out, errs := dormouse(t.Context(), strings.Fields(line[2])...)
 			is.Equal(errs, "")
 			is.Equal(code, 0)
-			is.True(strings.HasPrefix(out, "drain: empty, 0 received, 0 turns\nwake URL at 127.0.0.1:"))
+			is.True(strings.HasPrefix(out, "drain: empty: 0 received, 0 recovered, 0 answered, 0 died, 0 left\nwake URL at 127.0.0.1:"))
 			is.True(strings.HasSuffix(out, ": answers\narmed\n"))
 			code, _, errs = dormouse(t.Context(), "status", "--stack", "local")
 			is.Equal(code, 1)
@@ -157,7 +157,7 @@ func TestHostEndsWithAGoodbye(t *testing.T) {
 	connector := start(t, loopback...)
 	t.Setenv("GATEWAY_RELAY_URL", connector.until(`GATEWAY_RELAY_URL=(\S+)`)[1])
 	host := start(t, "host", "--functions", rigtest.Functions(t), "--listen", "127.0.0.1:0", "--lambda", "127.0.0.1:0", "--schedule", "10ms")
-	connector.until(`(?m)^\S+  descriptor `) // the schedule has fired, and drain is at work
+	host.until(`"message":"descriptor"`) // the schedule has fired, and drain is at work
 	host.stop()
 	connector.until(`(?m)^\S+  going_idle_ack `)
 	connector.until(`(?m)^\S+  closed .*by gateway  1000$`)
@@ -190,8 +190,9 @@ func TestTheHostsLambdaAPIShowsNoSecret(t *testing.T) {
 	t.Setenv("AWS_ENDPOINT_URL_LAMBDA", host.URL())
 	cloud, err := operatorConfig(t.Context())
 	is.NoErr(err)
-	got, err := variablesOf(t.Context(), lambda.NewFromConfig(cloud), localDrain)
+	answered, err := lookUp(t.Context(), lambda.NewFromConfig(cloud), localDrain)
 	is.NoErr(err)
+	got := shownVariables(answered)
 	is.Equal(got, shown) // all that arm and status read
 }
 

@@ -48,8 +48,8 @@ all is well, 1 if it could not be done, 2 if the command line is wrong, and 3 if
 Completion for your shell: source <(dormouse completion bash), or zsh, fish, pwsh.`,
 		Commands: []*cli.Command{
 			demoCommand(out), chatCommand(),
-			enrollCommand(), armCommand(),
-			statusCommand(), enableCommand(), deadCommand(), rotateCommand(), versionCommand(),
+			enrollCommand(), armCommand(), drainCommand(),
+			statusCommand(), doctorCommand(), enableCommand(), deadCommand(), rotateCommand(), versionCommand(),
 			connectorCommand(), issuerCommand(), hostCommand(),
 		},
 		EnableShellCompletion: true,

@@ -109,6 +109,6 @@ func TestStatusAndEnableOnATable(t *testing.T) {
 	_, out, _ = dormouse(t.Context(), "status", "--table", table, "--instance", "gw-1")
 	is.True(strings.HasPrefix(out, "gw-1: draining\n")) // as whoever disabled it still holds its lease
 	code, _, errs = dormouse(t.Context(), "status", "--table", table)
-	is.Equal(code, 1)
+	is.Equal(code, 2)
 	is.True(strings.Contains(errs, "give --stack, or --table and --instance"))
 }

@@ -171,7 +171,7 @@ func (o *outcome) checkReport(fault faultFunc) {
 	want := drain.Report{Status: drain.Empty}
 	if n := len(o.messages); n > 0 {
 		acked := len(nonEmpty(slices.Clone(o.bufferIDs)))
-		want = drain.Report{Status: drain.Drained, Received: n, Acked: acked, Turns: n, Outbound: n}
+		want = drain.Report{Status: drain.Drained, Received: n, Acked: acked, Turns: n, Answered: n, Outbound: n}
 	}
 	report := *o.scene.report()
 	report.MS = drain.Times{}

@@ -85,7 +85,7 @@ func flawless() outcome {
 	}
 	n := len(messages)
 	o.scene.logs = []logLine{{Function: rig.Drain, Report: &drain.Report{
-		Status: drain.Drained, Received: n, Acked: n, Turns: n, Outbound: n,
+		Status: drain.Drained, Received: n, Acked: n, Turns: n, Answered: n, Outbound: n,
 	}}}
 	return o
 }

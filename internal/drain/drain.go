@@ -165,6 +165,10 @@ func (d *Drainer) Run(ctx context.Context, req Request) (Report, error) {
 	rep := r.figures.result(err, r.counts())
 	rep.Status = r.statusFor(err)
 	defer func() { r.measure(rep, err) }()
+	switch rep.Status {
+	case Revoked, Replaced, SeatTaken, IdentityRefused:
+		rep.Error = err.Error()
+	}
 	if check != nil {
 		return r.checked(rep, check, err), nil
 	}

@@ -36,6 +36,7 @@ type Report struct {
 	Duplicates int                  `json:"duplicates"`
 	Recovered  int                  `json:"recovered"`
 	Turns      int                  `json:"turns"`
+	Answered   int                  `json:"answered,omitempty"` // messages that are done with
 	Outbound   int                  `json:"outbound"`
 	Refused    map[action.Class]int `json:"refused,omitempty"` // actions that were refused, by class
 	Retried    int                  `json:"retried,omitempty"` // actions that were sent again after a refusal
@@ -51,7 +52,7 @@ type Report struct {
 	Holder     string               `json:"holder,omitempty"`     // of the lease, if it was refused as taken
 	HeldUntil  *time.Time           `json:"held_until,omitempty"` // unless he renews it
 	MS         Times                `json:"ms"`
-	Error      string               `json:"error,omitempty"`  // of a check, why it did not end well: it is never a failed invocation
+	Error      string               `json:"error,omitempty"`  // why it did not end well, where that is no failed invocation
 	Hinder     string               `json:"hinder,omitempty"` // of a check, in a word, what keeps it from the connector
 	Check      *Check               `json:"check,omitempty"`  // of a check
 }
@@ -107,6 +108,7 @@ func (f *figures) result(err error, c turn.Counts) Report {
 	f.stampLocked(&f.MS.All)
 	rep := f.Report
 	rep.Received, rep.Duplicates, rep.Recovered, rep.Turns = c.Received, c.Duplicates, c.Recovered, c.Turns
+	rep.Answered = c.Finished
 	rep.Outbound, rep.Unknown, rep.Dead, rep.Unkept, rep.Cut = c.Outbound, c.Unknown, c.Dead, c.Unkept, c.Cut
 	rep.Refused, rep.Retried, rep.Left, rep.Unwritten = c.Refused, c.Retried, c.Left, c.Unwritten
 	rep.Limited, rep.Postponed = c.Limited, c.Postponed

@@ -1,6 +1,7 @@
 package locallambda
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,7 +13,8 @@ import (
 
 const maxEventPayload = 1 << 20 // bytes, of an asynchronous invocation
 
-// lambdaAPI answers Invoke, InvokeWithResponseStream and GetFunctionConfiguration of the Lambda API.
+// lambdaAPI answers Invoke (with the tail of the log where it is asked for), InvokeWithResponseStream and
+// GetFunctionConfiguration of the Lambda API.
 func (h *Host) lambdaAPI() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /2015-03-31/functions/{name}/invocations", h.serveInvoke)
@@ -43,6 +45,8 @@ func (h *Host) serveInvoke(w http.ResponseWriter, r *http.Request) {
 	name := r.PathValue("name")
 	var result Result
 	var err error
+	fn, _ := h.function(name)
+	mark := fn.mark()
 	status := http.StatusOK
 	switch kind {
 	case "DryRun":
@@ -60,6 +64,9 @@ func (h *Host) serveInvoke(w http.ResponseWriter, r *http.Request) {
 	}
 	if result.FunctionError != "" {
 		w.Header().Set("X-Amz-Function-Error", result.FunctionError)
+	}
+	if kind != "Event" && r.Header.Get("X-Amz-Log-Type") == "Tail" {
+		w.Header().Set("X-Amz-Log-Result", base64.StdEncoding.EncodeToString(fn.tail.since(mark)))
 	}
 	w.Header().Set("X-Amz-Executed-Version", "$LATEST")
 	w.Header().Set("Content-Type", "application/json")

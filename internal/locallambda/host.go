@@ -104,6 +104,7 @@ type function struct {
 	Function
 	arn   string
 	slots *semaphore.Weighted
+	tail  tail
 
 	events atomic.Int64 // asynchronous invocations that are not over
 
@@ -277,6 +278,7 @@ func (h *Host) function(name string) (*function, error) {
 }
 
 func (h *Host) log(fn *function, line string) {
+	fn.tail.write(line)
 	if h.cfg.Log == nil {
 		return
 	}

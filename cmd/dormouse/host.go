@@ -53,7 +53,7 @@ deployed; AWS is asked only for what the settings name, such as a table or a sto
 }
 
 // host runs the functions and the schedule until ctx ends. A running drain then sends going_idle, so that the connector
-// buffers.
+// buffers, and gives its lease back.
 func host(ctx context.Context, cmd *cli.Command) error {
 	front, err := net.Listen("tcp", cmd.String("listen"))
 	if err != nil {
@@ -72,6 +72,7 @@ func host(ctx context.Context, cmd *cli.Command) error {
 	fmt.Fprintf(out, "To arm, and to look (status needs a table), in another shell:\n  export AWS_ENDPOINT_URL_LAMBDA=%s%s\n"+
 		"  build/dormouse arm --stack %[3]s\n  build/dormouse status --stack %[3]s\n\n", r.URL(), anyKeys(env), localStack)
 	fire(ctx, r.Host, cmd.Duration("schedule"))
+	r.Refuse() // a drain that a poke starts from now on could not end as the one that runs does
 	shut := r.Shutdown(localDrain)
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewellTime)
 	defer cancel()

@@ -2,17 +2,27 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"io"
 	"maps"
+	"net/http"
+	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/matryer/is"
 
+	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/internal/ledger/dynamo"
 	"github.com/dormouse-relay/dormouse/internal/rig"
 	"github.com/dormouse-relay/dormouse/internal/rig/rigtest"
 )
@@ -161,6 +171,69 @@ func TestHostEndsWithAGoodbye(t *testing.T) {
 	host.stop()
 	connector.until(`(?m)^\S+  going_idle_ack `)
 	connector.until(`(?m)^\S+  closed .*by gateway  1000$`)
+}
+
+// Whoever stops host, by Ctrl-C or otherwise, need not wait for a lease of nobody's: the next drain gets it at once.
+func TestAHostThatIsStoppedGivesItsLeaseBack(t *testing.T) {
+	endpoint := os.Getenv("DORMOUSE_TEST_MOTO")
+	if endpoint == "" {
+		t.Skip("DORMOUSE_TEST_MOTO is not set: make test sets it where there is Python")
+	}
+	for name, stop := range map[string]os.Signal{"SIGINT": os.Interrupt, "SIGTERM": syscall.SIGTERM} {
+		for _, at := range []string{"while it waits", "in a turn"} {
+			t.Run(name+" "+at, func(t *testing.T) {
+				is := is.New(t)
+				table := "host-" + rand.Text()
+				asked := make(chan struct{}, 1)
+				agent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+					io.Copy(io.Discard, r.Body) // unless it is read, the server does not notice that the client is gone
+					asked <- struct{}{}
+					<-r.Context().Done()
+				}))
+				defer agent.Close()
+				noAccount(t, map[string]string{
+					"GATEWAY_RELAY_ID": "gw-1", "GATEWAY_RELAY_PLATFORMS": "telegram", "GATEWAY_RELAY_BOT_IDS": `{"telegram":{"botId":"1"}}`,
+					"GATEWAY_RELAY_IDENTITY_TOKEN": defaultIdentity, "DORMOUSE_ALLOW_ENV_SECRETS": "1", "DORMOUSE_EMPTY_AFTER": "1h",
+					"DORMOUSE_TABLE": table, "AWS_ENDPOINT_URL_DYNAMODB": endpoint, "DORMOUSE_AGENT": agent.URL, "DORMOUSE_LEASE": "10m",
+				})
+				client := dynamo.NewClient(aws.Config{
+					Region: "eu-central-1", BaseEndpoint: &endpoint, Credentials: credentials.NewStaticCredentialsProvider("AKID", "sk", ""),
+				})
+				_, err := client.CreateTable(t.Context(), dynamo.Definition(table))
+				is.NoErr(err)
+				connector := start(t, loopback...)
+				t.Setenv("GATEWAY_RELAY_URL", connector.until(`GATEWAY_RELAY_URL=(\S+)`)[1])
+
+				var errs buffer
+				cmd := exec.CommandContext(t.Context(), os.Args[0], "host", "--functions", rigtest.Functions(t),
+					"--listen", "127.0.0.1:0", "--lambda", "127.0.0.1:0", "--schedule", "10ms")
+				cmd.Stderr, cmd.Stdout = &errs, io.Discard
+				is.NoErr(cmd.Start())
+				connector.until(`(?m)^\S+  descriptor `) // the schedule has fired, and drain is at work
+				book := dynamo.New(client, table, "gw-1")
+				if at == "in a turn" {
+					curl := connector.until(`(?s)curl (\S+) -d '(.*?)'\n`)
+					status, _ := request(t, "POST", curl[1], "", curl[2])
+					is.Equal(status, 200)
+					<-asked
+				}
+				o, err := book.Overview(t.Context())
+				is.NoErr(err)
+				is.True(o.Held)
+
+				is.NoErr(cmd.Process.Signal(stop))
+				is.NoErr(cmd.Wait()) // exit code 0
+				is.Equal(errs.String(), "")
+				connector.until(`(?m)^\S+  closed .*by gateway  1000$`)
+				o, err = book.Overview(t.Context())
+				is.NoErr(err)
+				is.True(!o.Held)
+				next, err := book.Acquire(t.Context(), ledger.Ask{Reason: ledger.Arm, Owner: "next", Life: time.Minute})
+				is.NoErr(err)
+				is.True(!next.Grant().TakenOver) // it was given back, and has not run out
+			})
+		}
+	}
 }
 
 // The Lambda API asks for no credential: any user of this machine may see what it answers.

@@ -143,6 +143,7 @@ func (r *run) dial(ctx context.Context) (*relay.Conn, error) {
 	}
 	r.figures.stamp(&r.figures.MS.Dial)
 	r.log.Info(logs.Dial)
+	defer r.startDialling()()
 	began := time.Now()
 	conn, err := relay.Dial(ctx, cfg)
 	if err != nil {

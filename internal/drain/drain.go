@@ -83,6 +83,7 @@ type Drainer struct {
 	conn       *relay.Conn // the socket that is open
 	terminated bool
 	cancel     context.CancelCauseFunc // ends the run that has the lease; nil: there is none
+	dialling   chan struct{}           // closed once the last dial has ended; nil: there was none
 	over       chan struct{}           // closed once that run has given the lease back, or could not
 	refused    bool                    // the last Acquire was: not_due, taken or disabled
 	init       time.Duration           // what the start of this process took; zero once a run was billed with it

@@ -1087,6 +1087,36 @@ func TestTerminateSaysGoodbye(t *testing.T) {
 	})
 }
 
+// A handshake that the connector is about to accept may end first: else it would send live messages to nobody.
+func TestTerminateInAHandshakeSaysGoodbye(t *testing.T) {
+	bubble(t, setup{pinned: true, awake: true}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		var terminating sync.WaitGroup
+		defer terminating.Wait()
+		r.proxy(func(_ http.ResponseWriter, req *http.Request) bool {
+			if req.URL.Path == "/relay" {
+				terminating.Go(func() {
+					ctx, cancel := context.WithTimeout(context.Background(), 480*time.Millisecond)
+					defer cancel()
+					r.drainer.Terminate(ctx)
+				})
+				time.Sleep(100 * time.Millisecond)
+			}
+			return false // the connector goes on with it
+		})
+		rep, took, err := r.run(ledger.Wake, quarter)
+		is.NoErr(err)
+		is.Equal(rep.Status, drain.HandedOff)
+		is.True(took < 480*time.Millisecond)
+		synctest.Wait() // the connector has read what was written
+		is.Equal(len(r.State().Idles), 1)
+		is.Equal(r.State().Sockets[0].Code, 1000)
+		o, err := r.ledger.Overview(t.Context())
+		is.NoErr(err)
+		is.True(!o.Held)
+	})
+}
+
 // SIGTERM in every phase: the lease is given back at once, and the next run has it.
 func TestTerminateGivesTheLeaseBackInEveryPhase(t *testing.T) {
 	slow := func(path string) func(http.ResponseWriter, *http.Request) bool {

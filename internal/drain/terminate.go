@@ -15,7 +15,20 @@ func (d *Drainer) setOpen(conn *relay.Conn) bool {
 	return !d.terminated
 }
 
-const goodbye = 300 * time.Millisecond
+// startDialling tells Terminate that a socket is about to be there, until done is called.
+func (d *Drainer) startDialling() (done func()) {
+	ended := make(chan struct{})
+	d.mu.Lock()
+	d.dialling = ended
+	d.mu.Unlock()
+	return func() { close(ended) }
+}
+
+// goodbye is how long it may take to say it, and greeting how long a handshake that is under way may take before.
+const (
+	goodbye  = 300 * time.Millisecond
+	greeting = 150 * time.Millisecond
+)
 
 // begin tells Terminate of a run that has the lease, until over is called.
 func (d *Drainer) begin(cancel context.CancelCauseFunc) (over func()) {
@@ -36,12 +49,13 @@ func (d *Drainer) begin(cancel context.CancelCauseFunc) (over func()) {
 }
 
 // Terminate is for a process that Lambda is about to kill. It writes going_idle and a close frame to the open socket, within
-// 300 ms, and waits for no answer: without going_idle the connector would go on sending live messages to nobody.
+// 300 ms, and waits for no answer: without going_idle the connector would go on sending live messages to nobody. A handshake
+// that is under way may end before, as the connector may have let us in already; then the run says the same.
 // Then the run ends, whatever it is at, and gives the lease back, so that the next one need not wait until it runs out;
 // Terminate returns when it has, or when ctx ends.
 func (d *Drainer) Terminate(ctx context.Context) {
 	d.mu.Lock()
-	conn, cancel, over := d.conn, d.cancel, d.over
+	conn, cancel, over, dialling := d.conn, d.cancel, d.over, d.dialling
 	d.terminated = true
 	d.mu.Unlock()
 	if conn != nil {
@@ -51,6 +65,13 @@ func (d *Drainer) Terminate(ctx context.Context) {
 	}
 	if cancel == nil {
 		return
+	}
+	if conn == nil && dialling != nil {
+		select {
+		case <-dialling:
+		case <-time.After(greeting):
+		case <-ctx.Done():
+		}
 	}
 	cancel(errTerminated)
 	select {

@@ -240,13 +240,19 @@ func (h *Host) sandboxes(fn *function) []*sandbox {
 	return slices.Collect(maps.Keys(fn.sandboxes))
 }
 
-// Close drops the queue, kills and reaps every process, and waits for the goroutines until ctx ends. Running
-// invocations end as if their process had exited.
-func (h *Host) Close(ctx context.Context) error {
+// Refuse drops the queue and has no further invocation begin: it gets ErrClosed. Those that run go on. So whoever ends with
+// Shutdown and Close leaves no process behind that was started in between, and that Close would kill at its work.
+func (h *Host) Refuse() {
 	h.mu.Lock()
 	h.closed = true
 	h.mu.Unlock()
 	h.close()
+}
+
+// Close drops the queue, kills and reaps every process, and waits for the goroutines until ctx ends. Running
+// invocations end as if their process had exited.
+func (h *Host) Close(ctx context.Context) error {
+	h.Refuse()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

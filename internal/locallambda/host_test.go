@@ -419,6 +419,23 @@ func TestShutdown(t *testing.T) {
 	})
 }
 
+func TestRefuseLetsWhatRunsGoOn(t *testing.T) {
+	is := is.New(t)
+	h := start(t, locallambda.Config{Functions: []locallambda.Function{function("sigterm")}, Retries: -1})
+	g := newGate(t)
+	is.NoErr(h.InvokeEvent("sigterm", g.payload()))
+	busy := g.running(t)
+	h.Refuse()
+	is.True(errors.Is(h.InvokeEvent("sigterm", nil), locallambda.ErrClosed))
+	_, err := h.Invoke(t.Context(), "sigterm", nil)
+	is.True(errors.Is(err, locallambda.ErrClosed))
+	is.Equal(len(h.PIDs("sigterm")), 1) // it runs
+	is.NoErr(h.Shutdown("sigterm"))
+	dead(t, busy)
+	is.Equal(h.lines(), []string{"sigterm: terminating"}) // it was asked to end
+	is.Equal(h.PIDs("sigterm"), nil)                      // and nothing has taken its place
+}
+
 func TestKill(t *testing.T) {
 	is := is.New(t)
 	h := start(t, locallambda.Config{Functions: []locallambda.Function{function("sigterm")}, Retries: -1})

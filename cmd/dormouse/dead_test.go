@@ -15,6 +15,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/internal/ledger/ledgertest"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
@@ -42,7 +43,7 @@ func TestTheDeadAreListedShownPutBackAndDropped(t *testing.T) {
 	is.Equal(shown["error"], "agent: answered HTTP 500")
 
 	is.NoErr(retryDead(ctx, book, choice{key: "k1"}, false, &out))
-	entries, err := g.Recover(ctx)
+	entries, err := ledgertest.Recover(ctx, g)
 	is.NoErr(err)
 	is.Equal(len(entries), 1)
 	is.Equal(entries[0].Attempts, 0)
@@ -170,7 +171,7 @@ func TestWhatWasPutBackInBulkIsTold(t *testing.T) {
 		is.NoErr(retryDead(t.Context(), book, choice{}, true, &out)) // all
 		is.True(strings.Contains(out.String(), "k3: left as it is"))
 		is.True(strings.HasSuffix(out.String(), "put back: 2 of 3\nthe next drain takes up what was put back: dormouse arm\n"))
-		entries, err := g.Recover(t.Context())
+		entries, err := ledgertest.Recover(t.Context(), g)
 		is.NoErr(err)
 		is.Equal(len(entries), 2)
 		is.True(entries[0].Open) // the agent is asked again

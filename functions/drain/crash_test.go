@@ -23,6 +23,7 @@ import (
 	"github.com/dormouse-relay/dormouse/internal/agent"
 	"github.com/dormouse-relay/dormouse/internal/drain"
 	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/internal/ledger/ledgertest"
 	"github.com/dormouse-relay/dormouse/internal/ledger/dynamo"
 )
 
@@ -200,7 +201,7 @@ func (r *crashRig) checkRest(t *testing.T) {
 	is.Equal(r.Buffered(gateway), 0)
 	g, err := r.table.Acquire(t.Context(), ledger.Ask{Reason: ledger.Arm, Owner: "test", Life: time.Minute}) // it was given back
 	is.NoErr(err)
-	left, err := g.Recover(t.Context())
+	left, err := ledgertest.Recover(t.Context(), g)
 	is.NoErr(err)
 	is.Equal(len(left), 0)
 }
@@ -382,7 +383,7 @@ func TestAFrozenDrainThatStillHasItsSeatSendsNothing(t *testing.T) {
 	close(resume)
 	is.Equal(wait().Status, drain.Taken)
 	is.Equal(len(sends(rig.State())), 0)
-	left, err := g.Recover(t.Context())
+	left, err := ledgertest.Recover(t.Context(), g)
 	is.NoErr(err)
 	is.Equal(len(left), 1)
 	is.Equal(len(left[0].Actions), 1) // for the next one to send

@@ -19,6 +19,7 @@ import (
 
 	"github.com/dormouse-relay/dormouse/internal/drain"
 	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/internal/ledger/ledgertest"
 	"github.com/dormouse-relay/dormouse/internal/ledger/dynamo"
 	"github.com/dormouse-relay/dormouse/internal/turn"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
@@ -93,7 +94,7 @@ func TestATableOutlivesTheProcess(t *testing.T) {
 	is.Equal(standing.Handshaken, gateway)
 	g, err := table.Acquire(t.Context(), ledger.Ask{Reason: ledger.Arm, Owner: "test", Life: time.Minute}) // it was given back
 	is.NoErr(err)
-	left, err := g.Recover(t.Context())
+	left, err := ledgertest.Recover(t.Context(), g)
 	is.NoErr(err)
 	is.Equal(len(left), 0)
 }

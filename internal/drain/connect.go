@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -165,12 +166,32 @@ func (r *run) startReading(ctx context.Context) (wait func() ([]ledger.Entry, er
 	var err error
 	var reading sync.WaitGroup
 	if r.worker == nil {
-		reading.Go(func() { left, err = r.lease.Recover(ctx) })
+		reading.Go(func() { left, err = r.readLeft(ctx) })
 	}
 	return func() ([]ledger.Entry, error) {
 		reading.Wait()
 		return left, err
 	}
+}
+
+// readLeft reads what earlier runs left.
+func (r *run) readLeft(ctx context.Context) (entries []ledger.Entry, err error) {
+	left, err := r.lease.Recover(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for part := range slices.Chunk(left, 100) {
+		var keys []string
+		for _, e := range part {
+			keys = append(keys, e.Key)
+		}
+		some, err := r.lease.Load(ctx, keys...)
+		if err != nil {
+			return nil, err
+		}
+		entries = append(entries, some...)
+	}
+	return entries, nil
 }
 
 func (r *run) credentials(ctx context.Context) (provision.Credentials, error) {

@@ -829,7 +829,7 @@ type unreadableLease struct {
 	*unreadable
 }
 
-func (l unreadableLease) Recover(ctx context.Context) ([]ledger.Entry, error) {
+func (l unreadableLease) Recover(ctx context.Context) ([]ledger.Left, error) {
 	if l.before != nil {
 		l.before()
 	}
@@ -1174,7 +1174,7 @@ func waitsToRecover() ledger.Ledger {
 
 type stuckLease struct{ ledger.Lease }
 
-func (stuckLease) Recover(ctx context.Context) ([]ledger.Entry, error) {
+func (stuckLease) Recover(ctx context.Context) ([]ledger.Left, error) {
 	<-ctx.Done()
 	return nil, ctx.Err()
 }

@@ -240,7 +240,11 @@ type Entry struct {
 	Open     bool              // the answer is a stream whose end has not been seen: Actions are those so far
 	Died     time.Time         // when it was given up; zero unless Dead
 
-	// Receive reads the rest and Recover does not return it.
+	// Unreadable is why Load could not read the entry, whose Body and Actions are missing then; nil: it could.
+	Unreadable error
+
+	// Receive reads the rest and Load does not return it.
+	Session string // names its session in 8 hex digits, which Recover tells; empty: the entry has to be read to know
 	Message string // names the message that it is a state of; empty: of none
 	Buffer  string // the buffer id that it came under; empty: it came live
 	Edit    bool   // it says that it is an edit
@@ -292,8 +296,19 @@ type Journal interface {
 	Seal(ctx context.Context, key string, actions []json.RawMessage, outcomes []string) error
 	// Bury gives an entry up as Fail does, without an attempt.
 	Bury(ctx context.Context, key, reason string) error
-	// Recover returns the unfinished entries in the order they arrived.
-	Recover(ctx context.Context) ([]Entry, error)
+	// Recover returns what is known of the unfinished entries unread, in the order they arrived.
+	Recover(ctx context.Context) ([]Left, error)
+	// Load reads entries, in the order of keys. What is not unfinished any more is left out; of one that cannot be read
+	// Unreadable says why.
+	Load(ctx context.Context, keys ...string) ([]Entry, error)
+}
+
+// Left is what is known of an unfinished entry that was not read.
+type Left struct {
+	Key     string
+	Session string    // as it was received with; empty: nothing else is known, the entry has to be read
+	Suspect bool      // it is Running or Alone
+	Due     time.Time // as in Wait, in seconds; zero: at once
 }
 
 // Ledger is an instance's ledger in one store.

@@ -122,7 +122,7 @@ func (l *memoryLease) Defer(_ context.Context, key, reason string, w Wait, attem
 
 func (l *memoryLease) Replace(_ context.Context, key string, action int, with json.RawMessage) error {
 	return l.entry(key, func(e *kept) {
-		e.Actions = slices.Clone(e.Actions) // Recover has given out the list
+		e.Actions = slices.Clone(e.Actions) // Load has given out the list
 		e.Actions[action] = with
 	})
 }
@@ -133,14 +133,31 @@ func (l *memoryLease) Seal(_ context.Context, key string, actions []json.RawMess
 	})
 }
 
-func (l *memoryLease) Recover(_ context.Context) (entries []Entry, err error) {
+func (l *memoryLease) Recover(_ context.Context) (left []Left, err error) {
 	err = l.held(func() error {
 		for _, e := range l.order {
 			if e.State == Finished || e.State == Dead {
 				continue
 			}
+			left = append(left, Left{
+				Key: e.Key, Session: e.Session, Suspect: e.State == Running || e.State == Alone, Due: e.Wait.Due.Truncate(time.Second),
+			})
+		}
+		return nil
+	})
+	return left, err
+}
+
+func (l *memoryLease) Load(_ context.Context, keys ...string) (entries []Entry, err error) {
+	err = l.held(func() error {
+		for _, key := range keys {
+			e, ok := l.open[key]
+			if !ok {
+				continue
+			}
 			c := e.Entry
 			c.Done = slices.Clone(e.Done)
+			c.Session, c.Message, c.Buffer, c.Edit = "", "", "", false
 			entries = append(entries, c)
 		}
 		return nil
@@ -211,7 +228,7 @@ func (m *Memory) ListPending(context.Context) ([]Entry, error) {
 	for _, e := range m.order {
 		if _, open := m.open[e.Key]; open && e.State != Finished && e.State != Dead {
 			c := e.Entry
-			c.Body, c.Actions, c.Done, c.Message, c.Buffer, c.Edit = nil, nil, nil, "", "", false
+			c.Body, c.Actions, c.Done, c.Session, c.Message, c.Buffer, c.Edit = nil, nil, nil, "", "", "", false
 			list = append(list, c)
 		}
 	}

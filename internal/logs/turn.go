@@ -31,8 +31,8 @@ const (
 	// TakingUp says that deliveries of earlier runs are queued. With KeyMessages and KeySuspects, without KeyDelivery.
 	TakingUp = "taking up what an earlier run left"
 
-	// EntryUnreadable is an error: an entry of the journal is no delivery. With KeyError.
-	EntryUnreadable = "an entry of the journal cannot be read: left there"
+	// EntryUnreadable is an error: an entry of the journal is no delivery. It is set aside as dead. With KeyError.
+	EntryUnreadable = "an entry of the journal cannot be read: set aside as dead"
 )
 
 // What happens to its turn.

@@ -21,6 +21,9 @@ func message(e *relay.Event) (name string, edit bool) {
 	return hash(e.Source.Platform, e.Source.ChatID, e.MessageID), e.Source.MessageIsEdit
 }
 
+// sessionHash names a session for the journal, which orders what it has not read by it.
+func sessionHash(session string) string { return hash("session", session)[:8] }
+
 // requestID names an action of a delivery for good: a successor that sends it once more uses the same name.
 func requestID(key string, action int) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s/%d", key, action))

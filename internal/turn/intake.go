@@ -90,6 +90,7 @@ func (i *intake) take(received relay.Delivery) error {
 	d.place = i.seq
 	next := arrival{d, ledger.Entry{Key: d.key, Seq: i.seq, State: ledger.New, Error: why, Buffer: d.BufferID}}
 	next.entry.Message, next.entry.Edit = message(d.Event)
+	next.entry.Session = sessionHash(d.session)
 	i.mu.Lock()
 	if d.BufferID != "" {
 		i.acks.add(d.receipt, d.BufferID)

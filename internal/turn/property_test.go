@@ -18,6 +18,7 @@ import (
 
 	"github.com/dormouse-relay/dormouse/internal/agent"
 	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/internal/ledger/ledgertest"
 	"github.com/dormouse-relay/dormouse/internal/turn"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
@@ -567,7 +568,7 @@ func (w *world) begin() (*turn.Worker, ledger.Lease) {
 	w.dead = false
 	run := w.run
 	w.mu.Unlock()
-	left, err := lease.Recover(ctx)
+	left, err := ledgertest.Recover(ctx, lease)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -707,7 +708,7 @@ func (w *world) judge() []string {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	open, err := lease.Recover(ctx)
+	open, err := ledgertest.Recover(ctx, lease)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package turn
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -23,6 +24,8 @@ func (w *Worker) Recover(entries []ledger.Entry) {
 		d, err := w.restore(e)
 		if err != nil {
 			w.cfg.Log.Error(logs.EntryUnreadable, logs.KeyDelivery, e.Key, logs.KeyError, err)
+			w.counts.add(func(c *Counts) { c.Dead++ })
+			w.run.start(func() { w.journal.bury(e.Key, "", fmt.Errorf("the entry cannot be read: %w", err)) })
 			continue
 		}
 		d.place = int64(n - len(entries))
@@ -52,6 +55,9 @@ func (w *Worker) restore(e ledger.Entry) (*delivery, error) {
 		receipt: &receipt{key: e.Key, ackAtEnd: !w.cfg.Journal.Durable()},
 		answer:  answer{actions: e.Actions, outcomes: e.Done, streamed: e.Open},
 		wait:    e.Wait, volatile: !w.cfg.Journal.Durable(), inherited: len(e.Actions),
+	}
+	if e.Unreadable != nil {
+		return nil, e.Unreadable
 	}
 	if err := json.Unmarshal(e.Body, &d.Delivery); err != nil {
 		return nil, err

@@ -17,6 +17,7 @@ import (
 	"github.com/dormouse-relay/dormouse/internal/action"
 	"github.com/dormouse-relay/dormouse/internal/agent"
 	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/internal/ledger/ledgertest"
 	"github.com/dormouse-relay/dormouse/internal/turn"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
@@ -121,7 +122,7 @@ func TestARefusalIsTriedAgainWithBackoff(t *testing.T) {
 		is.Equal(time.Until(c.Due), time.Minute)
 		w.Close()
 		is.Equal(w.Counts().Left, 1)
-		left, err := b.lease.Recover(t.Context())
+		left, err := ledgertest.Recover(t.Context(), b.lease)
 		is.NoErr(err)
 		is.Equal(left[0].Wait.Tries, 7)
 		is.True(strings.Contains(left[0].Error, "not connected"))
@@ -445,7 +446,7 @@ func TestWhatIsKnownIsWrittenDown(t *testing.T) {
 		w.Close()
 		w.Unwritten()
 		is.Equal(w.Counts().Unwritten, 0)
-		left, err := b.lease.Recover(t.Context())
+		left, err := ledgertest.Recover(t.Context(), b.lease)
 		is.NoErr(err)
 		is.Equal(len(left), 1) // of which the second part is to be sent
 		is.Equal(left[0].Done, []string{"ok:m2", ""})
@@ -509,7 +510,7 @@ func TestALaterRunEndsAPauseForAMessageOfTheChat(t *testing.T) {
 		is.NoErr(w.Take(buffered("b1", message("c1", "m1", "x"))))
 		idle(w)
 		w.Close()
-		entries, err := b.lease.Recover(t.Context())
+		entries, err := ledgertest.Recover(t.Context(), b.lease)
 		is.NoErr(err)
 		wait := entries[0].Wait
 		wait.Due = time.Now().Add(3 * time.Hour)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/dormouse-relay/dormouse/internal/agent"
 	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/internal/ledger/ledgertest"
 	"github.com/dormouse-relay/dormouse/internal/turn"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
@@ -192,7 +193,7 @@ func TestAStopEndsWhatWaits(t *testing.T) {
 
 // open counts the entries that have not ended.
 func (b *bench) open(is *is.I) int {
-	entries, err := b.lease.Recover(b.t.Context())
+	entries, err := ledgertest.Recover(b.t.Context(), b.lease)
 	is.NoErr(err)
 	n := 0
 	for _, e := range entries {

@@ -73,7 +73,7 @@ func TestWhatIsTooLargeForTheJournalIsAckedWhenItsTurnIsDone(t *testing.T) {
 		is.Equal(w.Counts().Duplicates, 1)
 		is.Equal(w.Counts().Unkept, 1) // the live one
 		is.NoErr(w.Broken())           // others are taken
-		entries, err := b.lease.Recover(t.Context())
+		entries, err := ledgertest.Recover(t.Context(), b.lease)
 		is.NoErr(err)
 		is.Equal(len(entries), 0)
 	})

@@ -150,7 +150,7 @@ func (b *bench) startWithin(wait time.Duration) *turn.Worker {
 	if b.change != nil {
 		b.change(&cfg)
 	}
-	left, err := lease.Recover(b.t.Context())
+	left, err := ledgertest.Recover(b.t.Context(), lease)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -983,7 +983,7 @@ func TestDeliveriesAreWrittenDownInOrder(t *testing.T) {
 		synctest.Wait() // what came behind is not even tried: it would be answered before what failed
 		is.Equal(b.wire.seen(), []string{"ack b1", "send c1 1"})
 		is.True(errors.Is(w.Broken(), turn.ErrJournal))
-		entries, err := b.lease.Recover(t.Context())
+		entries, err := ledgertest.Recover(t.Context(), b.lease)
 		is.NoErr(err)
 		is.Equal(len(entries), 0)
 	})
@@ -1132,7 +1132,7 @@ func TestAStopThatIsLeftBehindIsNoTurn(t *testing.T) {
 		is.Equal(w.Counts().Recovered, 1)
 		is.Equal(w.Counts().Turns, 0)
 		is.Equal(sent(b), nil)
-		entries, err := b.lease.Recover(t.Context())
+		entries, err := ledgertest.Recover(t.Context(), b.lease)
 		is.NoErr(err)
 		is.Equal(len(entries), 0)
 	})

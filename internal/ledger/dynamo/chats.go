@@ -118,12 +118,16 @@ func (l *lease) StartCounted(ctx context.Context, key string, s ledger.State, da
 	if key == "" {
 		return l.commit(ctx, g)
 	}
+	open, err := l.moved(ctx, key, func(p *place) { p.running = isRunning(s) })
+	if err != nil {
+		return err
+	}
 	w := l.changeWrite(change{
-		sk: entryKey(key), update: "#state = :state", when: unfinished,
-		values: item{":state": text(string(s)), ":alive": text(alive)},
+		sk: entryKey(key), update: started, when: unfinished,
+		values: item{":state": text(string(s)), ":open": text(open), ":alive": text(alive)},
 	})
 	g.add(w)
-	err := l.commit(ctx, g)
+	err = l.commit(ctx, g)
 	if err == nil && w.found != nil {
 		return noEntry(key)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/dormouse-relay/dormouse/internal/ledger"
 	"github.com/dormouse-relay/dormouse/internal/ledger/dynamo"
+	"github.com/dormouse-relay/dormouse/internal/ledger/ledgertest"
 )
 
 // said is an entry for a content of message m.
@@ -139,7 +140,7 @@ func TestNoStateIsWrittenWithoutThoseBeforeIt(t *testing.T) {
 		}
 		client.failAt = failAt
 		states, err := g.Receive(t.Context(), entries...)
-		found, recovered := g.Recover(t.Context())
+		found, recovered := ledgertest.Recover(t.Context(), g)
 		is.NoErr(recovered)
 		if err == nil {
 			is.Equal(len(states), 61)

@@ -51,7 +51,7 @@ func (l *Ledger) ShowDead(ctx context.Context, key string) (ledger.Entry, error)
 	if !l.dead(it) {
 		return ledger.Entry{}, ledger.ErrNotDead
 	}
-	return decode(it)
+	return decoded(it), nil
 }
 
 // dead reports whether an item is that of a dead entry that has not expired.

@@ -3,7 +3,9 @@ package dynamo
 import "github.com/dormouse-relay/dormouse/internal/ledger"
 
 // Lease is a lease of the first epoch that nobody has asked the table for.
-func (l *Ledger) Lease() ledger.Lease { return &lease{Ledger: l, grant: ledger.Grant{Epoch: 1}} }
+func (l *Ledger) Lease() ledger.Lease {
+	return &lease{Ledger: l, places: map[string]place{}, grant: ledger.Grant{Epoch: 1}}
+}
 
 // Waiting is how many writes wait for the next transaction.
 func (l *Ledger) Waiting() int {

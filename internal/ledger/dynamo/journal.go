@@ -3,6 +3,7 @@ package dynamo
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -20,8 +21,8 @@ import (
 //	buffers                      of a state of a message: the buffer ids that it came under, for as long as it is known
 //	due, since, tries, asked     as in ledger.Wait, while it waits
 //	streamed                     the answer is a stream whose end was not seen
-//	open                         the index: while it is unfinished or dead
-//	order                        what open is while it is unfinished
+//	open                         the index: while it is unfinished or dead (index.go)
+//	order                        what open is once it is put back
 //	died, expires                when it was given up; when it may be deleted
 //	w                            the tag of the last write
 
@@ -48,8 +49,14 @@ func entryKey(key string) string { return "d#" + key }
 func (*lease) Durable() bool { return true }
 
 func (l *lease) Start(ctx context.Context, key string, s ledger.State) error {
-	return l.entry(ctx, key, "#state = :state", item{":state": text(string(s))})
+	open, err := l.moved(ctx, key, func(p *place) { p.running = isRunning(s) })
+	if err != nil {
+		return err
+	}
+	return l.entry(ctx, key, started, item{":state": text(string(s)), ":open": text(open)})
 }
+
+const started = "#state = :state, #open = :open"
 
 func (l *lease) Keep(ctx context.Context, key string, actions []json.RawMessage) error {
 	values, bytes := answer(actions, make([]string, len(actions)))
@@ -130,17 +137,29 @@ const (
 )
 
 func (l *lease) Finish(ctx context.Context, key string) error {
-	return l.entry(ctx, key, "#state = :finished, #expires = :expires REMOVE #open, #order, #error, "+waiting+", "+payload, item{
+	return l.last(key, l.entry(ctx, key, "#state = :finished, #expires = :expires REMOVE #open, #order, #error, "+waiting+", "+payload, item{
 		":finished": text(string(ledger.Finished)), ":expires": number(l.now().Add(keepFinished).Unix()),
-	})
+	}))
+}
+
+// last is for a write that ends an entry.
+func (l *lease) last(key string, err error) error {
+	if err == nil || errors.Is(err, ledger.ErrNoEntry) {
+		l.ended(key)
+	}
+	return err
 }
 
 func (l *lease) Fail(ctx context.Context, key, reason string, dead bool) error {
 	if dead {
 		return l.bury(ctx, key, reason, 1)
 	}
-	return l.entry(ctx, key, "#state = :state, #error = :error, #attempts = #attempts + :one REMOVE "+waiting, item{
-		":state": text(string(ledger.New)), ":error": text(shorten(reason)), ":one": number(1),
+	open, err := l.moved(ctx, key, func(p *place) { p.running, p.due = false, 0 })
+	if err != nil {
+		return err
+	}
+	return l.entry(ctx, key, started+", #error = :error, #attempts = #attempts + :one REMOVE "+waiting, item{
+		":state": text(string(ledger.New)), ":open": text(open), ":error": text(shorten(reason)), ":one": number(1),
 	})
 }
 
@@ -152,13 +171,18 @@ func (l *lease) Bury(ctx context.Context, key, reason string) error {
 func (l *lease) bury(ctx context.Context, key, reason string, more int64) error {
 	values := grave(key, l.now())
 	values[":state"], values[":error"], values[":more"] = text(string(ledger.Dead)), text(shorten(reason)), number(more)
-	return l.entry(ctx, key, "#state = :state, #error = :error, #attempts = #attempts + :more, "+
-		"#open = :open, #died = :died, #expires = :expires REMOVE "+waiting, values)
+	return l.last(key, l.entry(ctx, key, started+", #error = :error, #attempts = #attempts + :more, "+
+		"#died = :died, #expires = :expires REMOVE "+waiting, values))
 }
 
 func (l *lease) Defer(ctx context.Context, key, reason string, w ledger.Wait, attempts int) error {
-	update, values := "#state = :state, #error = :error, #attempts = :attempts, #due = :due, #since = :since, #tries = :tries", item{
-		":state": text(string(ledger.New)), ":error": text(shorten(reason)), ":attempts": number(int64(attempts)),
+	open, err := l.moved(ctx, key, func(p *place) { p.running, p.due = false, seconds(w.Due) })
+	if err != nil {
+		return err
+	}
+	update := started + ", #error = :error, #attempts = :attempts, #due = :due, #since = :since, #tries = :tries"
+	values := item{
+		":state": text(string(ledger.New)), ":open": text(open), ":error": text(shorten(reason)), ":attempts": number(int64(attempts)),
 		":due": moment(w.Due), ":since": moment(w.Since), ":tries": number(int64(w.Tries)),
 	}
 	if !w.Asked {

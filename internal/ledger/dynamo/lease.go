@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,6 +16,8 @@ import (
 // The attributes of the state item. Times and durations are milliseconds.
 //
 //	epoch     counts acquisitions
+//	keyed     how many of them by a version that keeps index keys as index.go says
+//	unkeyed, trusted  how many not, as far as was seen; the first epoch whose index keys say all
 //	owner     whose the lease is; missing: it is free
 //	before    the owner that it was taken from without being given back; else empty
 //	until     when it is free again, the margin included
@@ -60,10 +63,11 @@ func (l *Ledger) Acquire(ctx context.Context, ask ledger.Ask) (ledger.Lease, err
 			return nil, err
 		}
 		if ok || found.text("owner") == owner {
-			return &lease{Ledger: l, grant: ledger.Grant{
-				Epoch: found.number("epoch"), Standing: standing(found), Plan: plan(found), TakenOver: found.text("before") != "",
-				Day: day(found), Limited: limited(found),
-			}}, nil
+			return &lease{Ledger: l, keyed: found.number("keyed"), unkeyed: found.number("unkeyed"), trusted: found.number("trusted"),
+				places: map[string]place{}, grant: ledger.Grant{
+					Epoch: found.number("epoch"), Standing: standing(found), Plan: plan(found), TakenOver: found.text("before") != "",
+					Day: day(found), Limited: limited(found),
+				}}, nil
 		}
 		seen = found
 		why := refusal(found, ask.Reason, now)
@@ -91,7 +95,7 @@ func (l *Ledger) acquisition(ask ledger.Ask, owner string, now, full time.Time) 
 	life := ask.Life + margin(ask.Life)
 	c := change{
 		sk: state,
-		update: "SET #epoch = if_not_exists(#epoch, :zero) + :one, #before = if_not_exists(#owner, :nobody), #owner = :owner, " +
+		update: "SET #epoch = if_not_exists(#epoch, :zero) + :one, #keyed = if_not_exists(#keyed, :zero) + :one, #before = if_not_exists(#owner, :nobody), #owner = :owner, " +
 			"#until = :until, #life = :life",
 		when: "attribute_not_exists(#off) AND (attribute_not_exists(#owner) OR #until <= :now)",
 		values: item{
@@ -166,6 +170,11 @@ type lease struct {
 	*Ledger
 	grant     ledger.Grant
 	givenBack atomic.Bool // set once the table says so; until then the table's own condition refuses
+
+	keyed, unkeyed, trusted int64 // of state, as Acquire found them; Recover's only
+
+	placing sync.Mutex
+	places  map[string]place // of the unfinished entries that this lease has written or read, by key
 }
 
 var _ ledger.Lease = (*lease)(nil)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/dormouse-relay/dormouse/internal/ledger"
 	"github.com/dormouse-relay/dormouse/internal/ledger/dynamo"
+	"github.com/dormouse-relay/dormouse/internal/ledger/ledgertest"
 )
 
 const life = 30 * time.Second
@@ -36,7 +37,7 @@ func TestEachStepIsOneCall(t *testing.T) {
 	tbl.http.take()
 	g := acquire(t, l, ledger.Wake)
 	calls("UpdateItem")
-	entries, err := g.Recover(ctx)
+	entries, err := ledgertest.Recover(ctx, g)
 	is.NoErr(err)
 	is.Equal(len(entries), 0)
 	calls("Query")
@@ -173,7 +174,7 @@ func TestAStalledHolderWritesNothingAfterATakeover(t *testing.T) {
 	c.advance(2 * life)
 	g := acquire(t, next, ledger.Arm)
 	close(over)
-	entries, err := g.Recover(ctx) // while the stalled one is still at it
+	entries, err := ledgertest.Recover(ctx, g) // while the stalled one is still at it
 	is.NoErr(err)
 	wg.Wait()
 	var recovered []string
@@ -195,7 +196,7 @@ func TestInstancesShareATableAndNothingElse(t *testing.T) {
 	is.NoErr(err)
 	is.NoErr(g.Disable(t.Context(), "4401"))
 	g = acquire(t, two, ledger.Arm)
-	entries, err := g.Recover(t.Context())
+	entries, err := ledgertest.Recover(t.Context(), g)
 	is.NoErr(err)
 	is.Equal(len(entries), 0)
 }

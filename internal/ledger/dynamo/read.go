@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -13,39 +14,95 @@ import (
 	"github.com/dormouse-relay/dormouse/internal/ledger"
 )
 
-func (l *lease) Recover(ctx context.Context) ([]ledger.Entry, error) {
+func (l *lease) Recover(ctx context.Context) (left []ledger.Left, err error) {
 	if l.givenBack.Load() {
 		return nil, ledger.ErrLost
 	}
-	keys, err := l.list(ctx, alive)
-	if err != nil || len(keys) == 0 {
-		return nil, err
-	}
-	// The state is read with the entries or after them: if the epoch is still this lease's, nobody else has written.
-	items, err := l.fetch(ctx, append(keys, state))
+	trusted, err := l.keysFrom(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if !l.holds(items[state]) {
+	err = l.query(ctx, alive, func(sk, open string) {
+		e := ledger.Left{Key: strings.TrimPrefix(sk, entryKey(""))}
+		if p, ok := placeIn(open); ok && p.epoch >= trusted && p.session != "" {
+			e.Session, e.Suspect = p.session, p.running
+			if p.due > 0 {
+				e.Due = time.Unix(p.due, 0)
+			}
+		}
+		left = append(left, e)
+	})
+	if err != nil || len(left) == 0 {
+		return nil, err
+	}
+	// The state is read after the keys: if the epoch is still this lease's, nobody else has written.
+	found, err := l.get(ctx, state)
+	if err != nil {
+		return nil, err
+	}
+	if !l.holds(found) {
 		return nil, ledger.ErrLost
 	}
-	var entries []ledger.Entry
-	for _, sk := range keys {
-		it := items[sk]
-		if !strings.HasPrefix(it.text("open"), alive) {
+	return left, nil
+}
+
+// keysFrom is the first epoch whose entries' index keys say how far the entries are. The version before changes entries and
+// leaves their keys alone. Each acquisition of this version is counted (keyed); so a lease that was held by another version
+// shows in the number of those that were not (unkeyed): then what was there before is read.
+func (l *lease) keysFrom(ctx context.Context) (int64, error) {
+	others := l.grant.Epoch - l.keyed
+	if others == l.unkeyed {
+		return l.trusted, nil
+	}
+	err := l.holding(ctx, "SET #unkeyed = :others, #trusted = :mine", item{":others": number(others), ":mine": number(l.grant.Epoch)})
+	if err != nil {
+		return 0, err
+	}
+	l.unkeyed, l.trusted = others, l.grant.Epoch
+	return l.trusted, nil
+}
+
+func (l *lease) Load(ctx context.Context, keys ...string) (entries []ledger.Entry, err error) {
+	if l.givenBack.Load() {
+		return nil, ledger.ErrLost
+	}
+	sks := make([]string, len(keys))
+	for i, key := range keys {
+		sks[i] = entryKey(key)
+	}
+	items, err := l.fetch(ctx, sks)
+	if err != nil {
+		return nil, err
+	}
+	for _, sk := range sks {
+		p, ok := placeIn(items[sk].text("open"))
+		if !ok {
 			continue
 		}
-		e, err := decode(it)
-		if err != nil {
-			return nil, err
-		}
+		e := decoded(items[sk])
+		l.noted(e.Key, p)
 		entries = append(entries, e)
 	}
 	return entries, nil
 }
 
+// decoded is decode for an entry that is said to be unreadable rather than to be an error.
+func decoded(it item) ledger.Entry {
+	e, err := decode(it)
+	if err != nil {
+		e.Body, e.Actions, e.Done, e.Unreadable = nil, nil, nil, err
+	}
+	return e
+}
+
 // list returns the sort keys of the entries whose open has a prefix, in its order.
 func (l *Ledger) list(ctx context.Context, prefix string) (keys []string, err error) {
+	err = l.query(ctx, prefix, func(sk, _ string) { keys = append(keys, sk) })
+	return keys, err
+}
+
+// query calls use with the keys of the entries whose open has a prefix, in its order.
+func (l *Ledger) query(ctx context.Context, prefix string, use func(sk, open string)) error {
 	in := &dynamodb.QueryInput{
 		TableName:                 &l.table,
 		IndexName:                 aws.String(Index),
@@ -57,13 +114,13 @@ func (l *Ledger) list(ctx context.Context, prefix string) (keys []string, err er
 	for {
 		out, err := l.client.Query(ctx, in)
 		if err != nil {
-			return nil, l.failed("reading the index", err)
+			return l.failed("reading the index", err)
 		}
 		for _, it := range out.Items {
-			keys = append(keys, item(it).text("sk"))
+			use(item(it).text("sk"), item(it).text("open"))
 		}
 		if len(out.LastEvaluatedKey) == 0 {
-			return keys, nil
+			return nil
 		}
 		in.ExclusiveStartKey = out.LastEvaluatedKey
 	}

@@ -65,19 +65,28 @@ func (l *lease) receive(ctx context.Context, entries []ledger.Entry) (states []l
 			entries[c.at].Key, states[c.at] = c.repeat.Key, c.repeat.State
 		}
 	}
+	for i, found := range states {
+		if found == "" && entries[i].State != ledger.Dead {
+			l.noted(entries[i].Key, placeOf(entries[i], g.epoch))
+		}
+	}
 	return states, nil
+}
+
+func placeOf(e ledger.Entry, epoch int64) place {
+	return place{epoch: epoch, seq: e.Seq, running: isRunning(e.State), session: e.Session}
 }
 
 // received is the item of a new entry; fits is false if it would be too large.
 func received(e ledger.Entry, epoch int64, now time.Time) (it item, fits bool) {
-	order := fmt.Sprintf("%s%019d#%019d", alive, epoch, e.Seq)
+	at := placeOf(e, epoch)
 	it = item{
 		"sk":       text(entryKey(e.Key)),
 		"state":    text(string(e.State)),
 		"seq":      number(e.Seq),
 		"attempts": number(int64(e.Attempts)),
-		"order":    text(order),
-		"open":     text(order),
+		"order":    text(at.order()),
+		"open":     text(at.String()),
 	}
 	if len(e.Body) > 0 {
 		body := pack(e.Body)

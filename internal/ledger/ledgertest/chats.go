@@ -140,7 +140,7 @@ func counted(t *testing.T, is *is.I, s Subject) {
 	_, err := l.Receive(ctx, entry("a"))
 	is.NoErr(err)
 	is.NoErr(l.StartCounted(ctx, "a", ledger.Running, ledger.Day{Date: "2026-11-27", Turns: 1, Most: 9}))
-	entries, err := l.Recover(ctx)
+	entries, err := Recover(ctx, l)
 	is.NoErr(err)
 	is.Equal(entries[0].State, ledger.Running)
 	is.NoErr(l.StartCounted(ctx, "", ledger.Running, ledger.Day{Date: "2026-11-27", Turns: 2, Most: 9})) // no entry has it
@@ -188,7 +188,7 @@ func countedAtOnce(t *testing.T, is *is.I, s Subject) {
 	for err := range errs {
 		is.NoErr(err)
 	}
-	entries, err := l.Recover(ctx)
+	entries, err := Recover(ctx, l)
 	is.NoErr(err)
 	is.Equal(len(entries), n)
 	for _, e := range entries {
@@ -214,7 +214,7 @@ func loserNotes(t *testing.T, is *is.I, s Subject) {
 	is.NoErr(err)
 	is.Equal(o.Day, ledger.Day{})
 	is.Equal(o.Limited, ledger.Limited{})
-	entries, err := l.Recover(ctx)
+	entries, err := Recover(ctx, l)
 	is.NoErr(err)
 	is.Equal(entries[0].State, ledger.New)
 	l = next(t, s, l)

@@ -28,12 +28,12 @@ func dead(t *testing.T, is *is.I, s Subject) {
 	_, err := l.Receive(ctx, entry("a"))
 	is.NoErr(err)
 	is.NoErr(l.Fail(ctx, "a", "agent: 500", false))
-	entries, err := l.Recover(ctx)
+	entries, err := Recover(ctx, l)
 	is.NoErr(err)
 	is.Equal(entries[0].Attempts, 1)
 	is.Equal(entries[0].Error, "agent: 500")
 	is.NoErr(l.Fail(ctx, "a", "agent: 500", true))
-	entries, err = l.Recover(ctx)
+	entries, err = Recover(ctx, l)
 	is.NoErr(err)
 	is.Equal(len(entries), 0)
 	is.Equal(one(t, l, entry("a")), ledger.Dead)
@@ -43,7 +43,7 @@ func deadOnArrival(t *testing.T, is *is.I, s Subject) {
 	l := mustAcquire(t, s, ledger.Arm)
 	e := ledger.Entry{Key: "a", State: ledger.Dead, Error: "too large"}
 	is.Equal(one(t, l, e), ledger.State(""))
-	entries, err := l.Recover(t.Context())
+	entries, err := Recover(t.Context(), l)
 	is.NoErr(err)
 	is.Equal(len(entries), 0)
 	is.Equal(one(t, l, e), ledger.Dead)
@@ -90,7 +90,7 @@ func retryDead(t *testing.T, is *is.I, s Subject) {
 	_, err := l.Receive(ctx, e)
 	is.NoErr(err)
 	is.NoErr(s.RetryDead(ctx, "a", false))
-	entries, err := l.Recover(ctx)
+	entries, err := Recover(ctx, l)
 	is.NoErr(err)
 	is.Equal(len(entries), 2)
 	a := entries[0] // in arrival order
@@ -127,7 +127,7 @@ func killAnswered(t *testing.T, is *is.I, g ledger.Journal, key string, outcomes
 func putBack(t *testing.T, is *is.I, s Subject, g ledger.Journal, key string, ask bool) ledger.Entry {
 	t.Helper()
 	is.NoErr(s.RetryDead(t.Context(), key, ask))
-	entries, err := g.Recover(t.Context())
+	entries, err := Recover(t.Context(), g)
 	is.NoErr(err)
 	is.Equal(len(entries), 1)
 	e := entries[0]
@@ -242,7 +242,7 @@ func notDead(t *testing.T, is *is.I, s Subject) {
 		is.True(errors.Is(err, ledger.ErrNotDead))
 	}
 	is.True(errors.Is(s.RetryDead(ctx, "empty", false), ledger.ErrNotDead)) // there is no event to answer
-	entries, err := l.Recover(ctx)
+	entries, err := Recover(ctx, l)
 	is.NoErr(err)
 	is.Equal(len(entries), 1)
 	is.Equal(entries[0].Key, "open")

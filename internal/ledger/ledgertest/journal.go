@@ -37,7 +37,7 @@ func keep(t *testing.T, is *is.I, s Subject) {
 	is.NoErr(l.Start(ctx, "a", ledger.Running))
 	is.NoErr(l.Keep(ctx, "a", []json.RawMessage{[]byte(`{"op":"send"}`), []byte(`{"op":"react"}`)}))
 	is.NoErr(l.Confirm(ctx, "a", 0, "ok"))
-	entries, err := l.Recover(ctx)
+	entries, err := Recover(ctx, l)
 	is.NoErr(err)
 	is.Equal(len(entries), 1)
 	e := entries[0]
@@ -59,7 +59,7 @@ func extend(t *testing.T, is *is.I, s Subject) {
 	is.NoErr(l.Fail(ctx, "a", "the stream broke", false)) // what was sent stays known
 	is.NoErr(l.Start(ctx, "a", ledger.Running))
 	is.NoErr(l.Extend(ctx, "a", []byte(`{"op":"send","content":"2"}`)))
-	entries, err := l.Recover(ctx)
+	entries, err := Recover(ctx, l)
 	is.NoErr(err)
 	is.Equal(len(entries), 1)
 	e := entries[0]
@@ -102,7 +102,7 @@ func recovery(t *testing.T, is *is.I, s Subject) {
 		is.NoErr(err)
 		l = mustAcquire(t, s, ledger.Continue)
 	}
-	entries, err := l.Recover(ctx)
+	entries, err := Recover(ctx, l)
 	is.NoErr(err)
 	var keys []string
 	for _, e := range entries {
@@ -129,7 +129,7 @@ func arrivalOrder(t *testing.T, is *is.I, s Subject) {
 	l = mustAcquire(t, s, ledger.Continue)
 	put("e", 2)
 	put("d", 1) // an earlier epoch comes first, whatever the numbers
-	entries, err := l.Recover(ctx)
+	entries, err := Recover(ctx, l)
 	is.NoErr(err)
 	var keys string
 	for _, e := range entries {
@@ -147,7 +147,7 @@ func keptForEver(t *testing.T, is *is.I, s Subject) {
 	is.NoErr(l.Keep(ctx, "b", []json.RawMessage{[]byte(`{"op":"send"}`)}))
 	s.Advance(10 * 24 * time.Hour)
 	l = mustAcquire(t, s, ledger.Schedule)
-	entries, err := l.Recover(ctx)
+	entries, err := Recover(ctx, l)
 	is.NoErr(err)
 	is.Equal(len(entries), 2)
 	is.Equal(string(entries[0].Body), `{"k":"a"}`)
@@ -201,7 +201,7 @@ func receiveMany(t *testing.T, is *is.I, s Subject) {
 	states, err := l.Receive(ctx, entries...)
 	is.NoErr(err)
 	is.Equal(states, want)
-	found, err := l.Recover(ctx)
+	found, err := Recover(ctx, l)
 	is.NoErr(err)
 	is.Equal(len(found), 249)
 	entries = slices.Delete(entries[:250], 7, 8)
@@ -222,7 +222,7 @@ func big(t *testing.T, is *is.I, s Subject) {
 	_, err := l.Receive(ctx, ledger.Entry{Key: "a", State: ledger.Running, Body: body})
 	is.NoErr(err)
 	is.NoErr(l.Keep(ctx, "a", []json.RawMessage{action, action}))
-	entries, err := l.Recover(ctx)
+	entries, err := Recover(ctx, l)
 	is.NoErr(err)
 	is.Equal(len(entries), 1)
 	is.True(bytes.Equal(entries[0].Body, body))

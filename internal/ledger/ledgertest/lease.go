@@ -128,7 +128,7 @@ func oldEpoch(t *testing.T, is *is.I, s Subject) {
 		"seal":       func(l ledger.Lease) error { return l.Seal(ctx, "a", nil, nil) },
 		"fail":       func(l ledger.Lease) error { return l.Fail(ctx, "a", "boom", true) },
 		"finish":     func(l ledger.Lease) error { return l.Finish(ctx, "a") },
-		"recover":    func(l ledger.Lease) error { _, err := l.Recover(ctx); return err },
+		"recover":    func(l ledger.Lease) error { _, err := Recover(ctx, l); return err },
 		"prompt": func(l ledger.Lease) error {
 			return l.PutPrompt(ctx, ledger.Prompt{ID: "p", Until: s.Now().Add(time.Hour)})
 		},
@@ -140,7 +140,7 @@ func oldEpoch(t *testing.T, is *is.I, s Subject) {
 		}
 	}
 	is.True(!old.GivenBack()) // it was taken away
-	entries, err := now.Recover(ctx)
+	entries, err := Recover(ctx, now)
 	is.NoErr(err)
 	is.Equal(len(entries), 1)
 	is.Equal(entries[0].State, ledger.New)

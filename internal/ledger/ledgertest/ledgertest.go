@@ -61,6 +61,8 @@ func Run(t *testing.T, start func(*testing.T, func(*testing.T, Subject))) {
 		"what is buried keeps its answer":             buried,
 		"recovery is in arrival order":                recovery,
 		"recovery is by arrival, not by receipt":      arrivalOrder,
+		"recovery reads no entry":                     unread,
+		"what is loaded is unfinished":                load,
 		"what is not finished is kept for ever":       keptForEver,
 		"a delivery may be dead on arrival":           deadOnArrival,
 		"concurrent receipts of one delivery":         receiveAtOnce,
@@ -91,6 +93,19 @@ func Run(t *testing.T, start func(*testing.T, func(*testing.T, Subject))) {
 			start(t, func(t *testing.T, s Subject) { test(t, is.New(t), s) })
 		})
 	}
+}
+
+// Recover returns the unfinished entries, read, in the order they arrived.
+func Recover(ctx context.Context, j ledger.Journal) ([]ledger.Entry, error) {
+	left, err := j.Recover(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var keys []string
+	for _, e := range left {
+		keys = append(keys, e.Key)
+	}
+	return j.Load(ctx, keys...)
 }
 
 // Wrap returns l with wrap put around each lease that it gives: for tests of what a ledger's failures lead to.

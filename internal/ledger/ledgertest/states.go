@@ -87,7 +87,7 @@ func states(t *testing.T, is *is.I, s Subject) {
 			if fresh != tt.fresh {
 				t.Errorf("%s, %s: %s: found new: %s, want %s", name, at, tt.come, fresh, tt.fresh)
 			}
-			left, err := g.Recover(t.Context())
+			left, err := Recover(t.Context(), g)
 			is.NoErr(err)
 			is.Equal(len(left), len(keys))
 			for i, e := range left {

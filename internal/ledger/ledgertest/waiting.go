@@ -15,7 +15,7 @@ import (
 // recovered is the only unfinished entry.
 func recovered(t *testing.T, is *is.I, g ledger.Journal) ledger.Entry {
 	t.Helper()
-	entries, err := g.Recover(t.Context())
+	entries, err := Recover(t.Context(), g)
 	is.NoErr(err)
 	is.Equal(len(entries), 1)
 	return entries[0]
@@ -128,7 +128,7 @@ func buried(t *testing.T, is *is.I, s Subject) {
 	is.NoErr(g.Keep(ctx, "a", []json.RawMessage{[]byte(`{"op":"send","content":"` + strings.Repeat("x", 10) + `"}`)}))
 	is.NoErr(g.Defer(ctx, "a", "flood", ledger.Wait{Due: s.Now(), Since: s.Now(), Tries: 9}, 1))
 	is.NoErr(g.Bury(ctx, "a", "the connector refuses it: flood"))
-	entries, err := g.Recover(ctx)
+	entries, err := Recover(ctx, g)
 	is.NoErr(err)
 	is.Equal(len(entries), 0)
 	is.Equal(one(t, g, entry("a")), ledger.Dead)

@@ -48,7 +48,7 @@ all is well, 1 if it could not be done, 2 if the command line is wrong, and 3 if
 Completion for your shell: source <(dormouse completion bash), or zsh, fish, pwsh.`,
 		Commands: []*cli.Command{
 			demoCommand(out), chatCommand(),
-			enrollCommand(), armCommand(), drainCommand(),
+			initCommand(), enrollCommand(), armCommand(), drainCommand(), removeCommand(),
 			statusCommand(), doctorCommand(), enableCommand(), deadCommand(), rotateCommand(), versionCommand(),
 			connectorCommand(), issuerCommand(), hostCommand(),
 		},

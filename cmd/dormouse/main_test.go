@@ -21,7 +21,7 @@ import (
 // TestMain: the test binary is also the program that a demonstration starts as its connector, and that tests start to look
 // at its process.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && slices.Contains([]string{"connector", "enroll", "host", "rotate"}, os.Args[1]) {
+	if len(os.Args) > 1 && slices.Contains([]string{"connector", "enroll", "host", "init", "rotate"}, os.Args[1]) {
 		main()
 	}
 	flag.Set("test.parallel", "8")           // for the most part these tests wait, for other processes and for time to pass

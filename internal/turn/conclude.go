@@ -262,7 +262,9 @@ func (a *attempts) apologise(d *delivery, cause error) error {
 		return nil
 	}
 	body, _ := json.Marshal(d.apology.Delivery) // strings and numbers: it marshals
-	err = a.journal.oweApology(ledger.Entry{Key: key, Seq: max(0, d.place), Body: body, Actions: raws})
+	err = a.journal.oweApology(ledger.Entry{
+		Key: key, Seq: max(0, d.place), Session: sessionHash(d.session), Body: body, Actions: raws,
+	})
 	if errors.Is(err, ledger.ErrTooLarge) {
 		d.apology.unkept, d.apology.volatile = true, true
 		return nil

@@ -1,11 +1,11 @@
 #!/bin/sh
-# model.sh searches docs/model/dormouse.pml exhaustively, for each rule by which connectors poke. The whole protocol must keep
-# every property. The protocol without one of its lines must break the property that is named for that line here. The script
-# prints a line for each run and fails if a run has another result. FAULTS and ENDS set another bound for the safety of the
-# whole protocol, JOBS how many runs go on at a time, DIR where they work.
+# model.sh searches docs/model/dormouse.pml exhaustively, for each rule by which connectors poke, and the small models beside
+# it. Each must keep every property. Without one of its lines it must break the property that is named for that line here. The
+# script prints a line for each run and fails if a run has another result. FAULTS and ENDS set another bound for the safety of
+# the whole protocol, JOBS how many runs go on at a time, DIR where they work.
 set -eu
 
-model=$(cd "$(dirname "$0")/.." && pwd)/docs/model/dormouse.pml
+models=$(cd "$(dirname "$0")/.." && pwd)/docs/model
 
 # kind, FAULTS, ENDS, the property that must be broken or "-", and the flag that takes a line away.
 runs() {
@@ -35,6 +35,41 @@ runs() {
 	safety 1 1 sweep_soon EARLY_LOOK_DOUBLES"
 }
 
+# The same of the small models: which one, its kind and so on. In "stored" it is strikes with credentials in a store.
+parts() {
+	echo "window safety 2 0 -
+	window looked 2 0 -
+	window safety 2 0 nothing_lost ACK_UNKEPT
+	window safety 2 0 in_order LOAD_ANY
+	window safety 2 0 memory_bounded LOAD_BEYOND
+	window safety 2 0 memory_bounded RECOVER_WHOLE
+	window looked 2 0 looked READER_WAITS
+	refusals safety 1 0 -
+	refusals looked 0 0 -
+	refusals safety 1 0 sent_once RESEND_DONE
+	refusals safety 1 0 sent_once RESEND_UNKNOWN
+	refusals safety 1 0 sent_once RETRY_SENDS_ALL
+	refusals safety 1 0 not_overtaken OVERTAKE
+	refusals safety 1 0 no_end_unseen FINISH_REFUSED
+	refusals safety 1 0 nothing_after_a_decline SEND_AFTER_DECLINE
+	refusals looked 0 0 looked NEVER_GIVES_UP
+	strikes safety 1 0 -
+	strikes looked 1 0 -
+	strikes safety 1 0 no_false_opt_out FIRST_STRIKE
+	strikes safety 1 0 few_dials DESCRIPTOR_ACQUITS
+	strikes looked 1 0 looked DESCRIPTOR_ACQUITS
+	stored safety 1 0 -
+	stored looked 1 0 -
+	stored safety 1 0 no_false_opt_out NO_MINUTE
+	stored safety 1 0 few_dials DESCRIPTOR_ACQUITS
+	stored looked 1 0 looked DESCRIPTOR_ACQUITS
+	versions safety 2 0 -
+	versions looked 2 0 -
+	versions safety 2 0 none_skipped OUTCOME_OF_A_NEW_WORD
+	versions safety 2 0 sent_once RESEND_ITS_OUTCOMES
+	versions looked 2 0 looked KEY_OF_A_NEW_FORM"
+}
+
 # one makes a run and says how it ended.
 one() {
 	rule=$1 kind=$2 faults=$3 ends=$4 want=$5 flag=${6:-}
@@ -44,7 +79,12 @@ one() {
 	cd "$work"
 
 	set -- "-DFAULTS=$faults" "-DENDS=$ends"
-	if [ "$rule" = flipped ]; then set -- "$@" -DHOSTED; fi
+	model=$models/$rule.pml nfair=8 hash=20
+	case $rule in
+	flipped) model=$models/dormouse.pml nfair=3 hash=25; set -- "$@" -DHOSTED ;;
+	empty) model=$models/dormouse.pml nfair=3 hash=25 ;;
+	stored) model=$models/strikes.pml; set -- "$@" -DSTORED ;;
+	esac
 	if [ -n "$flag" ]; then
 		set -- "$@" "-D$flag"
 		grep '^#' "$model" | grep -qw "$flag" || { echo "model: there is no flag $flag" >&2; return 1; }
@@ -55,11 +95,11 @@ one() {
 	safety)
 		spin -a -DSAFETY "$@" "$model" >log 2>&1 && cc "$optimise" -w -DSAFETY -DMEMLIM=8192 -o pan pan.c >>log 2>&1 ||
 			{ cat log >&2; return 1; }
-		./pan -m100000 -w25 >out 2>&1 || true ;;
+		./pan -m100000 "-w$hash" >out 2>&1 || true ;;
 	looked) # under weak fairness: what can always run does run at some time
-		spin -a "$@" "$model" >log 2>&1 && cc "$optimise" -w -DNFAIR=3 -DNOREDUCE -DMEMLIM=8192 -o pan pan.c >>log 2>&1 ||
+		spin -a "$@" "$model" >log 2>&1 && cc "$optimise" -w "-DNFAIR=$nfair" -DNOREDUCE -DMEMLIM=8192 -o pan pan.c >>log 2>&1 ||
 			{ cat log >&2; return 1; }
-		./pan -a -f -m100000 -w25 >out 2>&1 || true ;;
+		./pan -a -f -m100000 "-w$hash" >out 2>&1 || true ;;
 	esac
 
 	got=$(sed -n 's/^pan:[0-9]*: assertion violated \([a-z_]*\).*/\1/p; s/^pan:[0-9]*: acceptance cycle.*/looked/p' out)
@@ -98,10 +138,10 @@ export DIR
 trap 'rm -rf "$DIR"' EXIT
 trap 'exit 130' INT TERM
 echo "The connector pokes while flipped; or, empty, while nobody is connected and if its buffer was empty."
-runs | while read -r run; do
+{ runs | while read -r run; do
 	echo "flipped $run"
 	case $run in
 	*LOSE_SILENTLY) ;; # the empty one buffers while nobody is connected, and loses nothing
 	*) echo "empty $run" ;;
 	esac
-done | xargs -P "${JOBS:-2}" -L 1 sh "$0" one
+done; parts; } | xargs -P "${JOBS:-2}" -L 1 sh "$0" one

@@ -120,7 +120,7 @@ func (p *deployed) check(ctx context.Context, f *findings) *drain.Report {
 func failure(f *findings, said string, p *deployed) {
 	switch {
 	case strings.Contains(said, "there is no table"):
-		f.add("table", bad, said, "deploy again, or set DORMOUSE_TABLE to the table that the stack made")
+		f.add("table", bad, said, tableToDo(said))
 	case strings.Contains(said, "AccessDenied"):
 		f.add("roles", bad, said, "drain's role ("+p.role+") lacks a permission: deploy the template as it is")
 	default:

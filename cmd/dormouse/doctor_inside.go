@@ -89,6 +89,9 @@ func connectorSide(f *findings, report drain.Report) {
 		f.add("connector", bad, "revoked: "+report.Error, "have it accepted there, or enroll it anew (dormouse rotate), then: dormouse enable")
 	case report.Hinder == string(drain.SeatTaken), report.Hinder == string(drain.Replaced):
 		f.add("seat", bad, report.Error, hindrances[report.Hinder][1])
+	case strings.HasPrefix(report.Error, "ledger:"):
+		f.add("connector", unknown, "not asked: drain cannot use its table", "see the line about the table")
+		f.add("table", bad, "from drain: "+report.Error, tableToDo(report.Error))
 	default:
 		words := hindrances[report.Hinder]
 		do := words[1]

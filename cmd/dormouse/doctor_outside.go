@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -17,7 +18,7 @@ func (p *deployed) tableSide(ctx context.Context, f *findings, v *view, err erro
 			f.add("table", strange, "there is none: the ledger is in the function's memory", "set DORMOUSE_TABLE: a crash loses what is there")
 			return
 		}
-		f.add("table", bad, err.Error(), "may these AWS credentials read "+p.table+", and is it there?")
+		f.add("table", bad, "from here: "+err.Error(), tableToDo(err.Error()))
 		return
 	}
 	f.add("table", well, p.table+" can be read", "")
@@ -44,6 +45,17 @@ func (p *deployed) tableSide(ctx context.Context, f *findings, v *view, err erro
 			"used up: what comes waits until 00:00 UTC; raise DORMOUSE_MAX_TURNS_PER_DAY to go on")
 	}
 	p.messageSide(ctx, f, v)
+}
+
+// tableToDo is what to do about an error of the table.
+func tableToDo(said string) string {
+	switch {
+	case strings.Contains(said, "there is no table"):
+		return "deploy again, which makes it, or set DORMOUSE_TABLE to the one that the stack made"
+	case strings.Contains(said, "AccessDenied"):
+		return "whoever reads it may not: drain's role comes with the template, yours wants dynamodb:GetItem and dynamodb:Query"
+	}
+	return "is DynamoDB reachable, and does it throttle?"
 }
 
 // messageSide judges what waits and what was given up, after the check: it may have answered some.

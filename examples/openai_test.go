@@ -59,7 +59,7 @@ func TestOpenAIAgentReadsWhatEndpointsSend(t *testing.T) {
 		"an error after words": {streamed(hello, `data: {"error":{"message":"overloaded"}}`), 200, "Hello", true},
 		"broken off":           {streamed(hello), 200, "Hello", true},
 		"broken JSON":          {streamed(hello, `data: {"choices":[`), 200, "Hello", true},
-		"a list":               {streamed(`data: []`), 500, "can be read", false},
+		"a list":               {streamed(`data: []`), 500, "broke off", false}, // no chunk
 		"nothing":              {streamed(), 500, "broke off", false},
 		"a web page":           {streamed("<html>"), 500, "broke off", false},
 

@@ -14,7 +14,6 @@ from urllib.error import HTTPError, URLError
 from urllib.request import HTTPRedirectHandler, Request, urlopen
 
 URL = os.environ["OPENAI_BASE_URL"].rstrip("/") + "/chat/completions"
-MODEL = os.environ.get("OPENAI_MODEL", "gpt-4o-mini")
 KEY = os.environ.get("OPENAI_API_KEY", "")
 HTTPRedirectHandler.redirect_request = lambda *_: None  # the key goes to the endpoint and nowhere else
 history = defaultdict(lambda: deque(maxlen=20))  # by session, as long as this process lives
@@ -26,7 +25,7 @@ class Fault(Exception):
 
 def complete(messages):
     """Yields the reply in pieces. The endpoint's own status is passed on; if it cannot be reached, that is a 502."""
-    body = json.dumps({"model": MODEL, "messages": messages, "stream": True}).encode()
+    body = json.dumps({"model": os.environ.get("OPENAI_MODEL", "gpt-4o-mini"), "messages": messages, "stream": True}).encode()
     headers = {"Content-Type": "application/json", "Authorization": "Bearer " + KEY}
     try:
         with urlopen(Request(URL, body, headers), timeout=120) as response:
@@ -47,12 +46,13 @@ def read(response):
         data = b"\n".join([line, *lines]) if whole else line.removeprefix(b"data:").strip()
         if data == b"[DONE]":
             return
-        if not whole and not (line.startswith(b"data:") and data):
-            continue  # a comment, the name of an event, or a sign of life
-        event = json.loads(data)
+        try:
+            event = dict(json.loads(data)) if whole or line.startswith(b"data:") else {}
+        except (ValueError, TypeError):
+            continue  # no chunk: a sign of life
         if error := event.get("error"):
-            code = error.get("code") if isinstance(error, dict) else None
-            raise Fault(code if code in range(400, 600) else 500, f"the endpoint reports {error}")
+            code = str(error.get("code") if isinstance(error, dict) else None)
+            raise Fault(int(code) if code in map(str, range(400, 600)) else 500, f"the endpoint reports {error}")
         for choice in (event.get("choices") or [])[:1]:
             yield text(choice.get("message" if whole else "delta"))
             finished = finished or whole or choice.get("finish_reason")
@@ -63,7 +63,7 @@ def read(response):
 def text(message):
     """What the reader gets of a delta or a message, whose content is a string, a list of parts, or missing."""
     content = (message or {}).get("content") or ""
-    return content if isinstance(content, str) else "".join(p.get("text") or "" for p in content if p.get("type") == "text")
+    return "".join(p if isinstance(p, str) else p.get("type") == "text" and p.get("text") or "" for p in content)
 
 
 def reply(turn):

@@ -156,10 +156,10 @@ func (m markup) closing() string { return m.quote + m.indent + m.fence }
 
 // closedBy reports whether the block closes before any more code, and returns what follows then.
 func (s splitter) closedBy(m markup, rest string) (after string, closed bool) {
-	line, _, _ := strings.Cut(rest[:min(len(rest), 1<<10)], "\n")
-	if m.within {
-		line = m.inside + line
+	if m.within { // what follows is the rest of a line
+		return "", false
 	}
+	line, _, _ := strings.Cut(rest[:min(len(rest), 1<<10)], "\n")
 	_, text, depth := s.quoted(line, m.depth)
 	if depth < m.depth || !s.closes(&m, text) {
 		return "", false

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -395,12 +396,12 @@ func TestWithoutATableWhatIsOverTheDayStaysWithTheConnector(t *testing.T) {
 // counting is a lease that fails the first starts of a day's turn: before they are made, or after.
 type counting struct {
 	durableLease
-	fails *int
+	fails *atomic.Int32
 	made  bool
 }
 
 func (c counting) StartCounted(ctx context.Context, key string, s ledger.State, d ledger.Day) error {
-	if *c.fails--; *c.fails < 0 {
+	if c.fails.Add(-1) < 0 {
 		return c.durableLease.StartCounted(ctx, key, s, d)
 	}
 	if c.made {
@@ -415,7 +416,8 @@ func TestATurnIsCountedOnceHoweverOftenItsStartIsWritten(t *testing.T) {
 	for _, made := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			is := is.New(t)
-			fails := 2
+			var fails atomic.Int32
+			fails.Store(2)
 			b := newBench(t, ledgertest.Wrap(ledger.NewMemory(), func(l ledger.Lease) ledger.Lease {
 				return counting{durableLease{l}, &fails, made}
 			}))

@@ -107,9 +107,9 @@ cfn-lint: $(TOOLS)
 	"$(VENV)/bin/cfn-lint" template.yaml
 
 .PHONY: lint-template
-lint-template: cfn-lint ## template.yaml under cfn-lint and sam validate --lint; what its roles may do; what sam makes of dormouse init
+lint-template: cfn-lint $(MOTO_VENV)/complete ## template.yaml under cfn-lint and sam validate --lint; what its roles may do; what sam makes of dormouse init
 	"$(VENV)/bin/sam" validate --lint --template template.yaml
-	DORMOUSE_TEST_SAM="$(VENV)/bin/python" go test -count=1 -run 'Translated|Sam' ./internal/treecheck ./cmd/dormouse
+	DORMOUSE_TEST_SAM="$(VENV)/bin/python" sh scripts/dynamodb.sh moto "$(MOTO_VENV)" go test -count=1 -run 'Translated|Sam' ./internal/treecheck ./cmd/dormouse
 
 .PHONY: sam-build
 sam-build: $(TOOLS) ## .aws-sam/build/: what sam deploy uploads

@@ -216,6 +216,9 @@ func dropTable(ctx context.Context, client *dynamodb.Client, table string) error
 	ctx, cancel := context.WithTimeout(ctx, stackTime)
 	defer cancel()
 	there, err := client.DescribeTable(ctx, &dynamodb.DescribeTableInput{TableName: &table})
+	if _, gone := errors.AsType[*dbtypes.ResourceNotFoundException](err); gone {
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("looking up the table %s: %w", table, err)
 	}

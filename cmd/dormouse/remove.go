@@ -82,6 +82,9 @@ func (r removal) run(ctx context.Context, cloud aws.Config) error {
 			return err
 		}
 		fmt.Fprintf(r.out, "The stack %s is deleted.\n", r.stack)
+		if tableThere, err = tableExists(ctx, tables, tableOf(r.stack)); err != nil { // stacks of old took theirs with them
+			return err
+		}
 	}
 	if tableThere && r.table {
 		if _, err := during(r.errs, "deleting the table "+tableOf(r.stack), func() (struct{}, error) {

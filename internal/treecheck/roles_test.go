@@ -28,6 +28,7 @@ type translated struct {
 			AssertDescription string
 		}
 	}
+	Raw        map[string]any `json:"-"` // all of it
 	Conditions map[string]any
 	Mappings   map[string]map[string]map[string]any
 	Resources  map[string]struct {
@@ -54,6 +55,7 @@ func translate(t *testing.T) translated {
 	}
 	var tpl translated
 	is.NoErr(json.Unmarshal(out, &tpl))
+	is.NoErr(json.Unmarshal(out, &tpl.Raw))
 	return tpl
 }
 

@@ -19,6 +19,8 @@ func TestWhenAMessageWasSaid(t *testing.T) {
 		"a snowflake":           {"discord", "175928847299117063", nil, time.Date(2016, 4, 30, 11, 18, 25, 796e6, time.UTC)},
 		"a snowflake elsewhere": {"telegram", "175928847299117063", nil, received},
 		"a small number":        {"discord", "1234", nil, received},
+		"the shortest":          {"discord", "10000000000000000", nil, time.Date(2015, 1, 28, 14, 16, 25, 791e6, time.UTC)},
+		"one digit less":        {"discord", "9999999999999999", nil, received},
 		"no number":             {"discord", "m-1", nil, received},
 		"no id":                 {"discord", "", nil, received},
 		"larger than any id":    {"discord", "99999999999999999999", nil, received},

@@ -49,7 +49,7 @@ Completion for your shell: source <(dormouse completion bash), or zsh, fish, pws
 		Commands: []*cli.Command{
 			demoCommand(out), chatCommand(),
 			initCommand(), enrollCommand(), armCommand(), drainCommand(), removeCommand(),
-			statusCommand(), doctorCommand(), enableCommand(), deadCommand(), rotateCommand(), versionCommand(),
+			statusCommand(), doctorCommand(), logsCommand(), enableCommand(), deadCommand(), rotateCommand(), versionCommand(),
 			connectorCommand(), issuerCommand(), hostCommand(),
 		},
 		EnableShellCompletion: true,

@@ -54,6 +54,7 @@ func TestDefaults(t *testing.T) {
 		GiveUpAfter:     24 * time.Hour,
 		StaleAfter:      15 * time.Minute,
 		BotTurns:        20,
+		Reactions:       true,
 		Stop:            "/stop",
 		Apology:         "Sorry, this message could not be answered.",
 		IdleAfter:       20 * time.Second,
@@ -94,6 +95,7 @@ func TestEverythingSet(t *testing.T) {
 		"DORMOUSE_BOT_TURNS": "0", "DORMOUSE_MAX_TURNS_PER_DAY": "500",
 		"DORMOUSE_TEXTS":        `{"apology": "unused", "closed_question": "Too late."}`,
 		"DORMOUSE_AGENT_STREAM": "on",
+		"DORMOUSE_REACTIONS":    "off", // on is the default
 		"DORMOUSE_COMMANDS":     `[{"name": "new", "description": "Starts anew."}]`,
 		"DORMOUSE_AGENT_SECRET": "whsec_c2lnbmVk", "DORMOUSE_TABLE": "stack-ledger",
 		"DORMOUSE_IDLE_AFTER": "2s", "DORMOUSE_EMPTY_AFTER": "1500ms", "DORMOUSE_POKE_COOLDOWN": "0s",

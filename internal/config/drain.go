@@ -58,6 +58,7 @@ type DrainSettings struct {
 	Commands        relay.Commands `env:"-"`                                          // what the connector is to register with Discord
 	BotTurns        int            `env:"DORMOUSE_BOT_TURNS" envDefault:"20"`         // messages of bots answered, an hour and chat; 0: none
 	MaxTurnsPerDay  int            `env:"DORMOUSE_MAX_TURNS_PER_DAY"`                 // of the instance; 0: any number
+	Reactions       bool           `env:"-"`                                          // a mark on the message while its turn runs, and after it
 	Passthrough     bool           `env:"-"`                                          // raw turns for platforms other than Discord
 
 	IdleAfter     time.Duration `env:"DORMOUSE_IDLE_AFTER" envDefault:"20s"`     // quiet time before going_idle
@@ -94,6 +95,7 @@ type drainVariables struct {
 	RawTexts        string   `env:"DORMOUSE_TEXTS"`
 	RawCommands     string   `env:"DORMOUSE_COMMANDS"`
 	RawAgentStream  string   `env:"DORMOUSE_AGENT_STREAM" envDefault:"off"`
+	RawReactions    string   `env:"DORMOUSE_REACTIONS" envDefault:"on"`
 	RawPassthrough  string   `env:"DORMOUSE_PASSTHROUGH" envDefault:"off"`
 	MemoryLimit     string   `env:"GOMEMLIMIT"`
 	MemorySize      int64    `env:"AWS_LAMBDA_FUNCTION_MEMORY_SIZE"` // in MB
@@ -187,6 +189,7 @@ func (v *drainVariables) checkAgent(faults *faultList) {
 			v.warn("%s is not used: only what is posted to a URL is signed", secret)
 		}
 	}
+	v.Reactions = isOn("DORMOUSE_REACTIONS", v.RawReactions, faults)
 	v.Passthrough = isOn("DORMOUSE_PASSTHROUGH", v.RawPassthrough, faults)
 	v.AgentStream = isOn("DORMOUSE_AGENT_STREAM", v.RawAgentStream, faults)
 }

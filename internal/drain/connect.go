@@ -226,6 +226,7 @@ func (r *run) startWorker(ctx context.Context, conn *relay.Conn, left []ledger.E
 		GiveUpAfter:  r.settings.GiveUpAfter,
 		Grace:        r.times.grace,
 		Passthrough:  r.settings.Passthrough,
+		Reactions:    r.settings.Reactions,
 
 		BotTurns:       cmp.Or(r.settings.BotTurns, -1),
 		MaxTurnsPerDay: r.settings.MaxTurnsPerDay,

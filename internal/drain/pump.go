@@ -114,5 +114,10 @@ func (r *run) watch(cfg *relay.Config) {
 			w.Interrupt(d.SessionKey)
 		}
 	}
+	cfg.Unclaimed = func(requestID string, result relay.Result) {
+		if w := r.watching.Load(); w != nil {
+			w.Unclaimed(requestID, result)
+		}
+	}
 	cfg.QueueEntries, cfg.QueueBytes = r.pump.room()
 }

@@ -33,6 +33,7 @@ type attempts struct {
 	sorry   *sorry
 	days    *days
 	memos   *memos
+	marks   *marks
 	counts  *tally
 	run     *lifetime
 }
@@ -42,6 +43,9 @@ type attempts struct {
 func (a *attempts) answer(ctx context.Context, d *delivery) error {
 	for {
 		if !d.answer.complete() && time.Now().Before(d.wait.Due) {
+			if !d.volatile && time.Until(d.wait.Due) > workAhead {
+				d.mark.takeOff() // it is left, perhaps for a later run
+			}
 			err := a.rests.sit(ctx, d.session, !d.volatile, d.wait.Due, nil)
 			if err != nil && ctx.Err() != nil {
 				return a.cutShort(ctx, d)
@@ -169,6 +173,9 @@ func (a *attempts) turn(ctx context.Context, d *delivery, prompt *agent.Prompt, 
 	if !absent {
 		showTyping()
 	}
+	if !absent && d.attempts == 0 && !d.suspect {
+		d.mark.show()
+	}
 
 	a.cfg.Link.WaitDescriptors(asking)
 	shaper := a.chats.shaper(d.Event, d.session)
@@ -181,6 +188,7 @@ func (a *attempts) turn(ctx context.Context, d *delivery, prompt *agent.Prompt, 
 	if absent {
 		showTyping()
 	}
+	d.mark.show()
 	fit := &fitter{shaper: shaper, files: a.files, log: d.log, counts: a.counts}
 	if said.Stream != nil || d.answer.streamed {
 		if d.board == nil {

@@ -154,9 +154,14 @@ func (a *attempts) conclude(d *delivery, err error) ending {
 	a.pauses.leave(d.place)
 	d.typing.clear()
 	switch {
+	case err == nil && d.halted:
+		d.mark.end(markNothing)
+		return a.finish(d)
 	case err == nil:
+		d.mark.end(markCheck)
 		return a.finish(d)
 	case dead:
+		d.mark.end(markCross)
 		a.dropEarly(d)
 		a.counts.add(func(c *Counts) { c.Dead++ })
 		return endDead
@@ -165,6 +170,7 @@ func (a *attempts) conclude(d *delivery, err error) ending {
 		a.sorry.unsaid(chatOf(d.Event))
 		d.apology, d.early = nil, true
 	}
+	d.mark.takeOff()
 	return a.putOff(d, errors.Is(err, errBehind))
 }
 
@@ -207,6 +213,7 @@ func (a *attempts) cutShort(ctx context.Context, d *delivery) error {
 		return errDeferred // the end of the run is not the agent's fault
 	}
 	d.log.Info(logs.TurnStopped)
+	d.halted = true
 	return nil
 }
 

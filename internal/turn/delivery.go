@@ -44,6 +44,8 @@ type delivery struct {
 	board     *action.Board // the messages of a streamed answer; nil before its first attempt
 	inChats   chatState
 	typing    *typingMark
+	mark      *mark // nil: it gets none
+	halted    bool  // its turn was stopped
 
 	apology *delivery // what its chat is to be told, as it is dead; nil: nothing
 	early   bool      // an earlier run has kept an apology, and died before the message was dead

@@ -146,6 +146,7 @@ func (i *intake) record(received relay.Delivery) (d *delivery, why string) {
 		d.stop = isStop(i.cfg.Stop, d.Event)
 		d.log = logTo(i.cfg.Log, key, d.session)
 		d.typing = i.chats.typingMark(d.Event, d.session)
+		d.mark = i.schedule.attempts.marks.of(d.Event, d.session, false)
 	}
 	return d, why
 }

@@ -205,6 +205,20 @@ func (m *memos) mayReact(ctx context.Context, chat chatName) bool {
 	return !time.Now().Before(m.of(chat).NoReact)
 }
 
+// reactKnown is mayReact if the ledger need not be asked; else known is false.
+func (m *memos) reactKnown(chat chatName) (may, known bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	found := m.of(chat)
+	select {
+	case <-found.read:
+		known = true
+	default:
+		known = m.ledger == nil
+	}
+	return !time.Now().Before(found.NoReact), known
+}
+
 // noReact has a chat get no react for a day.
 func (m *memos) noReact(chat chatName) {
 	until := time.Now().Add(reactRest)

@@ -75,6 +75,7 @@ func (w *Worker) restore(e ledger.Entry) (*delivery, error) {
 	d.inChats = d.answer.inChats()
 	d.refused = d.answer.refused(e.Error)
 	d.typing = w.chats.typingMark(d.Event, d.session)
+	d.mark = w.schedule.attempts.marks.of(d.Event, d.session, d.state != ledger.New || len(d.answer.actions) > 0)
 	if len(d.answer.actions) > 0 {
 		d.typing.hidden = false // without a prompt that was open there would be no answer
 	}

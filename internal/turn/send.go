@@ -186,6 +186,9 @@ func (a *attempts) untilFree(ctx context.Context, d *delivery, chat chatName) er
 			until = time.Time{} // somebody else goes first
 		}
 		a.noteWait(d, until)
+		if !d.volatile && time.Until(until) > workAhead {
+			d.mark.takeOff()
+		}
 		if err := a.waitFor(ctx, d, until, changed, begun); err != nil {
 			d.due = until
 			return err

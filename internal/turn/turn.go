@@ -45,6 +45,7 @@
 //	memos.go      what is remembered of chats beyond a run
 //	sorry.go      chats that are to be told of a dead message, and how that is named
 //	holding.go    a turn's slot, and its room for files
+//	marks.go      the marks on messages whose turns run, and that have ended
 //	chat.go       what is known of chats: routing facts, typing marks, the pace of edits
 //	media.go      attachments of a message, files of an answer
 //	fit.go        an agent's actions made fit for the wire, with those that are not
@@ -98,7 +99,7 @@ type Link interface {
 	WaitDescriptors(ctx context.Context)
 }
 
-// Config is what New needs; everything but Chats, Media, Stop, Apology, Texts, Passthrough, GiveUpAfter, StaleAfter, Grace,
+// Config is what New needs; everything but Chats, Media, Stop, Apology, Texts, Reactions, Passthrough, GiveUpAfter, StaleAfter, Grace,
 // Deadline and the budgets is required.
 type Config struct {
 	Journal      ledger.Journal
@@ -119,6 +120,7 @@ type Config struct {
 	Stop         string        // a message whose first word it is stops what its session runs, and what waits there
 	Apology      string        // sent for a dead message
 	Texts        texts.Texts   // our other sentences; zero: English
+	Reactions    bool          // a mark on the message while its turn runs, and after it
 	Passthrough  bool          // raw requests of platforms other than Discord become turns
 
 	BotTurns       int        // messages of bots that get a turn, an hour and chat; zero: any number, negative: none
@@ -160,11 +162,12 @@ func New(ctx context.Context, cfg Config) *Worker {
 	prompts := &prompts{ledger: cfg.Prompts, marker: marker, run: run, log: cfg.Log}
 	journal := &journal{ledger: cfg.Journal, run: run, counts: counts, log: cfg.Log, paying: make(chan struct{}, 1)}
 	memos := newMemos(cfg, run)
+	marks := newMarks(cfg, chats, memos, run)
 	sender := &sender{link: cfg.Link, journal: journal, prompts: prompts, memos: memos, counts: counts, run: run}
 	attempts := &attempts{
 		cfg: cfg, gate: start, chats: chats, files: files, prompts: prompts, sender: sender, counts: counts, run: run,
 		journal: journal, pauses: pauses, rests: rests, sorry: &sorry{memos: memos, owed: map[chatName]bool{}},
-		days: newDays(cfg.MaxTurnsPerDay, cfg.Day), memos: memos,
+		days: newDays(cfg.MaxTurnsPerDay, cfg.Day), memos: memos, marks: marks,
 	}
 	schedule := newSchedule(start, attempts, run)
 	intake := newIntake(cfg, schedule, chats, counts, run)

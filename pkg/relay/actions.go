@@ -146,6 +146,9 @@ func (c *Conn) resolve(requestID string, a answer) {
 	c.mu.Unlock()
 	if !ok {
 		c.unclaimed.Add(1)
+		if c.cfg.Unclaimed != nil && a.result != nil {
+			c.cfg.Unclaimed(requestID, *a.result)
+		}
 		return
 	}
 	waiter <- a // never blocks: the channel has room for one, and only one is sent

@@ -34,6 +34,10 @@ type Config struct {
 	// others. It must return at once, and call no method of the Conn.
 	Arrived func(Delivery)
 
+	// Unclaimed, if not nil, is told of each result that no Do waits for, as those of what was posted. It must return at once,
+	// and call no method of the Conn.
+	Unclaimed func(requestID string, result Result)
+
 	// Interrupted, if not nil, is told of each interrupt as it comes, and Receive returns none. It must do as Arrived does.
 	Interrupted func(Delivery)
 

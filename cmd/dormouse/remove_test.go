@@ -206,7 +206,9 @@ func (c *importer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r.ParseForm()
 	const ns = ` xmlns="http://cloudformation.amazonaws.com/doc/2010-05-15/"`
 	action := r.Form.Get("Action")
-	result := func(body string) { fmt.Fprintf(w, "<%[1]sResponse%[2]s><%[1]sResult>%[3]s</%[1]sResult></%[1]sResponse>", action, ns, body) }
+	result := func(body string) {
+		fmt.Fprintf(w, "<%[1]sResponse%[2]s><%[1]sResult>%[3]s</%[1]sResult></%[1]sResponse>", action, ns, body)
+	}
 	refuse := func(message string) {
 		w.WriteHeader(http.StatusBadRequest)
 		fmt.Fprintf(w, "<ErrorResponse%s><Error><Type>Sender</Type><Code>ValidationError</Code><Message>%s</Message></Error></ErrorResponse>", ns, message)

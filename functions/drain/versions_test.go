@@ -248,7 +248,7 @@ func (w *work) halted(chat string) bool {
 
 func (w *work) until(ok func() bool) {
 	w.t.Helper()
-	for end := time.Now().Add(patience / 6); !ok(); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(patience); !ok(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			var states []string
 			for _, it := range w.items() {

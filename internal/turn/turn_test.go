@@ -392,9 +392,11 @@ func TestAFailingMessageIsDeadInTheEndAndHoldsUpNobody(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
 		is := is.New(t)
 		var attempts []int
+		keys := map[string]bool{}
 		b.agent = agentFunc(func(ctx context.Context, tn agent.Turn) (agent.Answer, error) {
 			if tn.Event.Source.ChatID == "bad" {
 				attempts = append(attempts, tn.Delivery.Attempt)
+				keys[tn.Delivery.Key] = true
 				return agent.Answer{}, errors.New("agent: answered HTTP 500")
 			}
 			return agent.Echo{}.Answer(ctx, tn)
@@ -410,6 +412,7 @@ func TestAFailingMessageIsDeadInTheEndAndHoldsUpNobody(t *testing.T) {
 		}
 		is.Equal(time.Since(start), 32*time.Second) // 2 s and 30 s between three attempts
 		is.Equal(attempts, []int{1, 2, 3})
+		is.Equal(len(keys), 1) // the same at each
 		is.Equal(w.Counts().Dead, 1)
 		seen := b.wire.seen()
 		is.True(slices.Contains(seen, "send good y"))

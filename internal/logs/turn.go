@@ -54,6 +54,9 @@ const (
 	// DaySpent is a warning, once a run and day. With KeySession and KeyOf, how many turns there may be.
 	DaySpent = "the day's budget of turns is used up: what comes waits until 00:00 UTC"
 
+	// TurnNotCounted is a warning: a message that no journal has got a turn, and the next run does not count it. With KeyError.
+	TurnNotCounted = "a turn could not be counted for the day's budget"
+
 	// ChatsUnreadable is a warning: it is as if nothing were remembered of a chat. With KeyError, without KeyDelivery.
 	ChatsUnreadable = "what is remembered of chats cannot be read"
 

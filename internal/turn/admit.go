@@ -50,14 +50,11 @@ func (a *attempts) begin(d *delivery, as ledger.State) error {
 	if !ok {
 		return errSpent
 	}
-	key := d.key
 	if d.unkept {
-		key = ""
-	}
-	err := a.journal.startCounted(key, as, day)
-	if err != nil && d.unkept {
+		a.journal.count(d.key, day)
 		return nil // no loss over a count: it may be answered now or never
 	}
+	err := a.journal.startCounted(d.key, as, day)
 	if err != nil {
 		a.days.giveBack(day)
 	}

@@ -481,6 +481,39 @@ func TestARouteIsRememberedAndRewrittenOnceADay(t *testing.T) {
 	})
 }
 
+// full is a lease whose table takes nothing any more.
+type full struct{ durableLease }
+
+var errFull = errors.New("the table is away")
+
+func (full) Receive(context.Context, ...ledger.Entry) ([]ledger.State, error) { return nil, errFull }
+
+func (full) StartCounted(context.Context, string, ledger.State, ledger.Day) error { return errFull }
+
+func TestALiveMessageThatNothingKeepsIsCountedAndNotHeldUpByThat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		b := newBench(t, ledgertest.Wrap(ledger.NewMemory(), func(l ledger.Lease) ledger.Lease { return full{durableLease{l}} }))
+		log := b.budgets(0, 1)
+		change := b.change
+		b.change = func(c *turn.Config) {
+			change(c)
+			c.Apology = "sorry"
+		}
+		w := b.start()
+		is.NoErr(w.Take(message("c1", "m1", "one")))
+		synctest.Wait() // no time passes
+		is.Equal(b.sends("c1"), []string{"one"})
+		is.NoErr(w.Take(message("c2", "m2", "two")))
+		time.Sleep(time.Minute)
+		is.Equal(b.sends("c2"), []string{"sorry"}) // it cannot wait, and its chat is told
+		is.Equal(w.Counts().Turns, 1)
+		is.Equal(w.Counts().Dead, 1)
+		is.True(strings.Contains(log.String(), "could not be counted"))
+		w.Close()
+	})
+}
+
 // notes counts notes of chats.
 type notes struct {
 	durableLease

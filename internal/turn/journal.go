@@ -44,7 +44,16 @@ func (j *journal) start(key string, as ledger.State) error {
 	return j.check(err, logs.StartNotJournalled, key)
 }
 
-// startCounted is start with the day's count; without a key it is that alone.
+// count writes the day's count for a turn that no entry has, once: the table that has no entry may take no count either.
+func (j *journal) count(key string, day ledger.Day) {
+	ctx, cancel := j.run.recording()
+	defer cancel()
+	if err := j.ledger.StartCounted(ctx, "", ledger.Running, day); err != nil {
+		j.log.Warn(logs.TurnNotCounted, logs.KeyDelivery, key, logs.KeyError, err)
+	}
+}
+
+// startCounted is start with the day's count.
 func (j *journal) startCounted(key string, as ledger.State, day ledger.Day) error {
 	err := j.insist(func() error { return j.ledger.StartCounted(j.run.ctx, key, as, day) })
 	return j.check(err, logs.StartNotJournalled, key)

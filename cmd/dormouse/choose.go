@@ -103,6 +103,8 @@ func (c choice) forEach(
 		switch err := do(ctx, key); {
 		case errors.Is(err, ledger.ErrNotDead) && c.key == "":
 			fmt.Fprintf(out, "%s: left as it is: no longer dead, or nothing is kept that could be answered\n", key)
+		case errors.Is(err, ledger.ErrNotDead):
+			return n, notDead(key, err)
 		case err != nil:
 			return n, err
 		default:
@@ -114,6 +116,12 @@ func (c choice) forEach(
 		fmt.Fprintf(out, "%s: %d of %d\n", done, n, len(keys))
 	}
 	return n, nil
+}
+
+// notDead is the error of a key that no dead message has.
+func notDead(key string, err error) error {
+	return fmt.Errorf("no dead message with the key %s can be had: dormouse dead list shows those that are dead, dormouse status those "+
+		"that wait; one that was put back, dropped or answered is no longer dead: %w", key, err)
 }
 
 // keys are those of the dead messages that are meant.

@@ -134,6 +134,9 @@ type shownAction struct {
 
 func showDead(ctx context.Context, book ledger.Operator, key string, out io.Writer) error {
 	e, err := book.ShowDead(ctx, key)
+	if errors.Is(err, ledger.ErrNotDead) {
+		return notDead(key, err)
+	}
 	if err != nil {
 		return err
 	}

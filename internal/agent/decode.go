@@ -86,6 +86,12 @@ func decodeSome(body []byte) (actions []relay.Action) {
 	return actions
 }
 
+// isPage reports whether an answer is HTML.
+func isPage(body []byte) bool {
+	head := bytes.ToLower(bytes.TrimSpace(body[:min(len(body), 200)]))
+	return bytes.HasPrefix(head, []byte("<!doctype html")) || bytes.HasPrefix(head, []byte("<html"))
+}
+
 func decode(body []byte) (Answer, error) {
 	var in struct {
 		Actions []relay.Action `json:"actions"`
@@ -93,6 +99,10 @@ func decode(body []byte) (Answer, error) {
 		More    jsontext.Value `json:",embed"`
 	}
 	if err := jsonv2.Unmarshal(body, &in, leniency); err != nil {
+		if isPage(body) {
+			return Answer{}, fmt.Errorf("agent: answer is a page (HTML), not JSON: is DORMOUSE_AGENT the agent itself, and not a login or a "+
+				"proxy before it? (%w)", jsonFault(err))
+		}
 		return Answer{}, fmt.Errorf(`agent: answer is not {"actions":[...]}, {"text":"..."} or empty: %w`, jsonFault(err))
 	}
 	said := in.Text != nil && !blank(*in.Text)

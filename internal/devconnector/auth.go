@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"slices"
@@ -137,6 +138,17 @@ func (c *Connector) authenticate(r *http.Request) (*gateway, string) {
 		return nil, reasonUnauthorized
 	}
 	return gw, ""
+}
+
+// stranger says so if an upgrade token names a gateway that is not known here; else it is empty. Call with c.mu held.
+func (c *Connector) stranger(token string) (said string) {
+	checkToken(token, func(id string) []relay.Secret {
+		if c.gateways[id] == nil {
+			said = fmt.Sprintf(": the gateway %.100q is not known here: it has to provision or enroll first, or start the connector with --gateway", id)
+		}
+		return nil
+	}, time.Now(), 0)
+	return said
 }
 
 // identify finds the tenant behind an identity token. If the token is not accepted, it returns the status and the text that

@@ -21,6 +21,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -291,7 +292,12 @@ func (c *Connector) find(name string) (*instance, error) {
 	if inst := c.instances[name]; inst != nil {
 		return inst, nil
 	}
-	return nil, fmt.Errorf("%w: %q", errUnknown, name)
+	known := "none is known so far"
+	if len(c.gateways) > 0 {
+		known = "known are " + strings.Join(slices.Sorted(maps.Keys(c.gateways)), ", ")
+	}
+	return nil, fmt.Errorf("%w: %q: %s; a gateway is known once it has provisioned or enrolled, or if its credentials were given at "+
+		"the start (dormouse connector --gateway)", errUnknown, name, known)
 }
 
 // enter counts a goroutine that Close has to wait for. It returns false once the Connector is closed.

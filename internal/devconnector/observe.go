@@ -13,7 +13,7 @@ const (
 	ObsEnroll       = "enroll"
 	ObsPolicy       = "policy"
 	ObsUpload       = "upload"
-	ObsRefused      = "refused" // a dial with a bad credential; Detail: "expired" or "unauthorized"
+	ObsRefused      = "refused" // a dial with a bad credential; Detail: "expired" or "unauthorized", and whether its gateway is not known
 	ObsUpgrade      = "upgrade"
 	ObsHello        = "hello" // Detail: the commands that it registers, if any
 	ObsDescriptor   = "descriptor"

@@ -53,7 +53,7 @@ func (c *Connector) serveSocket(w http.ResponseWriter, r *http.Request) {
 	gw, fault := c.authenticate(r)
 	if gw == nil && websocket.IsWebSocketUpgrade(r) {
 		c.failed(r)
-		c.observe(Observation{What: ObsRefused, Detail: fault})
+		c.observe(Observation{What: ObsRefused, Detail: fault + c.stranger(bearer(r))})
 	}
 	c.mu.Unlock()
 	if gw == nil && !barred && c.cfg.Preset.RefuseAtUpgrade {

@@ -88,21 +88,20 @@ var formerParameters = map[string]string{
 	"HandoffMargin": "DORMOUSE_HANDOFF_MARGIN", "MaxHandoffs": "DORMOUSE_MAX_HANDOFFS", "LogLevel": "DORMOUSE_LOG_LEVEL",
 }
 
-// variableOf maps parameters of the template to the variables that they fill.
-var variableOf = map[string]string{
-	"RelayUrl": "GATEWAY_RELAY_URL", "Platforms": "GATEWAY_RELAY_PLATFORMS", "BotIds": "GATEWAY_RELAY_BOT_IDS", "RelayId": "GATEWAY_RELAY_ID",
-	"InstanceId": "GATEWAY_RELAY_INSTANCE_ID", "Identity": "GATEWAY_RELAY_IDENTITY", "IdentityAudience": "GATEWAY_RELAY_IDENTITY_AUDIENCE",
-	"CredentialsArn": "GATEWAY_RELAY_CREDENTIALS_ARN", "IdentityTokenArn": "GATEWAY_RELAY_IDENTITY_TOKEN_ARN",
-	"IdpTokenUrl": "GATEWAY_RELAY_IDP_TOKEN_URL", "IdpClientId": "GATEWAY_RELAY_IDP_CLIENT_ID",
-	"IdpClientSecretArn": "GATEWAY_RELAY_IDP_CLIENT_SECRET_ARN", "Agent": "DORMOUSE_AGENT", "AgentSecretArn": "DORMOUSE_AGENT_SECRET_ARN",
-	"Settings": "DORMOUSE_SETTINGS",
+// variable is what a parameter fills: the first word of its description, where it is one.
+func (p templateParameter) variable() string {
+	name, _, _ := strings.Cut(p.Description, ". ")
+	if name == "" || strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_") != "" {
+		return ""
+	}
+	return name
 }
 
 // settings are what the deployed drain would make of parameters. The error is what it would say when it starts.
-func settings(stack string, parameters map[string]string) (config.DrainSettings, error) {
+func (d deployable) settings(stack string, parameters map[string]string) (config.DrainSettings, error) {
 	environ := map[string]string{"AWS_LAMBDA_FUNCTION_NAME": stack + "-drain"}
 	for name, value := range parameters {
-		if variable := variableOf[name]; variable != "" {
+		if variable := d.Parameters[name].variable(); variable != "" {
 			environ[variable] = value
 		}
 	}
@@ -148,7 +147,7 @@ func (p *preparation) check() error {
 			faults = append(faults, fmt.Errorf("the parameter %s %s", name, fault))
 		}
 	}
-	s, err := settings(p.stack, p.parameters)
+	s, err := p.template.settings(p.stack, p.parameters)
 	if err := errors.Join(append(faults, err)...); err != nil {
 		return misuse(fmt.Errorf("nothing was written: %w", err))
 	}

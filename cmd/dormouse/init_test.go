@@ -20,6 +20,7 @@ import (
 	"github.com/matryer/is"
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
+	"github.com/dormouse-relay/dormouse/internal/config"
 	"github.com/dormouse-relay/dormouse/internal/devconnector"
 )
 
@@ -263,12 +264,36 @@ func TestInitSaysWhatIsWrong(t *testing.T) {
 	}
 	is := is.New(t)
 	code, out := d.run(t, "--yes", "--connector", d.connector, "--region", "")
-	is.Equal(code, 0) // the region of the environment
-	_ = out
+	is.Equal(code, 0)
+	is.True(strings.Contains(out, "in eu-central-1. Now:")) // the region of the environment
 	d.env = append(d.env, "AWS_REGION=", "AWS_DEFAULT_REGION=")
 	code, out = d.run(t, "--yes", "--connector", d.connector, "--config-file", "other.toml")
 	is.Equal(code, 2)
 	is.True(strings.Contains(out, "no AWS region: give --region"))
+}
+
+// A parameter that went is now a setting that drain reads, and the template's parameters fill the variables that they name.
+func TestParametersAndSettingsKnowEachOther(t *testing.T) {
+	is := is.New(t)
+	template, err := readDeployable("../../template.yaml")
+	is.NoErr(err)
+	for former, setting := range formerParameters {
+		if !slices.Contains(config.DrainVariables(), setting) && !strings.HasSuffix(setting, "_ALLOW_BOTS") {
+			t.Errorf("%s: there is no setting %s", former, setting)
+		}
+		_, there := template.Parameters[former]
+		is.True(!there)
+	}
+	filled := 0
+	for name, p := range template.Parameters {
+		if variable := p.variable(); variable != "" {
+			filled++
+			if !slices.Contains(config.DrainVariables(), variable) {
+				t.Errorf("%s: drain does not read %s", name, variable)
+			}
+		}
+	}
+	is.True(filled >= 15)
 }
 
 // sam is the Python of the SAM command line.
@@ -357,10 +382,10 @@ func TestSamBuildsAndValidatesWhatInitPrepared(t *testing.T) {
 		}
 		return string(out)
 	}
-	config := filepath.Join(d.dir, "samconfig.toml")
-	do("validate", "--lint", "--template", "template.yaml", "--config-file", config)
+	file := filepath.Join(d.dir, "samconfig.toml")
+	do("validate", "--lint", "--template", "template.yaml", "--config-file", file)
 	build := filepath.Join(d.dir, "build")
-	do("build", "--template", "template.yaml", "--config-file", config, "--build-dir", build)
+	do("build", "--template", "template.yaml", "--config-file", file, "--build-dir", build)
 	stamp, err := exec.CommandContext(t.Context(), "go", "-C", "../..", "run", "./internal/version/stamp").Output()
 	is.NoErr(err)
 	for _, function := range []string{"WakeFunction", "DrainFunction"} {

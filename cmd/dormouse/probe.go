@@ -97,7 +97,7 @@ func (p *probe) agent(ctx context.Context) (string, error) {
 
 // identity asks for what proves who the gateway is, by whoever runs this. What pinned credentials say of the id is kept.
 func (p *probe) identity(ctx context.Context) (string, error) {
-	s, err := settings(p.stack, p.parameters)
+	s, err := p.template.settings(p.stack, p.parameters)
 	if err != nil || s.Auth == config.AuthNone {
 		return "", nil // check says what is wrong
 	}

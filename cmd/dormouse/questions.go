@@ -143,7 +143,7 @@ func (p *preparation) takeAll(values map[string]string) error {
 			}
 		}
 	}
-	if _, err := settings(p.stack, with); err != nil {
+	if _, err := p.template.settings(p.stack, with); err != nil {
 		return err
 	}
 	for name, value := range values {
@@ -177,7 +177,7 @@ func (p *preparation) takeBots(answer string) error {
 
 // botsNow is what the parameters say already, in the form of an answer.
 func (p *preparation) botsNow() string {
-	s, err := settings("s", map[string]string{
+	s, err := p.template.settings("s", map[string]string{
 		"RelayUrl": "https://connector.example", "Identity": "none", "Platforms": p.parameters["Platforms"], "BotIds": p.parameters["BotIds"],
 	})
 	if err != nil || p.parameters["Platforms"] == "" {

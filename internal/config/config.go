@@ -9,6 +9,8 @@
 // Nothing here blocks, touches the network or starts a goroutine.
 package config
 
+//go:generate go test ../treecheck -run SettingsTable -update
+
 import (
 	"errors"
 	"fmt"
@@ -24,6 +26,9 @@ import (
 
 // secrets are the variables whose values must not be in the environment of a deployed function.
 var secrets = []string{"GATEWAY_RELAY_SECRET", "GATEWAY_RELAY_IDENTITY_TOKEN", "GATEWAY_RELAY_IDP_CLIENT_SECRET", "DORMOUSE_AGENT_SECRET"}
+
+// Secrets are the names of the variables that hold secrets, which a deployed function refuses.
+func Secrets() []string { return slices.Clone(secrets) }
 
 // Environ returns the process environment, variable to value, as Drain, Wake and awsconf.New take it.
 func Environ() map[string]string { return env.ToMap(os.Environ()) }
@@ -69,6 +74,17 @@ func Wake(environ map[string]string) (WakeSettings, error) {
 
 // WakeVariables are the names of all variables that Wake reads, sorted.
 func WakeVariables() []string { return variables(reflect.TypeFor[wakeVariables]()) }
+
+// Defaults maps each variable that Drain reads to its default as it is written; empty if there is none, or if it is made from others.
+func Defaults() map[string]string {
+	defaults := map[string]string{}
+	for _, field := range reflect.VisibleFields(reflect.TypeFor[drainVariables]()) {
+		if name := field.Tag.Get("env"); name != "" && name != "-" {
+			defaults[name] = field.Tag.Get("envDefault")
+		}
+	}
+	return defaults
+}
 
 func variables(settings reflect.Type) []string {
 	var names []string

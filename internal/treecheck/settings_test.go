@@ -2,6 +2,8 @@ package treecheck
 
 import (
 	"encoding/json"
+	"flag"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -25,7 +27,8 @@ func documented(t *testing.T) map[string]string {
 	is.NoErr(err)
 	names := regexp.MustCompile("`([A-Z_]+)`")
 	table := map[string]string{}
-	for line := range strings.Lines(string(content)) {
+	text, _, _ := strings.Cut(string(content), tableStart)
+	for line := range strings.Lines(text) {
 		if !strings.HasPrefix(line, "| `") {
 			continue
 		}
@@ -115,4 +118,53 @@ func TestDocumentedDefaultsAreTheDefaults(t *testing.T) {
 		checked++
 	}
 	is.True(checked > 10)
+}
+
+var update = flag.Bool("update", false, "write the table of docs/settings.md that is made from the code")
+
+const tableStart, tableEnd = "<!-- made by go generate ./internal/config -->\n", "<!-- end -->\n"
+
+// The last table of docs/settings.md is made from the code and the template: go generate ./internal/config writes it.
+func TestSettingsTableIsMadeFromTheCode(t *testing.T) {
+	is := is.New(t)
+	path := filepath.Join(root, "docs", "settings.md")
+	content, err := os.ReadFile(path)
+	is.NoErr(err)
+	before, rest, ok := strings.Cut(string(content), tableStart)
+	is.True(ok)
+	_, after, ok := strings.Cut(rest, tableEnd)
+	is.True(ok)
+	filled := readTemplate(t).Resources["DrainFunction"].variables()
+	tpl := readTemplate(t)
+	defaults := config.Defaults()
+	var b strings.Builder
+	b.WriteString(before + tableStart + "| variable | set by | default |\n| --- | --- | --- |\n")
+	for _, name := range config.DrainVariables() {
+		by, standard := "`Settings`", ""
+		switch parameter := parameterOf(filled[name]); {
+		case tpl.Parameters[parameter].Description != "":
+			by = "the parameter `" + parameter + "`"
+		case filled[name] != nil:
+			by = "the template"
+		case strings.HasPrefix(name, "AWS_"):
+			by = "Lambda"
+		case slices.Contains(config.Secrets(), name):
+			by = "nobody on Lambda: it is a secret"
+		}
+		if name == "GATEWAY_RELAY_ID" {
+			by = "the parameter `RelayId`, else the template"
+		}
+		if defaults[name] != "" {
+			standard = "`" + defaults[name] + "`"
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", name, by, standard)
+	}
+	b.WriteString(tableEnd + after)
+	if *update {
+		is.NoErr(os.WriteFile(path, []byte(b.String()), 0o644))
+		return
+	}
+	if b.String() != string(content) {
+		t.Error("the last table of docs/settings.md is not what the code says: go generate ./internal/config")
+	}
 }

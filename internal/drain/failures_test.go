@@ -1133,6 +1133,7 @@ func TestTerminateGivesTheLeaseBackInEveryPhase(t *testing.T) {
 		"connected and quiet":   {setup{pinned: true}, func(*rig) {}, 2 * time.Second},
 		"in a turn":             {setup{pinned: true, agent: slowly(time.Minute)}, func(r *rig) { r.Deliver(gateway, event("discord", "c1", "m1", "hello")) }, 5 * time.Second},
 		"waiting for an ack":    {setup{pinned: true}, func(r *rig) { r.DelayIdleAck(8 * time.Second) }, 8 * time.Second},
+		"closing after the ack": {setup{pinned: true}, func(r *rig) { r.closesIn(4 * time.Second) }, 5 * time.Second},
 		"in a second dial":      {setup{pinned: true}, func(r *rig) { r.DelayIdleAck(time.Hour) }, 40 * time.Second},
 		"reading what was left": {setup{pinned: true, ledger: waitsToRecover()}, func(*rig) {}, time.Second},
 	}

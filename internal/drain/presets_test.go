@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -184,33 +183,24 @@ func (r *rig) closesIn(d time.Duration) {
 		if err != nil {
 			return nil, err
 		}
-		return &slowCloser{Conn: conn, takes: d, closed: make(chan struct{})}, nil
+		return slowCloser{conn, d}, nil
 	}
 	r.drainer = drain.New(r.settings, *r.parts)
 }
 
-// slowCloser is a connection on which a WebSocket's close frame takes its time.
+// slowCloser is a connection on which a WebSocket's close frame takes its time; it is the last thing that is written.
 type slowCloser struct {
 	net.Conn
-	takes  time.Duration
-	once   sync.Once
-	closed chan struct{}
+	takes time.Duration
 }
 
-func (c *slowCloser) Write(p []byte) (int, error) {
-	if len(p) > 0 && p[0] == 0x88 { // the last frame of a close: RFC 6455 section 5.2
-		select {
-		case <-time.After(c.takes):
-		case <-c.closed:
-			return 0, net.ErrClosed
-		}
+func (c slowCloser) Write(p []byte) (int, error) {
+	if len(p) > 0 && p[0] == 0x88 { // a whole close frame: RFC 6455 section 5.2
+		frame := slices.Clone(p)
+		time.AfterFunc(c.takes, func() { c.Conn.Write(frame) })
+		return len(p), nil
 	}
 	return c.Conn.Write(p)
-}
-
-func (c *slowCloser) Close() error {
-	c.once.Do(func() { close(c.closed) })
-	return c.Conn.Close()
 }
 
 func TestEveryLostPokeIsFoundByASweep(t *testing.T) {

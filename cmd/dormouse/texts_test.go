@@ -149,7 +149,7 @@ func TestTheDevelopmentConnectorKnowsAStranger(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	is.NoErr(c.Close(ctx))
-	says(t, seen[0].Detail, `unauthorized: the gateway "gw-9" is not known here: it has to provision or enroll first`)
+	says(t, seen[0].Detail, `unauthorized: the gateway that it names is not known here (known are gw-1): it has to provision or enroll first`)
 }
 
 // discard is a response that nobody reads.

@@ -8,7 +8,6 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"slices"
@@ -140,11 +139,13 @@ func (c *Connector) authenticate(r *http.Request) (*gateway, string) {
 	return gw, ""
 }
 
-// stranger says so if an upgrade token names a gateway that is not known here; else it is empty. Call with c.mu held.
+// stranger says so if an upgrade token names a gateway that is not known here; else it is empty. It does not show the name,
+// which may be anything. Call with c.mu held.
 func (c *Connector) stranger(token string) (said string) {
 	checkToken(token, func(id string) []relay.Secret {
 		if c.gateways[id] == nil {
-			said = fmt.Sprintf(": the gateway %.100q is not known here: it has to provision or enroll first, or start the connector with --gateway", id)
+			said = ": the gateway that it names is not known here (" + c.knownIDs() + "): it has to provision or enroll first, or start the " +
+				"connector with --gateway"
 		}
 		return nil
 	}, time.Now(), 0)

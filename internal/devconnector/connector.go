@@ -292,12 +292,16 @@ func (c *Connector) find(name string) (*instance, error) {
 	if inst := c.instances[name]; inst != nil {
 		return inst, nil
 	}
-	known := "none is known so far"
-	if len(c.gateways) > 0 {
-		known = "known are " + strings.Join(slices.Sorted(maps.Keys(c.gateways)), ", ")
-	}
 	return nil, fmt.Errorf("%w: %q: %s; a gateway is known once it has provisioned or enrolled, or if its credentials were given at "+
-		"the start (dormouse connector --gateway)", errUnknown, name, known)
+		"the start (dormouse connector --gateway)", errUnknown, name, c.knownIDs())
+}
+
+// knownIDs says which gateways are known. Call with c.mu held.
+func (c *Connector) knownIDs() string {
+	if len(c.gateways) == 0 {
+		return "none is known so far"
+	}
+	return "known are " + strings.Join(slices.Sorted(maps.Keys(c.gateways)), ", ")
 }
 
 // enter counts a goroutine that Close has to wait for. It returns false once the Connector is closed.

@@ -177,38 +177,29 @@ func measure(lockstep, last bool, names ...string) (map[string]run, error) {
 	if err := connector.Start(); err != nil {
 		return nil, err
 	}
-	var faults []error
 	lines := bufio.NewScanner(out)
 	lines.Scan()
 	host := lines.Text()
 	running, began := map[string]*exec.Cmd{}, map[string]time.Time{}
 	for _, name := range names {
-		url := "ws://" + host + "/" + name + "/relay"
-		args := append(slices.Clone(self), "-role=client", "-client="+name, "-url="+url)
-		if name == referenceClient {
-			args = referenceCommand(url)
-		}
-		if *profile != "" && last && name == "conn" {
-			args = append(args, "-cpuprofile="+*profile)
-		}
-		cmd := command(args...)
-		began[name] = time.Now()
-		if err := cmd.Start(); err != nil {
+		args := clientCommand(self, name, "ws://"+host+"/"+name+"/relay", last)
+		began[name], running[name] = time.Now(), command(args...)
+		if err := running[name].Start(); err != nil {
 			cancel() // ends the others
-			faults = append(faults, err)
-			break
+			return nil, errors.Join(err, connector.Wait())
 		}
-		running[name] = cmd
 	}
 	runs := map[string]run{}
+	var faults []error
 	for lines.Scan() {
 		var name string
 		var hello, took int64
 		if _, err := fmt.Sscan(lines.Text(), &name, &hello, &took); err != nil {
 			faults = append(faults, err)
+			continue
 		}
-		if cmd := running[name]; name == referenceClient && cmd != nil {
-			cmd.Process.Kill() // it does not end by itself
+		if name == referenceClient {
+			running[name].Process.Kill() // it does not end by itself
 		}
 		runs[name] = run{took: time.Duration(took), start: time.Unix(0, hello).Sub(began[name])}
 	}
@@ -224,6 +215,18 @@ func measure(lockstep, last bool, names ...string) (map[string]run, error) {
 		}
 	}
 	return runs, errors.Join(faults...)
+}
+
+// clientCommand is what runs a client. self is this program with the flags of the measurement.
+func clientCommand(self []string, name, url string, last bool) []string {
+	if name == referenceClient {
+		return referenceCommand(url)
+	}
+	args := append(slices.Clone(self), "-role=client", "-client="+name, "-url="+url)
+	if *profile != "" && last && name == "conn" {
+		args = append(args, "-cpuprofile="+*profile)
+	}
+	return args
 }
 
 // payload is an inbound frame of about 450 bytes. Its buffer id always has the same length.

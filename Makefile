@@ -9,6 +9,8 @@ UVLOOP      := 0.22.1
 DYNAMODB    := 2.6.1
 FUZZTIME    ?= 30s
 RUNS        ?= 500
+MUTANTS     ?= 100
+MUTANT_SEED ?= 1
 
 # SAM copies the tree without .git, hence no version from there: the stamp is a hash of the sources (internal/version).
 STAMP   := github.com/dormouse-relay/dormouse/internal/version.stamped
@@ -148,12 +150,18 @@ fuzz: ## every fuzz target for FUZZTIME (30s)
 	sh scripts/fuzz.sh $(FUZZTIME)
 
 .PHONY: nightly
-nightly: ## what takes too long for each landing: 500 chaos seeds, broken promises, the model with more faults, fuzzing
+nightly: ## what takes too long for each landing: 500 chaos seeds, broken promises, the model with more faults, fuzzing, mutants
 	$(MAKE) chaos RUNS=500
 	$(MAKE) breaks
 	$(MAKE) property
 	FAULTS=2 ENDS=1 $(MAKE) model
 	$(MAKE) fuzz
+	$(MAKE) mutants
+
+.PHONY: mutants
+mutants: $(MOTO_VENV)/complete ## MUTANTS (100) small faults in each of four packages, chosen by MUTANT_SEED: 90 of 100 must be noticed
+	python3 scripts/mutants.py $(MUTANT_SEED) $(MUTANTS) pkg/relay internal/turn internal/drain
+	sh scripts/dynamodb.sh moto "$(MOTO_VENV)" python3 scripts/mutants.py $(MUTANT_SEED) $(MUTANTS) internal/ledger/dynamo
 
 .PHONY: property
 property: ## 100,000 random scripts of refusals, absences, deaths and table faults against internal/turn

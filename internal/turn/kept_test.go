@@ -2,6 +2,8 @@ package turn
 
 import (
 	"encoding/json"
+	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/matryer/is"
@@ -135,4 +137,25 @@ func TestWhatOutcomesSayOfTheChats(t *testing.T) {
 	broken := kept(t, []string{"ok:1"}, does("send", "a", ""))
 	broken.actions[0] = json.RawMessage(`{`)
 	is.Equal(len(broken.inChats().newest), 0)
+}
+
+// Of a message that is seen twice only the first sight counts; what is remembered of that is bounded.
+func TestAMessageIsGlancedAtOnce(t *testing.T) {
+	is := is.New(t)
+	s := &schedule{glanced: map[string]bool{}}
+	for n := range mostGlanced {
+		is.True(s.glance(fmt.Sprint(n)))
+	}
+	is.True(!s.glance("0"))
+	is.True(!s.glance(fmt.Sprint(mostGlanced - 1)))
+	is.True(s.glance("one more")) // the others are forgotten
+	is.Equal(len(s.glanced), 1)
+	is.True(s.glance("0"))
+}
+
+func TestANewerEditTakesThePlaceOfItsMessagesOthers(t *testing.T) {
+	is := is.New(t)
+	list := []action.Outgoing{does("edit", "a", "#0"), does("edit", "b", "#1"), elsewhere(does("edit", "c", "#0"))}
+	left := withoutEdit(slices.Clone(list), does("edit", "new", "#0"))
+	is.Equal(left, list[1:])
 }

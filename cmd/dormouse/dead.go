@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"text/tabwriter"
+	"time"
 
 	"github.com/urfave/cli/v3"
 
@@ -24,14 +25,44 @@ func deadCommand() *cli.Command {
 			"connector, if it has waited for one of them for DORMOUSE_GIVE_UP_AFTER, or if it cannot be read. It is kept with\n" +
 			"its error, and with its answer if there is one, for 90 days.",
 		Commands: []*cli.Command{
-			atLedger(&cli.Command{
-				Name:     "list",
-				Usage:    "list them, the longest dead first",
-				Metadata: example("dormouse dead list --stack dormouse"),
-			}, listDead),
-			deadShow(), deadRetry(), deadDrop(),
+			deadList(), deadShow(), deadRetry(), deadDrop(),
 		},
 	}
+}
+
+func deadList() *cli.Command {
+	cmd := &cli.Command{
+		Name:     "list",
+		Usage:    "list them, the longest dead first",
+		Metadata: example("dormouse dead list --stack dormouse", "dormouse dead list --stack dormouse --json"),
+		Flags:    []cli.Flag{jsonFlag()},
+	}
+	return withLedger(cmd, func(cmd *cli.Command) (atBook, error) {
+		if cmd.Bool("json") {
+			return listDeadJSON, noArguments(cmd)
+		}
+		return listDead, noArguments(cmd)
+	})
+}
+
+// deadMessage is a dead message in a list for programs.
+type deadMessage struct {
+	Key      string    `json:"key"`
+	Died     time.Time `json:"died"`
+	Attempts int       `json:"attempts"`
+	Error    string    `json:"error"`
+}
+
+func listDeadJSON(ctx context.Context, book ledger.Operator, _ string, out io.Writer) error {
+	dead, err := book.ListDead(ctx)
+	if err != nil {
+		return err
+	}
+	list := []deadMessage{}
+	for _, e := range dead {
+		list = append(list, deadMessage{e.Key, e.Died.UTC(), e.Attempts, e.Error})
+	}
+	return printJSON(out, list)
 }
 
 func deadShow() *cli.Command {

@@ -87,6 +87,13 @@ func TestADeadMessageIsShownWithWhatBecameOfItsAnswer(t *testing.T) {
 		var out strings.Builder
 		is.NoErr(showDead(t.Context(), book, "k1", &out))
 		is.NoErr(listDead(t.Context(), book, "gw-1", &out))
+		var list strings.Builder
+		is.NoErr(listDeadJSON(t.Context(), book, "gw-1", &list))
+		var dead []deadMessage
+		is.NoErr(json.Unmarshal([]byte(list.String()), &dead))
+		is.Equal(len(dead), 3)
+		is.Equal(dead[0].Key+dead[0].Error, "k1refused: \x1b]0;title\x07") // the same value, escaped
+		is.True(!strings.ContainsAny(list.String(), "\x1b\x07"))
 		is.True(!strings.ContainsAny(out.String(), "\x1b\x07\u009b"))  // a terminal is given no orders
 		is.True(strings.Contains(out.String(), "  telegram:-100:1  ")) // as --chat takes it
 		is.True(strings.Contains(out.String(), "  -  "))               // one that is not kept itself

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/goccy/go-yaml"
 	"github.com/matryer/is"
 )
 
@@ -186,4 +187,40 @@ func checkSam(t *testing.T, w written, args []string, template deployable) {
 			}
 		}
 	}
+}
+
+// The workflow that examples have: its steps are commands that there are, in the order in which they have to come.
+func TestTheDeploymentFromGitHubIsRight(t *testing.T) {
+	is := is.New(t)
+	raw, err := os.ReadFile("../../examples/deploy/github.yml")
+	is.NoErr(err)
+	var workflow struct {
+		Permissions map[string]string
+		Jobs        map[string]struct {
+			Environment string
+			Steps       []struct{ Uses, Run string }
+		}
+	}
+	is.NoErr(yaml.Unmarshal(raw, &workflow))
+	is.Equal(workflow.Permissions["id-token"], "write") // no AWS key is stored
+	is.True(!strings.Contains(string(raw), "AWS_SECRET_ACCESS_KEY"))
+	template, err := readDeployable("../../template.yaml")
+	is.NoErr(err)
+	var ran []string
+	for _, step := range workflow.Jobs["deploy"].Steps {
+		if step.Run == "" {
+			continue
+		}
+		is.True(!strings.Contains(step.Run, "${{")) // values come by variables, so that the shell reads none as a command
+		args := words(t, step.Run)
+		ran = append(ran, strings.Join(args[:2], " "))
+		switch args[0] {
+		case "build/dormouse":
+			_, err := parse(t.Context(), append([]string{"dormouse"}, args[1:]...)...)
+			is.NoErr(err)
+		case "sam":
+			checkSam(t, written{at: "github.yml", line: step.Run}, args, template)
+		}
+	}
+	is.Equal(ran, []string{"make host", "build/dormouse init", "sam build", "sam deploy", "build/dormouse arm"})
 }

@@ -118,6 +118,10 @@ func initialize(ctx context.Context, cmd *cli.Command) error {
 	if err := p.check(); err != nil {
 		return err
 	}
+	if arn := strings.Split(p.parameters["Alarms"], ":"); len(arn) > 3 && arn[3] != cloud.Region {
+		return misuse(fmt.Errorf("nothing was written: the topic for alarms is in %s, the stack in %s: CloudWatch wants both in one region",
+			arn[3], cloud.Region))
+	}
 	if err := p.leftOver(ctx, cloud); err != nil {
 		return err
 	}

@@ -236,8 +236,11 @@ func TestInitSaysWhatIsWrong(t *testing.T) {
 			"--connector CONNECTOR --identity oidc --idp-token-url https://idp.example --idp-client-id me --yes", 2,
 			"GATEWAY_RELAY_IDP_CLIENT_SECRET is not set",
 		},
-		"aws out of reach":  {"--connector https://127.0.0.1:1 --identity aws --yes", 0, "warning: no identity token from here"},
-		"alarms":            {"--connector CONNECTOR --identity none --alarms nobody --yes", 2, "--alarms: want empty, an e-mail address, or the ARN"},
+		"aws out of reach": {"--connector https://127.0.0.1:1 --identity aws --yes", 0, "warning: no identity token from here"},
+		"alarms":           {"--connector CONNECTOR --identity none --alarms nobody --yes", 2, "--alarms: want empty, an e-mail address, or the ARN"},
+		"a topic elsewhere": {
+			"--connector CONNECTOR --identity none --alarms arn:aws:sns:us-east-1:1:x --yes", 2, "the topic for alarms is in us-east-1, the stack in",
+		},
 		"a secret":          {"--connector CONNECTOR --identity none --set GATEWAY_RELAY_SECRET=x --yes", 2, "GATEWAY_RELAY_SECRET holds a secret"},
 		"a slip":            {"--connector CONNECTOR --identity none --set DORMOUSE_SWEEEP=1m --yes", 2, "DORMOUSE_SWEEEP in DORMOUSE_SETTINGS is no setting"},
 		"a bad setting":     {"--connector CONNECTOR --identity none --set DORMOUSE_SWEEP=soon --yes", 2, `DORMOUSE_SWEEP is "soon"`},

@@ -200,6 +200,18 @@ type importer struct {
 	fail     bool
 }
 
+func (c *importer) failing(fail bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.fail = fail
+}
+
+func (c *importer) state() (status, template string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.status, c.template
+}
+
 func (c *importer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -249,20 +261,21 @@ func TestInitTakesOverATable(t *testing.T) {
 		"--stack", "over", "--connector", d.connector, "--bot", "discord=1", "--agent", "echo", "--identity", "none", "--alarms", "none",
 		"--left-over", "import",
 	}
-	cf.fail = true
+	cf.failing(true)
 	code, out := d.run(t, args...)
 	t.Log(out)
 	is.Equal(code, 1)
 	is.True(strings.Contains(out, "importing the table over-ledger: ") && strings.Contains(out, "managed by another stack"))
 
-	cf.fail = false
+	cf.failing(false)
 	code, out = d.run(t, args...)
 	t.Log(out)
 	is.Equal(code, 0)
 	want, err := tableAlone("over-ledger")
 	is.NoErr(err)
-	is.Equal(cf.template, want)
-	is.Equal(cf.status, "IMPORT_COMPLETE")
+	status, template := cf.state()
+	is.Equal(template, want)
+	is.Equal(status, "IMPORT_COMPLETE")
 	is.Equal(d.written(t)["RelayId"], "gw-over-0a1b2c3d") // what waits is taken up under the old id
 	is.True(a.hasTable(t, "over"))
 	code, out = d.run(t, args...)

@@ -222,7 +222,7 @@ export interface ActionBase {
   chat_id?: Id;
   /** routing facts of the turn's chat are added */
   metadata?: Record<string, unknown>;
-  /** the id of a message */
+  /** the id of a message; missing: of the answer's first such send the message itself; null and empty: none */
   reply_to?: Id;
 }
 

@@ -10,7 +10,8 @@ import (
 
 const nameLimit = 100 // characters of a thread's name (section 11)
 
-func (Shaper) send(o *Outgoing) error {
+func (s Shaper) send(o *Outgoing) error {
+	s.finalText(o)
 	return cmp.Or(needed(o.Action, "content"), nullable(o.Action, "reply_to"))
 }
 

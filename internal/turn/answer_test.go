@@ -52,10 +52,11 @@ func idle(w *turn.Worker) {
 
 func TestActionsAsTheyGoOnTheWire(t *testing.T) {
 	facts := map[string]any{"scope_id": "g1", "user_id": "u1"}
+	said := map[string]any{"scope_id": "g1", "user_id": "u1", "notify": true}
 	tests := map[string]struct{ say, want relay.Action }{
 		"send": {
 			relay.Action{"op": "send", "content": "hi"},
-			relay.Action{"op": "send", "chat_id": "c1", "content": "hi", "reply_to": nil, "metadata": facts},
+			relay.Action{"op": "send", "chat_id": "c1", "content": "hi", "reply_to": "m1", "metadata": said},
 		},
 		"send to another chat": {
 			relay.Action{"op": "send", "content": "hi", "chat_id": "c9", "metadata": map[string]any{"_x": 1, "y": "z"}},
@@ -170,7 +171,7 @@ func TestEachChatGetsItsOwnFacts(t *testing.T) {
 		idle(w)
 		is.Equal(len(b.wire.outs), 3) // the second in two parts: 160 characters are sms's limit
 		is.Equal(b.wire.outs[0].Platform, "discord")
-		is.Equal(b.wire.outs[0].Action["metadata"], map[string]any{"scope_id": "g1", "user_id": "u1"})
+		is.Equal(b.wire.outs[0].Action["metadata"], map[string]any{"scope_id": "g1", "user_id": "u1", "notify": true})
 		for _, out := range b.wire.outs[1:] {
 			is.Equal(out.Platform, "sms")
 			is.Equal(out.Action["metadata"], map[string]any{"scope_id": "number-1", "user_id": "u7", "profile": "work"})
@@ -185,7 +186,7 @@ func TestEachChatGetsItsOwnFacts(t *testing.T) {
 		bare.Event.Source.ScopeID = ""
 		is.NoErr(w.Take(bare))
 		idle(w)
-		is.Equal(b.wire.outs[3].Action["metadata"], map[string]any{"scope_id": "g1", "user_id": "u1"}) // as it was known
+		is.Equal(b.wire.outs[3].Action["metadata"], map[string]any{"scope_id": "g1", "user_id": "u1", "notify": true}) // as it was known
 		w.Close()
 	})
 }

@@ -189,7 +189,7 @@ func (a *attempts) turn(ctx context.Context, d *delivery, prompt *agent.Prompt, 
 		showTyping()
 	}
 	d.mark.show()
-	fit := &fitter{shaper: shaper, files: a.files, log: d.log, counts: a.counts}
+	fit := &fitter{shaper: shaper, files: a.files, log: d.log, counts: a.counts, replied: len(d.answer.sent()) > 0}
 	if said.Stream != nil || d.answer.streamed {
 		if d.board == nil {
 			d.board = d.answer.board()

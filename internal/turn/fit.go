@@ -12,13 +12,14 @@ import (
 // fitter makes an agent's actions fit for the wire and uploads their files. An action that is wrong is logged and left out.
 // It belongs to one attempt, knows no delivery, and has no lock.
 type fitter struct {
-	shaper action.Shaper
-	files  *files
-	log    *slog.Logger
-	counts *tally
-	ration action.Ration
-	usable bool  // something can be sent
-	wrong  error // the first action that is wrong
+	shaper  action.Shaper
+	files   *files
+	log     *slog.Logger
+	counts  *tally
+	ration  action.Ration
+	usable  bool  // something can be sent
+	replied bool  // something replies to the message: what else the answer says does not
+	wrong   error // the first action that is wrong
 }
 
 // all is for a whole answer. If nothing of it can be sent because of what is wrong, that is the error.
@@ -36,7 +37,12 @@ func (f *fitter) all(ctx context.Context, said []relay.Action) (list []action.Ou
 
 // next is for action number i of an answer. What it returns may be sent by now.
 func (f *fitter) next(ctx context.Context, i int, said relay.Action) ([]action.Outgoing, error) {
-	parts, err := f.shaper.Fit(i, said)
+	reply, is := said, false
+	if !f.replied {
+		reply, is = f.shaper.AsReply(said)
+	}
+	parts, err := f.shaper.Fit(i, reply)
+	f.replied = f.replied || is && len(parts) > 0
 	if err != nil {
 		f.leaveOut(err)
 		return nil, nil

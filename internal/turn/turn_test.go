@@ -205,7 +205,8 @@ func TestAMessageIsAnsweredAndAckedOnce(t *testing.T) {
 		out := b.wire.outs[0]
 		is.Equal(out.Platform, "discord")
 		is.Equal(len(out.RequestID), 32)
-		is.Equal(out.Action["metadata"], map[string]any{"scope_id": "g1", "user_id": "u1"})
+		is.Equal(out.Action["metadata"], map[string]any{"scope_id": "g1", "user_id": "u1", "notify": true})
+		is.Equal(out.Action["reply_to"], "m1")
 
 		is.NoErr(w.Take(buffered("b1", message("c1", "m1", "hello")))) // a redelivery
 		is.NoErr(w.Take(buffered("b9", message("c1", "m1", "hello")))) // and one under another buffer id

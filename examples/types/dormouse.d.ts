@@ -3,8 +3,10 @@
 /** What an agent gets: one message, its chat and its delivery. Further members may come with later versions. */
 export interface Turn {
   version: 1;
-  /** passthrough is a platform's raw request: forward has it, and event says no more than the platform */
-  kind: "message" | "passthrough";
+  /** passthrough is a platform's raw request: forward has it, and event says no more than the platform; results tells what became of actions: event is of the message's chat and has no text */
+  kind: "message" | "passthrough" | "results";
+  /** of kind results: what became of the actions of the answer before, by the names that it gave */
+  results?: Record<string, Result>;
   /** names the conversation; turns with equal keys run one after another */
   session_key: string;
   event: Event;
@@ -53,6 +55,9 @@ export interface Turn {
       op: string;
       /** missing if nobody knows whether it arrived */
       message_id?: string;
+      outcome?: "ok" | "unknown";
+      /** of an outcome that is not ok: unknown */
+      class?: string;
     }[];
   };
 }
@@ -135,6 +140,22 @@ export interface Event {
     message_is_edit?: boolean;
     one_to_one_verified?: boolean;
   };
+}
+
+/** what became of an action */
+export interface Result {
+  op: string;
+  success: boolean;
+  /** ok, unknown (it may have arrived), refused, declined or skipped */
+  outcome: string;
+  /** of an outcome that is not ok: unknown, declined or permanent */
+  class?: string;
+  /** of the message that the action has made or changed */
+  message_id?: string;
+  /** of thread_create */
+  thread_id?: string;
+  /** of get_chat_info: name, type and what else the connector knows */
+  chat_info?: Record<string, unknown>;
 }
 
 export interface Attachment {
@@ -222,6 +243,8 @@ export interface ActionBase {
   chat_id?: Id;
   /** routing facts of the turn's chat are added */
   metadata?: Record<string, unknown>;
+  /** a name under which what becomes of the action comes back in a turn of kind results */
+  result?: string | null;
   /** the id of a message; missing: of the answer's first such send the message itself; null and empty: none */
   reply_to?: Id;
 }

@@ -20,6 +20,7 @@ type Outgoing struct {
 	Action   relay.Action // the action as it goes on the wire
 	Platform string       // of the action's chat, if it is not the platform of the turn's chat
 	Ref      string       // of a prompt: the agent's own word for it, which comes back with the prompt's answer
+	Result   string       // the agent's name for its result, which comes back in a turn of its own; empty: none
 	File     *File        // to upload before the action is kept; nil: none
 
 	// Of is set by a Board. Of an edit or delete it names the part of a message that it is for, of a send the message that
@@ -45,6 +46,7 @@ type File struct {
 const (
 	journalPlatform = "_platform"
 	journalRef      = "ref"
+	journalResult   = "_result" // the version before sends it on; nobody reads it
 )
 
 // Op is the action's op.
@@ -105,7 +107,7 @@ func (o Outgoing) MarshalJSON() ([]byte, error) {
 	if o.Op() == "prompt" {
 		ref = o.Ref
 	}
-	if o.Platform == "" && ref == "" {
+	if o.Platform == "" && ref == "" && o.Result == "" {
 		return json.Marshal(o.Action)
 	}
 	members := relay.Action{}
@@ -115,6 +117,9 @@ func (o Outgoing) MarshalJSON() ([]byte, error) {
 	}
 	if ref != "" {
 		members[journalRef] = ref
+	}
+	if o.Result != "" {
+		members[journalResult] = o.Result
 	}
 	return json.Marshal(members)
 }
@@ -126,7 +131,7 @@ func (o *Outgoing) UnmarshalJSON(raw []byte) error {
 		return err
 	}
 	*o = Outgoing{Action: members}
-	o.Platform = o.text(journalPlatform)
+	o.Platform, o.Result = o.text(journalPlatform), o.text(journalResult)
 	if ref := o.text(journalRef); o.Op() == "prompt" {
 		o.Ref = ref
 	} else {
@@ -134,6 +139,7 @@ func (o *Outgoing) UnmarshalJSON(raw []byte) error {
 	}
 	delete(members, journalPlatform)
 	delete(members, journalRef)
+	delete(members, journalResult)
 	return nil
 }
 

@@ -115,6 +115,9 @@ func (s Shaper) Fit(i int, a relay.Action) ([]Outgoing, error) {
 	if err == nil {
 		err = check(s, &o)
 	}
+	if err == nil {
+		err = takeResult(&o)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("agent: actions[%d].%w", i, err)
 	}
@@ -212,7 +215,8 @@ func (s Shaper) address(o *Outgoing) error {
 		return err
 	}
 	a["metadata"] = metadata
-	delete(a, journalPlatform) // an agent's member of this name is not ours
+	delete(a, journalPlatform) // an agent's members of these names are not ours
+	delete(a, journalResult)
 	if a.Op() == "follow_up" {
 		return nil // is routed by its session key (section 10)
 	}
@@ -241,6 +245,21 @@ func (s Shaper) address(o *Outgoing) error {
 	// A thread inside its parent's chat is reached by its own id. Where the thread is the chat, chat_id is enough.
 	if chat == turns.ChatID && turns.ThreadID != turns.ChatID {
 		put("thread_id", turns.ThreadID)
+	}
+	return nil
+}
+
+const resultLimit = 64 // bytes of the name of a result
+
+// takeResult takes the name out of an action under which its result is to come back. What is asked of a chat always does.
+func takeResult(o *Outgoing) error {
+	name, ok := o.Action["result"].(string)
+	if !none(o.Action, "result") && (!ok || len(name) > resultLimit) {
+		return fmt.Errorf("result: want a name of 1 to %d bytes", resultLimit)
+	}
+	delete(o.Action, "result")
+	if o.Result = strings.TrimSpace(name); o.Result == "" && o.Op() == "get_chat_info" {
+		o.Result = o.Op()
 	}
 	return nil
 }

@@ -17,6 +17,9 @@ func (s Shaper) split(o Outgoing) []Outgoing {
 	for i, text := range texts {
 		part := o.Clone()
 		part.Action["content"], part.goesOn = text, i > 0
+		if i > 0 {
+			part.Result = ""
+		}
 		if i > 0 && o.Op() == "send" {
 			part.Action["reply_to"] = nil
 		}

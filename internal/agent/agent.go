@@ -9,6 +9,7 @@ package agent
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
@@ -21,17 +22,18 @@ import (
 
 // Turn is one message for the agent, as JSON. docs/agent has its schema.
 type Turn struct {
-	Version    int              `json:"version"` // 1
-	Kind       string           `json:"kind"`    // KindMessage or KindPassthrough
-	SessionKey string           `json:"session_key"`
-	Event      *relay.Event     `json:"event"`             // contract section 6, defaults filled in
-	Context    string           `json:"context,omitempty"` // the event's context as lines to read, for reference only
-	Prompt     *Prompt          `json:"prompt,omitempty"`  // the question that this answers
-	Media      []Media          `json:"media,omitempty"`   // the event's attachments, with files that were fetched
-	Forward    *relay.Forward   `json:"forward,omitempty"` // of KindPassthrough: the request itself, unverified
-	Descriptor relay.Descriptor `json:"descriptor"`        // of the chat's platform
-	Late       bool             `json:"late,omitempty"`    // it is old news: said longer ago than DORMOUSE_STALE_AFTER
-	Delivery   Delivery         `json:"delivery"`
+	Version    int               `json:"version"` // 1
+	Kind       string            `json:"kind"`    // KindMessage or KindPassthrough
+	SessionKey string            `json:"session_key"`
+	Results    map[string]Result `json:"results,omitempty"` // of KindResults: by the names that the agent gave
+	Event      *relay.Event      `json:"event"`             // contract section 6, defaults filled in
+	Context    string            `json:"context,omitempty"` // the event's context as lines to read, for reference only
+	Prompt     *Prompt           `json:"prompt,omitempty"`  // the question that this answers
+	Media      []Media           `json:"media,omitempty"`   // the event's attachments, with files that were fetched
+	Forward    *relay.Forward    `json:"forward,omitempty"` // of KindPassthrough: the request itself, unverified
+	Descriptor relay.Descriptor  `json:"descriptor"`        // of the chat's platform
+	Late       bool              `json:"late,omitempty"`    // it is old news: said longer ago than DORMOUSE_STALE_AFTER
+	Delivery   Delivery          `json:"delivery"`
 
 	// Traceparent is the trace that the turn belongs to (W3C Trace Context). A URL gets it as a header, too.
 	Traceparent string `json:"traceparent,omitempty"`
@@ -40,6 +42,7 @@ type Turn struct {
 // Kinds of turns.
 const (
 	KindMessage     = "message"
+	KindResults     = "results"     // what became of actions whose results the agent has asked for
 	KindPassthrough = "passthrough" // a platform's raw request: its event says no more than the platform
 )
 
@@ -85,6 +88,19 @@ type Delivery struct {
 type Sent struct {
 	Op        string `json:"op"`
 	MessageID string `json:"message_id,omitempty"` // empty if no answer told it
+	Outcome   string `json:"outcome"`              // ok or unknown
+	Class     string `json:"class,omitempty"`      // of an outcome that is not ok
+}
+
+// Result is what became of an action.
+type Result struct {
+	Op        string          `json:"op"`
+	Success   bool            `json:"success"`
+	Outcome   string          `json:"outcome"`              // ok, unknown, refused, declined or skipped
+	Class     string          `json:"class,omitempty"`      // of one that is not ok: unknown, declined or permanent
+	MessageID string          `json:"message_id,omitempty"` // of the message that it made or changed
+	ThreadID  string          `json:"thread_id,omitempty"`  // of thread_create
+	ChatInfo  json.RawMessage `json:"chat_info,omitempty"`  // of get_chat_info
 }
 
 // Answer is what the agent wants done, in order. An empty answer is a choice to say nothing.

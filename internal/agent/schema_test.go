@@ -77,7 +77,16 @@ func fill(v reflect.Value) {
 		for i := range v.NumField() {
 			fill(v.Field(i))
 		}
+	case reflect.Map:
+		element := reflect.New(v.Type().Elem()).Elem()
+		fill(element)
+		v.Set(reflect.MakeMap(v.Type()))
+		v.SetMapIndex(reflect.ValueOf("x"), element)
 	case reflect.Slice:
+		if v.Type() == reflect.TypeFor[json.RawMessage]() {
+			v.SetBytes([]byte(`{"name":"x"}`))
+			return
+		}
 		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
 		fill(v.Index(0))
 	case reflect.Array:
@@ -102,6 +111,7 @@ func TestTurnsAreAsTheirSchemaSays(t *testing.T) {
 	var full agent.Turn
 	fill(reflect.ValueOf(&full).Elem())
 	full.Kind, full.Event.MessageType = agent.KindPassthrough, "text"
+	full.Delivery.Sent[0].Outcome = "ok"
 	least := turn("hi")
 	least.Kind, least.Descriptor.MaxMessageLength = agent.KindMessage, 4096
 	for _, tn := range []agent.Turn{full, least} {
@@ -176,6 +186,8 @@ func TestTheDocumentedExamplesFit(t *testing.T) {
 				file, pointer = "turn.schema.json", "#/$defs/event/properties/metadata"
 			case strings.Contains(text, `"size"`):
 				file, pointer = "turn.schema.json", "#/$defs/attachment"
+			case strings.Contains(text, `"outcome"`):
+				file, pointer = "turn.schema.json", "#/properties/results"
 			case strings.Contains(text, `"option_id"`):
 				file, pointer = "turn.schema.json", "#/properties/prompt"
 			}
@@ -183,7 +195,7 @@ func TestTheDocumentedExamplesFit(t *testing.T) {
 			checked[file+pointer]++
 		}
 	}
-	is.Equal(len(checked), 7)
+	is.Equal(len(checked), 8)
 }
 
 // The ops of the schema are those that relay.Descriptor can offer and turns carry out; turn's tests have the same list.

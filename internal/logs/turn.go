@@ -127,6 +127,8 @@ const (
 	// StartNotJournalled says that the agent is not asked.
 	StartNotJournalled = "a turn's start could not be journalled: left for the next run"
 
+	// ResultsNotKept says that what became of actions cannot be told to their agent now.
+	ResultsNotKept = "the results of an answer could not be kept: left for the next run"
 	// AnswerNotKept says that a whole answer is thrown away.
 	AnswerNotKept = "an answer could not be kept, so it is not sent: left for the next run"
 

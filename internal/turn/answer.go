@@ -181,8 +181,8 @@ func (a *answer) sent() (list []agent.Sent) {
 		if !inChat(a.outcomes[i]) || o.Op() == "send" && o.Of != "" {
 			continue
 		}
-		_, id, _ := strings.Cut(a.outcomes[i], ":")
-		list = append(list, agent.Sent{Op: o.Op(), MessageID: id})
+		r := resultOf(o, a.outcomes[i])
+		list = append(list, agent.Sent{Op: o.Op(), MessageID: cmp.Or(r.MessageID, r.ThreadID), Outcome: cmp.Or(r.Outcome, outcomeUnknown), Class: r.Class})
 	}
 	return list
 }

@@ -28,9 +28,14 @@ var allOps = []string{
 	"thread_rename", "delete",
 }
 
-// says answers every turn with actions.
+// says answers every message with actions, and a turn of results with nothing.
 func says(actions ...relay.Action) agentFunc {
-	return func(context.Context, agent.Turn) (agent.Answer, error) { return agent.Answer{Actions: actions}, nil }
+	return func(_ context.Context, tn agent.Turn) (agent.Answer, error) {
+		if tn.Kind == agent.KindResults {
+			return agent.Answer{}, nil
+		}
+		return agent.Answer{Actions: actions}, nil
+	}
 }
 
 // bubble is each with a durable ledger only and all ops offered.
@@ -517,7 +522,7 @@ func TestAStreamThatBrokeIsToldWhatIsInTheChat(t *testing.T) {
 				idle(b.current)
 				is.Equal(len(sent), 2)
 				is.Equal(len(sent[0]), 0)
-				is.Equal(sent[1], []agent.Sent{{Op: "send", MessageID: "id-one"}, {Op: "send", MessageID: "id-two"}})
+				is.Equal(sent[1], []agent.Sent{{Op: "send", MessageID: "id-one", Outcome: "ok"}, {Op: "send", MessageID: "id-two", Outcome: "ok"}})
 				last := b.wire.outs[len(b.wire.outs)-1].Action
 				is.Equal(last["content"], "three")
 				is.Equal(last["message_id"], "id-two") // the newest, from the attempt before

@@ -54,7 +54,10 @@ func (a *attempts) answer(ctx context.Context, d *delivery) error {
 			}
 		}
 		err := a.attempt(ctx, d, ledger.Running)
-		if err == nil || errors.Is(err, errDeferred) {
+		if err == nil {
+			return a.follow(d)
+		}
+		if errors.Is(err, errDeferred) {
 			return err
 		}
 		if final, err := a.failed(d, err); final {
@@ -77,7 +80,9 @@ func (a *attempts) answerAlone(ctx context.Context, d *delivery) (again bool, er
 	switch {
 	case errors.Is(err, errMustWait):
 		return true, nil // beside others: nothing waits for it
-	case err == nil, errors.Is(err, errDeferred):
+	case err == nil:
+		return false, a.follow(d)
+	case errors.Is(err, errDeferred):
 		return false, err
 	}
 	final, err := a.failed(d, err)
@@ -173,9 +178,7 @@ func (a *attempts) turn(ctx context.Context, d *delivery, prompt *agent.Prompt, 
 	if !absent {
 		showTyping()
 	}
-	if !absent && d.attempts == 0 && !d.suspect {
-		d.mark.show()
-	}
+	d.mark.begin(absent || d.attempts > 0 || d.suspect)
 
 	a.cfg.Link.WaitDescriptors(asking)
 	shaper := a.chats.shaper(d.Event, d.session)
@@ -240,6 +243,9 @@ func (a *attempts) ask(
 		Delivery: agent.Delivery{
 			Key: d.key, Attempt: d.attempts + 1, Buffered: d.BufferID != "", ReceivedAt: d.ReceivedAt, Sent: d.answer.sent(),
 		},
+	}
+	if d.results != nil {
+		turn.Kind, turn.Results = agent.KindResults, d.results
 	}
 	turn.Traceparent = agent.Traceparent(ctx, d.key)
 	turn.Delivery.SaidAt = saidAt(d.Event, d.ReceivedAt)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -135,6 +136,38 @@ func (a *attempts) bury(d *delivery, cause error) error {
 		return err
 	}
 	return cause
+}
+
+// follow keeps the turn of results that an answer has asked for, which has been sent. It is an entry of its own, and is kept
+// before its message is finished: so it is there once, whenever a process dies. An error is what answer returns.
+func (a *attempts) follow(d *delivery) error {
+	results := d.answer.results()
+	if d.next = nil; len(results) == 0 || d.halted {
+		return nil
+	}
+	root, n := resultsNumber(d.key)
+	if n >= mostResults {
+		return a.bury(d, errResultsChain)
+	}
+	event := relay.Event{MessageType: "text", MessageID: d.Event.MessageID, Source: d.Event.Source}
+	next := &delivery{
+		Delivery: relay.Delivery{Kind: relay.KindInbound, ReceivedAt: d.ReceivedAt, Event: &event},
+		key:      root + resultsSuffix + strconv.Itoa(n+1), session: d.session, place: d.place, state: ledger.New,
+		results: results, unkept: d.unkept, volatile: d.volatile, admitted: true,
+	}
+	next.log = logTo(a.cfg.Log, next.key, d.session)
+	next.typing = a.chats.typingMark(&event, d.session)
+	if !d.unkept {
+		body, _ := json.Marshal(keptBody{next.Delivery, results}) // strings and numbers: it marshals
+		err := a.journal.receive(ledger.Entry{Key: next.key, Seq: max(0, d.place), State: ledger.New, Body: body})
+		if errors.Is(err, ledger.ErrTooLarge) {
+			next.unkept, next.volatile = true, true
+		} else if err != nil {
+			return err
+		}
+	}
+	d.next = next
+	return nil
 }
 
 // conclude writes down how a turn has ended, which is what answer returned.

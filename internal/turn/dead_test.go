@@ -65,7 +65,7 @@ func TestADeadMessageThatIsPutBackToBeAskedTellsTheAgentWhatIsThere(t *testing.T
 		defer w.Close()
 		synctest.Wait()
 		is.Equal(told.Attempt, 1)
-		is.Equal(told.Sent, []agent.Sent{{Op: "send", MessageID: "7"}})
+		is.Equal(told.Sent, []agent.Sent{{Op: "send", MessageID: "7", Outcome: "ok"}})
 		is.Equal(b.wire.seen(), []string{"send c1 anew"})
 		is.Equal(w.Counts().Finished, 1)
 	})

@@ -72,7 +72,7 @@ func (s *sender) settle(d *delivery, i int, o action.Outgoing, outcome string) e
 	switch {
 	case d.unkept, o.Repeatable():
 		return nil
-	case d.answer.complete() && d.answer.settled() && d.refused == nil:
+	case d.answer.complete() && d.answer.settled() && d.refused == nil && d.answer.results() == nil:
 		return nil // it was the last: the delivery is about to be finished
 	}
 	return s.journal.confirm(d.key, i, outcome)
@@ -179,10 +179,7 @@ func (s *sender) judge(
 	case err == nil:
 		s.counts.add(func(c *Counts) { c.Outbound++ })
 		log.Info(logs.Reply, logs.KeyMessageID, result.MessageID)
-		if result.MessageID == "" {
-			return outcomeOK, nil, true
-		}
-		return outcomeOK + ":" + result.MessageID, nil, true
+		return accepted(o, result), nil, true
 	case errors.Is(err, relay.ErrOutcomeUnknown):
 		s.counts.add(func(c *Counts) { c.Unknown++ })
 		log.Warn(logs.OutcomeUnknown, logs.KeyError, err)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/dormouse-relay/dormouse/internal/action"
+	"github.com/dormouse-relay/dormouse/internal/agent"
 	"github.com/dormouse-relay/dormouse/internal/ledger"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
@@ -47,8 +48,10 @@ type delivery struct {
 	mark      *mark // nil: it gets none
 	halted    bool  // its turn was stopped
 
-	apology *delivery // what its chat is to be told, as it is dead; nil: nothing
-	early   bool      // an earlier run has kept an apology, and died before the message was dead
+	apology *delivery               // what its chat is to be told, as it is dead; nil: nothing
+	results map[string]agent.Result // of a turn of results: what it tells
+	next    *delivery               // the turn of results that follows it; nil: none
+	early   bool                    // an earlier run has kept an apology, and died before the message was dead
 
 	has        *holding          // of the attempt that is under way
 	refused    *refusedError     // the first action that the connector has refused for good

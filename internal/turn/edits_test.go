@@ -466,7 +466,7 @@ func TestAStreamThatBrokeIsGoneOnWithInItsParts(t *testing.T) {
 					b.start()
 				}
 				idle(b.current)
-				is.Equal(told[1], []agent.Sent{{Op: "send", MessageID: "id-1"}}) // the message, not its parts
+				is.Equal(told[1], []agent.Sent{{Op: "send", MessageID: "id-1", Outcome: "ok"}}) // the message, not its parts
 				is.Equal(strings.Join(r.words(), " "), count("w", 90))
 				is.Equal(b.current.Counts().Finished, 1)
 				b.current.Close()

@@ -65,6 +65,13 @@ func (m *marks) of(e *relay.Event, session string, left bool) *mark {
 	return &mark{marks: m, event: e, session: session, tried: left, shown: left}
 }
 
+// begin puts the mark up as a turn begins: at a later try not before an answer begins.
+func (k *mark) begin(later bool) {
+	if !later {
+		k.show()
+	}
+}
+
 // show puts the mark up.
 func (k *mark) show() {
 	if k == nil {

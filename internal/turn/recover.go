@@ -59,9 +59,11 @@ func (w *Worker) restore(e ledger.Entry) (*delivery, error) {
 	if e.Unreadable != nil {
 		return nil, e.Unreadable
 	}
-	if err := json.Unmarshal(e.Body, &d.Delivery); err != nil {
+	var body keptBody
+	if err := json.Unmarshal(e.Body, &body); err != nil {
 		return nil, err
 	}
+	d.Delivery, d.results = body.Delivery, body.Results
 	if d.Event == nil {
 		return nil, errors.New("the entry has no event")
 	}
@@ -76,6 +78,9 @@ func (w *Worker) restore(e ledger.Entry) (*delivery, error) {
 	d.refused = d.answer.refused(e.Error)
 	d.typing = w.chats.typingMark(d.Event, d.session)
 	d.mark = w.schedule.attempts.marks.of(d.Event, d.session, d.state != ledger.New || len(d.answer.actions) > 0)
+	if d.results != nil {
+		d.mark = nil
+	}
 	if len(d.answer.actions) > 0 {
 		d.typing.hidden = false // without a prompt that was open there would be no answer
 	}

@@ -143,6 +143,9 @@ func (s *schedule) serve(d *delivery) {
 		s.serveApology(d)
 		return
 	}
+	if how == endFinished {
+		s.serveNext(d)
+	}
 	s.end(d, how)
 }
 
@@ -153,6 +156,30 @@ func (s *schedule) serveApology(d *delivery) {
 	done()
 	s.attempts.conclude(d.apology, err)
 	s.end(d, endDead)
+}
+
+// serveNext runs the turns of results that follow a delivery, in its place: nothing of its session comes between them.
+func (s *schedule) serveNext(d *delivery) {
+	for next := d.next; next != nil; next = next.next {
+		ctx, done := s.begin(next)
+		err := s.attempts.answer(ctx, next)
+		done()
+		switch s.attempts.conclude(next, err) {
+		case endDead:
+			if next.apology != nil {
+				ctx, done := s.begin(next.apology)
+				err := s.attempts.answer(ctx, next.apology)
+				done()
+				s.attempts.conclude(next.apology, err)
+			}
+			return
+		case endDeferred:
+			s.mu.Lock()
+			s.deferred[d.session] = append(s.deferred[d.session], next)
+			s.mu.Unlock()
+			return
+		}
+	}
 }
 
 // serveSuspect gives a suspect one attempt with nothing beside it. If that fails, its session goes on with it.

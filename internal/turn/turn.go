@@ -45,6 +45,7 @@
 //	memos.go      what is remembered of chats beyond a run
 //	sorry.go      chats that are to be told of a dead message, and how that is named
 //	holding.go    a turn's slot, and its room for files
+//	results.go    what agents are told of their actions
 //	marks.go      the marks on messages whose turns run, and that have ended
 //	chat.go       what is known of chats: routing facts, typing marks, the pace of edits
 //	media.go      attachments of a message, files of an answer

@@ -2,6 +2,7 @@ package drain_test
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -1012,10 +1013,28 @@ type closeWatch struct {
 }
 
 func (c *closeWatch) Write(b []byte) (int, error) {
-	if len(b) > 0 && b[0] == 0x88 { // FIN and opcode 8 (RFC 6455, section 5.2)
+	if hasClose(b) {
 		c.closing()
 	}
 	return c.Conn.Write(b)
+}
+
+// hasClose reports whether a close frame is among the client's frames in one write (RFC 6455, section 5.2).
+func hasClose(b []byte) bool {
+	for len(b) >= 2 {
+		if b[0] == 0x88 { // FIN and opcode 8
+			return true
+		}
+		length, header := int(b[1]&0x7f), 6 // with the mask
+		switch length {
+		case 126:
+			length, header = int(binary.BigEndian.Uint16(b[2:])), 8
+		case 127:
+			length, header = int(binary.BigEndian.Uint64(b[2:])), 14
+		}
+		b = b[min(header+length, len(b)):]
+	}
+	return false
 }
 
 func TestALedgerThatIsDownIsToldBeforeDialling(t *testing.T) {

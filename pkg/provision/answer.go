@@ -8,8 +8,8 @@ import (
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
-// decodeAnswer reads a 2xx answer (section 14). An answer with a secret gives credentials. An answer without one but with
-// secretIssued means that the connector withholds the secret, even if secretIssued is true. The reference decides the same.
+// decodeAnswer reads a 2xx answer (section 14). An answer with a secret gives credentials. An answer without one means that
+// the connector withholds the secret only if its secretIssued is the literal false. The reference decides the same.
 func decodeAnswer(raw []byte) (Credentials, error) {
 	if len(raw) > maxAnswer {
 		return Credentials{}, fmt.Errorf("provision: the connector's answer is over %d bytes: "+
@@ -29,10 +29,10 @@ func decodeAnswer(raw []byte) (Credentials, error) {
 			Tenant:      text(fields["tenant"]),
 		}, nil
 	}
-	if issued, ok := fields["secretIssued"]; ok && string(issued) != "null" {
+	if string(fields["secretIssued"]) == "false" {
 		return Credentials{}, ErrWithheld
 	}
-	return Credentials{}, errors.New("provision: the connector's answer has neither a secret nor secretIssued: " +
+	return Credentials{}, errors.New("provision: the connector's answer has neither a secret nor secretIssued false: " +
 		"enroll and pin the credentials if this connector keeps them")
 }
 

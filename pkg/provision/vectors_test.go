@@ -82,6 +82,8 @@ func TestBlankSecretIsNone(t *testing.T) {
 	_, err := decodeAnswer([]byte(`{"secret":" \t","gatewayId":"gw-1"}`))
 	is.True(err != nil && !errors.Is(err, ErrWithheld))
 	_, err = decodeAnswer([]byte(`{"secret":" \t","secretIssued":true}`))
+	is.True(err != nil && !errors.Is(err, ErrWithheld)) // it says that there is one
+	_, err = decodeAnswer([]byte(`{"secret":" \t","secretIssued": false }`))
 	is.True(errors.Is(err, ErrWithheld))
 }
 
@@ -94,7 +96,7 @@ func FuzzDecodeAnswer(f *testing.F) { // a secret, or an error that quotes nothi
 	f.Add([]byte(`null`))
 	f.Add([]byte(``))
 	known := map[string]bool{}
-	for _, raw := range []string{`{}`, `[]`, `{"secretIssued":1}`, strings.Repeat(" ", maxAnswer+1)} {
+	for _, raw := range []string{`{}`, `[]`, `{"secretIssued":false}`, strings.Repeat(" ", maxAnswer+1)} {
 		_, err := decodeAnswer([]byte(raw))
 		known[err.Error()] = true
 	}

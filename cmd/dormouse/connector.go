@@ -190,6 +190,9 @@ func (c *connector) announce(at demo.Listening) {
 // credentials are the settings with which a gateway is let in.
 func (c *connector) credentials() []string {
 	const allow = "DORMOUSE_ALLOW_ENV_SECRETS=1"
+	if c.cfg.Preset.NoCredentials {
+		return []string{"GATEWAY_RELAY_IDENTITY=none"}
+	}
 	if len(c.cfg.Gateways) == 0 {
 		if len(c.cfg.Identities) == 0 {
 			return []string{"GATEWAY_RELAY_IDENTITY=aws # or oidc: an issuer's tokens are verified here"}

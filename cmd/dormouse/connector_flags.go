@@ -32,7 +32,7 @@ func connectorConfig(cmd *cli.Command) (devconnector.Config, error) {
 	if len(cfg.Gateways) == 0 && f.String("wake-url") != "" {
 		f.fault("--wake-url is set without --gateway or --anonymous: a gateway that provisions names its wake URL itself")
 	}
-	if len(cfg.Gateways) == 0 && cfg.Preset.Name != "" && cfg.Preset.Provision == devconnector.ProvisionNone {
+	if len(cfg.Gateways) == 0 && cfg.Preset.Name != "" && cfg.Preset.Provision == devconnector.ProvisionNone && !cfg.Preset.NoCredentials {
 		f.fault("the preset %s does not provision, so no gateway can dial: add --gateway or --anonymous", cfg.Preset.Name)
 	}
 	return cfg, errors.Join(f.faults...)

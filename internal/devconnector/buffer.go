@@ -24,15 +24,18 @@ type instance struct {
 	revoked        bool
 	flipped        bool // its events are buffered until the next dial (section 12)
 
-	waiting  []*entry // in order; an acked entry is removed once it is at the front
-	byID     map[string]*entry
-	next     int             // waiting[:next] has been sent on this socket; stays 0 with a window per chat
-	inFlight int             // sent on this socket and not acked
-	busy     map[string]bool // chats with an entry in flight
-	pending  map[string]int  // unacked entries by chat
-	issued   map[string]bool // every buffer id that was ever used
-	number   int             // of the last entry
-	liveSeen int             // live events so far, for LiveSometimes
+	waiting    []*entry // in order; an acked entry is removed once it is at the front
+	byID       map[string]*entry
+	next       int              // waiting[:next] has been sent on this socket; stays 0 with a window per chat
+	inFlight   int              // sent on this socket and not acked
+	busy       map[string]bool  // chats with an entry in flight
+	pending    map[string]int   // unacked entries by chat
+	turns      map[string]*turn // of chats whose eyes are not off yet, with Preset.TurnLimit
+	sinceHello int              // entries sent since the last hello
+	forwards   int              // unacked entries that hold up nothing, with Preset.ForwardsPass
+	issued     map[string]bool  // every buffer id that was ever used
+	number     int              // of the last entry
+	liveSeen   int              // live events so far, for LiveSometimes
 
 	lastPoke   time.Time
 	pokeAgain  bool      // a repeat of a poke is due
@@ -54,11 +57,12 @@ type entry struct {
 	sent           bool // in flight on the present socket
 	again          bool // has been sent before
 	acked          bool
+	passes         bool // it holds up nothing
 }
 
 func newInstance(c *Connector, id string) *instance {
 	return &instance{c: c, id: id, chats: make(map[string]*chat), byID: make(map[string]*entry),
-		busy: make(map[string]bool), pending: make(map[string]int), issued: make(map[string]bool)}
+		busy: make(map[string]bool), turns: make(map[string]*turn), pending: make(map[string]int), issued: make(map[string]bool)}
 }
 
 // open says whether a socket is up and its descriptor was sent.
@@ -103,7 +107,7 @@ func (i *instance) deliver(d delivery) (id string) {
 	p := &i.c.cfg.Preset
 	live := (i.open() || i.ghost()) && !i.flipped
 	switch {
-	case live && len(i.byID) == 0 && !i.wantsID():
+	case live && i.holding() == 0 && !i.wantsID():
 		if i.ghost() {
 			i.lost++
 			i.observe(Observation{What: ObsLost, Chat: d.chat, MessageID: d.message})
@@ -112,7 +116,7 @@ func (i *instance) deliver(d delivery) (id string) {
 		i.live++
 		i.sendDelivery(&entry{chat: d.chat, what: d.what, message: d.message, line: d.frame("")})
 		return ""
-	case live || i.sock != nil || i.flipped || p.BufferUnflipped:
+	case !p.LiveOnly && (live || i.sock != nil || i.flipped || p.BufferUnflipped):
 		return i.buffer(d)
 	default:
 		i.dropped++
@@ -136,10 +140,15 @@ func (i *instance) wantsID() bool {
 }
 
 func (i *instance) buffer(d delivery) (id string) {
-	first := len(i.byID) == 0
+	first := i.holding() == 0
 	i.number++
 	id = fmt.Sprintf(i.c.cfg.Preset.BufferIDFormat, i.number)
-	e := &entry{id: id, chat: d.chat, what: d.what, message: d.message, line: d.frame(id)}
+	e := &entry{id: id, chat: d.chat, what: d.what, message: d.message, line: d.frame(id),
+		passes: i.c.cfg.Preset.ForwardsPass && d.what == ObsPassthrough}
+	if e.passes {
+		i.forwards++
+	}
+	i.makeRoom(e.chat)
 	i.waiting = append(i.waiting, e)
 	i.byID[id] = e
 	i.pending[e.chat]++
@@ -158,16 +167,20 @@ func (i *instance) pump() {
 	p := &i.c.cfg.Preset
 	at := i.next
 	for ; at < len(i.waiting); at++ {
-		if p.Window > 0 && i.inFlight >= p.Window || p.WindowPerChat && len(i.busy) == len(i.pending) {
+		if i.full() || p.WindowPerChat && len(i.busy) == len(i.pending) {
 			break
 		}
 		e := i.waiting[at]
-		if e.sent || e.acked || p.WindowPerChat && i.busy[e.chat] {
+		if e.sent || e.acked || p.WindowPerChat && (i.busy[e.chat] || i.turns[e.chat] != nil) {
 			continue
 		}
 		e.sent = true
-		i.inFlight++
+		i.sinceHello++
+		if !e.passes {
+			i.inFlight++
+		}
 		i.busy[e.chat] = true
+		i.beginTurn(e.chat)
 		i.sendDelivery(e)
 		e.again = true
 	}
@@ -205,26 +218,50 @@ func (i *instance) ack(id string) bool {
 	if e == nil || !e.sent {
 		return false
 	}
-	delete(i.byID, id)
-	delete(i.busy, e.chat)
+	i.forget(e)
+	return true
+}
+
+// forget takes an entry out of the buffer, whether it is in flight or not.
+func (i *instance) forget(e *entry) {
+	delete(i.byID, e.id)
+	if e.sent {
+		delete(i.busy, e.chat)
+	}
 	if i.pending[e.chat]--; i.pending[e.chat] == 0 {
 		delete(i.pending, e.chat)
 	}
-	i.inFlight--
+	switch {
+	case e.passes:
+		i.forwards--
+	case e.sent:
+		i.inFlight--
+	}
 	e.acked, e.line = true, nil
 	for len(i.waiting) > 0 && i.waiting[0].acked {
 		i.waiting[0] = nil
 		i.waiting = i.waiting[1:]
 		i.next = max(i.next-1, 0)
 	}
-	return true
 }
+
+// full says whether nothing more may be sent for now. What comes live is not held up by HelloLimit: nothing waits beside it.
+func (i *instance) full() bool {
+	p := &i.c.cfg.Preset
+	return p.Window > 0 && i.inFlight >= p.Window || p.HelloLimit > 0 && i.sinceHello >= p.HelloLimit && len(i.byID) > 1
+}
+
+// holding counts the unacked entries that hold up what is behind them.
+func (i *instance) holding() int { return len(i.byID) - i.forwards }
 
 // rewind marks every unacked entry as not sent, so that the next socket gets it again.
 func (i *instance) rewind() {
 	i.next, i.inFlight = 0, 0
 	clear(i.busy)
 	for _, e := range i.waiting {
+		if e.sent && !e.acked {
+			delete(i.turns, e.chat) // its turn begins anew
+		}
 		e.sent = false
 	}
 }

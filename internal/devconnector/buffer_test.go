@@ -56,7 +56,7 @@ func TestWhatComesDuringTheDrainQueuesBehindIt(t *testing.T) {
 }
 
 func TestUnackedComesAgainWithTheSameID(t *testing.T) {
-	for _, name := range devconnector.PresetNames() {
+	for _, name := range buffering(t) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				is := is.New(t)
@@ -114,29 +114,33 @@ func TestWindows(t *testing.T) {
 		then   []string
 	}{
 		"ack-gated":    {"hosted", []string{"a1"}, 0, []string{"a2"}},
-		"one per chat": {"rustcell", []string{"a1", "b1"}, 1, []string{"b2"}},
+		"one per chat": {"one per chat", []string{"a1", "b1"}, 1, []string{"b2"}},
 		"pipelined":    {"agentsync", []string{"a1", "a2", "b1", "b2"}, 3, nil},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				is := is.New(t)
-				r := start(t, devconnector.Config{Preset: preset(t, tt.preset)})
+				p := devconnector.Preset{Name: tt.preset, WindowPerChat: true}
+				if tt.preset != "one per chat" {
+					p = preset(t, tt.preset)
+				}
+				r := start(t, devconnector.Config{Preset: p})
 				ids := make(map[string]string)
 				for _, message := range []string{"a1", "a2", "b1", "b2"} {
 					ids[message] = r.c.Deliver(id, event(message[:1], message))
 				}
-				p := r.connect()
+				socket := r.connect()
 				for _, message := range tt.want {
-					is.Equal(p.bufferID(), ids[message])
+					is.Equal(socket.bufferID(), ids[message])
 				}
-				is.True(p.quiet())
+				is.True(socket.quiet())
 				is.Equal(r.c.State().Instance(id).InFlight, len(tt.want))
-				p.ack(ids[tt.want[tt.ack]])
+				socket.ack(ids[tt.want[tt.ack]])
 				for _, message := range tt.then {
-					is.Equal(p.bufferID(), ids[message])
+					is.Equal(socket.bufferID(), ids[message])
 				}
-				is.True(p.quiet())
+				is.True(socket.quiet())
 			})
 		})
 	}
@@ -145,7 +149,9 @@ func TestWindows(t *testing.T) {
 func TestPipelinedWindowHasAnEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		is := is.New(t)
-		r := start(t, devconnector.Config{Preset: preset(t, "agentsync")})
+		several := preset(t, "agentsync")
+		several.HelloLimit = 0
+		r := start(t, devconnector.Config{Preset: several})
 		for n := range 250 {
 			r.c.Deliver(id, event("c", fmt.Sprint(n)))
 		}
@@ -243,7 +249,7 @@ func TestBufferIDsOnLiveFrames(t *testing.T) {
 				p := r.connect()
 				got := ""
 				for n := range 4 {
-					r.c.Deliver(id, event("c1", fmt.Sprint(n)))
+					r.c.Deliver(id, event(fmt.Sprint("c", n), fmt.Sprint(n)))
 					buffered := p.bufferID()
 					if buffered == "" {
 						got += " live"
@@ -260,7 +266,7 @@ func TestBufferIDsOnLiveFrames(t *testing.T) {
 }
 
 func TestEventsForWhoLeftWithoutGoingIdle(t *testing.T) {
-	for _, name := range devconnector.PresetNames() {
+	for _, name := range buffering(t) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				is := is.New(t)

@@ -28,6 +28,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gorilla/websocket"
+
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
@@ -184,7 +186,7 @@ func (c *Connector) Close(ctx context.Context) error {
 // ServeHTTP serves /relay and the routes below it (section 1).
 func (c *Connector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path := r.URL.Path
-	if path == "/relay" {
+	if path == "/relay" || c.cfg.Preset.LostCode != 0 && websocket.IsWebSocketUpgrade(r) {
 		c.serveSocket(w, r)
 		return
 	}

@@ -21,6 +21,7 @@ type faults struct {
 	withholdSecret     bool
 	garbage            bool
 	losePoke           PokeLoss
+	downUntil          time.Time
 	withholdDescriptor int
 	withholdIdleAck    int // negative: all
 	duplicate          int
@@ -215,7 +216,7 @@ type Fault struct {
 	Name    string  `json:"name"`
 	Gateway string  `json:"gateway"`
 	Count   int     `json:"count"`   // default 1; negative: all
-	Seconds float64 `json:"seconds"` // default 90 for ghost and suspend, else 0
+	Seconds float64 `json:"seconds"` // default 90 for ghost, suspend and down, else 0
 	Size    int     `json:"size"`    // bytes; default 5 MiB
 	Code    int     `json:"code"`    // default 1011
 	Reason  string  `json:"reason"`
@@ -249,6 +250,8 @@ var faultsByName = map[string]func(*Connector, Fault) error{
 			Class: f.Class, Op: f.Op, Chat: f.Chat, After: f.After, Count: f.Count, RetryAfter: f.duration(0),
 		})
 	},
+	"down":       func(c *Connector, f Fault) error { c.Down(f.duration(90)); return nil },
+	"restart":    func(c *Connector, _ Fault) error { c.Restart(); return nil },
 	"unanswered": func(c *Connector, f Fault) error { c.LeaveUnanswered(f.Op, f.Count); return nil },
 	"lose_poke": func(c *Connector, f Fault) error {
 		if way := PokeLoss(f.Way); slices.Contains([]PokeLoss{LostInCooldown, LostInFlip, LostByFailure}, way) {

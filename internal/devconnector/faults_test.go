@@ -70,7 +70,7 @@ func TestFramesOfAKickedSocketAreNotHeard(t *testing.T) {
 }
 
 func TestRevoked(t *testing.T) {
-	for _, name := range devconnector.PresetNames() {
+	for _, name := range checking(t) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				is := is.New(t)

@@ -95,13 +95,14 @@ func (s *socket) hello(f frame) {
 	s.described = true
 	s.send(map[string]any{"type": relay.TypeDescriptor, "descriptor": s.c.cfg.Preset.descriptor(f.Platform)})
 	s.observe(Observation{What: ObsDescriptor, Platform: f.Platform})
+	s.inst.sinceHello = 0
 	if first {
 		for _, line := range s.c.cfg.Preset.OddFrames {
 			s.enqueue(outgoing{data: []byte(line + "\n")})
 		}
 		s.inst.flipped = false
-		s.inst.pump()
 	}
+	s.inst.pump()
 }
 
 // inboundAck removes the entry, so that the next one can be sent. An id that is not in flight changes nothing (section 19).

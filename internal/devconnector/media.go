@@ -1,6 +1,7 @@
 package devconnector
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"net/http"
@@ -28,6 +29,12 @@ func (c *Connector) AddMedia(gateway, contentType, filename string, data []byte)
 		return "", err
 	}
 	return c.keep(medium{tenant: inst.tenant, contentType: contentType, filename: filename, data: data}), nil
+}
+
+// MediaURL is the URL that an event names a file by, for a gateway that reaches the connector at base: http or https, without
+// a path. Some connectors write another host into it.
+func (c *Connector) MediaURL(base, id string) string {
+	return cmp.Or(c.cfg.Preset.MediaBase, base) + "/relay/media/" + id
 }
 
 // keep stores a file. Call with c.mu held.

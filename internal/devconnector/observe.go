@@ -80,6 +80,7 @@ type Outbound struct {
 	Action    relay.Action   `json:"action"`
 	Result    relay.Result   `json:"result"`
 	Answered  bool           `json:"answered"`             // false: a fault keeps the result back
+	Progress  bool           `json:"progress,omitempty"`   // a send that this connector does not take for the reply
 	Applied   bool           `json:"applied"`              // it was carried out, whatever the result says
 	MessageID string         `json:"message_id,omitempty"` // of the message that it made or changed, whatever the result says
 }

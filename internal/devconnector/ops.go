@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf16"
 
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
@@ -90,13 +91,10 @@ func (s *socket) outbound(f frame) {
 		Action: action, Answered: !c.faults.unanswered.take(op),
 	}
 	record.Metadata, _ = action["metadata"].(map[string]any)
-	refusal, applied, refused := c.faults.takeRefusal(op, record.ChatID)
-	if !refused || applied {
-		record.Result = s.apply(f, &record)
-		record.Applied, record.MessageID = record.Result.Success, record.Result.MessageID
-	}
-	if refused {
-		record.Result = refusal
+	refused := s.decide(f, &record)
+	if untold := c.cfg.Preset.ErrorsUntold && !record.Result.Success && !refused; untold {
+		record.Answered = false
+		s.send(map[string]string{"type": "error", "error": record.Result.Error})
 	}
 	c.requests[f.RequestID] = true
 	c.outbounds = append(c.outbounds, record)
@@ -105,10 +103,13 @@ func (s *socket) outbound(f frame) {
 	if !isRequestID(f.RequestID) {
 		s.breach("outbound whose requestId is not 32 hex digits")
 	}
+	if record.Applied {
+		s.inst.endTurn(action)
+	}
 	if !record.Answered {
 		return
 	}
-	s.after(s.inst.outboundTakes(), func() {
+	s.after(s.inst.outboundTakes(record.Content), func() {
 		s.send(map[string]any{"type": relay.TypeResult, "requestId": f.RequestID, "result": record.Result})
 		o := Observation{What: ObsResult, Op: op, RequestID: f.RequestID, MessageID: record.Result.MessageID}
 		if !record.Result.Success {
@@ -118,17 +119,36 @@ func (s *socket) outbound(f frame) {
 	})
 }
 
+// decide carries an action out, or refuses it. refused says whether a fault did.
+func (s *socket) decide(f frame, o *Outbound) (refused bool) {
+	refusal, applied, refused := s.c.faults.takeRefusal(o.Op, o.ChatID)
+	if !refused || applied {
+		o.Result = s.apply(f, o)
+		o.Applied, o.MessageID = o.Result.Success, o.Result.MessageID
+	}
+	if refused {
+		o.Result = refusal
+	}
+	o.Progress = o.Applied && o.Op == "send" && s.c.cfg.Preset.ReplyTo && text(o.Action["reply_to"]) == ""
+	return refused
+}
+
 // outboundTakes says after which time an action's result is sent. In a serial queue each waits for the one before it.
-func (i *instance) outboundTakes() time.Duration {
-	p, delay := &i.c.cfg.Preset, i.c.faults.delayResults
+func (i *instance) outboundTakes(content string) time.Duration {
+	p := &i.c.cfg.Preset
+	takes := p.OutboundDelay
+	if p.OutboundChunk > 0 {
+		takes *= time.Duration(max(1, (len(utf16.Encode([]rune(content)))+p.OutboundChunk-1)/p.OutboundChunk))
+	}
+	takes += i.c.faults.delayResults
 	if !p.OutboundSerial {
-		return p.OutboundDelay + delay
+		return takes
 	}
 	now := time.Now()
 	if i.outboundAt.Before(now) {
 		i.outboundAt = now
 	}
-	i.outboundAt = i.outboundAt.Add(p.OutboundDelay + delay)
+	i.outboundAt = i.outboundAt.Add(takes)
 	return i.outboundAt.Sub(now)
 }
 
@@ -146,6 +166,9 @@ func (s *socket) apply(f frame, o *Outbound) relay.Result {
 		func() (relay.Result, bool) { return s.c.cfg.Preset.route(o, known) },
 	} {
 		if refusal, refused := check(); refused {
+			if s.c.cfg.Preset.SaysRetryable {
+				refusal.Retryable = &no
+			}
 			return refusal
 		}
 	}

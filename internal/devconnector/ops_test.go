@@ -103,15 +103,15 @@ func TestActions(t *testing.T) {
 		"agentsync, legacy set": {"agentsync", "discord", "",
 			`{"op":"edit","chat_id":"c9","message_id":"m-1","content":"hi"}`,
 			map[string]any{"success": true}},
-		"agentsync, newer op": {"agentsync", "discord", "",
-			`{"op":"react","chat_id":"c9","message_id":"m-1","emoji":"x"}`,
-			map[string]any{"success": false, "error": "unsupported op: react"}},
 		"rustcell": {"rustcell", "discord", "",
 			`{"op":"send","chat_id":"c1","content":"hi"}`,
 			map[string]any{"success": true}},
 		"rustcell, op": {"rustcell", "discord", "",
-			`{"op":"react","chat_id":"c1","message_id":"m-1","emoji":"x"}`,
-			map[string]any{"success": false}},
+			`{"op":"delete","chat_id":"c1","message_id":"m-1"}`,
+			map[string]any{"success": false, "retryable": nil}},
+		"Slack sidecar, op": {"slacksidecar", "slack", "",
+			`{"op":"delete","chat_id":"c1","message_id":"m-1"}`,
+			map[string]any{"success": false, "retryable": false}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

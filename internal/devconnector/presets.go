@@ -55,7 +55,7 @@ const (
 )
 
 // Preset is how one connector behaves (section 19). A test starts from a named one and changes what it is about. A zero
-// RevokedCode, PongWithin, BufferIDFormat, PokeEvery or MediaLife means its default.
+// RevokedCode, SeatCode, PongWithin, BufferIDFormat, PokeEvery or MediaLife means its default.
 type Preset struct {
 	Name string
 
@@ -64,7 +64,8 @@ type Preset struct {
 	ExpiryLeeway    time.Duration // how long a token verifies past its exp
 	FailureLimit    int           // after so many bad credentials from one address within FailureWindow, 1013; 0: no limit
 	FailureWindow   time.Duration
-	RevokedCode     int // how an open socket is closed when its gateway is revoked; default 4401
+	NoCredentials   bool // any dial is Config.Anonymous, else the one gateway that is known: tokens are not looked at
+	RevokedCode     int  // how an open socket is closed when its gateway is revoked; default 4401
 	RevokedReason   string
 	Provision       ProvisionMode
 	Enroll          bool
@@ -72,6 +73,9 @@ type Preset struct {
 
 	// The socket.
 	SecondSocket SeatRule
+	SeatCode     int // how the socket is closed that has to go; default 1000 or 1008
+	SeatReason   string
+	LostCode     int           // how a socket on another path is closed; 0: HTTP 400 and 404
 	MaxFrame     int           // bytes of one WebSocket message or line from the gateway; beyond it 1009
 	PingEvery    time.Duration // 0: the connector does not ping
 	PongWithin   time.Duration // the socket is broken after this time without a pong; default twice PingEvery
@@ -79,12 +83,17 @@ type Preset struct {
 	ErrorFrames  bool          // a malformed or unknown frame is answered {"type":"error","error":...}
 
 	// The buffer.
-	Window          int    // entries in flight; 0: no limit
-	WindowPerChat   bool   // one entry in flight per chat
-	BufferIDFormat  string // fmt format of the entry's number; default buf-%d
+	Window          int           // entries in flight; 0: no limit
+	WindowPerChat   bool          // one entry in flight per chat
+	ForwardsPass    bool          // a forward holds up nothing behind it, as gateways that never ack one are not to be stuck
+	HelloLimit      int           // entries sent after a hello, acked or not; more come after the next; 0: no limit
+	ChatLimit       int           // entries that wait for one chat; the oldest is dropped; 0: no limit
+	TurnLimit       time.Duration // with a window per chat: a chat's next entry waits for the eyes to come off, so long at most
+	BufferIDFormat  string        // fmt format of the entry's number; default buf-%d
 	LiveIDs         LiveIDs
 	FlipOnIdle      bool // going_idle stops delivery until the next dial; otherwise it is only acked
 	BufferUnflipped bool // events for an instance that left without going_idle are kept; otherwise dropped
+	LiveOnly        bool // nothing is ever buffered
 
 	// The poke.
 	Poke               PokeRule
@@ -104,12 +113,17 @@ type Preset struct {
 	RequireBotID   bool          // a tagged action is refused while that platform's hello had no botId
 	OutboundSerial bool          // one action at a time per instance
 	OutboundDelay  time.Duration // how long each action takes
+	OutboundChunk  int           // an action takes OutboundDelay for each so many UTF-16 units of its content; 0: once
+	ReplyTo        bool          // a send without reply_to is progress, not the reply
+	ErrorsUntold   bool          // an action that cannot be done has no result, only an error frame without its requestId
+	SaysRetryable  bool          // refusals say whether to try again
 	Interrupts     bool          // whether interrupt_inbound is sent at all
 
 	// Media.
 	Media     bool
 	MediaSize bool          // the upload's answer has "size"
 	MediaLife time.Duration // how long a file is kept; then its id is 404; default 1 h
+	MediaBase string        // what the URL of a file begins with, whatever the gateway calls the connector; see MediaURL
 }
 
 var presets = []Preset{
@@ -123,6 +137,7 @@ var presets = []Preset{
 		SecondSocket:       SeatReplace,
 		MaxFrame:           16 << 20,
 		Window:             1,
+		ForwardsPass:       true,
 		BufferIDFormat:     "buf-%d",
 		FlipOnIdle:         true,
 		Poke:               PokeFirst,
@@ -159,8 +174,10 @@ var presets = []Preset{
 		Routing:         RouteChat,
 		OutboundSerial:  true,
 		OutboundDelay:   5 * time.Millisecond, // the real one takes up to 60 s
+		OutboundChunk:   4096,
 		Media:           true,
 		MediaLife:       7 * 24 * time.Hour,
+		MediaBase:       "http://localhost:8787", // without its public_url
 	},
 	{
 		Name:            "agentsync",
@@ -173,10 +190,12 @@ var presets = []Preset{
 		OddFrames:       []string{`{"type":"error","error":"presence is not available"}`},
 		ErrorFrames:     true,
 		Window:          100,
+		HelloLimit:      100,
 		BufferIDFormat:  "row-%d",
 		LiveIDs:         LiveSometimes,
 		BufferUnflipped: true,
 		Routing:         RouteAny,
+		ErrorsUntold:    true,
 	},
 	{
 		Name:            "rustcell",
@@ -184,8 +203,12 @@ var presets = []Preset{
 		RevokedCode:     4401,
 		RevokedReason:   "unauthorized",
 		SecondSocket:    SeatReplace,
+		SeatCode:        4000,
+		SeatReason:      "replaced by a new dial",
 		MaxFrame:        1 << 20,
 		WindowPerChat:   true,
+		ChatLimit:       100,
+		TurnLimit:       20 * time.Minute,
 		BufferIDFormat:  "%016x",
 		LiveIDs:         LiveAlways,
 		BufferUnflipped: true,
@@ -193,15 +216,32 @@ var presets = []Preset{
 		PokeEvery:       10 * time.Second,
 		PokeMethod:      "POST",
 		PokeSigned:      true,
-		SupportedOps:    []string{"send", "edit", "typing"},
+		SupportedOps:    []string{"send", "edit", "typing", "react"},
 		Routing:         RouteChat,
+		ReplyTo:         true,
 		Interrupts:      true,
 		Media:           true,
 		MediaLife:       time.Hour,
 	},
+	{
+		Name:          "slacksidecar",
+		NoCredentials: true,
+		RevokedCode:   4401,
+		RevokedReason: "unauthorized",
+		SecondSocket:  SeatRefuse,
+		SeatCode:      4429,
+		SeatReason:    "another gateway is connected",
+		LostCode:      4404,
+		MaxFrame:      16 << 20,
+		LiveOnly:      true,
+		Platforms:     []string{"slack"},
+		SupportedOps:  []string{"send", "edit", "typing", "react", "get_chat_info"},
+		Routing:       RouteAny,
+		SaysRetryable: true,
+	},
 }
 
-// PresetNames lists the connectors of section 19: hosted, whatrouter, agentsync, rustcell.
+// PresetNames lists the connectors of section 19: hosted, whatrouter, agentsync, rustcell, slacksidecar.
 func PresetNames() []string {
 	var names []string
 	for _, p := range presets {
@@ -233,9 +273,22 @@ func (p Preset) withDefaults() Preset {
 		return Hosted()
 	}
 	p.RevokedCode = cmp.Or(p.RevokedCode, 4401)
+	code, reason := 1000, "replaced"
+	if p.SecondSocket == SeatRefuse {
+		code, reason = 1008, "duplicate session"
+	}
+	p.SeatCode, p.SeatReason = cmp.Or(p.SeatCode, code), cmp.Or(p.SeatReason, reason)
 	p.PongWithin = cmp.Or(p.PongWithin, 2*p.PingEvery)
 	p.BufferIDFormat = cmp.Or(p.BufferIDFormat, "buf-%d")
 	p.PokeEvery = cmp.Or(p.PokeEvery, 10*time.Second)
 	p.MediaLife = cmp.Or(p.MediaLife, time.Hour)
 	return p
+}
+
+// seatRefused is how a socket is closed whose seat is taken.
+func (p *Preset) seatRefused() (code int, reason string) {
+	if p.SecondSocket == SeatRefuse {
+		return p.SeatCode, p.SeatReason
+	}
+	return 1008, "duplicate session" // by a ghost
 }

@@ -12,9 +12,9 @@ import (
 
 func TestPresetsByName(t *testing.T) {
 	is := is.New(t)
-	is.Equal(devconnector.PresetNames(), []string{"hosted", "whatrouter", "agentsync", "rustcell"})
+	is.Equal(devconnector.PresetNames(), []string{"hosted", "whatrouter", "agentsync", "rustcell", "slacksidecar"})
 	_, err := devconnector.PresetNamed("nonsense")
-	is.True(strings.Contains(err.Error(), "hosted, whatrouter, agentsync, rustcell"))
+	is.True(strings.Contains(err.Error(), "hosted, whatrouter, agentsync, rustcell, slacksidecar"))
 }
 
 func TestAPresetIsTheCallersToChange(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -165,7 +166,8 @@ func (r *rig) connect(platforms ...string) *peer {
 	for range platforms {
 		p.expect("descriptor")
 	}
-	for range preset(r.t, r.c.State().Preset).OddFrames {
+	known, _ := devconnector.PresetNamed(r.c.State().Preset) // a preset of one's own sends no odd frames
+	for range known.OddFrames {
 		p.expect("error")
 	}
 	return p
@@ -178,6 +180,16 @@ func preset(t testing.TB, name string) devconnector.Preset {
 		t.Fatal(err)
 	}
 	return p
+}
+
+// buffering are the presets that buffer at all.
+func buffering(t testing.TB) []string {
+	return slices.DeleteFunc(devconnector.PresetNames(), func(name string) bool { return preset(t, name).LiveOnly })
+}
+
+// checking are the presets that look at credentials.
+func checking(t testing.TB) []string {
+	return slices.DeleteFunc(devconnector.PresetNames(), func(name string) bool { return preset(t, name).NoCredentials })
 }
 
 func (p *peer) read() {

@@ -49,7 +49,7 @@ func (c *Connector) serveSocket(w http.ResponseWriter, r *http.Request) {
 	defer c.wg.Done()
 
 	c.mu.Lock()
-	barred := c.barred(r)
+	barred, lost := c.barred(r), r.URL.Path != "/relay"
 	gw, fault := c.authenticate(r)
 	if gw == nil && websocket.IsWebSocketUpgrade(r) {
 		c.failed(r)
@@ -85,6 +85,8 @@ func (c *Connector) serveSocket(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case c.closed: // after this upgrade began, so Close may not see this socket
 		s.cut()
+	case lost:
+		s.kick(c.cfg.Preset.LostCode, "the socket is at /relay")
 	case barred:
 		s.kick(1013, "too many failures")
 	case gw == nil:
@@ -102,14 +104,17 @@ func (c *Connector) serveSocket(w http.ResponseWriter, r *http.Request) {
 func (s *socket) sit(inst *instance) {
 	now := time.Now()
 	switch refuse := s.c.cfg.Preset.SecondSocket == SeatRefuse; {
+	case now.Before(s.c.faults.downUntil):
+		s.kick(4503, "the platform is down")
+		return
 	case now.Before(inst.suspendedUntil):
 		s.kick(1013, "suspended")
 		return
 	case inst.ghost(), inst.sock != nil && refuse:
-		s.kick(1008, "duplicate session")
+		s.kick(s.c.cfg.Preset.seatRefused())
 		return
 	case inst.sock != nil:
-		inst.sock.kick(1000, "replaced")
+		inst.sock.kick(s.c.cfg.Preset.SeatCode, s.c.cfg.Preset.SeatReason)
 	}
 	s.inst = inst
 	inst.sock = s

@@ -89,7 +89,7 @@ func TestBadCredentials(t *testing.T) {
 		"never expiring":    {func() string { return mint(id, secret, 0) }, ""},
 		"of the other list": {func() string { return mint(id, "second", now()+300) }, ""},
 	}
-	for _, name := range devconnector.PresetNames() {
+	for _, name := range checking(t) {
 		for which, tt := range tokens {
 			t.Run(name+" "+which, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
@@ -157,24 +157,37 @@ func TestAnonymousDialsWhereAllowed(t *testing.T) {
 }
 
 func TestSecondSocket(t *testing.T) {
-	for _, name := range devconnector.PresetNames() {
+	tests := map[string]struct {
+		newGoes bool
+		code    int
+		reason  string
+	}{
+		"hosted":       {false, 1000, "replaced"},
+		"whatrouter":   {true, 1008, "duplicate session"},
+		"agentsync":    {false, 1000, "replaced"},
+		"rustcell":     {false, 4000, "replaced by a new dial"},
+		"slacksidecar": {true, 4429, "another gateway is connected"},
+	}
+	is.New(t).Equal(len(tests), len(devconnector.PresetNames()))
+	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				is := is.New(t)
 				r := start(t, devconnector.Config{Preset: preset(t, name)})
 				first := r.connect()
 				second := r.dial(freshToken())
-				if name == "whatrouter" {
-					code, reason := second.closed()
-					is.Equal(code, 1008)
-					is.Equal(reason, "duplicate session")
+				gone := first
+				if tt.newGoes {
+					gone = second
+				}
+				code, reason := gone.closed()
+				is.Equal(code, tt.code)
+				is.Equal(reason, tt.reason)
+				if tt.newGoes {
 					first.leave()
 					r.connect() // the seat is free
 					return
 				}
-				code, reason := first.closed()
-				is.Equal(code, 1000)
-				is.Equal(reason, "replaced")
 				second.hello("discord")
 				second.expect("descriptor")
 			})

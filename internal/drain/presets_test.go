@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -16,6 +17,15 @@ import (
 	"github.com/dormouse-relay/dormouse/internal/ledger"
 )
 
+// buffering are the connectors that keep what comes while nobody is connected.
+func buffering(t *testing.T) []string {
+	return slices.DeleteFunc(devconnector.PresetNames(), func(name string) bool {
+		preset, err := devconnector.PresetNamed(name)
+		is.New(t).NoErr(err)
+		return preset.LiveOnly
+	})
+}
+
 // platformOf is one that a preset fronts.
 func platformOf(preset string) string {
 	if preset == "whatrouter" {
@@ -25,7 +35,7 @@ func platformOf(preset string) string {
 }
 
 func TestEveryConnectorIsDrainedWithoutLossOrRepetition(t *testing.T) {
-	for _, preset := range devconnector.PresetNames() {
+	for _, preset := range buffering(t) {
 		t.Run(preset, func(t *testing.T) {
 			bubble(t, setup{preset: preset}, func(t *testing.T, r *rig) {
 				is := is.New(t)
@@ -72,7 +82,7 @@ func TestEveryConnectorIsDrainedWithoutLossOrRepetition(t *testing.T) {
 
 // A connector pokes at most once a minute. What comes within that minute of a poke must find us still connected.
 func TestAMessageInsideTheCooldownNeedsNoSecondPoke(t *testing.T) {
-	for _, preset := range devconnector.PresetNames() {
+	for _, preset := range buffering(t) {
 		for _, after := range []time.Duration{5 * time.Second, 25 * time.Second, 45 * time.Second, 59 * time.Second} {
 			t.Run(fmt.Sprint(preset, " ", after), func(t *testing.T) {
 				bubble(t, setup{preset: preset}, func(t *testing.T, r *rig) {
@@ -92,7 +102,7 @@ func TestAMessageInsideTheCooldownNeedsNoSecondPoke(t *testing.T) {
 }
 
 func TestAMessageInTheFlipWindowIsFoundByTheSecondLook(t *testing.T) {
-	for _, preset := range devconnector.PresetNames() {
+	for _, preset := range buffering(t) {
 		t.Run(preset, func(t *testing.T) {
 			bubble(t, setup{preset: preset}, func(t *testing.T, r *rig) {
 				is := is.New(t)
@@ -201,6 +211,79 @@ func (c slowCloser) Write(p []byte) (int, error) {
 		return len(p), nil
 	}
 	return c.Conn.Write(p)
+}
+
+// What single connectors are known to do (section 19): everything is answered all the same, at the latest by the sweeps.
+func TestWhatSingleConnectorsAreKnownFor(t *testing.T) {
+	tests := map[string]struct {
+		preset string
+		change func(*devconnector.Preset)
+		rows   int
+		long   string // behind each text
+		sends  int    // that an answer takes
+		sweeps int    // how many are enough
+	}{
+		"AgentSync's 100 rows a hello": {"agentsync", nil, 250, "", 1, 2},
+		"the Rust cell's turns":        {"rustcell", nil, 40, "", 1, 0},
+		"whatrouter's minute a chunk":  {"whatrouter", slow, 3, strings.Repeat("x", 9000), 3, 3},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, setup{preset: tt.preset, change: tt.change}, func(t *testing.T, r *rig) {
+				var want []string
+				for n := range tt.rows {
+					text := fmt.Sprint("text ", n, ".")
+					want = append(want, text)
+					r.Deliver(gateway, event(platformOf(tt.preset), fmt.Sprint("c", n%3), fmt.Sprint("m", n), text+tt.long))
+				}
+				runs := []ledger.Reason{ledger.Wake}
+				for range tt.sweeps {
+					runs = append(runs, ledger.Schedule)
+				}
+				for _, reason := range runs {
+					if _, _, err := r.run(reason, quarter); err != nil {
+						t.Error(err)
+					}
+					time.Sleep(time.Hour)
+				}
+				if waiting := r.Buffered(gateway); waiting > 0 {
+					t.Errorf("%d rows wait", waiting)
+				}
+				var got []string
+				sends := 0
+				for _, out := range r.Outbounds() {
+					if out.Op == "send" && out.Applied && !out.Repeated {
+						sends++
+						if text, _, found := strings.Cut(out.Content, "."); found && strings.HasPrefix(text, "text ") {
+							got = append(got, text+".")
+						}
+					}
+				}
+				if !slices.Equal(sorted(got), sorted(want)) || sends != tt.rows*tt.sends {
+					t.Errorf("%d sends, %d first parts, want %d of %d", sends, len(got), tt.rows*tt.sends, len(want))
+				}
+			})
+		})
+	}
+}
+
+func slow(p *devconnector.Preset) { p.OutboundDelay = time.Minute }
+
+// The Slack sidecar buffers nothing: what comes while a drain is connected is answered, after going_idle, too.
+func TestALiveOnlyConnectorIsAnsweredWhileConnected(t *testing.T) {
+	bubble(t, setup{preset: "slacksidecar"}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		wait := r.during(func(s devconnector.State) bool { return s.Instance(gateway).Connected }, func() {
+			r.Deliver(gateway, event("slack", "c1", "m1", "one"))
+			time.Sleep(time.Second)
+			r.Deliver(gateway, event("slack", "c1", "m2", "two"))
+		})
+		_, _, err := r.run(ledger.Wake, quarter)
+		wait()
+		is.NoErr(err)
+		is.Equal(r.replies(), []string{"c1 one", "c1 two"})
+		is.Equal(r.State().Instance(gateway).Dropped, 0)
+	})
 }
 
 func TestEveryLostPokeIsFoundByASweep(t *testing.T) {

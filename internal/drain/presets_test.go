@@ -61,6 +61,7 @@ func TestEveryConnectorIsDrainedWithoutLossOrRepetition(t *testing.T) {
 				is.Equal(r.Buffered(gateway), 0)
 				is.Equal(r.State().Instance(gateway).Dropped, 0)
 				is.Equal(len(r.State().Breaches), 0)
+				is.True(!slices.ContainsFunc(r.Outbounds(), func(out devconnector.Outbound) bool { return out.Progress }))
 				for _, chat := range []string{"c0", "c2"} { // the order of each chat is kept
 					is.True(inOrder(r.replies(), chat))
 				}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"io"
 	"maps"
 	"net/http"
@@ -119,7 +120,15 @@ func (b *broken) run(reason string) {
 // status and doctor are what these commands print, and the exit code of the latter.
 func (b *broken) status() string {
 	b.t.Helper()
+	code, raw, _ := dormouse(b.t.Context(), "status", "--stack", localStack, "--json")
 	_, out, errs := dormouse(b.t.Context(), "status", "--stack", localStack)
+	var v struct {
+		State   string
+		Version string `json:"command_version"`
+	}
+	if code == 0 && (json.Unmarshal([]byte(raw), &v) != nil || !strings.HasPrefix(out, brokenGateway+": "+v.State) || v.Version == "") {
+		b.t.Errorf("as JSON it is %s", raw) // programs see the same word
+	}
 	return out + errs
 }
 

@@ -51,6 +51,7 @@ gateway reads them anew when the old ones are refused, so nothing has to be depl
 
 func enrolling(replace bool, cmd *cli.Command) *cli.Command {
 	cmd.Flags = []cli.Flag{
+		jsonFlag(),
 		&cli.StringFlag{Name: "connector-url", Sources: cli.EnvVars("GATEWAY_RELAY_URL"), Usage: "base `URL` of the connector"},
 		&cli.StringFlag{Name: "gateway-id", Sources: cli.EnvVars("GATEWAY_RELAY_ID"), Usage: "`ID` to enroll as"},
 		&cli.StringFlag{Name: "token-file", Usage: "`FILE` with the enrollment token, - for standard input; else $" + enrollVariable + " holds it"},
@@ -130,11 +131,23 @@ func enroll(ctx context.Context, cmd *cli.Command, replace bool) error {
 		return fmt.Errorf("the connector accepted, but the credentials could not be stored and are lost: %w: "+
 			"ask for a new enrollment token and try again", err)
 	}
+	if cmd.Bool("json") {
+		return printJSON(cmd.Root().Writer, enrolled{creds.GatewayID, creds.Tenant, arn, replace, time.Since(asked).Milliseconds()})
+	}
 	tell(cmd.Root().Writer, settings, creds, to, arn, replace)
 	if replace {
 		tellGap(cmd.Root().Writer, time.Since(asked))
 	}
 	return nil
+}
+
+// enrolled is what an enrollment came to, for programs. It has no secret.
+type enrolled struct {
+	Gateway        string `json:"gateway_id"`
+	Tenant         string `json:"tenant,omitempty"`
+	CredentialsARN string `json:"credentials_arn"`
+	Replaced       bool   `json:"replaced"`
+	GapMS          int64  `json:"gap_ms"` // for so long the store may have held what the connector did not accept any more
 }
 
 func tell(out io.Writer, settings config.DrainSettings, creds provision.Credentials, to vault, arn string, replace bool) {

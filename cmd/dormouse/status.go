@@ -56,14 +56,20 @@ func viewOf(ctx context.Context, cmd *cli.Command) (view, error) {
 }
 
 func enableCommand() *cli.Command {
-	return atLedger(&cli.Command{
+	return withLedger(&cli.Command{
 		Name:     "enable",
 		Category: categoryOperate,
 		Metadata: example("dormouse enable --stack dormouse"),
 		Usage:    "switch a gateway on again that the connector had refused for good",
 		Description: `A gateway whose refusal was final stays off, whatever pokes it, until its operator says otherwise. First see
 to it that the connector accepts it again: have it enabled there, or enroll it anew with dormouse rotate.`,
-	}, enable)
+		Flags: []cli.Flag{jsonFlag()},
+	}, func(cmd *cli.Command) (atBook, error) {
+		if cmd.Bool("json") {
+			return enableJSON, noArguments(cmd)
+		}
+		return enable, noArguments(cmd)
+	})
 }
 
 // atLedger is withLedger for a command that takes flags only.
@@ -127,4 +133,16 @@ func enable(ctx context.Context, book ledger.Operator, instance string, out io.W
 	}
 	fmt.Fprintf(out, "%s: enabled; see whether it is accepted: dormouse arm\n", instance)
 	return nil
+}
+
+// enableJSON is enable for programs: whether it was off.
+func enableJSON(ctx context.Context, book ledger.Operator, instance string, out io.Writer) error {
+	standing, err := book.Standing(ctx)
+	if err == nil && standing.Disabled {
+		err = book.Enable(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	return printJSON(out, map[string]any{"instance": instance, "enabled": true, "was_disabled": standing.Disabled})
 }

@@ -308,7 +308,7 @@ func TestAnOperatorsWay(t *testing.T) {
 	is.True(strings.HasPrefix(do(0, "status", "--stack", "local"), "gw-1: asleep\n  connector   knows it as gw-1, heard last 2"))
 
 	t.Setenv(enrollVariable, "canary-2") // the old secret is refused from now on, and nothing is deployed
-	do(0, "rotate", "--parameter", parameter)
+	is.True(strings.Contains(do(0, "rotate", "--parameter", parameter, "--json"), `"replaced": true`))
 	is.True(strings.HasPrefix(do(0, "arm", "--stack", "local"), "drain: empty"))
 
 	// A secret in a variable cannot have been replaced meanwhile: its refusal is an opt-out at once, and not after a minute.

@@ -124,6 +124,9 @@ func look(ctx context.Context, book ledger.Operator, instance string, now time.T
 			return view{}, err
 		}
 		v.Waiting = waitingOf(list)
+		if v.Word == agentAway && v.Why == "" && len(v.Waiting) > 0 {
+			v.Why = v.Waiting[0].Error
+		}
 	}
 	return v, nil
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -161,37 +160,17 @@ func (r *run) dial(ctx context.Context) (*relay.Conn, error) {
 
 // startReading starts to read what earlier runs left, unless the worker has that already. wait returns it, and may be
 // called again.
-func (r *run) startReading(ctx context.Context) (wait func() ([]ledger.Entry, error)) {
-	var left []ledger.Entry
+func (r *run) startReading(ctx context.Context) (wait func() ([]ledger.Left, error)) {
+	var left []ledger.Left
 	var err error
 	var reading sync.WaitGroup
 	if r.worker == nil {
-		reading.Go(func() { left, err = r.readLeft(ctx) })
+		reading.Go(func() { left, err = r.lease.Recover(ctx) })
 	}
-	return func() ([]ledger.Entry, error) {
+	return func() ([]ledger.Left, error) {
 		reading.Wait()
 		return left, err
 	}
-}
-
-// readLeft reads what earlier runs left.
-func (r *run) readLeft(ctx context.Context) (entries []ledger.Entry, err error) {
-	left, err := r.lease.Recover(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for part := range slices.Chunk(left, 100) {
-		var keys []string
-		for _, e := range part {
-			keys = append(keys, e.Key)
-		}
-		some, err := r.lease.Load(ctx, keys...)
-		if err != nil {
-			return nil, err
-		}
-		entries = append(entries, some...)
-	}
-	return entries, nil
 }
 
 func (r *run) credentials(ctx context.Context) (provision.Credentials, error) {
@@ -204,7 +183,7 @@ func (r *run) credentials(ctx context.Context) (provision.Credentials, error) {
 }
 
 // startWorker starts the turns with what earlier runs left. They need the descriptors of conn.
-func (r *run) startWorker(ctx context.Context, conn *relay.Conn, left []ledger.Entry) {
+func (r *run) startWorker(ctx context.Context, conn *relay.Conn, left []ledger.Left) {
 	r.link.connect(conn)
 	r.worker = turn.New(ctx, turn.Config{
 		Journal:      r.lease,
@@ -219,6 +198,7 @@ func (r *run) startWorker(ctx context.Context, conn *relay.Conn, left []ledger.E
 		MaxAttempts:  r.settings.MaxAttempts,
 		AgentTimeout: r.times.agentTimeout,
 		Deadline:     r.times.turnsEnd,
+		Window:       int(r.settings.Window),
 		Stop:         r.settings.Stop,
 		Apology:      r.settings.Apology,
 		Texts:        r.settings.Texts,

@@ -31,6 +31,10 @@ const (
 	// TakingUp says that deliveries of earlier runs are queued. With KeyMessages and KeySuspects, without KeyDelivery.
 	TakingUp = "taking up what an earlier run left"
 
+	// NotLoaded is a warning: what waits in the journal could not be read. It is tried again. With KeyMessages, KeyError and KeyIn,
+	// without KeyDelivery.
+	NotLoaded = "messages whose turn has come could not be read: trying again"
+
 	// EntryUnreadable is an error: an entry of the journal is no delivery. It is set aside as dead. With KeyError.
 	EntryUnreadable = "an entry of the journal cannot be read: set aside as dead"
 )

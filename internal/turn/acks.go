@@ -7,6 +7,7 @@ type receipt struct {
 	key      string
 	ackAtEnd bool // its acks wait for its end: no journal has it that outlives the process
 	acks     []*ack
+	held     int // bytes that it takes in memory and that no journal has
 }
 
 // ack is an ack to come.
@@ -75,15 +76,22 @@ func (i *intake) ackOnly(bufferID string) error {
 	return nil
 }
 
-// adopt makes deliveries pending that earlier runs have journalled. It is called before Take.
-func (i *intake) adopt(list []*receipt) {
+// adopt counts deliveries that earlier runs have journalled, and makes those pending that have a receipt. It is called before
+// Take.
+func (i *intake) adopt(n int, list []*receipt) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.room = make(chan struct{}, maxQueued+len(list))
+	i.open += n
 	for _, r := range list {
 		i.pending[r.key] = r
-		i.room <- struct{}{}
 	}
+}
+
+// unloaded is for a delivery that is in the journal alone from now on: a repeat is known by the journal.
+func (i *intake) unloaded(key string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	delete(i.pending, key)
 }
 
 // end ends a delivery that was released.
@@ -99,7 +107,8 @@ func (i *intake) endLocked(r *receipt, s ackState) {
 		delete(i.pending, r.key)
 	}
 	i.acks.resolve(r, s)
-	<-i.room
+	i.open--
+	i.letGoLocked(r)
 	i.acks.flush() // there may be room for acks again
 	i.signal()
 }

@@ -46,7 +46,11 @@ func (a *attempts) answer(ctx context.Context, d *delivery) error {
 			if !d.volatile && time.Until(d.wait.Due) > workAhead {
 				d.mark.takeOff() // it is left, perhaps for a later run
 			}
+			unloaded := a.unload(d, d.wait.Due)
 			err := a.rests.sit(ctx, d.session, !d.volatile, d.wait.Due, nil)
+			if err == nil && unloaded {
+				err = a.reload(d)
+			}
 			if err != nil && ctx.Err() != nil {
 				return a.cutShort(ctx, d)
 			} else if err != nil {

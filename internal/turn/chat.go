@@ -130,7 +130,7 @@ type typingMark struct {
 // typingMark returns the mark for a message.
 func (c *chats) typingMark(e *relay.Event, session string) *typingMark {
 	return &typingMark{
-		chats: c, event: e, session: session,
+		chats: c, event: slim(e), session: session,
 		hidden: e.PromptResponse != nil && e.PromptResponse.PromptID != "",
 	}
 }

@@ -152,7 +152,7 @@ func (a *attempts) follow(d *delivery) error {
 	event := relay.Event{MessageType: "text", MessageID: d.Event.MessageID, Source: d.Event.Source}
 	next := &delivery{
 		Delivery: relay.Delivery{Kind: relay.KindInbound, ReceivedAt: d.ReceivedAt, Event: &event},
-		key:      root + resultsSuffix + strconv.Itoa(n+1), session: d.session, place: d.place, state: ledger.New,
+		key:      root + resultsSuffix + strconv.Itoa(n+1), session: d.session, by: d.by, place: d.place, state: ledger.New,
 		results: results, unkept: d.unkept, volatile: d.volatile, admitted: true,
 	}
 	next.log = logTo(a.cfg.Log, next.key, d.session)
@@ -294,7 +294,7 @@ func (a *attempts) apologise(d *delivery, cause error) error {
 		Delivery: relay.Delivery{Kind: relay.KindInbound, ReceivedAt: d.ReceivedAt, Event: &relay.Event{
 			MessageType: "text", MessageID: d.Event.MessageID, Source: d.Event.Source,
 		}},
-		key: key, session: d.session, log: logTo(a.cfg.Log, key, d.session), place: d.place, typing: d.typing,
+		key: key, session: d.session, by: d.by, log: logTo(a.cfg.Log, key, d.session), place: d.place, typing: d.typing,
 		state: ledger.New, answer: answer{actions: raws, outcomes: make([]string, len(raws))},
 		unkept: d.unkept, volatile: d.volatile,
 	}

@@ -30,6 +30,11 @@ type delivery struct {
 	unkept  bool          // it is not in the journal, as far as we know
 	unsure  bool          // it is unkept, but the journal write that failed may have been made
 
+	by     speaker
+	line   string // its session in the window; empty: it has no place there
+	size   int    // what it takes of the window
+	parked bool   // it is in the journal alone, or shall be
+
 	stopped  bool  // it ends without an answer; the schedule's mu guards it
 	place    int64 // in the order of arrival, those of earlier runs first
 	volatile bool  // no later run knows of it: its waits are bounded by patience

@@ -33,6 +33,11 @@ func rawEvent(f *relay.Forward) (*relay.Event, error) {
 	return relay.DecodeEvent(event)
 }
 
+// slim is an event without what was said: for a message that is not put to the agent any more.
+func slim(e *relay.Event) *relay.Event {
+	return &relay.Event{MessageType: e.MessageType, MessageID: e.MessageID, Source: e.Source}
+}
+
 // logTo returns a log whose lines name a delivery and its session.
 func logTo(log *slog.Logger, key, session string) *slog.Logger {
 	return log.With(logs.KeyDelivery, key, logs.KeySession, session)

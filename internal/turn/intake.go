@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	journalBatch = 48   // deliveries journalled in one call
-	maxQueued    = 4096 // deliveries that have not ended, beyond which Take blocks
+	journalBatch = 48      // deliveries journalled in one call
+	takenSize    = 2 << 10 // what a delivery takes in memory beside its body
 )
 
 // intake journals deliveries and sends their acks, both in the order of arrival, and recognises duplicates.
@@ -32,15 +32,19 @@ type intake struct {
 	counts   *tally
 	run      *lifetime
 	changed  chan struct{}
-	room     chan struct{} // one token per delivery that has not ended
-	seq      int64         // Take's only
+	seq      int64 // Take's only
 
 	mu      sync.Mutex          // guards the rest, and every receipt
 	pending map[string]*receipt // by key
 	acks    ackQueue
 	arrived []arrival // to be journalled
 	writing bool
-	broken  error // why the journal takes no more
+	broken  error         // why the journal takes no more
+	open    int           // deliveries that have not ended
+	held    int           // bytes of those that no journal has
+	unkept  int           // how many these are
+	most    int           // bytes of them beyond which Take waits
+	freed   chan struct{} // closed as some are let go, which puts a new one in its place
 }
 
 // arrival is a delivery that is to be journalled.
@@ -52,14 +56,17 @@ type arrival struct {
 func newIntake(cfg Config, s *schedule, chats *chats, counts *tally, run *lifetime) *intake {
 	i := &intake{
 		cfg: cfg, schedule: s, chats: chats, counts: counts, run: run,
-		changed: make(chan struct{}, 1), room: make(chan struct{}, maxQueued), pending: map[string]*receipt{},
+		changed: make(chan struct{}, 1), pending: map[string]*receipt{}, freed: make(chan struct{}), most: cfg.Window / 4,
 	}
-	i.acks = ackQueue{send: cfg.Link.Ack, withhold: func() bool { return len(i.room) > ackAhead }}
+	if !cfg.Journal.Durable() {
+		i.most = cfg.Window / 4 * 3
+	}
+	i.acks = ackQueue{send: cfg.Link.Ack, withhold: func() bool { return i.unkept > ackAhead }}
 	return i
 }
 
 // Take journals a delivery, queues its turn and sees to its ack. It returns once the delivery has its place in the order,
-// which may be before it is journalled. It blocks while thousands wait. ErrJournal means that no buffered delivery will be
+// which may be before it is journalled. It blocks while so much waits that no journal has as Config.Window allows. ErrJournal means that no buffered delivery will be
 // taken any more: this one is not acked.
 func (w *Worker) Take(d relay.Delivery) error {
 	if d.Kind == relay.KindInterrupt {
@@ -81,10 +88,9 @@ func (i *intake) take(received relay.Delivery) error {
 	if i.run.ctx.Err() != nil { // a select would choose at random, and so leave one delivery and take the next
 		return context.Cause(i.run.ctx)
 	}
-	select {
-	case i.room <- struct{}{}:
-	case <-i.run.ctx.Done():
-		return context.Cause(i.run.ctx)
+	d.size = recordSize + received.Size()
+	if err := i.hold(d.receipt, takenSize+received.Size()); err != nil {
+		return err
 	}
 	i.seq++
 	d.place = i.seq
@@ -98,7 +104,9 @@ func (i *intake) take(received relay.Delivery) error {
 	switch {
 	case why != "":
 		next.entry.State = ledger.Dead
-	case !d.stop && i.schedule.queue(d):
+	case d.stop && i.cfg.Journal.Durable():
+		next.entry.State = ledger.Running // so that the next run carries it out before anything else
+	case !d.stop && i.schedule.place(d):
 		next.entry.State = ledger.Running
 	}
 	d.state = next.entry.State
@@ -142,7 +150,7 @@ func (i *intake) record(received relay.Delivery) (d *delivery, why string) {
 	if why == "" {
 		// The reference's default: each top-level Slack message opens a thread, and a session, of its own.
 		d.Event.Source = d.Event.ThreadedSource()
-		d.session = d.Event.SessionKey()
+		d.session, d.by = d.Event.SessionKey(), speakerOf(d.Event.Source)
 		d.stop = isStop(i.cfg.Stop, d.Event)
 		d.log = logTo(i.cfg.Log, key, d.session)
 		d.typing = i.chats.typingMark(d.Event, d.session)
@@ -289,10 +297,15 @@ func (i *intake) releaseLocked(d *delivery) {
 	i.pending[d.key] = d.receipt
 	d.volatile = d.volatile || d.unkept
 	d.receipt.ackAtEnd = d.volatile
-	if !d.receipt.ackAtEnd && !d.stop {
+	if !d.receipt.ackAtEnd {
+		i.letGoLocked(d.receipt)
 		i.acks.resolve(d.receipt, ackDue)
 	}
 	i.schedule.release(d)
+	if d.parked && !d.unkept {
+		delete(i.pending, d.key)
+	}
+	i.schedule.settle(d)
 }
 
 // joinLocked drops a duplicate. Its ack is sent with that of the delivery that it repeats.
@@ -315,6 +328,7 @@ func (i *intake) joinLocked(d *delivery, log *slog.Logger, state ledger.State) {
 // dropLocked drops a delivery that gets no turn.
 func (i *intake) dropLocked(d *delivery, s ackState) {
 	d.ended = true
+	i.schedule.drop(d)
 	i.endLocked(d.receipt, s)
 }
 
@@ -329,12 +343,4 @@ func (i *intake) fault() error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.broken
-}
-
-// busy takes the lock so that what has ended before it returns false has happened before, too.
-func (i *intake) busy() bool {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	left, _ := i.schedule.attempts.rests.left()
-	return len(i.room) > left
 }

@@ -62,7 +62,7 @@ func (m *marks) of(e *relay.Event, session string, left bool) *mark {
 	if !m.on || e.MessageID == "" || e.PromptResponse != nil {
 		return nil
 	}
-	return &mark{marks: m, event: e, session: session, tried: left, shown: left}
+	return &mark{marks: m, event: slim(e), session: session, tried: left, shown: left}
 }
 
 // begin puts the mark up as a turn begins: at a later try not before an answer begins.

@@ -109,14 +109,17 @@ func (p *pauses) leaveLocked(chat chatName, place int64) {
 	}
 }
 
-// heard is for a message from the chat: it ends a pause that nobody has asked for.
-func (p *pauses) heard(chat chatName) {
+// heard is for a message from the chat: it ends a pause that nobody has asked for, and returns the places of those that wait
+// for it.
+func (p *pauses) heard(chat chatName) (places []int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if q := p.chats[chat]; q != nil && !q.asked && time.Now().Before(q.until) {
 		q.until = time.Now()
 		q.tell()
+		return slices.Clone(q.waiting)
 	}
+	return nil
 }
 
 // add notes who waits, in the order of arrival. While the first is sending, nobody gets before it.

@@ -74,6 +74,7 @@ type world struct {
 	day      int             // turns a day; 0: any number
 	asked    map[string]int  // turns, by day
 	askedBot []botAsked      // the first turn of each message of a bot
+	window   int             // bytes in memory; zero: any
 	notices  map[string]int  // of the day's budget, by chat and day
 	refused  bool            // a message stayed with the connector, so that others may be before it
 	faults   []string
@@ -163,6 +164,9 @@ func newWorld(t *testing.T, seed uint64) *world {
 	budgets := rand.New(rand.NewPCG(seed, 1)) // of their own, so that a seed's script stays as it is
 	if budgets.IntN(3) == 0 {
 		w.bots = 1 + budgets.IntN(2)
+	}
+	if windows := rand.New(rand.NewPCG(seed, 2)); windows.IntN(2) == 0 {
+		w.window = 2 << 10 << windows.IntN(5) // not even one message, to a few
 	}
 	if budgets.IntN(4) == 0 {
 		w.day = 1 + budgets.IntN(6)
@@ -568,14 +572,14 @@ func (w *world) begin() (*turn.Worker, ledger.Lease) {
 	w.dead = false
 	run := w.run
 	w.mu.Unlock()
-	left, err := ledgertest.Recover(ctx, lease)
+	left, err := lease.Recover(ctx)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	table := worldTable{lease, w}
 	worker := turn.New(ctx, turn.Config{
 		Journal: table, Prompts: lease, Chats: lease, BotTurns: w.bots, MaxTurnsPerDay: w.day, Day: lease.Grant().Day, Agent: w, Link: worldLink{&wire{ops: allOps}, w, run}, Log: w.log(),
-		Instance: "inst", Concurrency: 2, MaxAttempts: 3, AgentTimeout: time.Minute, Apology: "sorry",
+		Instance: "inst", Concurrency: 2, MaxAttempts: 3, AgentTimeout: time.Minute, Apology: "sorry", Window: w.window,
 	})
 	worker.Recover(left)
 	return worker, lease

@@ -11,8 +11,9 @@ import (
 //
 // It knows session keys, no delivery. Its lock is held for no call.
 type rests struct {
-	closing <-chan struct{} // no turn starts any more
-	changed func()          // what is work has changed
+	closing <-chan struct{}                    // no turn starts any more
+	changed func()                             // what is work has changed
+	sits    func(session string, so, far bool) // a session begins or ends to wait, for a while or for long
 
 	mu       sync.Mutex
 	sessions map[string]*rest
@@ -84,6 +85,12 @@ func (r *rests) left() (n int, due time.Time) {
 // sit waits in a session until a time, or until changed is closed; a zero time does not come. far says that the session
 // may rest meanwhile. It fails with errDeferred once no turn starts any more, and with ctx's cause if ctx ends.
 func (r *rests) sit(ctx context.Context, session string, far bool, until time.Time, changed <-chan struct{}) (err error) {
+	sat := false
+	defer func() {
+		if sat {
+			r.sits(session, false, false)
+		}
+	}()
 	for {
 		var timer <-chan time.Time
 		left := time.Until(until)
@@ -98,6 +105,10 @@ func (r *rests) sit(ctx context.Context, session string, far bool, until time.Ti
 			timer = time.After(left)
 		}
 		hurry := r.mark(session, resting, until)
+		if away := far && (until.IsZero() || left > unloadAfter); away || sat {
+			sat = away
+			r.sits(session, away, resting)
+		}
 		select {
 		case <-timer:
 			if !resting {

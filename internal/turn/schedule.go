@@ -2,6 +2,7 @@ package turn
 
 import (
 	"context"
+	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -19,11 +20,19 @@ type schedule struct {
 	gate     *gate
 	attempts *attempts
 	run      *lifetime
+	log      *slog.Logger
 	ended    func(*receipt, ackState) // tells the intake; New sets it
+	changed  func()                   // likewise, that what is work has changed
+	unloaded func(key string)         // likewise, of one that is in the journal alone from now on
 
 	suspectsDone chan struct{} // closed once no suspect runs
 
+	early map[string]bool // messages for which an earlier run has kept an apology, by their keys
+
 	mu       sync.Mutex // guards the rest, and every delivery's stopped
+	window   *window
+	learning bool        // what earlier runs left is not known yet: nothing that comes stays in memory
+	stops    []*delivery // commands to stop, while something is in the journal alone that they may be for
 	sessions map[string]*session
 	deferred map[string][]*delivery
 	glanced  map[string]bool // commands to stop that were carried out before they were taken, by their messages' names
@@ -37,17 +46,15 @@ type session struct {
 	cancel context.CancelCauseFunc // of that turn; nil: it is over
 }
 
-func newSchedule(g *gate, a *attempts, run *lifetime) *schedule {
+func newSchedule(g *gate, a *attempts, run *lifetime, most int) *schedule {
 	return &schedule{
-		gate: g, attempts: a, run: run, suspectsDone: make(chan struct{}),
+		gate: g, attempts: a, run: run, log: a.cfg.Log, window: newWindow(most), suspectsDone: make(chan struct{}),
 		sessions: map[string]*session{}, deferred: map[string][]*delivery{}, glanced: map[string]bool{},
 	}
 }
 
-// queue appends a delivery to its session, and says whether its turn starts as soon as it is released.
-func (s *schedule) queue(d *delivery) (startsNow bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// queueLocked appends a delivery to its session, and says whether its turn starts as soon as it is released.
+func (s *schedule) queueLocked(d *delivery) (startsNow bool) {
 	q, known := s.sessions[d.session]
 	if !known {
 		q = &session{}
@@ -58,51 +65,69 @@ func (s *schedule) queue(d *delivery) (startsNow bool) {
 	return !known && len(s.deferred[d.session]) == 0 && s.gate.free() && s.gate.mayStart() && !s.attempts.hasBudget(d)
 }
 
+// queueFirstLocked puts a delivery that no journal has before those of its session that one has.
+func (s *schedule) queueFirstLocked(d *delivery) {
+	s.queueLocked(d)
+	q := s.sessions[d.session]
+	rest := q.queue[:len(q.queue)-1]
+	at := slices.IndexFunc(rest, func(other *delivery) bool { return !other.unkept })
+	if at >= 0 {
+		q.queue = slices.Insert(rest, at, d)
+	}
+}
+
+// enterLocked counts a delivery as in memory.
+func (s *schedule) enterLocked(d *delivery) {
+	if d.volatile {
+		d.size = 0 // the intake counts it
+	}
+	s.window.enter(d.line, d.size)
+}
+
+// drop is for a delivery that gets no turn.
+func (s *schedule) drop(d *delivery) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case d.line == "":
+	case d.parked:
+		s.window.remove(d.line, d.place)
+	default:
+		s.window.leave(d.line, d.size)
+	}
+}
+
 // release lets the turn of a delivery come that has been journalled. A command to stop is carried out here, and not
 // before, because one that comes again would stop a later turn.
 func (s *schedule) release(d *delivery) {
 	if d.stop {
 		s.stop(d)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.waitsLocked(d) {
+			s.stops = append(s.stops, d)
+			s.window.wake(func(l *line) bool { return isTopLevel(d.Event) || l.name == sessionHash(d.session) })
+			return
+		}
 		s.run.start(func() { s.end(d, s.attempts.finish(d)) })
 		return
 	}
 	source := d.Event.Source
-	s.attempts.pauses.heard(chatName{source.Platform, source.ChatID})
-	resting := s.attempts.rests.add(d.session, d.unkept && d.BufferID == "")
+	if places := s.attempts.pauses.heard(chatName{source.Platform, source.ChatID}); len(places) > 0 {
+		s.mu.Lock()
+		s.window.wake(func(l *line) bool { return slices.Contains(places, l.parked[0].place) })
+		s.mu.Unlock()
+	}
+	var resting bool
+	if d.parked && !d.unkept {
+		resting = s.attempts.rests.resting(d.session)
+	} else {
+		resting = s.attempts.rests.add(d.session, d.unkept && d.BufferID == "")
+	}
 	s.attempts.days.claim(d.place)
 	if s.gate.mayStart() && !resting && s.attempts.days.left(d.place) {
 		d.typing.show() // before the turn can start: after a fast reply it would look as if more were to come
 	}
-}
-
-// resume queues what earlier runs left. A suspect's session waits for it. What was left before a command to stop is stopped:
-// the run that took the command has not got so far.
-func (s *schedule) resume(left []*delivery) {
-	var suspects []*delivery
-	for i, d := range left {
-		if d.stop {
-			s.run.start(func() { s.end(d, s.attempts.finish(d)) })
-			continue
-		}
-		d.stopped = slices.ContainsFunc(left[i:], func(later *delivery) bool { return later.stop && isStoppedBy(d, later) })
-		if d.suspect && !d.stopped {
-			suspects = append(suspects, d)
-		} else {
-			close(d.ready)
-		}
-		s.attempts.rests.add(d.session, false)
-		if !d.answer.complete() {
-			s.attempts.days.claim(d.place)
-		}
-		s.queue(d)
-	}
-	s.run.start(func() {
-		defer close(s.suspectsDone)
-		for _, d := range suspects {
-			s.serveSuspect(d)
-			close(d.ready)
-		}
-	})
 }
 
 // runSession works a session's queue until it is empty.
@@ -217,30 +242,30 @@ type waiting struct {
 	attempts int
 }
 
-// behind are the deliveries that wait behind one that rests, and of which the journal does not know so. From now on it is
-// taken for told.
+// behind are deliveries that wait behind one that rests, and of which the journal does not know so. From now on it is taken
+// for told.
 func (s *schedule) behind() (list []waiting) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for key, q := range s.sessions {
-		if !s.attempts.rests.resting(key) {
-			continue
-		}
-		for _, d := range q.queue { // its goroutine sits with another one
-			select {
-			case <-d.ready:
-			default:
-				continue // its journalling is not over
+	tell := func(l *line, from int) {
+		for i := from; i < len(l.parked) && len(list) < mostTold; i++ {
+			if p := &l.parked[i]; !p.told && p.settled && p.d == nil {
+				p.told = true
+				list = append(list, waiting{p.key, ledger.Wait{Since: time.Now()}, p.attempts})
 			}
-			if d.ended || d.unkept || d.stop || !d.wait.Since.IsZero() {
-				continue
-			}
-			d.wait.Since = time.Now()
-			list = append(list, waiting{d.key, d.wait, d.attempts})
 		}
+	}
+	for _, l := range s.window.resting.list {
+		tell(l, 1)
+	}
+	for l := range s.window.sitting {
+		tell(l, 0)
 	}
 	return list
 }
+
+// mostTold is how many of them are told in one call: each is a write.
+const mostTold = 256
 
 // end ends a delivery as its turn has ended, and tells the intake.
 func (s *schedule) end(d *delivery, how ending) {
@@ -248,9 +273,13 @@ func (s *schedule) end(d *delivery, how ending) {
 	if how == endDeferred {
 		s.mu.Lock()
 		s.deferred[d.session] = append(s.deferred[d.session], d)
+		if !d.volatile && d.Event != nil {
+			d.Event = slim(d.Event)
+		}
 		s.mu.Unlock()
 	}
 	if !d.stop {
+		s.drop(d)
 		s.attempts.rests.remove(d.session)
 		s.attempts.days.drop(d.place)
 		s.attempts.memos.seen(d.Event.Source)
@@ -274,55 +303,6 @@ func (s *schedule) begin(d *delivery) (ctx context.Context, done func()) {
 		q.cancel = nil
 		s.mu.Unlock()
 		cancel(nil)
-	}
-}
-
-// gate is what a turn passes before it starts: it may be shut, the deadline may be near, and only so many turns run side
-// by side. It has no lock: its channels do.
-type gate struct {
-	slots    chan struct{} // one token per turn that runs
-	closing  chan struct{} // closed by shut
-	shutOnce sync.Once
-	deadline time.Time // zero: none
-	need     time.Duration
-}
-
-func newGate(cfg Config) *gate {
-	return &gate{
-		slots: make(chan struct{}, cfg.Concurrency), closing: make(chan struct{}),
-		deadline: cfg.Deadline, need: cfg.AgentTimeout,
-	}
-}
-
-func (g *gate) shut() { g.shutOnce.Do(func() { close(g.closing) }) }
-
-// free says whether a turn would get a slot at once.
-func (g *gate) free() bool { return len(g.slots) < cap(g.slots) }
-
-// mayStart says whether a whole turn still fits.
-func (g *gate) mayStart() bool {
-	select {
-	case <-g.closing:
-		return false
-	default:
-		return g.deadline.IsZero() || time.Until(g.deadline) >= g.need
-	}
-}
-
-// enter waits for a slot. It fails with errDeferred if the gate is shut, and with ctx's cause if ctx ends.
-func (g *gate) enter(ctx context.Context) (release func(), err error) {
-	return g.acquire(ctx, g.slots)
-}
-
-// acquire puts a token into sem as enter does; release takes it out again.
-func (g *gate) acquire(ctx context.Context, sem chan struct{}) (release func(), err error) {
-	select {
-	case sem <- struct{}{}:
-		return func() { <-sem }, nil
-	case <-g.closing:
-		return nil, errDeferred
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
 	}
 }
 

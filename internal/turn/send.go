@@ -209,6 +209,9 @@ func (a *attempts) noteWait(d *delivery, until time.Time) {
 // waitFor waits until a time, or until changed is closed. It fails if the delivery has waited for too long since begun.
 func (a *attempts) waitFor(ctx context.Context, d *delivery, until time.Time, changed <-chan struct{}, begun time.Time) error {
 	if !d.volatile {
+		if d.answer.complete() {
+			a.unload(d, until)
+		}
 		return a.rests.sit(ctx, d.session, !d.streaming, until, changed)
 	}
 	if d.wait.Tries > 0 {

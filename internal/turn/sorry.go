@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/dormouse-relay/dormouse/internal/ledger"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
@@ -67,21 +66,3 @@ func isApology(key string) bool { return strings.HasSuffix(key, apologySuffix) }
 
 // chatOf names the chat that an event is from.
 func chatOf(e *relay.Event) chatName { return chatName{e.Source.Platform, e.Source.ChatID} }
-
-// withoutEarly are the entries without the apologies for messages that are not dead after all: their process died between
-// the two writes. early has the keys of those messages.
-func withoutEarly(entries []ledger.Entry) (rest []ledger.Entry, early map[string]bool) {
-	open := map[string]bool{}
-	for _, e := range entries {
-		open[e.Key] = true
-	}
-	early = map[string]bool{}
-	for _, e := range entries {
-		if key, is := strings.CutSuffix(e.Key, apologySuffix); is && open[key] {
-			early[key] = true
-			continue
-		}
-		rest = append(rest, e)
-	}
-	return rest, early
-}

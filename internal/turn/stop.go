@@ -3,6 +3,7 @@ package turn
 import (
 	"context"
 	"math"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -29,7 +30,7 @@ func isStoppedBy(d, command *delivery) bool {
 	if d.place >= command.place {
 		return false
 	}
-	return d.session == command.session || isTopLevel(command.Event) && sameSpeaker(d.Event.Source, command.Event.Source)
+	return d.session == command.session || isTopLevel(command.Event) && d.by == speakerOf(command.Event.Source)
 }
 
 // isTopLevel says whether a message is one of Slack's outside a thread: it has opened one (relay.Event.ThreadedSource).
@@ -38,9 +39,10 @@ func isTopLevel(e *relay.Event) bool {
 	return s.Platform == "slack" && (s.ThreadID == "" || s.ThreadID == e.MessageID || s.ThreadID == s.MessageID)
 }
 
-func sameSpeaker(a, b relay.Source) bool {
-	return a.Platform == b.Platform && a.ChatID == b.ChatID && a.UserID == b.UserID
-}
+// speaker is who has said something, and where.
+type speaker struct{ platform, chat, user string }
+
+func speakerOf(s relay.Source) speaker { return speaker{s.Platform, s.ChatID, s.UserID} }
 
 // mostGlanced is how many commands to stop are known that Glance has seen.
 const mostGlanced = 1024
@@ -119,6 +121,25 @@ func (s *schedule) stopAll(meant func(*delivery) bool) {
 			delete(s.deferred, session)
 		}
 	}
+}
+
+// isStoppedLocked reports whether a command to stop is meant for a delivery that was not in memory as it came.
+func (s *schedule) isStoppedLocked(d *delivery) bool {
+	return slices.ContainsFunc(s.stops, func(stop *delivery) bool { return isStoppedBy(d, stop) })
+}
+
+// waitsLocked reports whether something is in the journal alone that a command to stop may be for.
+func (s *schedule) waitsLocked(stop *delivery) bool {
+	before := func(l *line) bool { return l != nil && len(l.parked) > 0 && l.parked[0].place < stop.place }
+	if !isTopLevel(stop.Event) {
+		return before(s.window.lines[sessionHash(stop.session)])
+	}
+	for _, l := range s.window.lines {
+		if before(l) {
+			return true
+		}
+	}
+	return false
 }
 
 // stopped says whether a turn's context has ended because the turn was stopped.

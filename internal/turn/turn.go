@@ -1,5 +1,5 @@
 // Package turn takes a delivery from the socket to its end: it is journalled, acked, answered by the agent and finished.
-// Package drain calls it, through a Worker. Take blocks while thousands of deliveries wait, and Close until every
+// Package drain calls it, through a Worker. Take blocks while too much waits that no journal has, and Close until every
 // goroutine has ended; no other method blocks. The package never opens a socket and never takes a lease: it is given a
 // Link, a journal and an agent.
 //
@@ -11,10 +11,15 @@
 //	     |  Take
 //	     v
 //	intake.go     journals deliveries in order, recognises duplicates, sends acks in order
-//	     |  queue, release
+//	hold.go       its part that bounds what no journal has
+//	     |  place, settle, release
 //	     v
-//	schedule.go   which turn runs, and when: sessions, slots, suspects             <--- recover.go: what earlier
-//	stop.go       its part that carries out commands to stop                            runs left
+//	load.go       what leaves memory while the window is full, and is read when its turn comes
+//	window.go     its part that says which that is                                 <--- recover.go: what earlier
+//	     |  queueLocked, end                                                             runs left
+//	     v
+//	schedule.go   which turn runs, and when: sessions, slots, suspects
+//	stop.go       its part that carries out commands to stop
 //	     |  answer, answerAlone, conclude, finish
 //	     v
 //	attempt.go    asks the agent, keeps its answer
@@ -37,6 +42,7 @@
 //
 // The other rooms are given no record, but an event, a chat or a key:
 //
+//	gate.go       slots, and whether a turn may start
 //	acks.go       the acks that are to come
 //	pauses.go     chats that have to be left alone for a while, and who goes first afterwards
 //	rests.go      sessions that wait for a time that is far, and are no work until then
@@ -55,6 +61,7 @@
 //	prompts.go    questions that wait for a button
 //	journal.go    what is written of a delivery after it was journalled
 //	event.go      what an event says of itself
+//	unload.go     what was said, out of memory while a turn waits
 //	ids.go        request ids and other names
 //
 // # What is one step
@@ -63,6 +70,12 @@
 // write that journals the delivery. So the intake calls the schedule with its own lock held. Locks are taken in this order
 // only: the intake's, the schedule's, then that of any other room. No room but the intake and the schedule calls another one
 // with its lock held.
+//
+// # The window
+//
+// The journal is the queue, memory is a window of it (Config.Window): of each session the oldest deliveries, at most 8, the
+// oldest sessions first. What is journalled and has no room is a key, until it is loaded; a turn that waits for more than a moment
+// lets go of what was said, and of those behind it. What no journal has is bounded by Take.
 //
 // # Order
 //
@@ -117,6 +130,7 @@ type Config struct {
 	GiveUpAfter  time.Duration // how long a message waits for an agent that is away, or for a chat; zero: a day
 	StaleAfter   time.Duration // age from which a message is told as late; zero: none is
 	Grace        time.Duration // how long writes are still made once the run is over; zero: 2 s
+	Window       int           // bytes of messages in memory; zero: 64 MB
 	Deadline     time.Time     // no turn starts whose AgentTimeout would end after it; zero: none
 	Stop         string        // a message whose first word it is stops what its session runs, and what waits there
 	Apology      string        // sent for a dead message
@@ -170,9 +184,11 @@ func New(ctx context.Context, cfg Config) *Worker {
 		journal: journal, pauses: pauses, rests: rests, sorry: &sorry{memos: memos, owed: map[chatName]bool{}},
 		days: newDays(cfg.MaxTurnsPerDay, cfg.Day), memos: memos, marks: marks,
 	}
-	schedule := newSchedule(start, attempts, run)
+	cfg.Window = cmp.Or(cfg.Window, 64<<20)
+	schedule := newSchedule(start, attempts, run, cfg.Window/2)
 	intake := newIntake(cfg, schedule, chats, counts, run)
-	schedule.ended, rests.changed = intake.end, intake.signal
+	schedule.ended, schedule.unloaded, schedule.changed = intake.end, intake.unloaded, intake.signal
+	rests.changed, rests.sits = intake.signal, schedule.sits
 	return &Worker{cfg: cfg, run: run, counts: counts, chats: chats, intake: intake, schedule: schedule, journal: journal}
 }
 
@@ -189,8 +205,12 @@ func (w *Worker) Changed() <-chan struct{} { return w.intake.changed }
 // Counts returns the figures so far. Left has what waits, too, and would be left if the run ended now.
 func (w *Worker) Counts() Counts {
 	c := w.counts.read()
-	n, due := w.schedule.attempts.rests.left()
-	c.Left, c.Waiting = c.Left+n, c.Waiting+n
+	n, due := w.schedule.left()
+	c.Left += n
+	if w.schedule.gate.shutNow() {
+		n = w.schedule.waiting()
+	}
+	c.Waiting += n
 	if n > 0 && (c.Due.IsZero() || due.Before(c.Due)) {
 		c.Due = due
 	}

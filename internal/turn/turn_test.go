@@ -150,7 +150,7 @@ func (b *bench) startWithin(wait time.Duration) *turn.Worker {
 	if b.change != nil {
 		b.change(&cfg)
 	}
-	left, err := ledgertest.Recover(b.t.Context(), lease)
+	left, err := lease.Recover(b.t.Context())
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -840,32 +840,6 @@ func TestNoTurnStartsThatDoesNotFit(t *testing.T) {
 		defer w.Close()
 		synctest.Wait()
 		is.True(slices.Contains(b.wire.seen(), "send c1 does not"))
-	})
-}
-
-func TestAFloodWithholdsAcks(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		is := is.New(t)
-		b := newBench(t, durable(ledger.NewMemory()))
-		answer := make(chan struct{})
-		b.agent = agentFunc(func(context.Context, agent.Turn) (agent.Answer, error) {
-			<-answer
-			return agent.Answer{}, nil
-		})
-		w := b.start()
-		defer w.Close()
-		const many = 1000
-		for i := range many {
-			is.NoErr(w.Take(buffered(fmt.Sprint("b", i), message("c1", fmt.Sprint("m", i), "x"))))
-		}
-		synctest.Wait()
-		is.True(len(b.wire.seen()) < many/2) // the connector is held back by its unacked rows
-		close(answer)
-		for w.Busy() {
-			<-w.Changed()
-		}
-		synctest.Wait()
-		is.Equal(len(b.wire.seen()), many)
 	})
 }
 

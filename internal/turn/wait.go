@@ -8,8 +8,9 @@ import (
 
 // How long what could not be done waits before it is tried again (design 4 and 6).
 const (
-	workAhead = 45 * time.Second  // what is due within it is work of this run; all else is left, and keeps nobody awake
-	patience  = 100 * time.Second // how long a delivery waits in all that no journal keeps, if GiveUpAfter is not shorter
+	unloadAfter = 2 * time.Second   // what waits for longer is out of memory meanwhile
+	workAhead   = 45 * time.Second  // what is due within it is work of this run; all else is left, and keeps nobody awake
+	patience    = 100 * time.Second // how long a delivery waits in all that no journal keeps, if GiveUpAfter is not shorter
 )
 
 // refusalPauses are the waits behind the first refusals of an action; the last one holds for all others.

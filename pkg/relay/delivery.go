@@ -26,3 +26,6 @@ type Delivery struct {
 
 	size int // bytes on the wire
 }
+
+// Size is how many bytes the delivery had on the wire; 0 if it did not come over one.
+func (d Delivery) Size() int { return d.size }

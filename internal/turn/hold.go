@@ -1,0 +1,45 @@
+package turn
+
+import "context"
+
+// hold waits until there is room for a delivery that no journal has, of so many bytes. One is let in whatever its size.
+func (i *intake) hold(r *receipt, bytes int) error {
+	for {
+		i.mu.Lock()
+		if i.held == 0 || i.held+bytes <= i.most {
+			i.held += bytes
+			i.unkept++
+			i.open++
+			r.held = bytes
+			i.mu.Unlock()
+			return nil
+		}
+		freed := i.freed
+		i.mu.Unlock()
+		select {
+		case <-freed:
+		case <-i.run.ctx.Done():
+			return context.Cause(i.run.ctx)
+		}
+	}
+}
+
+// letGoLocked is for a delivery that a journal has, or that has ended.
+func (i *intake) letGoLocked(r *receipt) {
+	if r.held == 0 {
+		return
+	}
+	i.held -= r.held
+	i.unkept--
+	r.held = 0
+	close(i.freed)
+	i.freed = make(chan struct{})
+}
+
+// busy takes the lock so that what has ended before it returns false has happened before, too.
+func (i *intake) busy() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	left, _ := i.schedule.left()
+	return i.open > left
+}

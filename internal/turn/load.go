@@ -1,0 +1,340 @@
+package turn
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/internal/logs"
+)
+
+// place gives a delivery that has come its place: in its session's queue, or in the journal alone. It says whether its turn
+// starts as soon as it is released.
+func (s *schedule) place(d *delivery) (startsNow bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d.line = sessionHash(d.session)
+	if !d.volatile && (s.learning || !s.window.stays(d.line, d.size)) {
+		d.parked = true
+		s.window.park(d.line, parked{key: d.key, place: d.place, d: d})
+		return false
+	}
+	s.enterLocked(d)
+	return s.queueLocked(d)
+}
+
+// settle is for a delivery that the journal has, or will never have. What is in the journal alone is out of memory from now on.
+// A live one that no journal has is answered before anything of its session that is not in memory.
+func (s *schedule) settle(d *delivery) {
+	if !d.parked {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case !d.unkept:
+		s.window.settle(d.line, d.place, d.key)
+	case d.BufferID != "":
+		s.window.settle(d.line, d.place, "")
+	default:
+		s.window.remove(d.line, d.place)
+		d.parked, d.size = false, 0
+		s.enterLocked(d)
+		s.queueFirstLocked(d)
+	}
+}
+
+// fill loads what is in the journal alone as its turn comes. It ends once no turn starts any more.
+func (s *schedule) fill() {
+	for pause := time.Second; ; {
+		s.retire()
+		s.mu.Lock()
+		list, lines := s.window.take(time.Now())
+		rested := s.window.nextRest()
+		s.mu.Unlock()
+		if len(list) > 0 {
+			if err := s.load(list, lines); err != nil {
+				s.log.Warn(logs.NotLoaded, logs.KeyMessages, len(list), logs.KeyError, err, logs.KeyIn, pause.String())
+				if !s.await(nil, time.Now().Add(pause)) {
+					break
+				}
+				pause = min(2*pause, 8*time.Second)
+				continue
+			}
+			pause = time.Second
+			select {
+			case <-s.gate.closing:
+			default:
+				continue
+			}
+			break
+		}
+		s.changed() // what rests is no work
+		if !s.await(s.window.changed, rested) {
+			break
+		}
+	}
+	s.abandon()
+}
+
+// await waits for a change or a time; zero: it does not come. It is false once no turn starts any more.
+func (s *schedule) await(changed <-chan struct{}, until time.Time) bool {
+	var timer <-chan time.Time
+	if !until.IsZero() {
+		t := time.NewTimer(time.Until(until))
+		defer t.Stop()
+		timer = t.C
+	}
+	select {
+	case <-changed:
+	case <-timer:
+	case <-s.gate.closing:
+		return false
+	case <-s.run.ctx.Done():
+		return false
+	}
+	return true
+}
+
+// load reads deliveries and queues them. After an error they are where they were.
+func (s *schedule) load(list []parked, lines []*line) error {
+	var keys []string
+	for _, p := range list {
+		if p.d == nil {
+			keys = append(keys, p.key)
+		}
+	}
+	entries, err := s.read(keys)
+	if err != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.window.batch = 4
+		for i, p := range list {
+			s.window.leave(lines[i].name, s.window.typical)
+			s.window.park(lines[i].name, p)
+		}
+		return err
+	}
+	var sizes []int
+	records := make([]*delivery, len(list))
+	for i, p := range list {
+		if p.d != nil {
+			records[i], p.d.parked = p.d, false
+		} else if e, found := entries[p.key]; found {
+			records[i] = s.record(e, p)
+		}
+		if d := records[i]; d != nil {
+			d.line = lines[i].name
+			sizes = append(sizes, d.size)
+		} else {
+			sizes = append(sizes, 0)
+		}
+	}
+	s.mu.Lock()
+	s.window.loaded(sizes...)
+	for i, d := range records {
+		if d == nil {
+			s.window.leave(lines[i].name, 0)
+			continue
+		}
+		d.stopped = d.stopped || s.isStoppedLocked(d)
+		if list[i].d == nil {
+			s.attempts.rests.add(d.session, false)
+			close(d.ready)
+		}
+		s.queueLocked(d)
+	}
+	s.mu.Unlock()
+	for i, d := range records {
+		if d == nil { // it is not open any more, or cannot be read
+			s.attempts.pauses.leave(list[i].place)
+			s.ended(receiptOf(list[i]), ackDue)
+		}
+	}
+	return nil
+}
+
+func receiptOf(p parked) *receipt {
+	if p.receipt != nil {
+		return p.receipt
+	}
+	return &receipt{key: p.key}
+}
+
+// read reads entries, by their keys.
+func (s *schedule) read(keys []string) (map[string]ledger.Entry, error) {
+	found := map[string]ledger.Entry{}
+	if len(keys) == 0 {
+		return found, nil
+	}
+	entries, err := s.attempts.cfg.Journal.Load(s.run.ctx, keys...)
+	for _, e := range entries {
+		found[e.Key] = e
+	}
+	return found, err
+}
+
+// record makes the record of a delivery that was read; nil if it cannot be read: then it is dead.
+func (s *schedule) record(e ledger.Entry, p parked) *delivery {
+	d, err := s.attempts.restore(e)
+	if err != nil {
+		s.log.Error(logs.EntryUnreadable, logs.KeyDelivery, e.Key, logs.KeyError, err)
+		s.attempts.counts.add(func(c *Counts) { c.Dead++ })
+		if err := s.attempts.journal.bury(e.Key, "", fmt.Errorf("the entry cannot be read: %w", err)); err != nil {
+			s.log.Error(logs.EntryUnreadable, logs.KeyDelivery, e.Key, logs.KeyError, err)
+		}
+		return nil
+	}
+	d.place, d.early = p.place, s.early[e.Key]
+	if d.receipt = p.receipt; d.receipt == nil {
+		d.receipt = &receipt{key: e.Key, ackAtEnd: d.volatile}
+	}
+	return d
+}
+
+// restore makes the record of a delivery from its entry.
+func (a *attempts) restore(e ledger.Entry) (*delivery, error) {
+	d := &delivery{
+		key: e.Key, state: e.State, attempts: e.Attempts, ready: make(chan struct{}),
+		answer: answer{actions: e.Actions, outcomes: e.Done, streamed: e.Open},
+		wait:   e.Wait, volatile: !a.cfg.Journal.Durable(), inherited: len(e.Actions), size: recordSize + len(e.Body),
+	}
+	d.size += actionBytes(d)
+	if e.Unreadable != nil {
+		return nil, e.Unreadable
+	}
+	var body keptBody
+	if err := json.Unmarshal(e.Body, &body); err != nil {
+		return nil, err
+	}
+	d.Delivery, d.results = body.Delivery, body.Results
+	if d.Event == nil {
+		return nil, errors.New("the entry has no event")
+	}
+	if e.Error == errSpent.Error() && a.days.more() {
+		d.wait.Due = time.Time{} // the budget was raised
+	}
+	d.session, d.by = d.Event.SessionKey(), speakerOf(d.Event.Source)
+	d.log = logTo(a.cfg.Log, d.key, d.session)
+	d.stop = isStop(a.cfg.Stop, d.Event)
+	d.suspect = !d.stop && !d.answer.complete() && d.state != ledger.New
+	d.inChats = d.answer.inChats()
+	d.refused = d.answer.refused(e.Error)
+	d.typing = a.chats.typingMark(d.Event, d.session)
+	d.mark = a.marks.of(d.Event, d.session, d.state != ledger.New || len(d.answer.actions) > 0)
+	if d.results != nil {
+		d.mark = nil
+	}
+	if len(d.answer.actions) > 0 {
+		d.typing.hidden = false // without a prompt that was open there would be no answer
+	}
+	return d, nil
+}
+
+// retire finishes the commands to stop before which nothing waits any more.
+func (s *schedule) retire() {
+	var over []*delivery
+	s.mu.Lock()
+	s.stops = slices.DeleteFunc(s.stops, func(stop *delivery) bool {
+		if s.waitsLocked(stop) {
+			return false
+		}
+		over = append(over, stop)
+		return true
+	})
+	s.mu.Unlock()
+	for _, stop := range over {
+		s.run.start(func() { s.end(stop, s.attempts.finish(stop)) })
+	}
+}
+
+// abandon leaves what is not in memory to the next run, or with the connector.
+func (s *schedule) abandon() {
+	var receipts []*receipt
+	s.mu.Lock()
+	for _, l := range s.window.lines {
+		for _, p := range l.parked {
+			switch {
+			case p.receipt != nil:
+				receipts = append(receipts, p.receipt)
+			case p.d != nil && p.settled:
+				receipts = append(receipts, p.d.receipt)
+			}
+		}
+	}
+	s.mu.Unlock()
+	for _, r := range receipts {
+		s.ended(r, ackVoid)
+	}
+}
+
+// sits is for a session that begins or ends to wait, far says: for a time that is far. What is behind its oldest delivery leaves
+// memory meanwhile.
+func (s *schedule) sits(session string, so, far bool) {
+	name := sessionHash(session)
+	var back []parked
+	s.mu.Lock()
+	if q := s.sessions[session]; q != nil && q.now != nil && q.now.line != "" {
+		if so {
+			q.queue = slices.DeleteFunc(q.queue, func(d *delivery) bool {
+				if !isReady(d) || d.ended || d.volatile || d.unkept || d.apology != nil {
+					return false
+				}
+				p := parked{key: d.key, place: d.place, attempts: d.attempts, told: !d.wait.Since.IsZero(), settled: true, receipt: nil}
+				back = append(back, p)
+				s.window.leave(name, d.size)
+				return true
+			})
+			s.window.park(name, back...)
+		}
+		s.window.sit(name, so, far, q.now.size-actionBytes(q.now))
+	}
+	s.mu.Unlock()
+	for range back {
+		s.attempts.rests.remove(session)
+	}
+	for _, p := range back {
+		s.unloaded(p.key)
+	}
+}
+
+func isReady(d *delivery) bool {
+	select {
+	case <-d.ready:
+		return true
+	default:
+		return false
+	}
+}
+
+// left is how many deliveries are no work, and when the first of them is due.
+func (s *schedule) left() (n int, due time.Time) {
+	n, due = s.attempts.rests.left()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	parked, first := s.window.left(s.gate.shutNow())
+	if !first.IsZero() && (due.IsZero() || first.Before(due)) {
+		due = first
+	}
+	return n + parked, due
+}
+
+// waiting is how many of those that are left rest, or are behind one that does.
+func (s *schedule) waiting() int {
+	n, _ := s.attempts.rests.left()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	parked, _ := s.window.left(false)
+	return n + parked
+}
+
+// actionBytes is what the kept answer takes of a delivery's size.
+func actionBytes(d *delivery) (bytes int) {
+	for _, raw := range d.answer.actions {
+		bytes += len(raw)
+	}
+	return bytes
+}

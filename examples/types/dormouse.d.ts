@@ -239,8 +239,10 @@ export type Action =
   | DeleteAction;
 
 export interface ActionBase {
-  /** missing: the turn's chat */
-  chat_id?: Id;
+  /** missing: the turn's chat; {of: N}: the thread that action N of the same answer, from 0, has created */
+  chat_id?: Id | {
+    of: number;
+  };
   /** routing facts of the turn's chat are added */
   metadata?: Record<string, unknown>;
   /** a name under which what becomes of the action comes back in a turn of kind results */

@@ -27,6 +27,9 @@ type Outgoing struct {
 	// it goes on with: "#" and the number of a kept action, or "=" and an id.
 	Of string
 
+	// InThread is the agent's number of the thread_create whose thread the action is for, of a thread_create its own; empty: none.
+	InThread string
+
 	goesOn  bool   // it is a further part of the action before
 	cut     bool   // of the last part of a text: more parts than are sent at most are left out
 	over    bool   // of an edit: its part is over
@@ -46,6 +49,7 @@ type File struct {
 const (
 	journalPlatform = "_platform"
 	journalRef      = "ref"
+	journalThread   = "_thread"
 	journalResult   = "_result" // the version before sends it on; nobody reads it
 )
 
@@ -107,7 +111,7 @@ func (o Outgoing) MarshalJSON() ([]byte, error) {
 	if o.Op() == "prompt" {
 		ref = o.Ref
 	}
-	if o.Platform == "" && ref == "" && o.Result == "" {
+	if o.Platform == "" && ref == "" && o.Result == "" && o.InThread == "" {
 		return json.Marshal(o.Action)
 	}
 	members := relay.Action{}
@@ -121,6 +125,9 @@ func (o Outgoing) MarshalJSON() ([]byte, error) {
 	if o.Result != "" {
 		members[journalResult] = o.Result
 	}
+	if o.InThread != "" {
+		members[journalThread] = o.InThread
+	}
 	return json.Marshal(members)
 }
 
@@ -131,7 +138,7 @@ func (o *Outgoing) UnmarshalJSON(raw []byte) error {
 		return err
 	}
 	*o = Outgoing{Action: members}
-	o.Platform, o.Result = o.text(journalPlatform), o.text(journalResult)
+	o.Platform, o.Result, o.InThread = o.text(journalPlatform), o.text(journalResult), o.text(journalThread)
 	if ref := o.text(journalRef); o.Op() == "prompt" {
 		o.Ref = ref
 	} else {
@@ -140,6 +147,7 @@ func (o *Outgoing) UnmarshalJSON(raw []byte) error {
 	delete(members, journalPlatform)
 	delete(members, journalRef)
 	delete(members, journalResult)
+	delete(members, journalThread)
 	return nil
 }
 

@@ -23,11 +23,14 @@ type Board struct {
 // post is one message as the agent sees it.
 type post struct {
 	platform, chat string
+	thread         string // InThread
 	parts          []part
 }
 
 // in says whether the message is in the chat of an action.
-func (p *post) in(o Outgoing) bool { return p.chat == o.Chat() && p.platform == o.Platform }
+func (p *post) in(o Outgoing) bool {
+	return p.chat == o.Chat() && p.platform == o.Platform && p.thread == o.InThread
+}
 
 // part is one message as the chat sees it.
 type part struct {
@@ -84,7 +87,7 @@ func (b *Board) add(o Outgoing, number int) {
 		p.parts = append(p.parts, added)
 		return
 	}
-	b.posts = append(b.posts, &post{platform: o.Platform, chat: o.Chat(), parts: []part{added}})
+	b.posts = append(b.posts, &post{platform: o.Platform, chat: o.Chat(), thread: o.InThread, parts: []part{added}})
 }
 
 func (b *Board) remove(o Outgoing) {
@@ -170,7 +173,7 @@ func (b *Board) meant(o Outgoing) *post {
 			return p
 		}
 	}
-	p := &post{platform: o.Platform, chat: o.Chat(), parts: []part{{of: ofID + id}}}
+	p := &post{platform: o.Platform, chat: o.Chat(), thread: o.InThread, parts: []part{{of: ofID + id}}}
 	b.posts = slices.Insert(b.posts, 0, p) // the turn's own are newer
 	return p
 }
@@ -285,7 +288,7 @@ func (o Outgoing) AsMessage() Outgoing { return asMessage(o, o.text("content")) 
 
 func asMessage(o Outgoing, text string) Outgoing {
 	metadata, _ := o.Action["metadata"].(map[string]any)
-	return Outgoing{Platform: o.Platform, Action: map[string]any{
+	return Outgoing{Platform: o.Platform, InThread: o.InThread, Action: map[string]any{
 		"op": "send", "chat_id": o.Action["chat_id"], "content": text, "reply_to": nil, "metadata": maps.Clone(metadata),
 	}}
 }

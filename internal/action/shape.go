@@ -2,11 +2,13 @@ package action
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/dormouse-relay/dormouse/internal/texts"
@@ -93,10 +95,15 @@ func (s Shaper) Fit(i int, a relay.Action) ([]Outgoing, error) {
 	}
 	op := a.Op()
 	plain, err := generic(a)
-	if none(plain, "chat_id") {
+	thread, wrong := inThread(plain)
+	if none(plain, "chat_id") || thread != "" {
 		delete(plain, "chat_id")
 	}
-	o := Outgoing{Action: plain}
+	if op == "thread_create" {
+		thread = strconv.Itoa(i)
+	}
+	err = cmp.Or(err, wrong)
+	o := Outgoing{Action: plain, InThread: thread}
 	s = s.at(o.Chat())
 	check, known := ops[op]
 	switch d := s.Descriptor; {
@@ -217,6 +224,7 @@ func (s Shaper) address(o *Outgoing) error {
 	a["metadata"] = metadata
 	delete(a, journalPlatform) // an agent's members of these names are not ours
 	delete(a, journalResult)
+	delete(a, journalThread)
 	if a.Op() == "follow_up" {
 		return nil // is routed by its session key (section 10)
 	}

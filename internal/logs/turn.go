@@ -121,6 +121,8 @@ const (
 	// CannotEdit is a warning: the platform has no edits, or the connector has told no id for the message.
 	CannotEdit = "a message cannot be edited: the last text that it was to have is sent"
 
+	// NoThread says that an action is for a thread that was not created.
+	NoThread = "an action is for a thread that was not created: skipped"
 	// NoMessageKnown is a warning: an edit or a delete does not say which message it is for. The text of an edit may go out as
 	// a message.
 	NoMessageKnown = "not made: this turn has put no message there that is known by an id"

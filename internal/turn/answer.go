@@ -42,6 +42,17 @@ func (a *answer) messageID(i int) string {
 	return id
 }
 
+// threadID is the id of the thread that an action is for, which an action of its answer has created; "" if it has not.
+func (a *answer) threadID(o action.Outgoing) string {
+	for i, raw := range slices.Backward(a.actions) {
+		var before action.Outgoing
+		if json.Unmarshal(raw, &before) == nil && before.Op() == "thread_create" && before.InThread == o.InThread {
+			return a.messageID(i)
+		}
+	}
+	return ""
+}
+
 // board has the messages that the kept actions have put into the chats. What they show is not known: a stream's edits are
 // not kept.
 func (a *answer) board() *action.Board {

@@ -107,6 +107,9 @@ func (s *sender) put(d *delivery, requestID string, o action.Outgoing) (outcome 
 		}
 		return outcomeSkipped, nil, true
 	}
+	if o.Aimed() {
+		o = o.At(d.answer.threadID(o), cmp.Or(o.Platform, d.Event.Source.Platform))
+	}
 	if op == "prompt" && !s.prompts.put(d.key, d.Event.Source, o) {
 		return "", nil, false
 	}
@@ -126,6 +129,8 @@ func (s *sender) put(d *delivery, requestID string, o action.Outgoing) (outcome 
 // needless says why an action is not sent; empty: it is, and what it is for is filled in.
 func (s *sender) needless(d *delivery, o action.Outgoing) (why string) {
 	switch op := o.Op(); {
+	case o.Aimed() && d.answer.threadID(o) == "":
+		return logs.NoThread
 	case op == "react" && !s.memos.mayReact(s.run.ctx, nameOf(o, d.Event.Source)):
 		return logs.NoReact
 	case op == "edit" && o.Of != "" && !s.canEdit(d, o):

@@ -2,6 +2,7 @@ package turn
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 
 	"github.com/dormouse-relay/dormouse/internal/action"
@@ -17,9 +18,10 @@ type fitter struct {
 	log     *slog.Logger
 	counts  *tally
 	ration  action.Ration
-	usable  bool  // something can be sent
-	replied bool  // something replies to the message: what else the answer says does not
-	wrong   error // the first action that is wrong
+	usable  bool            // something can be sent
+	threads map[string]bool // those that the answer creates, by the agent's numbers
+	replied bool            // something replies to the message: what else the answer says does not
+	wrong   error           // the first action that is wrong
 }
 
 // all is for a whole answer. If nothing of it can be sent because of what is wrong, that is the error.
@@ -43,12 +45,29 @@ func (f *fitter) next(ctx context.Context, i int, said relay.Action) ([]action.O
 	}
 	parts, err := f.shaper.Fit(i, reply)
 	f.replied = f.replied || is && len(parts) > 0
+	if err == nil && len(parts) > 0 {
+		err = f.thread(i, parts[0])
+	}
 	if err != nil {
 		f.leaveOut(err)
 		return nil, nil
 	}
 	f.usable = f.usable || len(parts) > 0
 	return f.files.upload(ctx, f.log, f.shaper, f.ration.Take(f.shaper, parts))
+}
+
+// thread notes a thread that is to be created, and fails for an action that is for one that is not.
+func (f *fitter) thread(i int, o action.Outgoing) error {
+	if o.Op() == "thread_create" {
+		if f.threads == nil {
+			f.threads = map[string]bool{}
+		}
+		f.threads[o.InThread] = true
+	}
+	if o.Aimed() && !f.threads[o.InThread] {
+		return fmt.Errorf("agent: actions[%d].%w", i, action.ErrNoThread)
+	}
+	return nil
 }
 
 // leaveOut says that something of the answer is wrong and is not sent.

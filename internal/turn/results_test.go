@@ -174,3 +174,89 @@ func TestResultsOutliveTheProcess(t *testing.T) {
 		})
 	}
 }
+
+func TestAThreadOfTheAnswerIsReached(t *testing.T) {
+	for _, streamed := range []bool{false, true} {
+		for platform, chat := range map[string]string{"discord": "t7", "telegram": "c1"} {
+			t.Run(platform, func(t *testing.T) {
+				bubble(t, func(t *testing.T, b *bench) {
+					is := is.New(t)
+					b.wire.ops, b.wire.do = resultOps, told
+					said := []relay.Action{
+						{"op": "send", "content": strings.Repeat("word ", 500)}, // in two parts
+						{"op": "thread_create", "thread_name": "n"},
+						{"op": "send", "content": "inside", "chat_id": map[string]any{"of": 1}},
+						{"op": "edit", "content": "inside, changed", "chat_id": map[string]any{"of": 1}},
+						{"op": "send", "content": "lost", "chat_id": map[string]any{"of": 0}},
+						{"op": "send", "content": "outside"},
+					}
+					b.agent = says(said...)
+					if streamed {
+						b.agent = agentFunc(func(context.Context, agent.Turn) (agent.Answer, error) {
+							return agent.Answer{Stream: func(yield func(relay.Action, error) bool) {
+								for _, a := range said {
+									if !yield(a, nil) {
+										return
+									}
+								}
+							}}, nil
+						})
+					}
+					w := b.start()
+					defer w.Close()
+					m := message("c1", "m1", "x")
+					m.Event.Source.Platform = platform
+					is.NoErr(w.Take(m))
+					idle(w)
+					var inside []relay.Action
+					for _, out := range b.wire.outs {
+						text, _ := out.Action["content"].(string)
+						is.True(text != "lost") // action 0 creates no thread
+						metadata, _ := out.Action["metadata"].(map[string]any)
+						switch {
+						case strings.HasPrefix(text, "inside"):
+							inside = append(inside, out.Action)
+							is.Equal(out.Action["chat_id"], chat)
+							is.Equal(metadata["thread_id"], "t7")
+							is.Equal(out.Action["reply_to"], nil)
+						case text == "outside":
+							is.Equal(out.Action["chat_id"], "c1")
+							is.Equal(metadata["thread_id"], nil)
+						}
+						is.Equal(out.Action["_thread"], nil)
+					}
+					is.Equal(inside[len(inside)-1]["content"], "inside, changed")
+					is.Equal(inside[len(inside)-1].Op(), "edit")
+				})
+			})
+		}
+	}
+}
+
+// A process that dies once the thread is there sends what is for it into it.
+func TestAThreadOfTheAnswerIsReachedByTheNextProcess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		b := newBench(t, durable(ledger.NewMemory()))
+		b.wire.ops = resultOps
+		refused := true
+		b.wire.do = func(ctx context.Context, out relay.Outbound) (relay.Result, error) {
+			if out.Action.Op() == "send" && refused {
+				return relay.Result{}, &relay.OpError{Message: "Too Many Requests: retry after 600"}
+			}
+			return told(ctx, out)
+		}
+		b.agent = says(relay.Action{"op": "thread_create"}, relay.Action{"op": "send", "content": "a", "chat_id": map[string]any{"of": 0}})
+		w := b.start()
+		is.NoErr(w.Take(message("c1", "m1", "x")))
+		synctest.Wait()
+		w.Close()
+		refused = false
+		w = b.start()
+		defer w.Close()
+		synctest.Wait()
+		last := b.wire.outs[len(b.wire.outs)-1].Action
+		is.Equal(last["chat_id"], "t7")
+		is.Equal(len(b.wire.outs), 3) // the thread once, the text twice
+	})
+}

@@ -125,6 +125,9 @@ func (r *run) checkRequests(state devconnector.State, lost map[string]time.Time)
 		switch {
 		case out.Op == "typing", out.Op == "edit":
 			continue // harmless to repeat
+		case out.Op == "react":
+			r.checkMark(out)
+			continue
 		case m == nil:
 			r.fault("a %s of an unknown request, an answer to what nobody wrote: %s", out.Op, out.Content)
 			continue
@@ -143,6 +146,14 @@ func (r *run) checkRequests(state devconnector.State, lost map[string]time.Time)
 		}
 		before[out.RequestID] = out
 	}
+}
+
+// checkMark demands that a mark is on a message that somebody wrote. Marks are harmless to repeat, and a death leaves one.
+func (r *run) checkMark(out devconnector.Outbound) {
+	if id, _ := out.Action["message_id"].(string); r.byID[id] == nil {
+		r.fault("a mark %v on a message that nobody wrote: %q", out.Action["emoji"], id)
+	}
+	r.seen["marks"]++
 }
 
 // whose is the message that an action is for, and the key of its entry, which may be that of its apology.

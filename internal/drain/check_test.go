@@ -98,3 +98,19 @@ func TestACheckTellsHowTheAgentFails(t *testing.T) {
 		})
 	}
 }
+
+// Who asks does not wait for an agent that is away: what is left is handed on.
+func TestACheckDoesNotStayForWhatWaits(t *testing.T) {
+	a := &awayAgent{away: true}
+	bubble(t, setup{ledger: durable(ledger.NewMemory()), agent: a}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		r.Deliver(gateway, event("discord", "c1", "m1", "hello"))
+		rep, took, err := r.run(ledger.Check, quarter)
+		is.NoErr(err)
+		is.True(took < 30*time.Second)
+		is.Equal(rep.Status, drain.HandedOff)
+		is.Equal(rep.Error+rep.Hinder, "")
+		is.Equal(rep.Left, 1)
+		is.Equal(r.Buffered(gateway), 0) // it is in the journal
+	})
+}

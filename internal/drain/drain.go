@@ -196,7 +196,7 @@ func (r *run) run(ctx context.Context) error {
 	var beating sync.WaitGroup
 	beating.Go(func() { r.heart.beat(ctx, cancel) })
 	deadline, _ := ctx.Deadline()
-	r.times = newTimetable(r.settings, r.figures.start, deadline)
+	r.times = r.hurried(newTimetable(r.settings, r.figures.start, deadline))
 	stopTimer := r.times.atEnd(func() { cancel(errDeadline) })
 	err := r.loop(ctx)
 	r.pump.wait()

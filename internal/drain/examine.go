@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/dormouse-relay/dormouse/internal/agent"
+	"github.com/dormouse-relay/dormouse/internal/ledger"
 	"github.com/dormouse-relay/dormouse/internal/logs"
 	"github.com/dormouse-relay/dormouse/internal/version"
 	"github.com/dormouse-relay/dormouse/pkg/provision"
@@ -52,6 +53,17 @@ type AgentCheck struct {
 
 // examining is how long a check takes that nobody answers.
 const examining = 20 * time.Second
+
+// checking is how long a check serves its socket before it goes idle, whatever there is to do: what is left is handed on.
+const checking = 20 * time.Second
+
+// hurried is the timetable of a run; a check goes idle soon.
+func (r *run) hurried(t timetable) timetable {
+	if soon := time.Now().Add(checking); r.req.Reason == ledger.Check && (t.goIdle.IsZero() || soon.Before(t.goIdle)) {
+		t.goIdle = soon
+	}
+	return t
+}
 
 // examine looks at what a run needs, side by side.
 func (r *run) examine(ctx context.Context) *Check {
@@ -140,7 +152,7 @@ func (r *run) checked(rep Report, check *Check, err error) Report {
 		check.Gateway = r.access.name()
 	}
 	rep.Check, rep.Hinder = check, hindrance(err)
-	if err == nil {
+	if err == nil || rep.Status == HandedOff {
 		r.log.Info(logs.DrainEnded, logs.KeyReport, rep)
 		return rep
 	}

@@ -94,16 +94,7 @@ func (s Shaper) Fit(i int, a relay.Action) ([]Outgoing, error) {
 		return nil, nil
 	}
 	op := a.Op()
-	plain, err := generic(a)
-	thread, wrong := inThread(plain)
-	if none(plain, "chat_id") || thread != "" {
-		delete(plain, "chat_id")
-	}
-	if op == "thread_create" {
-		thread = strconv.Itoa(i)
-	}
-	err = cmp.Or(err, wrong)
-	o := Outgoing{Action: plain, InThread: thread}
+	o, err := s.read(i, a)
 	s = s.at(o.Chat())
 	check, known := ops[op]
 	switch d := s.Descriptor; {
@@ -138,6 +129,19 @@ func (s Shaper) Fit(i int, a relay.Action) ([]Outgoing, error) {
 		return s.splitPrompt(o), nil
 	}
 	return []Outgoing{o}, nil
+}
+
+// read returns the answer's action number i as JSON has it, without a chat where it names none.
+func (s Shaper) read(i int, a relay.Action) (Outgoing, error) {
+	plain, err := generic(a)
+	thread, wrong := inThread(plain)
+	if none(plain, "chat_id") || thread != "" {
+		delete(plain, "chat_id")
+	}
+	if a.Op() == "thread_create" {
+		thread = strconv.Itoa(i)
+	}
+	return Outgoing{Action: plain, InThread: thread}, cmp.Or(err, wrong)
 }
 
 // saysNothing says whether an action has a text and the text is blank.

@@ -1,0 +1,82 @@
+package drain_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/matryer/is"
+
+	"github.com/dormouse-relay/dormouse/internal/agent"
+	"github.com/dormouse-relay/dormouse/internal/drain"
+	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/pkg/relay"
+)
+
+// comeLater is what an agent says that is away for ten minutes.
+type comeLater struct{}
+
+func (comeLater) Error() string        { return "come later" }
+func (comeLater) Is(target error) bool { return target == agent.ErrUnavailable }
+
+func (comeLater) As(target any) bool {
+	asked, ok := target.(**agent.Error)
+	if ok {
+		*asked = &agent.Error{Class: agent.Away, RetryAfter: 10 * time.Minute}
+	}
+	return ok
+}
+
+// The Rust cell hands out a chat's next message when the eyes come off, or after 20 minutes, and takes a send without reply_to
+// for progress (contract section 19).
+func TestTheRustCellHandsOutMessageAfterMessage(t *testing.T) {
+	const takes = 2 * time.Second // a turn
+	for name, left := range map[string]int{"all are answered": -1, "one is left waiting": 4} {
+		t.Run(name, func(t *testing.T) {
+			s := setup{preset: "rustcell", ledger: durable(ledger.NewMemory())}
+			s.agent = agentFunc(func(ctx context.Context, tn agent.Turn) (agent.Answer, error) {
+				if tn.Event.Text == fmt.Sprint("message ", left) {
+					return agent.Answer{}, comeLater{}
+				}
+				select {
+				case <-time.After(takes):
+				case <-ctx.Done():
+				}
+				return agent.Answer{Actions: []relay.Action{
+					{"op": "send", "content": "looking", "reply_to": nil}, {"op": "send", "content": "answer to " + tn.Event.Text},
+				}}, nil
+			})
+			bubble(t, s, func(t *testing.T, r *rig) {
+				is := is.New(t)
+				for n := range 10 { // in one chat, of ten people: each has a session
+					e := event("discord", "c1", fmt.Sprint("m", n), fmt.Sprint("message ", n))
+					e.Source.UserID = fmt.Sprint("u", n)
+					r.Deliver(gateway, e)
+				}
+				began := time.Now()
+				rep, _, err := r.run(ledger.Wake, quarter)
+				is.NoErr(err)
+				is.Equal(rep.Received, 10)
+				var replies []string
+				var last time.Time
+				for _, out := range r.Outbounds() {
+					if out.Op == "send" && out.Action["reply_to"] != nil {
+						replies, last = append(replies, fmt.Sprint(out.Action["reply_to"], " ", out.Content)), out.At
+						is.True(!out.Progress)
+					}
+				}
+				var want []string
+				for n := range 10 {
+					if n != left {
+						want = append(want, fmt.Sprintf("m%d answer to message %d", n, n))
+					}
+				}
+				is.Equal(replies, want)
+				is.True(last.Sub(began) < time.Duration(len(want))*takes+5*time.Second) // nothing waits for the eyes
+				is.Equal(rep.Left, 10-len(want))
+				is.True(rep.Status == drain.Drained || left >= 0)
+			})
+		})
+	}
+}

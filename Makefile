@@ -153,6 +153,8 @@ fuzz: ## every fuzz target for FUZZTIME (30s)
 nightly: ## what takes too long for each landing: 500 chaos seeds, broken promises, the model with more faults, fuzzing, mutants
 	$(MAKE) chaos RUNS=500
 	$(MAKE) breaks
+	$(MAKE) backlog
+	$(MAKE) backlog TIMES=40 ONLY=TestALiveFlood
 	$(MAKE) property
 	FAULTS=2 ENDS=1 $(MAKE) model
 	$(MAKE) fuzz
@@ -162,6 +164,11 @@ nightly: ## what takes too long for each landing: 500 chaos seeds, broken promis
 mutants: $(MOTO_VENV)/complete ## MUTANTS (100) small faults in each of four packages, chosen by MUTANT_SEED: 90 of 100 must be noticed
 	python3 scripts/mutants.py $(MUTANT_SEED) $(MUTANTS) pkg/relay internal/turn internal/drain
 	sh scripts/dynamodb.sh moto "$(MOTO_VENV)" python3 scripts/mutants.py $(MUTANT_SEED) $(MUTANTS) internal/ledger/dynamo
+
+.PHONY: backlog
+backlog: $(MOTO_VENV)/complete ## drain under more than it can hold: 5,000 live messages (TIMES=10 times those of make test), a backlog of large and small ones
+	sh scripts/dynamodb.sh moto "$(MOTO_VENV)" go test -count=1 -v -timeout 60m ./functions/drain \
+		-run '$(or $(ONLY),TestALiveFlood|TestABacklog)' -backlog $(or $(TIMES),10)
 
 .PHONY: property
 property: ## 100,000 random scripts of refusals, absences, deaths and table faults against internal/turn

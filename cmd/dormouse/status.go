@@ -72,11 +72,6 @@ to it that the connector accepts it again: have it enabled there, or enroll it a
 	})
 }
 
-// atLedger is withLedger for a command that takes flags only.
-func atLedger(cmd *cli.Command, do atBook) *cli.Command {
-	return withLedger(cmd, func(cmd *cli.Command) (atBook, error) { return do, noArguments(cmd) })
-}
-
 // atBook does something with the ledger of an instance, and prints what was done.
 type atBook func(ctx context.Context, book ledger.Operator, instance string, out io.Writer) error
 

@@ -108,16 +108,7 @@ func look(ctx context.Context, book ledger.Operator, instance string, now time.T
 			v.NextSweep.At, v.NextSweep.Why = o.Plan.At, o.Plan.Why
 		}
 	}
-	today := ledger.DateOf(now)
-	if o.Day.Date == today && o.Day.Most > 0 {
-		v.Turns = &turnsView{o.Day.Turns, o.Day.Most}
-	}
-	if o.Limited.Date == today {
-		v.Limited = o.Limited.Messages
-	}
-	if r := o.Refusals; !r.At.IsZero() {
-		v.Refused = &refusedView{r.At, r.ByClass, r.Retried}
-	}
+	v.count(o, now)
 	if o.Pending > 0 {
 		list, err := book.ListPending(ctx)
 		if err != nil {
@@ -129,6 +120,20 @@ func look(ctx context.Context, book ledger.Operator, instance string, now time.T
 		}
 	}
 	return v, nil
+}
+
+// count adds what is counted by the day or the run.
+func (v *view) count(o ledger.Overview, now time.Time) {
+	today := ledger.DateOf(now)
+	if o.Day.Date == today && o.Day.Most > 0 {
+		v.Turns = &turnsView{o.Day.Turns, o.Day.Most}
+	}
+	if o.Limited.Date == today {
+		v.Limited = o.Limited.Messages
+	}
+	if r := o.Refusals; !r.At.IsZero() {
+		v.Refused = &refusedView{r.At, r.ByClass, r.Retried}
+	}
 }
 
 // waitingOf are those entries that wait, the next one first. Those that queue are only counted.

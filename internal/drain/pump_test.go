@@ -96,3 +96,26 @@ func TestAnInterruptStopsATurnWhateverWaits(t *testing.T) {
 		}
 	})
 }
+
+func TestWhatComesTooFastIsBufferedInstead(t *testing.T) {
+	h := &held{}
+	s := setup{agent: h, awake: true, pinned: true, env: map[string]string{"DORMOUSE_WINDOW": "65536"}}
+	bubble(t, s, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		h.gone = make(chan struct{})
+		wait := r.during(dialled(1), func() {
+			for n := range 60 {
+				r.Deliver(gateway, event("discord", "c1", fmt.Sprint("n", n), fmt.Sprintf("%0500d", n)))
+				time.Sleep(10 * time.Millisecond)
+			}
+			is.NoErr(r.Wait(t.Context(), func(s devconnector.State) bool { return len(s.Idles) > 0 }))
+			close(h.gone)
+		})
+		rep, _, err := r.run(ledger.Wake, quarter)
+		wait()
+		is.NoErr(err)
+		is.Equal(rep.Status, drain.Drained)
+		is.Equal(len(r.replies()), 60) // no live one was lost to an overrun
+		is.True(len(r.Sockets()) < 20)
+	})
+}

@@ -1,6 +1,7 @@
 package drain
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -123,10 +124,7 @@ func (s *stay) serve(ctx context.Context) error {
 			crowded, s.crowded = nil, true
 			s.log.Warn(logs.Crowded)
 		case <-s.conn.Done():
-			if stopped := s.stopped(ctx); stopped != nil {
-				return stopped
-			}
-			return s.conn.Err()
+			return cmp.Or(s.stopped(ctx), s.conn.Err())
 		case <-ctx.Done():
 			return s.stopped(ctx)
 		}

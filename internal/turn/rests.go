@@ -84,7 +84,7 @@ func (r *rests) left() (n int, due time.Time) {
 
 // sit waits in a session until a time, or until changed is closed; a zero time does not come. far says that the session
 // may rest meanwhile. It fails with errDeferred once no turn starts any more, and with ctx's cause if ctx ends.
-func (r *rests) sit(ctx context.Context, session string, far bool, until time.Time, changed <-chan struct{}) (err error) {
+func (r *rests) sit(ctx context.Context, session string, far bool, until time.Time, changed <-chan struct{}) error {
 	sat := false
 	defer func() {
 		if sat {
@@ -92,44 +92,53 @@ func (r *rests) sit(ctx context.Context, session string, far bool, until time.Ti
 		}
 	}()
 	for {
-		var timer <-chan time.Time
 		left := time.Until(until)
-		resting := far && !until.IsZero() && left > workAhead
-		switch {
-		case until.IsZero():
-		case left <= 0:
+		if !until.IsZero() && left <= 0 {
 			return nil
-		case resting:
-			timer = time.After(left - workAhead)
-		default:
-			timer = time.After(left)
 		}
+		resting := far && !until.IsZero() && left > workAhead
 		hurry := r.mark(session, resting, until)
 		if away := far && (until.IsZero() || left > unloadAfter); away || sat {
 			sat = away
 			r.sits(session, away, resting)
 		}
-		select {
-		case <-timer:
-			if !resting {
-				return nil
-			}
-			select {
-			case <-hurry:
-				err = errDeferred
-			default:
-				continue
-			}
-		case <-changed:
-		case <-hurry:
-			err = errDeferred
-		case <-r.closing:
-			err = errDeferred
-		case <-ctx.Done():
-			err = context.Cause(ctx)
+		if resting {
+			left -= workAhead
+		}
+		over, err := r.wait(ctx, hurry, until.IsZero(), left, changed)
+		switch {
+		case over && !resting:
+			return nil
+		case over && err == nil:
+			continue
 		}
 		r.mark(session, false, until)
 		return err
+	}
+}
+
+// wait waits for a while, or until something happens; with forever, for that alone. over says that the while is over.
+func (r *rests) wait(ctx context.Context, hurry <-chan struct{}, forever bool, while time.Duration, changed <-chan struct{}) (over bool, err error) {
+	var timer <-chan time.Time
+	if !forever {
+		timer = time.After(while)
+	}
+	select {
+	case <-timer:
+		select {
+		case <-hurry:
+			return true, errDeferred
+		default:
+			return true, nil
+		}
+	case <-changed:
+		return false, nil
+	case <-hurry:
+		return false, errDeferred
+	case <-r.closing:
+		return false, errDeferred
+	case <-ctx.Done():
+		return false, context.Cause(ctx)
 	}
 }
 

@@ -204,6 +204,10 @@ func (r *run) settings(home, database, agent string) map[string]string {
 	if r.weather.quiet {
 		sweep = "1h"
 	}
+	window := "" // the ordinary one
+	if r.weather.narrow {
+		window = "262144"
+	}
 	return map[string]string{
 		"GATEWAY_RELAY_ID":             r.gateway,
 		"GATEWAY_RELAY_IDENTITY_TOKEN": r.identity,
@@ -225,6 +229,7 @@ func (r *run) settings(home, database, agent string) map[string]string {
 		"DORMOUSE_SECOND_LOOK":         "100ms",
 		"DORMOUSE_SWEEP":               sweep,
 		"DORMOUSE_SWEEP_MAX":           sweep,
+		"DORMOUSE_WINDOW":              window,
 		"TMPDIR":                       home,
 		"HOME":                         home,
 	}

@@ -18,6 +18,7 @@ import (
 type weather struct {
 	quiet                           bool // nobody sweeps, and nothing dies or fails: each poke must be heeded
 	bulky                           bool // some messages are long
+	narrow                          bool // the window is full with two or three of them
 	killTable, failTable, slowTable float64
 	killConfirm, stall              float64
 	killTurn, failTurn, slowTurn    float64
@@ -39,6 +40,7 @@ func newWeather(seed uint64, rng *rand.Rand) weather {
 		refusals: time.Duration(pick(0, 0, 400, 1500)) * time.Millisecond,
 		bulky:    rng.IntN(6) == 0,
 	}
+	w.narrow = seed%4 == 0
 	if seed%5 == 2 {
 		w = weather{quiet: true, slowTable: w.slowTable, slowTurn: w.slowTurn, pause: 500 * time.Millisecond,
 			lease: time.Minute, timeout: time.Minute} // else a slow table would cost the lease, and only a sweep helps then

@@ -113,6 +113,7 @@ func (s *schedule) load(list []parked, lines []*line) error {
 		defer s.mu.Unlock()
 		s.window.batch = 4
 		for i, p := range list {
+			lines[i].coming--
 			s.window.leave(lines[i].name, s.window.typical)
 			s.window.park(lines[i].name, p)
 		}
@@ -136,8 +137,16 @@ func (s *schedule) load(list []parked, lines []*line) error {
 	s.mu.Lock()
 	s.window.loaded(sizes...)
 	for i, d := range records {
+		l := lines[i]
+		l.coming--
 		if d == nil {
-			s.window.leave(lines[i].name, 0)
+			s.window.leave(l.name, 0)
+			continue
+		}
+		if len(l.parked) > 0 && l.parked[0].place < d.place { // what was before it has left memory meanwhile
+			s.window.leave(l.name, d.size)
+			d.parked = list[i].d != nil
+			s.window.park(l.name, list[i])
 			continue
 		}
 		d.stopped = d.stopped || s.isStoppedLocked(d)

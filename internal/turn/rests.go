@@ -98,7 +98,7 @@ func (r *rests) sit(ctx context.Context, session string, far bool, until time.Ti
 		}
 		resting := far && !until.IsZero() && left > workAhead
 		hurry := r.mark(session, resting, until)
-		if away := far && (until.IsZero() || left > unloadAfter); away || sat {
+		if away := letsGo(far, until, left); away || sat {
 			sat = away
 			r.sits(session, away, resting)
 		}
@@ -115,6 +115,11 @@ func (r *rests) sit(ctx context.Context, session string, far bool, until time.Ti
 		r.mark(session, false, until)
 		return err
 	}
+}
+
+// letsGo says whether what waits so long is out of memory meanwhile.
+func letsGo(far bool, until time.Time, left time.Duration) bool {
+	return far && (until.IsZero() || left > unloadAfter)
 }
 
 // wait waits for a while, or until something happens; with forever, for that alone. over says that the while is over.

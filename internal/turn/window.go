@@ -41,6 +41,7 @@ type line struct {
 	parked []parked // that are not in memory, by their place
 	bodies int      // how many of these are in no journal, or not yet
 	here   int      // deliveries that are
+	coming int      // deliveries that are being read
 	absent int      // bytes that are not counted while it sits
 	sits   bool     // its session waits, with its oldest in memory
 	far    bool     // for a time that is far
@@ -142,7 +143,7 @@ func (w *window) update(l *line) {
 // stays reports whether a delivery that has come may stay in memory: nothing of its session is in the journal alone.
 func (w *window) stays(name string, size int) bool {
 	l := w.lines[name]
-	return (l == nil || len(l.parked) == 0 && l.here < perSession && !l.sits) && (w.used == 0 || w.used+size <= w.most)
+	return (l == nil || len(l.parked) == 0 && l.coming == 0 && l.here < perSession && !l.sits) && (w.used == 0 || w.used+size <= w.most)
 }
 
 // enter is for a delivery that is in memory from now on.
@@ -272,6 +273,7 @@ func (w *window) take(now time.Time) (list []parked, lines []*line) {
 		l.parked = l.parked[1:]
 		w.parked--
 		w.enter(l.name, w.typical)
+		l.coming++
 		w.over = w.used > w.most
 		w.update(l)
 	}

@@ -220,7 +220,8 @@ func (e *takenError) pause() time.Duration {
 // operatorVariables are the variables of drain that the operator's commands read. None of them is a credential, so dormouse
 // host may show them by its Lambda API, which asks for no credentials.
 var operatorVariables = []string{
-	"GATEWAY_RELAY_WAKE_URL", "GATEWAY_RELAY_CREDENTIALS_ARN", "GATEWAY_RELAY_ID", "GATEWAY_RELAY_INSTANCE_ID", "DORMOUSE_TABLE",
+	"GATEWAY_RELAY_URL", "GATEWAY_RELAY_WAKE_URL", "GATEWAY_RELAY_CREDENTIALS_ARN", "GATEWAY_RELAY_ID", "GATEWAY_RELAY_INSTANCE_ID",
+	"DORMOUSE_TABLE",
 }
 
 // shownVariables are those operatorVariables of a deployed function that are set. It returns no others, so that a command

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/urfave/cli/v3"
 
@@ -35,17 +36,6 @@ Nothing is printed or written to disk.
 
 Who enrolls is shown by the same variables as the gateway's (GATEWAY_RELAY_IDENTITY, GATEWAY_RELAY_IDP_...,
 see docs/settings.md). AWS is reached as the AWS command line would reach it.`,
-	})
-}
-
-func rotateCommand() *cli.Command {
-	return enrolling(true, &cli.Command{
-		Name:     "rotate",
-		Category: categoryOperate,
-		Metadata: example("dormouse rotate --connector-url https://connector.example --gateway-id gw-7 --token-file token.txt"),
-		Usage:    "enroll once more, and replace the credentials that are stored",
-		Description: `As enroll, for a gateway that has credentials already: they are replaced where they are. A deployed
-gateway reads them anew when the old ones are refused, so nothing has to be deployed.`,
 	})
 }
 
@@ -92,7 +82,13 @@ func (v vault) check(ctx context.Context, replace bool) error {
 
 // enroll checks everything else before it redeems the token, because a token can be redeemed only once.
 func enroll(ctx context.Context, cmd *cli.Command, replace bool) error {
-	settings, err := enrollSettings(config.Environ(), cmd.String("connector-url"), cmd.String("gateway-id"))
+	at := enrollPlace{cmd.String("connector-url"), cmd.String("gateway-id"), cmd.String("parameter"), cmd.String("secret"), ""}
+	if stack := cmd.String("stack"); stack != "" {
+		if err := at.fill(ctx, stack); err != nil {
+			return err
+		}
+	}
+	settings, err := enrollSettings(config.Environ(), at.connector, at.gateway)
 	if err != nil {
 		return err
 	}
@@ -104,9 +100,9 @@ func enroll(ctx context.Context, cmd *cli.Command, replace bool) error {
 	if err != nil {
 		return err
 	}
-	store := secretstore.New(cloud)
+	store := at.store(cloud)
 	store.Key = cmd.String("key")
-	to, err := chooseVault(cmd, store, settings.GatewayID)
+	to, err := at.vault(store, settings.GatewayID)
 	if err != nil {
 		return err
 	}
@@ -229,17 +225,27 @@ func enrollmentToken(file string, in io.Reader) (relay.Secret, error) {
 	return token, nil
 }
 
-func chooseVault(cmd *cli.Command, store *secretstore.Store, gatewayID string) (vault, error) {
-	parameter, secret := cmd.String("parameter"), cmd.String("secret")
-	if parameter != "" && secret != "" {
+// enrollPlace is with which connector to enroll, as whom, and where the credentials are stored.
+type enrollPlace struct {
+	connector, gateway string
+	parameter, secret  string // by name, or a secret by its ARN; empty: the parameter /dormouse/ID
+	region             string // of them; empty: the AWS configuration's
+}
+
+func (at enrollPlace) store(cloud aws.Config) *secretstore.Store {
+	cloud.Region = cmp.Or(at.region, cloud.Region)
+	return secretstore.New(cloud)
+}
+
+func (at enrollPlace) vault(store *secretstore.Store, gatewayID string) (vault, error) {
+	if at.parameter != "" && at.secret != "" {
 		return vault{}, errors.New("--parameter and --secret are both given: the credentials go to one of them")
 	}
-	name := cmp.Or(parameter, secret)
-	if strings.HasPrefix(name, "arn:") {
+	if at.region == "" && strings.HasPrefix(cmp.Or(at.parameter, at.secret), "arn:") {
 		return vault{}, errors.New("--parameter and --secret take a name, not an ARN")
 	}
-	if secret != "" {
-		return vault{secret, "the secret", store.HasSecret, store.PutSecret}, nil
+	if at.secret != "" {
+		return vault{at.secret, "the secret", store.HasSecret, store.PutSecret}, nil
 	}
-	return vault{cmp.Or(parameter, "/dormouse/"+gatewayID), "the SSM parameter", store.HasParameter, store.PutParameter}, nil
+	return vault{cmp.Or(at.parameter, "/dormouse/"+gatewayID), "the SSM parameter", store.HasParameter, store.PutParameter}, nil
 }

@@ -32,8 +32,12 @@ type parameters struct {
 func (p *parameters) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var in struct{ Name, Value, Type string }
+	var in struct {
+		Name, Value, Type string
+		WithDecryption    bool
+	}
 	json.NewDecoder(r.Body).Decode(&in)
+	in.Name = strings.TrimPrefix(in.Name, "arn:aws:ssm:eu-central-1:1:parameter")
 	w.Header().Set("Content-Type", "application/x-amz-json-1.1")
 	_, action, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
 	switch {
@@ -47,7 +51,13 @@ func (p *parameters) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(400)
 		io.WriteString(w, `{"__type":"ParameterNotFound"}`)
 	default:
-		io.WriteString(w, `{"Parameter":{"ARN":"arn:aws:ssm:eu-central-1:1:parameter`+in.Name+`","Type":"SecureString"}}`)
+		value := "encrypted"
+		if in.WithDecryption {
+			value = p.values[in.Name]
+		}
+		json.NewEncoder(w).Encode(map[string]any{"Parameter": map[string]any{
+			"ARN": "arn:aws:ssm:eu-central-1:1:parameter" + in.Name, "Type": "SecureString", "Value": value,
+		}})
 	}
 }
 

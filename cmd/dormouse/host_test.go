@@ -241,7 +241,7 @@ func TestTheHostsLambdaAPIShowsNoSecret(t *testing.T) {
 	noAccount(t, nil)
 	is := is.New(t)
 	shown := map[string]string{
-		"GATEWAY_RELAY_WAKE_URL": "http://127.0.0.1:1/w/x", "GATEWAY_RELAY_CREDENTIALS_ARN": "arn:x", "GATEWAY_RELAY_ID": "gw-1",
+		"GATEWAY_RELAY_URL": "http://127.0.0.1:1", "GATEWAY_RELAY_WAKE_URL": "http://127.0.0.1:1/w/x", "GATEWAY_RELAY_CREDENTIALS_ARN": "arn:x", "GATEWAY_RELAY_ID": "gw-1",
 		"GATEWAY_RELAY_INSTANCE_ID": "i-1", "DORMOUSE_TABLE": "t",
 	}
 	env := maps.Clone(shown)

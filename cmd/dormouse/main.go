@@ -50,7 +50,7 @@ Completion for your shell: source <(dormouse completion bash), or zsh, fish, pws
 			demoCommand(out), chatCommand(),
 			initCommand(), enrollCommand(), armCommand(), drainCommand(), removeCommand(),
 			statusCommand(), doctorCommand(), logsCommand(), enableCommand(), deadCommand(), rotateCommand(), versionCommand(),
-			connectorCommand(), issuerCommand(), hostCommand(),
+			connectorCommand(), issuerCommand(), hostCommand(), conformCommand(),
 		},
 		EnableShellCompletion: true,
 		HideHelpCommand:       true,

@@ -89,8 +89,18 @@ func complete(cmd *cli.Command) {
 		cmd.HideHelpCommand = true
 		cmd.Action = group
 	}
+	if cmd.ArgsUsage != "" {
+		cmd.CommandNotFound = helpAnyway
+	}
 	for _, sub := range cmd.Commands {
 		complete(sub)
+	}
+}
+
+// helpAnyway is what --help does behind an argument, which the library takes for the name of a command.
+func helpAnyway(ctx context.Context, cmd *cli.Command, _ string) {
+	if err := cli.ShowCommandHelp(ctx, cmd.Lineage()[1], cmd.Name); err != nil {
+		fmt.Fprintln(cmd.Root().ErrWriter, err)
 	}
 }
 

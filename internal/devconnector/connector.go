@@ -22,6 +22,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -36,6 +37,9 @@ import (
 // PokeFunc requests a wake URL and returns the HTTP status of the answer. ctx ends after 10 s.
 type PokeFunc func(ctx context.Context, url string) (status int, err error)
 
+// DialFunc opens a connection.
+type DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
+
 // IdentifyFunc returns the tenant that an identity token stands for. If the token is not accepted, it returns an error or
 // "". An error that wraps ErrCannotAsk says nothing about the token.
 type IdentifyFunc func(ctx context.Context, token string) (tenant string, err error)
@@ -49,6 +53,7 @@ type Config struct {
 	Enrollments map[string]string // enrollment token to tenant; each is good once
 	Anonymous   string            // gateway id of dials without a token; empty refuses them
 	Poke        PokeFunc          // nil: a real HTTP request, as the preset says
+	PokeDial    DialFunc          // opens the connections of real ones; nil: a net.Dialer
 	Observe     func(Observation) // called for each thing that happens, in order, never twice at a time
 }
 
@@ -94,7 +99,9 @@ func New(cfg Config) *Connector {
 	c := &Connector{
 		cfg: cfg,
 		// Without keep-alives no idle connection outlives a poke.
-		client:      &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true}},
+		client: &http.Client{Transport: &http.Transport{
+			Proxy: http.ProxyFromEnvironment, DialContext: cfg.PokeDial, DisableKeepAlives: true,
+		}},
 		done:        make(chan struct{}),
 		gateways:    make(map[string]*gateway),
 		instances:   make(map[string]*instance),

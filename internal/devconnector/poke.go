@@ -38,6 +38,9 @@ func (i *instance) considerPoke(first bool) {
 		i.losePoke(string(LostInFlip))
 	case way == LostInCooldown, !i.lastPoke.IsZero() && time.Since(i.lastPoke) < p.PokeCooldown:
 		i.losePoke(string(LostInCooldown))
+		if p.PokeAfterCooldown {
+			i.c.later(p.PokeCooldown-time.Since(i.lastPoke), i.pokeForWaiting)
+		}
 	default:
 		i.poke(way == LostByFailure)
 	}
@@ -109,11 +112,14 @@ func (i *instance) poked(at, status int, err error) {
 	if ok := err == nil && status/100 == 2; ok || !c.cfg.Preset.PokeHeedsAnswer || i.pokeAgain {
 		return
 	}
-	i.repeatPoke(func() {
-		if len(i.byID) > 0 && !i.seated() {
-			i.poke(false)
-		}
-	})
+	i.repeatPoke(i.pokeForWaiting)
+}
+
+// pokeForWaiting pokes if something waits and nobody is connected.
+func (i *instance) pokeForWaiting() {
+	if len(i.byID) > 0 && !i.seated() {
+		i.poke(false)
+	}
 }
 
 type pokeRequest struct {

@@ -99,6 +99,7 @@ type Preset struct {
 	Poke               PokeRule
 	PokeWhileConnected bool          // a flipped instance is poked even while its socket is still open
 	PokeCooldown       time.Duration // per instance, from the last poke, whether that was answered or not
+	PokeAfterCooldown  bool          // what the cooldown held back is made up for when it is over; no known connector does
 	PokeEvery          time.Duration // for PokeWaiting, and between repeats with PokeHeedsAnswer; default 10 s
 	PokeHeedsAnswer    bool          // a poke that fails or is not answered 2xx is repeated while something waits
 	PokeMethod         string        // default GET

@@ -24,7 +24,7 @@ const (
 // layers hold the packages, upper ones first. A package with its sub-packages imports only from the layers below its own.
 var layers = [][]string{
 	{"functions/wake", "functions/drain", "cmd", "bench", "chaos", "examples", "internal/cases", "internal/treecheck"},
-	{"internal/demo"},
+	{"internal/demo", "internal/conform"},
 	{"internal/wiring", "internal/rig"},
 	{"internal/wake", "internal/drain", "internal/devconnector", "internal/devissuer", "internal/locallambda"},
 	{"internal/turn", "internal/identity"},

@@ -1,0 +1,190 @@
+package main
+
+import (
+	"encoding/json"
+	"encoding/xml"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/matryer/is"
+
+	"github.com/dormouse-relay/dormouse/internal/conform"
+	"github.com/dormouse-relay/dormouse/internal/devconnector"
+	"github.com/dormouse-relay/dormouse/pkg/relay"
+)
+
+const conformSecret = "conform-canary"
+
+// subject is a development connector on loopback, whose gateway gw-7 is pinned, and its control API.
+func subject(t *testing.T, preset string) (url, control string) {
+	t.Helper()
+	p, err := devconnector.PresetNamed(preset)
+	is.New(t).NoErr(err)
+	c := devconnector.New(devconnector.Config{Preset: p, Identities: map[string]string{"identity": "t"}, Gateways: []devconnector.Gateway{
+		{ID: "gw-7", Tenant: "t", Secrets: []relay.Secret{relay.NewSecret(conformSecret)}},
+	}})
+	outside, inside := httptest.NewServer(c), httptest.NewServer(c.Control())
+	t.Cleanup(func() {
+		if err := c.Close(t.Context()); err != nil {
+			t.Log(err) // the test's context has ended
+		}
+		outside.Close()
+		inside.Close()
+	})
+	return outside.URL, inside.URL
+}
+
+func conforms(t *testing.T, args ...string) (code int, out, errs string) {
+	t.Helper()
+	t.Setenv(secretVariable, conformSecret)
+	t.Setenv(identityVariable, "")
+	return dormouse(t.Context(), append([]string{"conform", "connector", "--timeout", "400ms"}, args...)...)
+}
+
+func TestConformTellsWhatAConnectorDoesOtherwise(t *testing.T) {
+	is := is.New(t)
+	url, control := subject(t, "agentsync")
+	junit := filepath.Join(t.TempDir(), "out.xml")
+	code, out, errs := conforms(t, url, "--gateway-id", "gw-7", "--json", "--junit", junit, "--inject", control,
+		"--only", "upgrade-signature", "--only", "hello-each", "--only", "live-without-id", "--only", "poke-get")
+	t.Log(errs)
+	is.Equal(code, 3)
+	says(t, errs, "not as the contract says: upgrade-signature, live-without-id")
+	var report conform.Report
+	is.NoErr(json.Unmarshal([]byte(out), &report))
+	is.Equal(len(report.Checks), 5) // with the gate
+	first := report.Checks[1]
+	is.Equal(first.ID, "upgrade-signature")
+	is.Equal(first.Section, 13)
+	is.Equal(first.Level, conform.Must)
+	is.Equal(first.Status, conform.Fail)
+	is.Equal(first.Observed, "HTTP 401 to the upgrade")
+	is.Equal(first.Frames, []string{"> GET /relay (upgrade)", "< HTTP 401 to the upgrade"})
+	is.Equal(report.Checks[4].Status, conform.Skip) // no --wake-listen
+	is.True(!strings.Contains(out+errs, conformSecret))
+
+	var suite struct {
+		Tests    int `xml:"tests,attr"`
+		Failures int `xml:"failures,attr"`
+		Skipped  int `xml:"skipped,attr"`
+		Cases    []struct {
+			Name    string `xml:"name,attr"`
+			Failure *struct {
+				Message string `xml:"message,attr"`
+			} `xml:"failure"`
+		} `xml:"testcase"`
+	}
+	raw, err := os.ReadFile(junit)
+	is.NoErr(err)
+	is.NoErr(xml.Unmarshal(raw, &suite))
+	is.Equal([]int{suite.Tests, suite.Failures, suite.Skipped}, []int{5, 2, 1})
+	is.Equal(suite.Cases[1].Failure.Message, "HTTP 401 to the upgrade")
+}
+
+func TestConformWithABaselineFailsForWhatIsNewOrHealed(t *testing.T) {
+	url, _ := subject(t, "agentsync")
+	tests := map[string]struct {
+		baseline string
+		code     int
+		want     string
+	}{
+		"known":     {`{"known":[{"id":"upgrade-signature","reason":"by HTTP"}]}`, 0, ""},
+		"new":       {`{"known":[]}`, 3, "not as the contract says: upgrade-signature"},
+		"healed":    {`{"known":[{"id":"upgrade-signature","reason":"by HTTP"},{"id":"hello-each","reason":"x"}]}`, 3, "healed, take them out of the baseline: hello-each"},
+		"skipped":   {`{"known":[{"id":"upgrade-signature","reason":"by HTTP"},{"id":"poke-get","reason":"x"}]}`, 0, ""},
+		"no check":  {`{"known":[{"id":"nonsense","reason":"x"}]}`, 2, `names "nonsense"`},
+		"twice":     {`{"known":[{"id":"ping","reason":"x"},{"id":"ping","reason":"x"}]}`, 2, `names "ping"`},
+		"no reason": {`{"known":[{"id":"ping","reason":" "}]}`, 2, "no reason for ping"},
+		"no JSON":   {`known`, 2, `{"known":[{"id","reason"}]}`},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			is := is.New(t)
+			file := filepath.Join(t.TempDir(), "baseline.json")
+			is.NoErr(os.WriteFile(file, []byte(tt.baseline), 0o600))
+			code, _, errs := conforms(t, url, "--gateway-id", "gw-7", "--baseline", file,
+				"--only", "upgrade-signature", "--only", "hello-each", "--only", "poke-get")
+			is.Equal(code, tt.code)
+			says(t, errs, tt.want)
+		})
+	}
+}
+
+func TestConformProvisionsAndIsPoked(t *testing.T) {
+	is := is.New(t)
+	url, control := subject(t, "hosted")
+	t.Setenv(secretVariable, "")
+	t.Setenv(identityVariable, "identity")
+	code, out, errs := dormouse(t.Context(), "conform", "connector", url, "--gateway-id", "fresh", "--wake-listen", "127.0.0.1:0",
+		"--inject", control, "--only", "poke-get", "--only", "buffer-away")
+	t.Log(errs)
+	is.Equal(code, 0)
+	says(t, out, "pass  poke-get", "3 passed, 0 failed, 0 skipped")
+}
+
+// A command may stand for the platform, too.
+func TestConformInjectsByACommand(t *testing.T) {
+	is := is.New(t)
+	if _, err := exec.LookPath("curl"); err != nil {
+		t.Skip("curl is not here, which this test has for a platform's command")
+	}
+	url, control := subject(t, "hosted")
+	code, out, errs := conforms(t, url, "--gateway-id", "gw-7", "--only", "live-inbound", "--inject", "curl -sf --data-binary @- "+control+"/deliver #")
+	t.Log(errs)
+	is.Equal(code, 0)
+	says(t, out, "pass  live-inbound")
+	code, out, _ = conforms(t, url, "--gateway-id", "gw-7", "--only", "live-inbound", "--json", "--inject", "echo no platform; false")
+	is.Equal(code, 0)
+	says(t, out, `"status": "skip"`, "no platform")
+}
+
+func TestConformIsNotFooledByAConnectorThatLetsNobodyIn(t *testing.T) {
+	is := is.New(t)
+	closed := httptest.NewServer(http.NotFoundHandler())
+	defer closed.Close()
+	code, out, errs := conforms(t, closed.URL)
+	is.Equal(code, 3)
+	says(t, errs, "not as the contract says: upgrade-token")
+	says(t, out, "0 passed, 1 failed", "HTTP 404 to the upgrade")
+}
+
+func TestConformMistakes(t *testing.T) {
+	tests := map[string][]string{
+		"give its URL":                 {},
+		"take one of core, sleep, all": {"http://127.0.0.1:1", "--suite", "nonsense"},
+		`no check "nonsense"`:          {"http://127.0.0.1:1", "--only", "nonsense"},
+		"--timeout is -1s":             {"http://127.0.0.1:1", "--timeout=-1s"},
+		"without --wake-listen":        {"http://127.0.0.1:1", "--wake-url", "http://wake.example/"},
+		"--baseline: open testdata/no": {"http://127.0.0.1:1", "--baseline", "testdata/no"},
+	}
+	for want, args := range tests {
+		t.Run(want, func(t *testing.T) {
+			code, _, errs := conforms(t, args...)
+			is.New(t).Equal(code, 2)
+			says(t, errs, want)
+		})
+	}
+}
+
+func TestConformListsTheCatalogue(t *testing.T) {
+	is := is.New(t)
+	code, out, _ := conforms(t, "--list")
+	is.Equal(code, 0)
+	for _, c := range conform.Catalogue() {
+		is.True(slices.ContainsFunc(strings.Split(out, "\n"), func(line string) bool {
+			return strings.HasPrefix(line, c.ID+" ") && strings.HasSuffix(line, c.Sentence)
+		}))
+	}
+	code, out, _ = conforms(t, "--list", "--json")
+	is.Equal(code, 0)
+	var list struct{ Checks []conform.Check }
+	is.NoErr(json.Unmarshal([]byte(out), &list))
+	is.Equal(len(list.Checks), len(conform.Catalogue()))
+	is.True(list.Checks[0].Quote != "")
+}

@@ -1,0 +1,272 @@
+package conform
+
+import "fmt"
+
+// inTurn takes n buffered messages, each after the ack of the one before it, and then no more.
+func (p *peer) inTurn(n int) error {
+	for i := range n {
+		f, err := p.takes(i + 1)
+		if err != nil {
+			return err
+		}
+		p.ack(f.bufferID())
+	}
+	return p.silent("once more")
+}
+
+func checkPoke(t *trial) error {
+	t.unpoked()
+	if err := t.asleep(); err != nil {
+		return err
+	}
+	if err := t.write(t.chat(), "message 1"); err != nil {
+		return err
+	}
+	poke, ok := t.poked(t.pokeWait())
+	switch {
+	case !ok:
+		return fmt.Errorf("no poke within %v", t.pokeWait())
+	case poke.Method != "GET" || poke.Body > 0:
+		return fmt.Errorf("a %s with %d bytes", poke.Method, poke.Body)
+	}
+	return nil
+}
+
+func checkPokeOnce(t *trial) error {
+	t.unpoked()
+	if err := t.asleep(); err != nil {
+		return err
+	}
+	for n := range 3 {
+		if err := t.write(t.chat(), fmt.Sprint("message ", n+1)); err != nil {
+			return err
+		}
+	}
+	if _, ok := t.poked(t.pokeWait()); !ok {
+		return fmt.Errorf("no poke within %v", t.pokeWait())
+	}
+	if _, again := t.poked(t.cfg.Cooldown / 2); again {
+		return fmt.Errorf("a second poke within %v", t.cfg.Cooldown/2)
+	}
+	return nil
+}
+
+func checkPokeOpen(t *trial) error {
+	t.unpoked()
+	p, err := t.calm()
+	if err != nil {
+		return err
+	}
+	if err := p.idle(); err != nil {
+		return err
+	}
+	if err := t.write(t.chat(), "message 1"); err != nil {
+		return err
+	}
+	if err := p.silent("on the socket, instead of a poke"); err != nil {
+		return err
+	}
+	p.leave()
+	if _, ok := t.poked(t.pokeWait()); !ok {
+		return fmt.Errorf("no poke within %v", t.pokeWait())
+	}
+	return nil
+}
+
+func checkPokeCooldown(t *trial) error {
+	t.unpoked()
+	if err := t.asleep(); err != nil {
+		return err
+	}
+	if err := t.write(t.chat(), "message 1"); err != nil {
+		return err
+	}
+	if _, ok := t.poked(t.pokeWait()); !ok {
+		return fmt.Errorf("no poke for the first message within %v", t.pokeWait())
+	}
+	p, err := t.connect()
+	if err != nil {
+		return err
+	}
+	if err := p.inTurn(1); err != nil {
+		return err
+	}
+	if err := p.idle(); err != nil {
+		return err
+	}
+	p.leave()
+	if err := t.write(t.chat(), "message 2"); err != nil {
+		return err
+	}
+	if _, ok := t.poked(2 * t.cfg.Cooldown); !ok {
+		return fmt.Errorf("no poke for a message in the cooldown within %v", 2*t.cfg.Cooldown)
+	}
+	return nil
+}
+
+func checkFlip(t *trial) error {
+	p, err := t.calm()
+	if err != nil {
+		return err
+	}
+	if err := p.idle(); err != nil {
+		return err
+	}
+	if err := t.write(t.chat(), "message 1"); err != nil {
+		return err
+	}
+	return p.silent("after going_idle_ack")
+}
+
+func checkWindow(t *trial) error {
+	p, err := t.calm()
+	if err != nil {
+		return err
+	}
+	if err := p.idle(); err != nil {
+		return err
+	}
+	if err := t.write(t.chat(), "message 1"); err != nil {
+		return err
+	}
+	if f, ok := p.await(t.cfg.Quiet, p.isOurs); ok && f.bufferID() == "" {
+		return nil // idle-flip says so; it is not lost
+	}
+	p.leave()
+	if p, err = t.connect(); err != nil {
+		return err
+	}
+	return p.inTurn(1)
+}
+
+func checkGated(t *trial) error {
+	p, err := t.buffered(t.chat(), t.chat())
+	if err != nil {
+		return err
+	}
+	f, err := p.takes(1)
+	if err != nil {
+		return err
+	}
+	if err := p.silent("before the ack of message 1"); err != nil {
+		return err
+	}
+	p.ack(f.bufferID())
+	f, err = p.takes(2)
+	if err == nil {
+		p.ack(f.bufferID())
+	}
+	return err
+}
+
+func checkLiveAgain(t *trial) error {
+	p, err := t.buffered(t.chat())
+	if err != nil {
+		return err
+	}
+	if err := p.inTurn(1); err != nil {
+		return err
+	}
+	if err := t.write(t.chat(), "message 2"); err != nil {
+		return err
+	}
+	f, err := p.inbound()
+	if id := f.bufferID(); id != "" {
+		p.ack(id)
+	}
+	return err
+}
+
+func checkAcked(t *trial) error {
+	p, err := t.buffered(t.chat())
+	if err != nil {
+		return err
+	}
+	if err := p.inTurn(1); err != nil {
+		return err
+	}
+	p.leave()
+	if p, err = t.connect(); err != nil {
+		return err
+	}
+	return p.silent("again after its ack")
+}
+
+func checkAgain(t *trial) error {
+	p, err := t.buffered(t.chat())
+	if err != nil {
+		return err
+	}
+	first, err := p.takes(1)
+	if err != nil {
+		return err
+	}
+	p.cut()
+	if p, err = t.connect(); err != nil {
+		return err
+	}
+	again, err := p.takes(1)
+	if err != nil {
+		return fmt.Errorf("after the cut: %w", err)
+	}
+	p.ack(again.bufferID())
+	if again.bufferID() != first.bufferID() {
+		return fmt.Errorf("it came as %q and again as %q", first.bufferID(), again.bufferID())
+	}
+	return nil
+}
+
+func checkWrongAck(t *trial) error {
+	p, err := t.buffered(t.chat(), t.chat())
+	if err != nil {
+		return err
+	}
+	first, err := p.takes(1)
+	if err != nil {
+		return err
+	}
+	p.ack("conform-no-such")
+	p.ack(first.bufferID() + " ")
+	p.await(t.cfg.Quiet, func(frame) bool { return false })
+	p.leave()
+	if p, err = t.connect(); err != nil {
+		return err
+	}
+	again, err := p.takes(1)
+	if err != nil {
+		return fmt.Errorf("after acks of other ids: %w", err)
+	}
+	p.ack(again.bufferID())
+	second, err := p.takes(2)
+	if err == nil {
+		p.ack(second.bufferID())
+	}
+	return err
+}
+
+func checkIdleFirst(t *trial) error {
+	p, err := t.buffered(t.chat(), t.chat())
+	if err != nil {
+		return err
+	}
+	f, err := p.takes(1)
+	if err != nil {
+		return err
+	}
+	if err := p.idle(); err != nil {
+		return err
+	}
+	p.ack(f.bufferID())
+	if err := p.silent("after going_idle_ack and the ack of message 1"); err != nil {
+		return err
+	}
+	p.leave()
+	if p, err = t.connect(); err != nil {
+		return err
+	}
+	second, err := p.takes(2)
+	if err == nil {
+		p.ack(second.bufferID())
+	}
+	return err
+}

@@ -201,6 +201,7 @@ func (r *run) run(ctx context.Context) error {
 	err := r.loop(ctx)
 	r.pump.wait()
 	if r.worker != nil {
+		r.worker.Leave(ctx) // of a live message there is no other trace than the journal
 		r.worker.Close()
 	}
 	if ctx.Err() == nil && !r.lease.GivenBack() {

@@ -1,6 +1,9 @@
 package turn
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // hold waits until there is room for a delivery that no journal has, of so many bytes. One is let in whatever its size.
 func (i *intake) hold(r *receipt, bytes int) error {
@@ -36,10 +39,38 @@ func (i *intake) letGoLocked(r *receipt) {
 	i.freed = make(chan struct{})
 }
 
+// await waits until what was taken is in the journal, or ctx ends, for as long as a write is insisted on.
+func (i *intake) await(ctx context.Context) {
+	i.mu.Lock()
+	writing, written := i.writing, i.written
+	i.mu.Unlock()
+	if !writing {
+		return
+	}
+	select {
+	case <-written:
+	case <-time.After(insistence):
+	case <-ctx.Done():
+	}
+}
+
 // busy takes the lock so that what has ended before it returns false has happened before, too.
 func (i *intake) busy() bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	left, _ := i.schedule.left()
 	return i.open > left
+}
+
+func (i *intake) signal() {
+	select {
+	case i.changed <- struct{}{}:
+	default:
+	}
+}
+
+func (i *intake) fault() error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.broken
 }

@@ -39,6 +39,7 @@ type intake struct {
 	acks    ackQueue
 	arrived []arrival // to be journalled
 	writing bool
+	written chan struct{} // closed as the writing ends; a new one as it begins
 	broken  error         // why the journal takes no more
 	open    int           // deliveries that have not ended
 	held    int           // bytes of those that no journal has
@@ -66,8 +67,8 @@ func newIntake(cfg Config, s *schedule, chats *chats, counts *tally, run *lifeti
 }
 
 // Take journals a delivery, queues its turn and sees to its ack. It returns once the delivery has its place in the order,
-// which may be before it is journalled. It blocks while so much waits that no journal has as Config.Window allows. ErrJournal means that no buffered delivery will be
-// taken any more: this one is not acked.
+// which may be before it is journalled. It blocks while so much waits that no journal has as Config.Window allows. ErrJournal
+// means that no buffered delivery will be taken any more: this one is not acked.
 func (w *Worker) Take(d relay.Delivery) error {
 	if d.Kind == relay.KindInterrupt {
 		w.Interrupt(d.SessionKey)
@@ -113,6 +114,9 @@ func (i *intake) take(received relay.Delivery) error {
 	durable, idle := i.cfg.Journal.Durable(), !i.writing
 	if durable {
 		i.arrived, i.writing = append(i.arrived, next), true
+	}
+	if durable && idle {
+		i.written = make(chan struct{})
 	}
 	i.mu.Unlock()
 	switch {
@@ -184,8 +188,11 @@ func (i *intake) journalArrived() {
 		next := i.arrived[:n:n]
 		i.arrived = i.arrived[n:]
 		i.writing = n > 0
+		written := i.written
 		i.mu.Unlock()
 		if n == 0 {
+			close(written)
+			i.signal() // what is in the journal may be no work any more
 			return
 		}
 		i.journal(next)
@@ -330,17 +337,4 @@ func (i *intake) dropLocked(d *delivery, s ackState) {
 	d.ended = true
 	i.schedule.drop(d)
 	i.endLocked(d.receipt, s)
-}
-
-func (i *intake) signal() {
-	select {
-	case i.changed <- struct{}{}:
-	default:
-	}
-}
-
-func (i *intake) fault() error {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	return i.broken
 }

@@ -1,6 +1,6 @@
 // Package turn takes a delivery from the socket to its end: it is journalled, acked, answered by the agent and finished.
-// Package drain calls it, through a Worker. Take blocks while too much waits that no journal has, and Close until every
-// goroutine has ended; no other method blocks. The package never opens a socket and never takes a lease: it is given a
+// Package drain calls it, through a Worker. Take and Leave block while something waits that no journal has, Close until every
+// goroutine has ended, Flush and Settle while they write; no other method blocks. The package never opens a socket and never takes a lease: it is given a
 // Link, a journal and an agent.
 //
 // # Rooms
@@ -237,6 +237,12 @@ func (w *Worker) Broken() error { return w.intake.fault() }
 
 // StopStarting lets running turns finish and defers all others to the next run.
 func (w *Worker) StopStarting() { w.schedule.gate.shut() }
+
+// Leave lets running turns finish, defers all others to the next run, and waits until what was taken is in the journal, or ctx ends.
+func (w *Worker) Leave(ctx context.Context) {
+	w.StopStarting()
+	w.intake.await(ctx)
+}
 
 // Close cancels what runs, and returns once every goroutine has ended.
 func (w *Worker) Close() {

@@ -30,6 +30,7 @@ type window struct {
 	resting lineHeap // those that do nothing before a time, the earliest first
 	sitting map[*line]bool
 	parked  int // deliveries in all lines
+	coming  int // of these, those that the journal has yet to answer for
 	changed chan struct{}
 	typical int // bytes of a body, as they were lately
 	batch   int // how many are read in one call
@@ -177,6 +178,9 @@ func (w *window) park(name string, list ...parked) {
 		if p.d != nil {
 			l.bodies++
 		}
+		if !p.settled {
+			w.coming++
+		}
 	}
 	w.update(l)
 }
@@ -197,6 +201,9 @@ func (w *window) remove(name string, place int64) {
 		if l.parked[at].d != nil {
 			l.bodies--
 		}
+		if !l.parked[at].settled {
+			w.coming--
+		}
 		l.parked = slices.Delete(l.parked, at, at+1)
 		w.parked--
 	}
@@ -208,6 +215,9 @@ func (w *window) settle(name string, place int64, key string) {
 	l := w.line(name)
 	if at := l.find(place); at >= 0 {
 		p := &l.parked[at]
+		if !p.settled {
+			w.coming--
+		}
 		p.settled = true
 		if key != "" {
 			p.key, p.d = key, nil
@@ -302,7 +312,7 @@ func (w *window) nextRest() time.Time {
 }
 
 // left is how many parked deliveries are no work, and when the first of them is due: those that rest, and those behind one
-// that does. With all, or if there is no room before one of those has rested, it is every one.
+// that does. With all, or if there is no room before one of those has rested, it is every one that the journal has answered for.
 func (w *window) left(all bool) (n int, due time.Time) {
 	for _, l := range w.resting.list {
 		n += len(l.parked) - l.bodies
@@ -316,7 +326,7 @@ func (w *window) left(all bool) (n int, due time.Time) {
 		due = due.Add(workAhead)
 	}
 	if all || w.full() {
-		n = w.parked
+		n = w.parked - w.coming
 	}
 	return n, due
 }

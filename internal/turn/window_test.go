@@ -29,12 +29,18 @@ type shelves struct {
 	loaded map[string]int // by key
 	most   int            // entries in one call
 	down   bool
+	takes  time.Duration // a write of what has come
 }
 
 func (library) Durable() bool { return true }
 
 func (l library) Receive(ctx context.Context, entries ...ledger.Entry) ([]ledger.State, error) {
 	var states []ledger.State
+	select {
+	case <-time.After(l.takes):
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	for i := range entries {
 		if len(entries[i].Body) > 100_000 {
 			states = append(states, ledger.TooLarge)
@@ -214,4 +220,38 @@ func TestATableThatCannotBeReadHoldsUpAndLosesNothing(t *testing.T) {
 		}
 		is.Equal(len(b.wire.seen()), 31)
 	})
+}
+
+func TestWhatHasComeIsJournalledBeforeTheRunEnds(t *testing.T) {
+	for name, end := range map[string]func(w *turn.Worker){
+		"the deadline is near": func(w *turn.Worker) {
+			w.StopStarting()
+			for w.Busy() {
+				<-w.Changed()
+			}
+			w.Close()
+		},
+		"another socket has taken the seat": func(w *turn.Worker) {
+			w.Leave(context.Background())
+			w.Close()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				is := is.New(t)
+				b, s := windowed(t, 8<<20)
+				s.takes = time.Second
+				w := b.start()
+				for i := range 500 { // 10 s of writes
+					is.NoErr(w.Take(message(fmt.Sprint("c", i%5), fmt.Sprint("m", i), fmt.Sprint(i))))
+				}
+				end(w)
+				left, err := b.lease.Recover(t.Context())
+				is.NoErr(err)
+				is.Equal(len(left)+w.Counts().Finished, 500)
+				is.True(len(left) > 400)
+				is.Equal(w.Counts().Left, len(left))
+			})
+		})
+	}
 }

@@ -21,6 +21,7 @@ type choice struct {
 	key            string
 	since          time.Time // those that died then or later; zero: all
 	platform, chat string    // those from this chat; empty: from any
+	json           bool      // print what was done for programs
 }
 
 func keyFlag() cli.Flag {
@@ -29,7 +30,7 @@ func keyFlag() cli.Flag {
 
 func choiceFlags() []cli.Flag {
 	return []cli.Flag{
-		keyFlag(),
+		jsonFlag(), keyFlag(),
 		&cli.BoolFlag{Name: "all", Usage: "all dead messages"},
 		&cli.StringFlag{Name: "since", Usage: "those that died since `WHEN`: a time ago (2h, 90m) or a date (2026-11-27, or RFC 3339)"},
 		&cli.StringFlag{Name: "chat", Usage: "those from the chat `PLATFORM:ID`; with --since, of these"},
@@ -49,6 +50,7 @@ func chosen(cmd *cli.Command) (c choice, err error) {
 	if c.key, err = keyOf(cmd); err != nil {
 		return c, err
 	}
+	c.json = cmd.Bool("json")
 	since, chat := cmd.String("since"), cmd.String("chat")
 	all, some := cmd.Bool("all"), since != "" || chat != ""
 	if n := count(c.key != "", all, some); n != 1 {
@@ -90,32 +92,46 @@ func parseSince(s string, now time.Time) (time.Time, error) {
 	return time.Time{}, misuse(fmt.Errorf("--since is %q; want a time ago (2h, 90m), a date (2026-11-27, in UTC) or RFC 3339", s))
 }
 
-// forEach does something to each dead message that is meant, and prints what was done. n counts them. A message that is no
-// longer dead is an error only if its key was given.
-func (c choice) forEach(
-	ctx context.Context, book ledger.Operator, out io.Writer, done string, do func(context.Context, string) error,
-) (n int, err error) {
+// handled is what was done with the dead messages that were meant, for programs. Neither list is null.
+type handled struct {
+	Done []string `json:"done"` // keys
+	Left []string `json:"left"` // keys of those that were no longer dead, or of which nothing is kept that could be answered
+}
+
+// forEach does something to each dead message that is meant. A message that is no longer dead is an error only if its key was
+// given. With an error it says what was done before.
+func (c choice) forEach(ctx context.Context, book ledger.Operator, do func(context.Context, string) error) (handled, error) {
+	h := handled{Done: []string{}, Left: []string{}}
 	keys, err := c.keys(ctx, book)
 	if err != nil {
-		return 0, err
+		return h, err
 	}
 	for _, key := range keys {
 		switch err := do(ctx, key); {
 		case errors.Is(err, ledger.ErrNotDead) && c.key == "":
-			fmt.Fprintf(out, "%s: left as it is: no longer dead, or nothing is kept that could be answered\n", key)
+			h.Left = append(h.Left, key)
 		case errors.Is(err, ledger.ErrNotDead):
-			return n, notDead(key, err)
+			return h, notDead(key, err)
 		case err != nil:
-			return n, err
+			return h, err
 		default:
-			n++
-			fmt.Fprintf(out, "%s: %s\n", key, done)
+			h.Done = append(h.Done, key)
 		}
 	}
-	if c.key == "" {
-		fmt.Fprintf(out, "%s: %d of %d\n", done, n, len(keys))
+	return h, nil
+}
+
+// tell prints what was done, in people's words for it.
+func (h handled) tell(out io.Writer, done string, many bool) {
+	for _, key := range h.Done {
+		fmt.Fprintf(out, "%s: %s\n", key, done)
 	}
-	return n, nil
+	for _, key := range h.Left {
+		fmt.Fprintf(out, "%s: left as it is: no longer dead, or nothing is kept that could be answered\n", key)
+	}
+	if many {
+		fmt.Fprintf(out, "%s: %d of %d\n", done, len(h.Done), len(h.Done)+len(h.Left))
+	}
 }
 
 // notDead is the error of a key that no dead message has.

@@ -20,6 +20,7 @@ func deadCommand() *cli.Command {
 	return &cli.Command{
 		Name:     "dead",
 		Category: categoryOperate,
+		Metadata: example("dormouse dead list --stack dormouse"),
 		Usage:    "look after the messages that were given up",
 		Description: "A message is dead after DORMOUSE_MAX_ATTEMPTS failed attempts, after a refusal for good by the agent or the\n" +
 			"connector, if it has waited for one of them for DORMOUSE_GIVE_UP_AFTER, or if it cannot be read. It is kept with\n" +
@@ -70,7 +71,8 @@ func deadShow() *cli.Command {
 		Name:      "show",
 		Metadata:  example("dormouse dead show 615cf69d82aba6ca14bf2db7f62304c4 --stack dormouse"),
 		ArgsUsage: "KEY", Usage: "show one with its error, the user's message, and what became of its answer",
-		Flags: []cli.Flag{keyFlag()},
+		Description: "It is printed as JSON, also without --json.",
+		Flags:       []cli.Flag{jsonFlag(), keyFlag()},
 	}
 	return withLedger(cmd, func(cmd *cli.Command) (atBook, error) {
 		key, err := keyOf(cmd)
@@ -85,8 +87,9 @@ func deadShow() *cli.Command {
 
 func deadRetry() *cli.Command {
 	cmd := &cli.Command{
-		Name:      "retry",
-		Metadata:  example("dormouse dead retry 615cf69d82aba6ca14bf2db7f62304c4 --stack dormouse", "dormouse dead retry --since 2h --ask --stack dormouse"),
+		Name: "retry",
+		Metadata: example("dormouse dead retry 615cf69d82aba6ca14bf2db7f62304c4 --stack dormouse", "dormouse dead retry --since 2h --ask --stack dormouse",
+			"dormouse dead retry --all --stack dormouse --json"),
 		ArgsUsage: "KEY", Usage: "put back one, or many: the next drain sends the answer, or asks the agent",
 		Description: "A kept answer is sent as it is; what had reached its chat is not sent again. Without an answer the agent is asked.",
 		Flags: append(choiceFlags(), &cli.BoolFlag{
@@ -102,10 +105,12 @@ func deadRetry() *cli.Command {
 }
 
 func retryDead(ctx context.Context, book ledger.Operator, c choice, ask bool, out io.Writer) error {
-	n, err := c.forEach(ctx, book, out, "put back", func(ctx context.Context, key string) error {
-		return book.RetryDead(ctx, key, ask)
-	})
-	if n > 0 {
+	h, err := c.forEach(ctx, book, func(ctx context.Context, key string) error { return book.RetryDead(ctx, key, ask) })
+	if c.json {
+		return errors.Join(printJSON(out, h), err)
+	}
+	h.tell(out, "put back", c.key == "" && err == nil)
+	if len(h.Done) > 0 {
 		fmt.Fprintln(out, "the next drain takes up what was put back: dormouse arm")
 	}
 	return err
@@ -114,7 +119,7 @@ func retryDead(ctx context.Context, book ledger.Operator, c choice, ask bool, ou
 func deadDrop() *cli.Command {
 	cmd := &cli.Command{
 		Name:      "drop",
-		Metadata:  example("dormouse dead drop --chat telegram:-100123 --stack dormouse"),
+		Metadata:  example("dormouse dead drop --chat telegram:-100123 --stack dormouse", "dormouse dead drop --all --stack dormouse --json"),
 		ArgsUsage: "KEY", Usage: "drop one, or many: what was said, and what was to be answered",
 		Flags: choiceFlags(),
 	}
@@ -127,7 +132,11 @@ func deadDrop() *cli.Command {
 }
 
 func dropDead(ctx context.Context, book ledger.Operator, c choice, out io.Writer) error {
-	_, err := c.forEach(ctx, book, out, "dropped", book.DropDead)
+	h, err := c.forEach(ctx, book, book.DropDead)
+	if c.json {
+		return errors.Join(printJSON(out, h), err)
+	}
+	h.tell(out, "dropped", c.key == "" && err == nil)
 	return err
 }
 

@@ -186,6 +186,26 @@ func TestWhatWasPutBackInBulkIsTold(t *testing.T) {
 	})
 }
 
+func TestWhatWasDoneWithTheDeadIsToldToPrograms(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		book, _ := graveyard(t)
+		var out strings.Builder
+		said := func() (h map[string][]string) {
+			is.NoErr(json.Unmarshal([]byte(out.String()), &h))
+			out.Reset()
+			return h
+		}
+		is.NoErr(choose(t, []string{"--all", "--json"}, func(c choice) error { return retryDead(t.Context(), book, c, true, &out) }))
+		is.Equal(said(), map[string][]string{"done": {"k1", "k2"}, "left": {"k3"}})
+		is.NoErr(choose(t, []string{"k3", "--json"}, func(c choice) error { return dropDead(t.Context(), book, c, &out) }))
+		is.Equal(said(), map[string][]string{"done": {"k3"}, "left": {}})
+		err := choose(t, []string{"k3", "--json"}, func(c choice) error { return dropDead(t.Context(), book, c, &out) })
+		is.True(errors.Is(err, ledger.ErrNotDead))
+		is.Equal(said(), map[string][]string{"done": {}, "left": {}})
+	})
+}
+
 func TestDeadAsksForWhatItNeeds(t *testing.T) {
 	for _, args := range [][]string{{"dead", "show", "--stack", "s"}, {"dead", "list"}, {"dead", "show", "--key", "k"}} {
 		is := is.New(t)

@@ -106,7 +106,7 @@ func (p *deployed) check(ctx context.Context, f *findings) *drain.Report {
 		return nil
 	}
 	if err != nil {
-		f.add("invoke", bad, err.Error(), "may these AWS credentials invoke "+p.function+", and has it concurrency left?")
+		f.add("invoke", bad, err.Error(), "may these AWS credentials invoke "+p.function+"? If it is throttled, run doctor again in a minute")
 		return nil
 	}
 	f.add("settings", well, p.function+" starts", "")

@@ -59,6 +59,8 @@ func identitySide(f *findings, c *drain.IdentityCheck, report drain.Report, p de
 		f.add("identity", well, strings.TrimSpace(c.Auth+": "+said), "")
 		return
 	}
+	refused := report.Hinder == string(drain.IdentityRefused)
+	defer subjectSide(f, c, refused, p)
 	fact := fmt.Sprintf("%s: issuer %s, subject %s, audience %s", c.Auth, c.Issuer, c.Subject, strings.Join(c.Audience, ", "))
 	if !c.Expires.IsZero() {
 		fact += ", good until " + stamp(c.Expires)
@@ -66,11 +68,27 @@ func identitySide(f *findings, c *drain.IdentityCheck, report drain.Report, p de
 	switch {
 	case !c.Expires.IsZero() && time.Now().After(c.Expires):
 		f.add("identity", bad, fact, "the token has ended: put a new one in its place")
-	case report.Hinder == string(drain.IdentityRefused):
+	case refused:
 		f.add("identity", bad, fact, "the connector does not accept this token: it has to trust this issuer, with this audience "+
 			"(GATEWAY_RELAY_IDENTITY_AUDIENCE) and this subject")
 	default:
 		f.add("identity", well, fact, "")
+	}
+}
+
+// subjectSide compares the subject of AWS's token with drain's role, which is what the connector is told to trust.
+func subjectSide(f *findings, c *drain.IdentityCheck, refused bool, p deployed) {
+	switch {
+	case c.Auth != "aws" || p.role == "":
+	case c.Subject == p.role:
+		f.add("subject", well, "is drain's role, the stack's output DrainRoleArn", "")
+	default:
+		v := strange // the connector may trust it all the same
+		if refused {
+			v = bad
+		}
+		f.add("subject", v, c.Subject+" is not drain's role "+p.role,
+			"the connector has to trust the subject of the token. Was it told another one, such as the role of an earlier stack?")
 	}
 }
 

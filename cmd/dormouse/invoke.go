@@ -66,8 +66,8 @@ func invoke(ctx context.Context, client *lambda.Client, function string, reason 
 // notInvoked says why Lambda did not run a function.
 func notInvoked(function string, err error) error {
 	if _, throttled := errors.AsType[*types.TooManyRequestsException](err); throttled {
-		return fmt.Errorf("invoking %s: throttled: as many of it run as may (its reserved concurrency, or the account's limit): try "+
-			"again, and if it stays so see dormouse doctor: %w", function, err)
+		return fmt.Errorf("invoking %s: throttled: as many of it run as may, by its reserved concurrency or the account's limit, which "+
+			"dormouse doctor shows; with dormouse host it is one, which ends about a minute after its last message: try again: %w", function, err)
 	}
 	return fmt.Errorf("invoking %s: %w", function, err)
 }

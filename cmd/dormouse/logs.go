@@ -64,6 +64,9 @@ dormouse dead list, and what an agent gets as delivery.key. A gateway that dormo
 			}
 			n, err := during(cmd.Root().ErrWriter, "reading CloudWatch", func() (int, error) { return r.read(ctx, from) })
 			if err != nil {
+				if p := (deployed{cloud: cloud}); p.find(ctx, stack) == nil && p.local {
+					return fmt.Errorf("dormouse host runs %s, and prints its log itself, in the shell in which it was started", stack)
+				}
 				return err
 			}
 			if cmd.Bool("follow") {

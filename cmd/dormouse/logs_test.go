@@ -3,6 +3,9 @@ package main
 import (
 	"crypto/rand"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
@@ -99,4 +102,20 @@ func TestLogsGoOnWithWhatIsLogged(t *testing.T) {
 	following := start(t, "logs", "--stack", stack, "--follow")
 	write("drain", time.Now(), `"message":"lease","requestId":"d-1"`)
 	following.until(`drain INFO  lease`)
+}
+
+func TestALocalGatewaysLogIsWhereItRuns(t *testing.T) {
+	is := is.New(t)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !strings.HasSuffix(r.URL.Path, "/functions/local-drain/configuration") {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		io.WriteString(w, `{"FunctionName":"local-drain","FunctionArn":"arn:aws:lambda:eu-central-1:000000000000:function:local-drain"}`)
+	}))
+	t.Cleanup(srv.Close)
+	noAccount(t, map[string]string{"AWS_ENDPOINT_URL": srv.URL})
+	code, _, errs := dormouse(t.Context(), "logs", "--stack", "local")
+	is.Equal(code, 1)
+	is.Equal(errs, "dormouse: dormouse host runs local, and prints its log itself, in the shell in which it was started\n")
 }

@@ -89,6 +89,8 @@ func TestHelpAndVersionAreNoErrors(t *testing.T) {
 func TestMistakesAreToldWithWhereToLook(t *testing.T) {
 	tests := map[string]struct{ args, want string }{
 		"unknown command":    {"dmeo", `no command "dmeo": see dormouse --help, or is it demo?`},
+		"help as a word":     {"help", "help is a flag: dormouse --help, or dormouse COMMAND --help"},
+		"help below":         {"dead help", "help is a flag: dormouse dead --help"},
 		"unknown below":      {"dead lits", `no command "lits": see dormouse dead --help, or is it list?`},
 		"unknown flag":       {"demo --fast", "-fast: see dormouse demo --help"},
 		"needless argument":  {"demo build", `takes flags only, not "build": see dormouse demo --help`},

@@ -85,7 +85,7 @@ func complete(cmd *cli.Command) {
 	cmd.Suggest = true
 	cmd.CustomHelpTemplate = cli.CommandHelpTemplate + exampleTemplate
 	if len(cmd.Commands) > 0 && cmd.Action == nil {
-		cmd.CustomHelpTemplate = cli.SubcommandHelpTemplate
+		cmd.CustomHelpTemplate = cli.SubcommandHelpTemplate + exampleTemplate
 		cmd.HideHelpCommand = true
 		cmd.Action = group
 	}
@@ -107,6 +107,9 @@ func helpAnyway(ctx context.Context, cmd *cli.Command, _ string) {
 // group is what a command does that only has others below it: it says which.
 func group(_ context.Context, cmd *cli.Command) error {
 	if name := cmd.Args().First(); name != "" {
+		if name == "help" {
+			return misuse(fmt.Errorf("help is a flag: %s --help, or %[1]s COMMAND --help", cmd.FullName()))
+		}
 		more := ""
 		if near := cli.SuggestCommand(cmd.Commands, name); near != "" {
 			more = ", or is it " + near + "?"

@@ -187,6 +187,9 @@ func (t *talk) show(o devconnector.Outbound) {
 			text += fmt.Sprintf("  [%d] %v", n+1, option["label"])
 		}
 	}
+	if taken, _ := o.Action["remove"].(bool); taken && o.Op == "react" {
+		text += " is taken off"
+	}
 	if !o.Result.Success {
 		text += " (refused: " + o.Result.Error + ")"
 	}

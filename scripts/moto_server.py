@@ -1,6 +1,8 @@
 """moto's server, limited to one request at a time. moto undoes a refused transaction by restoring a copy of the whole table,
 which would also undo what other requests wrote in between. And it makes that copy, once for each write of a transaction,
-whatever is in the table; here the copy is of the items that the transaction is about, which is all that it may change."""
+whatever is in the table; here the copy is of the items that the transaction is about, which is all that it may change. And a
+page of an index of keys is one of whole items, all of which it reads again for each page; here it is one of keys, as DynamoDB's
+own is."""
 
 import copy
 import threading
@@ -54,6 +56,29 @@ def copied(value, memo=None):
     return tables[value.name]
 
 
+query = Table.query
+
+
+def query_keys(self, *arguments, **options):
+    name = arguments[7] if len(arguments) > 7 else options.get("index_name")
+    index = next((index for index in self.indexes or [] if index.name == name), None)
+    if index is None or index.projection.get("ProjectionType") != "KEYS_ONLY":
+        return query(self, *arguments, **options)
+    keys = [*index.table_key_attrs, *index.schema_key_attrs]
+    found = []
+    for items in self.items.values():
+        for item in items.values():
+            if all(key in item.attrs for key in keys):
+                entry = copy.copy(item)
+                entry.attrs = {key: item.attrs[key] for key in keys}
+                found.append(entry)
+    found.sort(key=lambda entry: [entry.attrs[key].value for key in index.schema_key_attrs])
+    table = copy.copy(self)
+    table.all_items = lambda: found
+    return query(table, *arguments, **options)
+
+
+Table.query = query_keys
 models.DynamoDBBackend.transact_write_items = transact_write_items
 models.copy = types.SimpleNamespace(**{**vars(copy), "deepcopy": copied})
 server.run_simple = one_at_a_time

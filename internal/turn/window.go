@@ -46,6 +46,7 @@ type line struct {
 	absent int      // bytes that are not counted while it sits
 	sits   bool     // its session waits, with its oldest in memory
 	far    bool     // for a time that is far
+	fills  bool     // deliveries are read until it has as many as it may
 
 	atReady, atResting int // its places in the heaps; -1: none
 }
@@ -133,8 +134,9 @@ func (w *window) line(name string) *line {
 // update is for a line that has changed.
 func (w *window) update(l *line) {
 	waits := len(l.parked) > 0 && l.parked[0].settled && !l.sits
+	l.fills = l.here < perSession && (l.fills || l.here <= perSession/2) // so that several are read in one call
 	w.resting.set(l, waits && l.here == 0 && l.parked[0].until > 0)
-	w.ready.set(l, waits && l.here < perSession && (l.here > 0 || l.parked[0].until == 0))
+	w.ready.set(l, waits && l.fills && (l.here > 0 || l.parked[0].until == 0))
 	if len(l.parked) == 0 && l.here == 0 {
 		delete(w.lines, l.name)
 	}

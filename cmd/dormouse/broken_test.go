@@ -190,6 +190,12 @@ func TestWhatIsBrokenIsNamed(t *testing.T) {
 			doctor: []string{"404", "-> there is no relay at this path"},
 			status: []string{"gw-1: connector unreachable since 2", "404"},
 		},
+		"bot ids that cannot be read": {
+			breakage: breakage{env: map[string]string{"GATEWAY_RELAY_BOT_IDS": "telegram:1", "DORMOUSE_AGENT": "http://127.0.0.1:9/"}},
+			verdict:  "warn", about: "settings",
+			doctor: []string{"GATEWAY_RELAY_BOT_IDS is not a JSON object or a list of PLATFORM=ID", "-> if it is not meant so, put it right"},
+			status: []string{"gw-1: asleep"},
+		},
 		"agent down": {
 			agent: "503 closed for today", verdict: "bad", about: "agent",
 			prepare: func(_ *testing.T, b *broken) { b.say("hello"); b.run("wake"); b.agent.Close() },

@@ -18,6 +18,9 @@ func inside(f *findings, report drain.Report, p deployed) {
 		return
 	}
 	f.add("version", well, "gateway "+c.Version, "")
+	for _, warning := range c.Warnings {
+		f.add("settings", strange, warning, "if it is not meant so, put it right in the stack's parameters and deploy again (docs/settings.md)")
+	}
 	identitySide(f, c.Identity, report, p)
 	if clock := c.Clock; clock != nil && clock.Error == "" {
 		ahead := time.Duration(clock.AheadMS) * time.Millisecond

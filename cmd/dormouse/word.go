@@ -90,7 +90,7 @@ func conditionOf(o ledger.Overview, now time.Time) condition {
 		return condition{Word: asleep, Why: "a drain died without giving its lease back (" + o.Holder + ")",
 			Do: "the next drain takes up what it left: dormouse arm, or wait for the sweep"}
 	case o.Ended.IsZero():
-		return condition{Word: neverRun, Do: "dormouse arm makes it known to the connector"}
+		return condition{Word: neverRun, Do: "dormouse arm makes it known to the connector; if it has run, this is not its table or not its id"}
 	}
 	return condition{Word: asleep, Well: true}
 }

@@ -2,6 +2,8 @@ package config
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -21,11 +23,14 @@ func withSettings(values map[string]string, mine []string, faults *faultList) ma
 	}
 	var given map[string]jsontext.Value
 	if err := jsonv2.Unmarshal([]byte(raw), &given); err != nil || given == nil {
-		fault := "is no JSON object"
+		fault, where := "is no JSON object", ""
+		if syntax, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
+			where = fmt.Sprintf(" (it goes wrong behind byte %d)", syntax.ByteOffset)
+		}
 		if strings.Contains(errorText(err), "duplicate") {
 			fault = "has a name twice, or is no JSON object"
 		}
-		faults.add(settingsName, `%s; want {"NAME":"value",...} with names of variables`, fault)
+		faults.add(settingsName, `%s; want {"NAME":"value",...} with names of variables%s`, fault, where)
 		return values
 	}
 	names := make([]string, 0, len(given))

@@ -57,6 +57,7 @@ func TestWhatSettingsMayNotHold(t *testing.T) {
 		"a text":            {`"x"`, "DORMOUSE_SETTINGS is no JSON object; want"},
 		"null":              {`null`, "DORMOUSE_SETTINGS is no JSON object; want"},
 		"half":              {`{"DORMOUSE_APOLOGY":"` + canary, "DORMOUSE_SETTINGS is no JSON object; want"},
+		"a missing quote":   {`{"DORMOUSE_STOP":"/x", DORMOUSE_LEASE":1}`, "with names of variables (it goes wrong behind byte 23)"},
 		"two":               {`{} {}`, "DORMOUSE_SETTINGS is no JSON object; want"},
 		"twice":             {`{"DORMOUSE_STOP":"/a","DORMOUSE_STOP":"/b"}`, "DORMOUSE_SETTINGS has a name twice"},
 	}

@@ -18,6 +18,7 @@ import (
 // looked at. Nothing in it is a secret.
 type Check struct {
 	Version  string         `json:"version"`
+	Warnings []string       `json:"warnings,omitempty"` // settings that look like mistakes
 	Identity *IdentityCheck `json:"identity,omitempty"`
 	Clock    *ClockCheck    `json:"clock,omitempty"`
 	Agent    *AgentCheck    `json:"agent,omitempty"`
@@ -69,7 +70,7 @@ func (r *run) hurried(t timetable) timetable {
 func (r *run) examine(ctx context.Context) *Check {
 	ctx, cancel := context.WithTimeout(ctx, min(examining, r.settings.AgentTimeout))
 	defer cancel()
-	check := &Check{Version: version.String()}
+	check := &Check{Version: version.String(), Warnings: r.settings.Warnings}
 	var looking sync.WaitGroup
 	looking.Go(func() { check.Identity = r.access.examine(ctx) })
 	looking.Go(func() { check.Clock = r.compareClocks(ctx) })

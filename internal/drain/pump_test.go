@@ -3,6 +3,7 @@ package drain_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -117,5 +118,30 @@ func TestWhatComesTooFastIsBufferedInstead(t *testing.T) {
 		is.Equal(rep.Status, drain.Drained)
 		is.Equal(len(r.replies()), 60) // no live one was lost to an overrun
 		is.True(len(r.Sockets()) < 20)
+	})
+}
+
+// bulky are buffered messages of which two do not fit into the queue of a window of 64 KiB.
+func bulky(n int) relay.Event {
+	e := event("discord", "c1", fmt.Sprint("m", n), fmt.Sprint(n))
+	e.Source.ChatName = strings.Repeat("x", 60<<10)
+	return e
+}
+
+func TestABacklogThatComesAtOnceAndDoesNotFitIsTakenPartByPart(t *testing.T) {
+	atOnce := func(p *devconnector.Preset) { p.Window, p.WindowPerChat = 0, false }
+	s := setup{pinned: true, change: atOnce, env: map[string]string{"DORMOUSE_WINDOW": "65536"}}
+	bubble(t, s, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		var want []string
+		for n := range 12 {
+			r.Deliver(gateway, bulky(n))
+			want = append(want, fmt.Sprint("c1 ", n))
+		}
+		rep, _, err := r.run(ledger.Wake, quarter)
+		is.NoErr(err)
+		is.Equal(rep.Status, drain.Drained)
+		is.Equal(r.replies(), want)
+		is.Equal(r.State().Instance(gateway).Buffered, 0)
 	})
 }

@@ -45,6 +45,7 @@ type ending struct {
 	slow     bool // the connector's close came late
 	cameLate bool // a delivery came after going_idle_ack
 	crowded  bool // more came than could be taken
+	dropped  bool // some of it is still with the connector
 }
 
 // mayHaveMissed reports whether a message may have come without a poke, while the connector was flipped and the socket
@@ -80,7 +81,8 @@ func (r *run) stay(ctx context.Context, conn *relay.Conn, empty time.Duration) (
 	r.setOpen(nil)
 	end.received = s.traffic.count()
 	end.lived = time.Since(s.since)
-	r.malformed += conn.Stats().Malformed
+	stats := conn.Stats()
+	r.malformed, end.dropped = r.malformed+stats.Malformed, stats.Dropped > 0
 	_, buffered, _ := s.traffic.read()
 	r.buffered = r.buffered || buffered
 	if end.flipped {
@@ -132,8 +134,12 @@ func (s *stay) serve(ctx context.Context) error {
 }
 
 // answersFirst reports whether turns are waited for although the connector is flipped: before a deadline running turns
-// answer, and live messages that no journal has are answered now or never.
-func (s *stay) answersFirst(busy bool) bool { return busy && (s.deadline || s.worker.Broken() != nil) }
+// answer, and live messages that no journal has are answered now or never. When something was dropped, what was taken is
+// acked first: else the next dial would bring the same again.
+func (s *stay) answersFirst(busy bool) bool {
+	unacked := s.conn.Stats().Dropped > 0 && (s.pump.busy() || s.worker.Holding())
+	return busy && (s.deadline || s.worker.Broken() != nil || unacked)
+}
 
 // quiet fires when it is time to go idle, if nothing else comes before. It is nil while there is work, unless nothing
 // more shall be received, and while going_idle is under way.

@@ -33,7 +33,9 @@ func (i *intake) letGoLocked(r *receipt) {
 		return
 	}
 	i.held -= r.held
-	i.unkept--
+	if i.unkept--; i.unkept == 0 {
+		i.signal()
+	}
 	r.held = 0
 	close(i.freed)
 	i.freed = make(chan struct{})
@@ -73,4 +75,11 @@ func (i *intake) fault() error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.broken
+}
+
+// holding reports whether there are deliveries that no journal has, or not yet.
+func (i *intake) holding() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.unkept > 0
 }

@@ -235,6 +235,9 @@ func (w *Worker) Unwritten() { w.journal.giveUp() }
 // Broken returns the error that keeps the journal from taking more.
 func (w *Worker) Broken() error { return w.intake.fault() }
 
+// Holding reports whether there are deliveries that no journal has, or not yet. Those that are buffered are not acked.
+func (w *Worker) Holding() bool { return w.intake.holding() }
+
 // StopStarting lets running turns finish and defers all others to the next run.
 func (w *Worker) StopStarting() { w.schedule.gate.shut() }
 

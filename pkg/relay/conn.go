@@ -8,8 +8,9 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// Conn is one socket to a connector; Dial makes it. Its deliveries must be received: if more of them wait unreceived than
-// Config.QueueEntries and QueueBytes allow, the Conn ends with ErrOverrun; Crowded tells at half of that. To slow a
+// Conn is one socket to a connector; Dial makes it. Its deliveries must be received: of what does not fit into
+// Config.QueueEntries and QueueBytes, a live delivery ends the Conn with ErrOverrun, and a buffered one is dropped, with all
+// buffered ones behind it: they come again after the next dial, as they are not acked. Crowded tells at half of that. To slow a
 // connector down withhold Ack instead. Nothing else waits for the caller: results, pings, interrupts and the end of the
 // socket are handled as they come.
 type Conn struct {
@@ -28,12 +29,13 @@ type Conn struct {
 	err      error
 	running  sync.WaitGroup
 
-	frames, malformed, unknownTypes, unclaimed atomic.Uint64
+	frames, malformed, unknownTypes, unclaimed, dropped atomic.Uint64
 
 	// Only the reader uses these.
-	batch   []Delivery      // not yet in the queue
-	overrun bool            // the queue did not take them all
-	logged  map[string]bool // faults of frames
+	batch    []Delivery      // not yet in the queue
+	overrun  bool            // the queue did not take a live one
+	dropping bool            // it did not take a buffered one
+	logged   map[string]bool // faults of frames
 
 	mu          sync.Mutex // guards what follows
 	queue       queue
@@ -80,7 +82,8 @@ func (c *Conn) Err() error {
 }
 
 // Crowded is closed once half of the deliveries, or of the bytes, that may wait unreceived have been waiting. Going idle
-// then makes the connector buffer, before the Conn ends with ErrOverrun.
+// then makes the connector buffer, before the Conn ends with ErrOverrun. Then dial again: Stats.Dropped says whether
+// buffered deliveries were dropped.
 func (c *Conn) Crowded() <-chan struct{} { return c.crowded }
 
 // Queued returns how many deliveries wait for Receive, and their bytes on the wire.
@@ -96,6 +99,7 @@ type Stats struct {
 	Malformed    uint64 // frames that could not be used; the buffered ones were handed out as KindUnusable
 	UnknownTypes uint64 // frames of a type that the contract does not have; likewise
 	Unclaimed    uint64 // results that nobody waited for: late, unknown, or of a Post
+	Dropped      uint64 // buffered deliveries that did not fit; unacked, they come again after the next dial
 }
 
 // Stats returns the counts up to now.
@@ -105,5 +109,6 @@ func (c *Conn) Stats() Stats {
 		Malformed:    c.malformed.Load(),
 		UnknownTypes: c.unknownTypes.Load(),
 		Unclaimed:    c.unclaimed.Load(),
+		Dropped:      c.dropped.Load(),
 	}
 }

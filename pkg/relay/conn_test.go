@@ -311,7 +311,7 @@ func TestOverrunEndsTheConnAfterWhatIsQueued(t *testing.T) {
 					t.Fatal("ended although all of it fits")
 				default:
 				}
-				peer.send(t, inbound("xx", "hi"))
+				peer.send(t, inbound("", "hi"))
 				<-conn.Done()
 				for i, d := range receive(t, conn, tt.fit) {
 					is.Equal(d.BufferID, fmt.Sprintf("%02d", i))
@@ -320,6 +320,31 @@ func TestOverrunEndsTheConnAfterWhatIsQueued(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestBufferedDeliveriesThatDoNotFitAreDroppedAndTheConnGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		conn, peer := dial(t, func(cfg *relay.Config) { cfg.QueueEntries = 3 })
+		for i := range 5 {
+			peer.send(t, inbound(fmt.Sprint(i), "hi"))
+		}
+		synctest.Wait()
+		<-conn.Crowded()
+		is.Equal(conn.Stats().Dropped, uint64(2))
+		for i, d := range receive(t, conn, 3) {
+			is.Equal(d.BufferID, fmt.Sprint(i))
+			is.NoErr(conn.Ack(d.BufferID)) // so the connector does not begin with the same ones again
+		}
+		peer.send(t, inbound("5", "hi"), inbound("", "live"))
+		is.Equal(receive(t, conn, 1)[0].Event.Text, "live") // none overtakes one that was dropped, but for what would be lost
+		is.Equal(conn.Stats().Dropped, uint64(3))
+		select {
+		case <-conn.Done():
+			t.Fatal("ended although nothing was lost")
+		default:
+		}
+	})
 }
 
 func TestQueueIsFilledAgainAsItIsReceived(t *testing.T) {

@@ -97,7 +97,8 @@ func KindOf(err error) (CloseKind, bool) {
 	return CloseBroken, false
 }
 
-// ErrOverrun ends a Conn with more deliveries waiting, or more bytes of them, than Config.QueueEntries and QueueBytes allow.
+// ErrOverrun ends a Conn when a live delivery comes and more wait, or more bytes of them, than Config.QueueEntries and
+// QueueBytes allow.
 // Receive faster, withhold acks so that the connector waits, or go idle once Crowded is closed.
 var ErrOverrun = errors.New("relay: deliveries overran the queue")
 

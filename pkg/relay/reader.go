@@ -110,9 +110,9 @@ func (c *Conn) publish() error {
 		}
 		c.mu.Lock()
 		for _, d := range c.batch {
-			c.overrun = c.overrun || !c.queue.push(d)
+			c.enqueue(d)
 		}
-		if c.queue.crowded() {
+		if c.queue.crowded() || c.dropping {
 			c.tellCrowded()
 		}
 		c.mu.Unlock()
@@ -127,6 +127,21 @@ func (c *Conn) publish() error {
 		return ErrOverrun
 	}
 	return nil
+}
+
+// enqueue adds a delivery to the queue. A buffered one that does not fit is dropped, and every later one with it: the connector
+// keeps them, and an end of the Conn before the first ack would bring the same ones again. mu is held.
+func (c *Conn) enqueue(d Delivery) {
+	switch buffered := d.BufferID != ""; {
+	case buffered && c.dropping:
+		c.dropped.Add(1)
+	case c.overrun || c.queue.push(d):
+	case buffered:
+		c.dropping = true
+		c.dropped.Add(1)
+	default:
+		c.overrun = true
+	}
 }
 
 // tellCrowded closes crowded, once. The reader calls it.

@@ -93,7 +93,7 @@ func TestAnAgentsErrorHasItsHostAndItsWords(t *testing.T) {
 	is := is.New(t)
 	for status, want := range map[string][]string{
 		"500 out of cheese":                     {"HTTP 500", "out of cheese"},
-		"200 <!DOCTYPE html><title>Log in":      {"answer is a page (HTML), not JSON", "not a login or a proxy before it?"},
+		"200 <!DOCTYPE html><title>Log in":      {"answer is not JSON but a page (HTML)", "not a login or a proxy before it?"},
 		`200 {"choices":[{"message":"hello"}]}`: {"has neither actions nor text", "or {} to say nothing"},
 	} {
 		code, body, _ := strings.Cut(status, " ")

@@ -100,7 +100,7 @@ func decode(body []byte) (Answer, error) {
 	}
 	if err := jsonv2.Unmarshal(body, &in, leniency); err != nil {
 		if isPage(body) {
-			return Answer{}, fmt.Errorf("agent: answer is a page (HTML), not JSON: is DORMOUSE_AGENT the agent itself, and not a login or a "+
+			return Answer{}, fmt.Errorf("agent: answer is not JSON but a page (HTML): is DORMOUSE_AGENT the agent itself, and not a login or a "+
 				"proxy before it? (%w)", jsonFault(err))
 		}
 		return Answer{}, fmt.Errorf(`agent: answer is not {"actions":[...]}, {"text":"..."} or empty: %w`, jsonFault(err))

@@ -288,15 +288,13 @@ func (s *schedule) sits(session string, so, far bool) {
 	s.mu.Lock()
 	if q := s.sessions[session]; q != nil && q.now != nil && q.now.line != "" {
 		if so {
-			q.queue = slices.DeleteFunc(q.queue, func(d *delivery) bool {
-				if !isReady(d) || d.ended || d.volatile || d.unkept || d.apology != nil {
-					return false
+			for i := len(q.queue) - 1; i >= 0 && !staysBehind(q.queue[i]); i-- {
+				if d := q.queue[i]; !d.ended && !d.unkept {
+					q.queue = slices.Delete(q.queue, i, i+1)
+					back = append(back, parked{key: d.key, place: d.place, attempts: d.attempts, told: !d.wait.Since.IsZero(), settled: true})
+					s.window.leave(name, d.size)
 				}
-				p := parked{key: d.key, place: d.place, attempts: d.attempts, told: !d.wait.Since.IsZero(), settled: true, receipt: nil}
-				back = append(back, p)
-				s.window.leave(name, d.size)
-				return true
-			})
+			}
 			s.window.park(name, back...)
 		}
 		s.window.sit(name, so, far, q.now.size-actionBytes(q.now))
@@ -310,12 +308,13 @@ func (s *schedule) sits(session string, so, far bool) {
 	}
 }
 
-func isReady(d *delivery) bool {
+// staysBehind reports whether a delivery has to stay in memory, and would overtake what is before it if that left.
+func staysBehind(d *delivery) bool {
 	select {
 	case <-d.ready:
-		return true
+		return d.apology != nil || !d.ended && d.volatile && (!d.unkept || d.BufferID != "")
 	default:
-		return false
+		return true
 	}
 }
 

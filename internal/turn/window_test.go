@@ -255,3 +255,44 @@ func TestWhatHasComeIsJournalledBeforeTheRunEnds(t *testing.T) {
 		})
 	}
 }
+
+func TestNothingThatStaysInMemoryOvertakesWhatLeavesIt(t *testing.T) {
+	for name, last := range map[string]struct {
+		text  string
+		takes time.Duration
+	}{
+		"it is being journalled": {"hello", time.Minute},
+		"no journal has it":      {strings.Repeat("x", 150_000), 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				is := is.New(t)
+				b, s := windowed(t, 4<<20)
+				asked, away := make(chan bool), true
+				var order []string
+				b.agent = agentFunc(func(_ context.Context, tn agent.Turn) (agent.Answer, error) {
+					if away {
+						<-asked
+						away = false
+						return agent.Answer{}, agent.ErrUnavailable
+					}
+					order = append(order, tn.Event.MessageID)
+					return agent.Answer{}, nil
+				})
+				w := b.start()
+				defer w.Close()
+				is.NoErr(w.Take(message("c", "m0", "hello")))
+				is.NoErr(w.Take(message("c", "m1", "hello")))
+				synctest.Wait()
+				s.takes = last.takes
+				is.NoErr(w.Take(buffered("b", message("c", "m2", last.text))))
+				time.Sleep(time.Second)
+				close(asked) // the first waits for its agent, and what is behind it leaves memory
+				for w.Busy() {
+					<-w.Changed()
+				}
+				is.Equal(order, []string{"m0", "m1", "m2"})
+			})
+		})
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -74,7 +75,13 @@ type preparation struct {
 	stack      string
 	parameters map[string]string // as they will be written
 	warnings   []string
+	elsewhere  bool // the commands of this shell would look in another region, or in none
 }
+
+var (
+	stackName  = regexp.MustCompile(`^[A-Za-z][-A-Za-z0-9]*$`)
+	regionName = regexp.MustCompile(`^[a-z]+(-[a-z]+)+-[0-9]+$`)
+)
 
 func initialize(ctx context.Context, cmd *cli.Command) error {
 	template, err := readDeployable(cmd.String("template"))
@@ -132,19 +139,25 @@ func initialize(ctx context.Context, cmd *cli.Command) error {
 	return nil
 }
 
-// cloud is the AWS configuration in the deployment's region. No credentials are needed for it.
+// cloud is the AWS configuration in the deployment's region, in which the stack can have its name. No credentials are needed
+// for it.
 func (p *preparation) cloud(ctx context.Context, old string) (aws.Config, error) {
-	region := cmp.Or(p.cmd.String("region"), old)
-	options := []func(*awsconfig.LoadOptions) error{awsconfig.WithLogger(logging.Nop{})}
-	if region != "" {
-		options = append(options, awsconfig.WithRegion(region))
-	}
-	cfg, err := awsconfig.LoadDefaultConfig(ctx, options...)
+	cfg, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithLogger(logging.Nop{}))
+	region := cmp.Or(p.cmd.String("region"), old, cfg.Region)
 	switch {
 	case err != nil:
 		return cfg, fmt.Errorf("reading the AWS configuration: %w", err)
-	case cfg.Region == "":
+	case region == "":
 		return cfg, misuse(errors.New("no AWS region: give --region, or set AWS_REGION, or region in the AWS profile"))
+	case !stackName.MatchString(p.stack):
+		return cfg, misuse(fmt.Errorf("--stack is %q; want letters, digits and hyphens, a letter first", p.stack))
+	case !regionName.MatchString(region):
+		return cfg, misuse(fmt.Errorf("the region is %q; want one such as eu-central-1", region))
+	}
+	p.elsewhere = region != cfg.Region
+	cfg, err = awsconfig.LoadDefaultConfig(ctx, awsconfig.WithLogger(logging.Nop{}), awsconfig.WithRegion(region))
+	if err != nil {
+		return cfg, fmt.Errorf("reading the AWS configuration: %w", err)
 	}
 	return cfg, nil
 }
@@ -206,8 +219,12 @@ func (p *preparation) farewell(path, region string) {
 	for _, warning := range p.warnings {
 		fmt.Fprintf(p.errs, "warning: %s\n", warning)
 	}
-	fmt.Fprintf(p.out, "\nWritten: %s, for the stack %s in %s. Now:\n\n  sam build\n  sam deploy%s\n  build/dormouse arm --stack %s\n\n",
-		path, p.stack, region, configFileFlag(path), p.stack)
+	export := ""
+	if p.elsewhere { // sam reads the file, the commands do not
+		export = "  export AWS_REGION=" + region + "\n"
+	}
+	fmt.Fprintf(p.out, "\nWritten: %s, for the stack %s in %s. Now:\n\n%s  sam build\n  sam deploy%s\n  build/dormouse arm --stack %s\n\n",
+		path, p.stack, region, export, configFileFlag(path), p.stack)
 	if p.parameters["Identity"] == "aws" {
 		fmt.Fprint(p.out, "Identity aws: once for the account, if it was not done before,\n  aws iam enable-outbound-web-identity-federation\n"+
 			"and have the connector trust the issuer that it names and, as subject, the stack's output DrainRoleArn.\n")

@@ -183,6 +183,7 @@ func TestInitByFlagsAsksNothing(t *testing.T) {
 	code, out := d.run(t, flags...)
 	t.Log(out)
 	is.Equal(code, 0)
+	is.True(strings.Contains(out, "  export AWS_REGION=us-west-2\n  sam build\n")) // arm does not read samconfig.toml
 	got := d.written(t)
 	is.Equal(got["Settings"], `{"DORMOUSE_AGENT_TIMEOUT":"2m","DORMOUSE_APOLOGY":"so, \"sorry\" = sorry"}`)
 	is.Equal(got["Platforms"]+" "+got["BotIds"], "discord,whatsapp discord=1234")
@@ -250,6 +251,8 @@ func TestInitSaysWhatIsWrong(t *testing.T) {
 		"too short":         {"--connector CONNECTOR --identity none --parameter WakePath=short --yes", 2, "WakePath has 5 characters, want 16 to 128"},
 		"no template":       {"--template none.yaml --yes", 1, "there is no none.yaml here: run this in the tree that will be deployed"},
 		"an argument":       {"dormouse", 2, "takes flags only"},
+		"no stack's name":   {"--connector CONNECTOR --identity none --stack my_bot --yes", 2, `--stack is "my_bot"; want letters, digits and hyphens`},
+		"no region's name":  {"--connector CONNECTOR --identity none --region frankfurt --yes", 2, `the region is "frankfurt"; want one such as eu-central-1`},
 	}
 	d := newPrepared(t)
 	for name, tt := range tests {
@@ -269,6 +272,7 @@ func TestInitSaysWhatIsWrong(t *testing.T) {
 	code, out := d.run(t, "--yes", "--connector", d.connector, "--region", "")
 	is.Equal(code, 0)
 	is.True(strings.Contains(out, "in eu-central-1. Now:")) // the region of the environment
+	is.True(!strings.Contains(out, "export AWS_REGION"))
 	d.env = append(d.env, "AWS_REGION=", "AWS_DEFAULT_REGION=")
 	code, out = d.run(t, "--yes", "--connector", d.connector, "--config-file", "other.toml")
 	is.Equal(code, 2)

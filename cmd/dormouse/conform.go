@@ -24,10 +24,10 @@ func conformCommand() *cli.Command {
 	return &cli.Command{
 		Name:     "conform",
 		Category: categoryDevelop,
-		Usage:    "hold a connector against the relay contract",
+		Usage:    "hold a connector or a gateway against the relay contract",
 		Description: `The contract is docs/contract.md, and docs/conformance.md lists the checks. Each has an id that stays, the section, and
 its level, MUST or SHOULD.`,
-		Commands: []*cli.Command{conformConnector()},
+		Commands: []*cli.Command{conformConnector(), conformGateway()},
 	}
 }
 
@@ -48,7 +48,7 @@ which gets the word deliver as its argument and that JSON on its standard input.
 is, chat included. Without it those checks are skipped.
 
 The exit code is 3 if a check fails that --baseline does not name, or if one passes that it names.`,
-		Flags: []cli.Flag{
+		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "gateway-id", Value: "conform", Usage: "act as the gateway `ID`"},
 			&cli.StringFlag{Name: "secret-file", Usage: "`FILE` with its secret; else $" + secretVariable + " holds it"},
 			&cli.StringFlag{Name: "identity-file", Usage: "`FILE` with an identity token to provision with; else $" + identityVariable + " holds it"},
@@ -61,18 +61,29 @@ The exit code is 3 if a check fails that --baseline does not name, or if one pas
 			&cli.StringFlag{Name: "wake-url", Usage: "`URL` under which the connector reaches that address", DefaultText: "the address itself"},
 			&cli.BoolFlag{Name: "slow", Usage: "also run checks that wait for a minute and more"},
 			&cli.DurationFlag{Name: "timeout", Value: 5 * time.Second, Usage: "wait `TIME` for what has to come"},
-			&cli.StringFlag{Name: "baseline", Usage: "`FILE` with what is known to deviate: {\"known\":[{\"id\",\"reason\"}]}"},
-			&cli.StringFlag{Name: "junit", Usage: "write JUnit's XML into `FILE`, too"},
-			&cli.BoolFlag{Name: "list", Usage: "print the catalogue, and run nothing"},
-			jsonFlag(),
-		},
+		}, reportFlags()...),
 		Action: runConformConnector,
 	}
 }
 
+// reportFlags say what becomes of a report.
+func reportFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "baseline", Usage: "`FILE` with what is known to deviate: {\"known\":[{\"id\",\"reason\"}]}"},
+		&cli.StringFlag{Name: "junit", Usage: "write JUnit's XML into `FILE`, too"},
+		&cli.BoolFlag{Name: "list", Usage: "print the catalogue, and run nothing"},
+		jsonFlag(),
+	}
+}
+
+// progress says on the error output how each check ended.
+func progress(cmd *cli.Command) func(conform.Result) {
+	return func(r conform.Result) { fmt.Fprintf(cmd.Root().ErrWriter, "%s %s\n", r.Status, r.ID) }
+}
+
 func runConformConnector(ctx context.Context, cmd *cli.Command) error {
 	if cmd.Bool("list") {
-		return listChecks(cmd)
+		return listChecks(cmd, conform.Catalogue())
 	}
 	if cmd.Args().Len() != 1 {
 		return misuse(errors.New("which connector: give its URL, as in GATEWAY_RELAY_URL: see dormouse conform connector --help"))
@@ -93,7 +104,7 @@ func runConformConnector(ctx context.Context, cmd *cli.Command) error {
 	if err := provisionKit(ctx, cmd, &cfg, wakeURL); err != nil {
 		return err
 	}
-	cfg.Progress = func(r conform.Result) { fmt.Fprintf(cmd.Root().ErrWriter, "%s %s\n", r.Status, r.ID) }
+	cfg.Progress = progress(cmd)
 	report, err := conform.Run(ctx, cfg)
 	if err != nil {
 		if ctx.Err() == nil {
@@ -105,12 +116,12 @@ func runConformConnector(ctx context.Context, cmd *cli.Command) error {
 }
 
 // listChecks prints the catalogue.
-func listChecks(cmd *cli.Command) error {
+func listChecks(cmd *cli.Command, checks []conform.Check) error {
 	if cmd.Bool("json") {
-		return printJSON(cmd.Root().Writer, map[string][]conform.Check{"checks": conform.Catalogue()})
+		return printJSON(cmd.Root().Writer, map[string][]conform.Check{"checks": checks})
 	}
 	table := tabwriter.NewWriter(cmd.Root().Writer, 0, 0, 2, ' ', 0)
-	for _, c := range conform.Catalogue() {
+	for _, c := range checks {
 		fmt.Fprintf(table, "%s\t%s\tsection %d\t%s\t%s\n", c.ID, c.Suite, c.Section, c.Level, c.Sentence)
 	}
 	return table.Flush()

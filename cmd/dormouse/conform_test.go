@@ -1,16 +1,20 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"encoding/xml"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/matryer/is"
 
@@ -187,4 +191,79 @@ func TestConformListsTheCatalogue(t *testing.T) {
 	is.NoErr(json.Unmarshal([]byte(out), &list))
 	is.Equal(len(list.Checks), len(conform.Catalogue()))
 	is.True(list.Checks[0].Quote != "")
+}
+
+// actsAsGateway has the test's own program be a gateway, for dormouse conform gateway. The value is what it does wrong.
+const actsAsGateway = "DORMOUSE_TEST_GATEWAY"
+
+// actAsGateway answers until it is ended.
+func actAsGateway() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer os.Exit(0)
+	defer stop()
+	for ctx.Err() == nil {
+		conn, err := relay.Dial(ctx, relay.Config{
+			URL:    relay.NewBaseURL(os.Getenv("GATEWAY_RELAY_URL")).RelayURL(),
+			Token:  relay.UpgradeToken(os.Getenv("GATEWAY_RELAY_ID"), relay.NewSecret(os.Getenv("GATEWAY_RELAY_SECRET")), time.Now(), time.Minute),
+			Fronts: []relay.Front{{Platform: os.Getenv("GATEWAY_RELAY_PLATFORMS"), BotID: "1"}},
+		})
+		for err == nil {
+			var d relay.Delivery
+			if d, err = conn.Receive(ctx); err != nil || d.Kind != relay.KindInbound {
+				continue
+			}
+			if d.BufferID != "" {
+				_ = conn.Ack(d.BufferID)
+			}
+			platform, metadata := d.Event.Source.Routing()
+			reply := relay.Action{"op": "send", "chat_id": d.Event.Source.ChatID, "content": "hi", "metadata": metadata, "reply_to": d.Event.MessageID}
+			if os.Getenv(actsAsGateway) == "no reply" {
+				delete(reply, "reply_to")
+			}
+			_ = conn.Post(relay.Outbound{Platform: platform, Action: reply})
+		}
+	}
+}
+
+func gatewayConforms(t *testing.T, fault string, args ...string) (code int, out, errs string) {
+	t.Helper()
+	t.Setenv(actsAsGateway, fault)
+	program, err := os.Executable()
+	is.New(t).NoErr(err)
+	args = append([]string{"conform", "gateway", "--preset", "rustcell", "--only", "gateway-token", "--only", "gateway-reply-to"}, args...)
+	return dormouse(t.Context(), append(args, "--", program)...)
+}
+
+func TestConformTellsWhatAGatewayDoesOtherwise(t *testing.T) {
+	is := is.New(t)
+	code, out, errs := gatewayConforms(t, "none")
+	t.Log(errs)
+	is.Equal(code, 0)
+	says(t, out, "pass  gateway-answer", "3 passed, 0 failed, 0 skipped")
+	code, out, errs = gatewayConforms(t, "no reply", "--json")
+	is.Equal(code, 3)
+	says(t, errs, "not as the contract says: gateway-reply-to")
+	says(t, out, `"observed": "reply_to \u003cnil\u003e"`)
+}
+
+func TestConformGatewayMistakes(t *testing.T) {
+	tests := map[string]struct {
+		code int
+		args []string
+	}{
+		"give the command that runs one behind --": {2, nil},
+		"or --wait":                {2, []string{"--wait", "--", "true"}},
+		`no check "nonsense"`:      {2, []string{"--only", "nonsense", "--", "sleep", "60"}},
+		"--preset":                 {2, []string{"--preset", "nonsense", "--", "true"}},
+		"has to run until it gets": {1, []string{"--", "false"}},
+		"starting the gateway":     {1, []string{"--", "testdata/none"}},
+		"address with --listen":    {1, []string{"--listen", "192.0.2.1:1", "--", "true"}},
+	}
+	for want, tt := range tests {
+		t.Run(want, func(t *testing.T) {
+			code, _, errs := dormouse(t.Context(), append([]string{"conform", "gateway"}, tt.args...)...)
+			is.New(t).Equal(code, tt.code)
+			says(t, errs, want)
+		})
+	}
 }

@@ -21,6 +21,9 @@ import (
 // TestMain: the test binary is also the program that a demonstration starts as its connector, and that tests start to look
 // at its process.
 func TestMain(m *testing.M) {
+	if os.Getenv(actsAsGateway) != "" {
+		actAsGateway()
+	}
 	if len(os.Args) > 1 && slices.Contains([]string{"connector", "enroll", "host", "init", "rotate"}, os.Args[1]) {
 		main()
 	}

@@ -1,12 +1,15 @@
-// Package conform holds a connector against the relay contract, by what can be seen on the wire. It acts as a gateway, as
-// two where a check needs two, and as the wake URL. Sections named in comments are the contract's.
+// Package conform holds a connector or a gateway against the relay contract, by what can be seen on the wire. For a connector
+// it acts as a gateway, as two where a check needs two, and as the wake URL; a gateway dials a development connector.
+// Sections named in comments are the contract's.
 //
 // Catalogue lists the checks: each has an id that stays, a section, a level, and the words of the contract that it checks.
 // Run runs those of a suite against one connector, one after another, and returns a Report. A check needs credentials that
 // the connector accepts; those about messages also need an Injector, through which somebody writes to the gateway on the
 // platform's side. Without one they are skipped, and counted as skipped.
 //
-// A check speaks the wire itself, with raw WebSocket messages: package relay is used for the token and the addresses only.
+// GatewayCatalogue and RunGateway are the same for gateways.
+//
+// A check of a connector speaks the wire itself, with raw WebSocket messages: package relay is used for the token and the addresses only.
 // Run starts goroutines for its sockets and waits for them. It is for one caller at a time.
 package conform
 
@@ -46,14 +49,15 @@ func Suites() []string { return []string{string(Core), string(Sleep), string(All
 // Check is one entry of the catalogue.
 type Check struct {
 	ID       string `json:"id"`
-	Suite    Suite  `json:"suite"`
-	Section  int    `json:"section"` // of docs/contract.md
+	Suite    Suite  `json:"suite,omitempty"` // of a connector's check
+	Section  int    `json:"section"`         // of docs/contract.md
 	Level    Level  `json:"level"`
 	Sentence string `json:"sentence"` // what a connector does
 	Quote    string `json:"quote"`    // the words of that section that say so
 
-	needs needs
-	run   func(*trial) error
+	needs   needs
+	run     func(*trial) error   // of a connector's
+	gateway func(*subject) error // of a gateway's
 }
 
 // needs is what a check cannot do without.

@@ -106,7 +106,7 @@ func ReadBaseline(raw []byte) (Baseline, error) {
 		return Baseline{}, fmt.Errorf(`conform: the baseline is not {"known":[{"id","reason"}]}: %w`, err)
 	}
 	checks := map[string]bool{}
-	for _, check := range Catalogue() {
+	for _, check := range append(Catalogue(), GatewayCatalogue()...) {
 		checks[check.ID] = true
 	}
 	for _, d := range b.Known {

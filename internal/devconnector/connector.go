@@ -148,7 +148,7 @@ func (c *Connector) Register(g Gateway) {
 	if g.WakeURL != "" {
 		gw.inst.wakeURL = g.WakeURL
 	}
-	gw.inst.flipped = gw.inst.flipped || g.Asleep
+	gw.inst.flipped = gw.inst.flipped || g.Asleep && !c.cfg.Preset.LiveOnly
 }
 
 // Close ends every socket with 1001, and ends pokes, delayed answers and event streams. It returns when all of them have

@@ -180,10 +180,6 @@ func (c *Connector) set(name string, change func(*faults)) {
 	c.observe(Observation{What: ObsFault, Detail: name})
 }
 
-func (c *Connector) injected(name string, inst *instance) {
-	inst.observe(Observation{What: ObsFault, Detail: name})
-}
-
 func (c *Connector) onInstance(name, gateway string, do func(*instance)) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -191,7 +187,7 @@ func (c *Connector) onInstance(name, gateway string, do func(*instance)) error {
 	if err != nil {
 		return err
 	}
-	c.injected(name, inst)
+	inst.observe(Observation{What: ObsFault, Detail: name})
 	do(inst)
 	return nil
 }
@@ -206,7 +202,7 @@ func (c *Connector) onSocket(name, gateway string, do func(*socket)) error {
 	if inst.sock == nil {
 		return fmt.Errorf("devconnector: %s: %s is not connected", name, inst.id)
 	}
-	c.injected(name, inst)
+	inst.observe(Observation{What: ObsFault, Detail: name})
 	do(inst.sock)
 	return nil
 }
@@ -236,6 +232,7 @@ var faultsByName = map[string]func(*Connector, Fault) error{
 	"restore":             func(c *Connector, f Fault) error { return c.Restore(f.Gateway) },
 	"suspend":             func(c *Connector, f Fault) error { return c.Suspend(f.Gateway, f.duration(90)) },
 	"ghost":               func(c *Connector, f Fault) error { return c.Ghost(f.Gateway, f.duration(90)) },
+	"take_for_idle":       func(c *Connector, f Fault) error { return c.TakeForIdle(f.Gateway) },
 	"forget":              func(c *Connector, f Fault) error { return c.Forget(f.Gateway) },
 	"oversize":            func(c *Connector, f Fault) error { return c.Oversize(f.Gateway, f.Size) },
 	"duplicate":           func(c *Connector, f Fault) error { c.Duplicate(f.Count); return nil },

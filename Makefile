@@ -154,7 +154,7 @@ nightly: ## what takes too long for each landing: 500 chaos seeds, broken promis
 	$(MAKE) chaos RUNS=500
 	$(MAKE) breaks
 	$(MAKE) backlog
-	$(MAKE) backlog TIMES=40 ONLY=TestALiveFlood
+	$(MAKE) flood
 	$(MAKE) property
 	FAULTS=2 ENDS=1 $(MAKE) model
 	$(MAKE) fuzz
@@ -166,9 +166,15 @@ mutants: $(MOTO_VENV)/complete ## MUTANTS (100) small faults in each of four pac
 	sh scripts/dynamodb.sh moto "$(MOTO_VENV)" python3 scripts/mutants.py $(MUTANT_SEED) $(MUTANTS) internal/ledger/dynamo
 
 .PHONY: backlog
-backlog: $(MOTO_VENV)/complete ## drain under more than it can hold: 5,000 live messages (TIMES=10 times those of make test), a backlog of large and small ones
-	sh scripts/dynamodb.sh moto "$(MOTO_VENV)" go test -count=1 -v -timeout 60m ./functions/drain \
-		-run '$(or $(ONLY),TestALiveFlood|TestABacklog)' -backlog $(or $(TIMES),10)
+backlog: $(MOTO_VENV)/complete $(LOCAL_JARS)/complete ## drain under more than it can hold: 5,000 live messages, 900 large and 10,000 small ones left behind, then 100,000
+	sh scripts/dynamodb.sh moto "$(MOTO_VENV)" $(FLOODED) -run 'TestALiveFlood|TestABacklog' -backlog 10
+	sh scripts/dynamodb.sh local "$(LOCAL_JARS)" $(FLOODED) -run 'TestABacklog/small' -backlog 100
+
+.PHONY: flood
+flood: $(MOTO_VENV)/complete ## drain under 20,000 live messages at a slow agent
+	sh scripts/dynamodb.sh moto "$(MOTO_VENV)" $(FLOODED) -run TestALiveFlood -backlog 40
+
+FLOODED = go test -count=1 -v -timeout 60m ./functions/drain
 
 .PHONY: property
 property: ## 100,000 random scripts of refusals, absences, deaths and table faults against internal/turn

@@ -11,7 +11,7 @@ import types
 from moto import server
 from moto.dynamodb import models
 from moto.dynamodb.models.dynamo_type import DynamoType
-from moto.dynamodb.models.table import Table
+from moto.dynamodb.models.table import RESULT_SIZE_LIMIT, Table
 
 serve = server.run_simple
 
@@ -59,23 +59,32 @@ def copied(value, memo=None):
 query = Table.query
 
 
-def query_keys(self, *arguments, **options):
-    name = arguments[7] if len(arguments) > 7 else options.get("index_name")
-    index = next((index for index in self.indexes or [] if index.name == name), None)
-    if index is None or index.projection.get("ProjectionType") != "KEYS_ONLY":
-        return query(self, *arguments, **options)
-    keys = [*index.table_key_attrs, *index.schema_key_attrs]
+def query_keys(self, hash_key, compare, values, limit, after, forward, projections, index_name, consistent, keep, **options):
+    index = next((index for index in self.indexes or [] if index.name == index_name), None)
+    keys_only = index is not None and index.projection.get("ProjectionType") == "KEYS_ONLY"
+    if not keys_only or compare != "BEGINS_WITH" or forward is False or limit or projections or keep:
+        return query(
+            self, hash_key, compare, values, limit, after, forward, projections, index_name, consistent, keep, **options
+        )
+    first, second = index.schema_key_attrs
+    names = {*index.table_key_attrs, first, second}
+    begin = after and (DynamoType(after[second]).value, DynamoType(after[self.range_key_attr]).value)
     found = []
-    for items in self.items.values():
-        for item in items.values():
-            if all(key in item.attrs for key in keys):
-                entry = copy.copy(item)
-                entry.attrs = {key: item.attrs[key] for key in keys}
-                found.append(entry)
-    found.sort(key=lambda entry: [entry.attrs[key].value for key in index.schema_key_attrs])
-    table = copy.copy(self)
-    table.all_items = lambda: found
-    return query(table, *arguments, **options)
+    for item in self.items.get(hash_key, {}).values():
+        if second in item.attrs and item.attrs[second].value.startswith(values[0].value):
+            place = (item.attrs[second].value, item.range_key.value)
+            if not begin or place > begin:
+                found.append((place, item))
+    found.sort(key=lambda entry: entry[0])
+    page, size = [], 0
+    for _, item in found:
+        entry = copy.copy(item)
+        entry.attrs = {name: item.attrs[name] for name in names}
+        size += entry.size()
+        if size > RESULT_SIZE_LIMIT:
+            return page, len(page), self._get_last_evaluated_key(page[-1], index_name)
+        page.append(entry)
+    return page, len(page), None
 
 
 Table.query = query_keys

@@ -60,6 +60,8 @@ type setup struct {
 	pinned   string                          // the gateway's secret, known to the connector; empty: it has to provision
 	drain    string                          // its bootstrap; empty: this version's
 	both     bool                            // two drains may run at once, as with a table
+
+	unsearched bool // the table is too large to be looked through
 }
 
 // stack is a connector on loopback, and both functions deployed on a local Lambda.
@@ -70,7 +72,8 @@ type stack struct {
 	built   rig.Bootstraps
 	temp    string
 	env     map[string]string // of drain
-	done    chan outcome      // asynchronous invocations of drain
+	setup   setup
+	done    chan outcome // asynchronous invocations of drain
 	stopped sync.Once
 
 	mu       sync.Mutex
@@ -92,7 +95,7 @@ func deploy(t *testing.T, s setup) *stack {
 	if s.change != nil {
 		s.change(&preset)
 	}
-	st := &stack{t: t, built: rigtest.Bootstraps(t), temp: t.TempDir(), done: make(chan outcome, 100), canaries: map[string]bool{}}
+	st := &stack{t: t, setup: s, built: rigtest.Bootstraps(t), temp: t.TempDir(), done: make(chan outcome, 100), canaries: map[string]bool{}}
 	st.built.Drain = cmp.Or(s.drain, st.built.Drain)
 	for _, word := range append(s.canaries, identityToken, wakePath, eventText) {
 		st.canaries[word] = true

@@ -28,7 +28,7 @@ func tableClient(t *testing.T) *dynamodb.Client {
 // searchTable looks through all that drain has written down. What people wrote may be there until it is answered.
 func (s *stack) searchTable() {
 	table := s.env["DORMOUSE_TABLE"]
-	if table == "" {
+	if table == "" || s.setup.unsearched {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)

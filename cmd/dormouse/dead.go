@@ -50,6 +50,7 @@ func deadList() *cli.Command {
 type deadMessage struct {
 	Key      string    `json:"key"`
 	Died     time.Time `json:"died"`
+	Chat     string    `json:"chat,omitempty"` // as --chat takes it
 	Attempts int       `json:"attempts"`
 	Error    string    `json:"error"`
 }
@@ -61,7 +62,11 @@ func listDeadJSON(ctx context.Context, book ledger.Operator, _ string, out io.Wr
 	}
 	list := []deadMessage{}
 	for _, e := range dead {
-		list = append(list, deadMessage{e.Key, e.Died.UTC(), e.Attempts, e.Error})
+		chat, err := chatOf(ctx, book, e.Key)
+		if err != nil {
+			return err
+		}
+		list = append(list, deadMessage{e.Key, e.Died.UTC(), chat, e.Attempts, e.Error})
 	}
 	return printJSON(out, list)
 }
@@ -152,18 +157,23 @@ func listDead(ctx context.Context, book ledger.Operator, instance string, out io
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "KEY\tDIED\tCHAT\tATTEMPTS\tERROR")
 	for _, e := range dead {
-		source, err := sourceOf(ctx, book, e.Key)
+		chat, err := chatOf(ctx, book, e.Key)
 		if err != nil {
 			return err
 		}
-		chat := "-" // as --chat takes it
-		if source.ChatID != "" {
-			chat = terminal.Line(source.Platform + ":" + source.ChatID)
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\n", e.Key, stamp(e.Died), chat, e.Attempts, terminal.Line(e.Error))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\n", e.Key, stamp(e.Died), cmp.Or(terminal.Line(chat), "-"), e.Attempts, terminal.Line(e.Error))
 	}
 	fmt.Fprintln(w, "message and answer: dormouse dead show KEY; put back: dead retry KEY; give up: dead drop KEY")
 	return w.Flush()
+}
+
+// chatOf is where a dead message is from, as --chat takes it; empty if that is not known.
+func chatOf(ctx context.Context, book ledger.Operator, key string) (string, error) {
+	source, err := sourceOf(ctx, book, key)
+	if err != nil || source.ChatID == "" {
+		return "", err
+	}
+	return source.Platform + ":" + source.ChatID, nil
 }
 
 // shownAction is an action of a kept answer, with what became of it.
@@ -192,10 +202,8 @@ func showDead(ctx context.Context, book ledger.Operator, key string, out io.Writ
 	for i, action := range e.Actions {
 		shown.Answer = append(shown.Answer, shownAction{action, cmp.Or(e.Done[i], "not sent, as far as is known")})
 	}
-	raw, err := json.MarshalIndent(shown, "", "  ")
-	if err != nil {
-		return fmt.Errorf("%s is not as it was written: %w", key, err)
+	if err := printJSON(out, shown); err != nil {
+		return fmt.Errorf("%s cannot be shown, or is not as it was written: %w", key, err)
 	}
-	_, err = fmt.Fprintf(out, "%s\n", terminal.JSON(raw))
-	return err
+	return nil
 }

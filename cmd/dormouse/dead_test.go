@@ -93,6 +93,7 @@ func TestADeadMessageIsShownWithWhatBecameOfItsAnswer(t *testing.T) {
 		is.NoErr(json.Unmarshal([]byte(list.String()), &dead))
 		is.Equal(len(dead), 3)
 		is.Equal(dead[0].Key+dead[0].Error, "k1refused: \x1b]0;title\x07") // the same value, escaped
+		is.Equal(dead[0].Chat+dead[2].Chat, "telegram:-100:1")             // the last one is not kept itself
 		is.True(!strings.ContainsAny(list.String(), "\x1b\x07"))
 		is.True(!strings.ContainsAny(out.String(), "\x1b\x07\u009b"))  // a terminal is given no orders
 		is.True(strings.Contains(out.String(), "  telegram:-100:1  ")) // as --chat takes it

@@ -38,7 +38,7 @@ func (p *deployed) tableSide(ctx context.Context, f *findings, v *view, err erro
 		f.add("pokes", bad, "do not arrive: a sweep found messages that no poke had told of (last poke "+stamp(v.Poked)+")",
 			"does the connector have this gateway's wake URL? dormouse arm tells it one that provisions; elsewhere register it there")
 	} else {
-		f.add("pokes", well, "last one "+stamp(v.Poked), "")
+		f.add("pokes", well, "last one: "+stamp(v.Poked), "")
 	}
 	if day := v.Turns; day != nil {
 		f.judge("budget", day.Turns < day.Most, fmt.Sprintf("%d of %d turns today", day.Turns, day.Most),

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -132,11 +133,14 @@ func jsonFlag() cli.Flag { return &cli.BoolFlag{Name: "json", Usage: "print JSON
 
 // printJSON prints a value in one indented object, in which no terminal finds orders.
 func printJSON(out io.Writer, v any) error {
-	raw, err := json.MarshalIndent(v, "", "  ")
-	if err != nil {
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetIndent("", "  ")
+	encoder.SetEscapeHTML(false) // people read it, too
+	if err := encoder.Encode(v); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(out, "%s\n", terminal.JSON(raw))
+	_, err := fmt.Fprintf(out, "%s", terminal.JSON(b.Bytes()))
 	return err
 }
 

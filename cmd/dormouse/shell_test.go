@@ -97,3 +97,11 @@ func TestWhatTakesLongerThanASecondIsTold(t *testing.T) {
 		is.Equal(errs.String(), "waiting 1.001s ...\n")
 	})
 }
+
+// What is printed for programs people read, too: only what a terminal would obey is escaped.
+func TestJSONIsReadable(t *testing.T) {
+	is := is.New(t)
+	var out strings.Builder
+	is.NoErr(printJSON(&out, map[string]string{"error": "HTTP 501: <html> & \x1b[2J"}))
+	is.Equal(out.String(), "{\n  \"error\": \"HTTP 501: <html> & \\u001b[2J\"\n}\n")
+}

@@ -22,9 +22,9 @@ func removeCommand() *cli.Command {
 		Usage:    "delete a deployed stack, and its table if asked, and say what stays",
 		Description: `Deletes the stack. Its table stays, with what was not answered and with an opt-out; --table deletes it, too. What else
 stays, and where, is printed at the end. The stack's name is asked for once more, unless --yes is given.`,
-		Metadata: example("dormouse remove --stack dormouse", "dormouse remove --stack dormouse --table --yes"),
+		Metadata: example("dormouse remove --stack dormouse", "dormouse remove --stack dormouse --table --yes", "dormouse remove --stack dormouse --yes --json"),
 		Flags: []cli.Flag{
-			stackFlag(),
+			stackFlag(), &cli.BoolFlag{Name: "json", Usage: "print JSON, for programs; with --yes"},
 			&cli.BoolFlag{Name: "table", Usage: "delete the table, too"},
 			&cli.BoolFlag{Name: "yes", Usage: "do not ask"},
 		},
@@ -36,12 +36,21 @@ stays, and where, is printed at the end. The stack's name is asked for once more
 			if stack == "" {
 				return misuse(errors.New("which gateway: give --stack"))
 			}
+			if cmd.Bool("json") && !cmd.Bool("yes") {
+				return misuse(errors.New("--json asks nothing: give --yes as well"))
+			}
 			cloud, err := operatorConfig(ctx)
 			if err != nil {
 				return err
 			}
 			r := removal{cmd.Root().Reader, cmd.Root().Writer, cmd.Root().ErrWriter, stack, cmd.Bool("table"), cmd.Bool("yes")}
-			return r.run(ctx, cloud)
+			if !cmd.Bool("json") {
+				_, err := r.run(ctx, cloud)
+				return err
+			}
+			r.out = io.Discard
+			done, err := r.run(ctx, cloud)
+			return errors.Join(printJSON(cmd.Root().Writer, done), err)
 		},
 	}
 }
@@ -54,49 +63,60 @@ type removal struct {
 	yes       bool
 }
 
-func (r removal) run(ctx context.Context, cloud aws.Config) error {
+// removed is what was deleted, for programs, and what is still there. Without a stack it was not there to begin with.
+type removed struct {
+	Stack       bool   `json:"stack_deleted"`
+	Table       bool   `json:"table_deleted"`
+	TableStays  string `json:"table_stays,omitempty"`      // its name
+	Credentials string `json:"credentials_stay,omitempty"` // their ARN
+}
+
+func (r removal) run(ctx context.Context, cloud aws.Config) (done removed, err error) {
 	stacks, tables := cloudformation.NewFromConfig(cloud), dynamodb.NewFromConfig(cloud)
 	stackThere, err := stackExists(ctx, stacks, r.stack)
 	if err != nil {
-		return err
+		return done, err
 	}
 	tableThere, err := tableExists(ctx, tables, tableOf(r.stack))
 	if err != nil {
-		return err
+		return done, err
 	}
 	if !stackThere && (!tableThere || !r.table) {
 		more := ""
 		if tableThere {
 			more = "; its table " + tableOf(r.stack) + " is still there: --table deletes it"
 		}
-		return fmt.Errorf("there is no stack %s in %s: check the name, and that AWS_REGION and the AWS profile are the stack's%s",
+		return done, fmt.Errorf("there is no stack %s in %s: check the name, and that AWS_REGION and the AWS profile are the stack's%s",
 			r.stack, cloud.Region, more)
 	}
 	if err := r.confirm(stackThere, tableThere, cloud.Region); err != nil {
-		return err
+		return done, err
 	}
-	var credentials string
 	if stackThere {
-		credentials = credentialsOf(ctx, stacks, r.stack)
+		done.Credentials = credentialsOf(ctx, stacks, r.stack)
 		if err := r.deleteStack(ctx, stacks); err != nil {
-			return err
+			return done, err
 		}
+		done.Stack = true
 		fmt.Fprintf(r.out, "The stack %s is deleted.\n", r.stack)
 		if tableThere, err = tableExists(ctx, tables, tableOf(r.stack)); err != nil { // stacks of old took theirs with them
-			return err
+			return done, err
 		}
 	}
 	if tableThere && r.table {
 		if _, err := during(r.errs, "deleting the table "+tableOf(r.stack), func() (struct{}, error) {
 			return struct{}{}, dropTable(ctx, tables, tableOf(r.stack))
 		}); err != nil {
-			return err
+			return done, err
 		}
 		fmt.Fprintf(r.out, "The table %s is deleted, with all that waited in it.\n", tableOf(r.stack))
-		tableThere = false
+		tableThere, done.Table = false, true
 	}
-	r.stays(tableThere, credentials)
-	return nil
+	if tableThere {
+		done.TableStays = tableOf(r.stack)
+	}
+	r.stays(tableThere, done.Credentials)
+	return done, nil
 }
 
 func (r removal) confirm(stack, table bool, region string) error {

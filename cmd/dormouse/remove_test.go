@@ -283,3 +283,33 @@ func TestInitTakesOverATable(t *testing.T) {
 	is.True(!strings.Contains(out, "import")) // the stack is there now
 	is.NoErr(dropTable(t.Context(), a.tables, tableOf("over")))
 }
+
+func TestWhatIsRemovedIsToldToPrograms(t *testing.T) {
+	a := newAccount(t)
+	is := is.New(t)
+	noAccount(t, map[string]string{"AWS_ENDPOINT_URL": os.Getenv("DORMOUSE_TEST_MOTO")})
+	template, err := tableAlone(tableOf("told"))
+	is.NoErr(err)
+	_, err = a.stacks.CreateStack(t.Context(), &cloudformation.CreateStackInput{StackName: aws.String("told"), TemplateBody: &template})
+	is.NoErr(err)
+
+	code, out, errs := dormouse(t.Context(), "remove", "--stack", "told", "--table", "--json")
+	is.Equal(code, 2)
+	is.Equal(out, "")
+	is.True(strings.Contains(errs, "--json asks nothing: give --yes as well"))
+	is.True(a.hasTable(t, "told"))
+
+	code, out, errs = dormouse(t.Context(), "remove", "--stack", "told", "--json", "--yes")
+	is.Equal(errs, "")
+	is.Equal(code, 0)
+	var done removed
+	is.NoErr(json.Unmarshal([]byte(out), &done))
+	is.True(done.Stack && !done.Table)
+	is.Equal(done.TableStays != "", a.hasTable(t, "told"))
+
+	code, out, _ = dormouse(t.Context(), "remove", "--stack", "told", "--json", "--yes")
+	is.Equal(code, 1)
+	done = removed{}
+	is.NoErr(json.Unmarshal([]byte(out), &done))
+	is.Equal(done, removed{}) // nothing was
+}

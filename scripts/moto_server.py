@@ -10,6 +10,7 @@ import types
 
 from moto import server
 from moto.dynamodb import models
+from moto.dynamodb.comparisons import OpDefault
 from moto.dynamodb.models.dynamo_type import DynamoType
 from moto.dynamodb.models.table import RESULT_SIZE_LIMIT, Table
 
@@ -62,7 +63,7 @@ query = Table.query
 def query_keys(self, hash_key, compare, values, limit, after, forward, projections, index_name, consistent, keep, **options):
     index = next((index for index in self.indexes or [] if index.name == index_name), None)
     keys_only = index is not None and index.projection.get("ProjectionType") == "KEYS_ONLY"
-    if not keys_only or compare != "BEGINS_WITH" or forward is False or limit or projections or keep:
+    if not keys_only or compare != "BEGINS_WITH" or forward is False or projections or type(keep) is not OpDefault:
         return query(
             self, hash_key, compare, values, limit, after, forward, projections, index_name, consistent, keep, **options
         )
@@ -81,7 +82,7 @@ def query_keys(self, hash_key, compare, values, limit, after, forward, projectio
         entry = copy.copy(item)
         entry.attrs = {name: item.attrs[name] for name in names}
         size += entry.size()
-        if size > RESULT_SIZE_LIMIT:
+        if size > RESULT_SIZE_LIMIT or len(page) == limit:
             return page, len(page), self._get_last_evaluated_key(page[-1], index_name)
         page.append(entry)
     return page, len(page), None

@@ -205,3 +205,27 @@ func (c *counting) Query(ctx context.Context, in *dynamodb.QueryInput, o ...opti
 	}
 	return out, err
 }
+
+// A page of keys is small, so that each is there in time, however many there are.
+func TestManyEntriesAreRecoveredPageByPage(t *testing.T) {
+	is := is.New(t)
+	tbl := newTable(t, nil)
+	l, _ := tbl.ledger("instance")
+	g, err := l.Acquire(t.Context(), ledger.Ask{Reason: ledger.Arm, Owner: "o", Life: time.Minute})
+	is.NoErr(err)
+	const many = 1001
+	var entries []ledger.Entry
+	for i := range many {
+		entries = append(entries, ledger.Entry{Key: fmt.Sprintf("k%d", i), Seq: int64(i + 1), State: ledger.New, Body: []byte(`{}`)})
+	}
+	_, err = g.Receive(t.Context(), entries...)
+	is.NoErr(err)
+	tbl.http.take()
+	left, err := g.Recover(t.Context())
+	is.NoErr(err)
+	is.Equal(tbl.http.take(), []string{"Query", "Query", "GetItem"})
+	is.Equal(len(left), many)
+	for i, e := range left {
+		is.Equal(e.Key, entries[i].Key)
+	}
+}

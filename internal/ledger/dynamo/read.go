@@ -101,11 +101,15 @@ func (l *Ledger) list(ctx context.Context, prefix string) (keys []string, err er
 	return keys, err
 }
 
+// mostKeys is how many keys a page of the index has: a full one, of 7,000, may take longer than a request is waited for.
+const mostKeys = 1000
+
 // query calls use with the keys of the entries whose open has a prefix, in its order.
 func (l *Ledger) query(ctx context.Context, prefix string, use func(sk, open string)) error {
 	in := &dynamodb.QueryInput{
 		TableName:                 &l.table,
 		IndexName:                 aws.String(Index),
+		Limit:                     aws.Int32(mostKeys),
 		ConsistentRead:            aws.Bool(true),
 		KeyConditionExpression:    aws.String("#pk = :pk AND begins_with(#open, :prefix)"),
 		ExpressionAttributeNames:  names("#pk #open"),

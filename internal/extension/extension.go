@@ -47,7 +47,8 @@ func register(api string) error {
 		return fmt.Errorf("register the extension for SIGTERM: %w", err)
 	}
 	// The extension has no events, so this request never gets an answer. It tells Lambda that the extension is ready.
-	go ask(client, http.MethodGet, base+"event/next", "", "Lambda-Extension-Identifier", header.Get("Lambda-Extension-Identifier"))
+	id := header.Get("Lambda-Extension-Identifier")
+	go func() { _, _ = ask(client, http.MethodGet, base+"event/next", "", "Lambda-Extension-Identifier", id) }()
 	return nil
 }
 

@@ -93,24 +93,8 @@ func (i *intake) take(received relay.Delivery) error {
 	if err := i.hold(d.receipt, takenSize+received.Size()); err != nil {
 		return err
 	}
-	i.seq++
-	d.place = i.seq
-	next := arrival{d, ledger.Entry{Key: d.key, Seq: i.seq, State: ledger.New, Error: why, Buffer: d.BufferID}}
-	next.entry.Message, next.entry.Edit = message(d.Event)
-	next.entry.Session = sessionHash(d.session)
 	i.mu.Lock()
-	if d.BufferID != "" {
-		i.acks.add(d.receipt, d.BufferID)
-	}
-	switch {
-	case why != "":
-		next.entry.State = ledger.Dead
-	case d.stop && i.cfg.Journal.Durable():
-		next.entry.State = ledger.Running // so that the next run carries it out before anything else
-	case !d.stop && i.schedule.place(d):
-		next.entry.State = ledger.Running
-	}
-	d.state = next.entry.State
+	next := i.arriveLocked(d, why)
 	durable, idle := i.cfg.Journal.Durable(), !i.writing
 	if durable {
 		i.arrived, i.writing = append(i.arrived, next), true
@@ -126,6 +110,27 @@ func (i *intake) take(received relay.Delivery) error {
 		i.run.start(i.journalArrived)
 	}
 	return nil
+}
+
+// arriveLocked gives a delivery its place in the order, and makes the entry by which it is to be journalled.
+func (i *intake) arriveLocked(d *delivery, why string) arrival {
+	i.seq++
+	d.place = i.seq
+	entry := ledger.Entry{Key: d.key, Seq: i.seq, State: ledger.New, Error: why, Buffer: d.BufferID, Session: sessionHash(d.session)}
+	entry.Message, entry.Edit = message(d.Event)
+	if d.BufferID != "" {
+		i.acks.add(d.receipt, d.BufferID)
+	}
+	switch {
+	case why != "":
+		entry.State = ledger.Dead
+	case d.stop && i.cfg.Journal.Durable():
+		entry.State = ledger.Running // so that the next run carries it out before anything else
+	case !d.stop && i.schedule.place(d):
+		entry.State = ledger.Running
+	}
+	d.state = entry.State
+	return arrival{d, entry}
 }
 
 // record makes the record of a delivery, nil for one by which nobody has said anything. why says why it cannot become a turn;

@@ -109,18 +109,10 @@ func (s *schedule) load(list []parked, lines []*line) error {
 	}
 	entries, err := s.read(keys)
 	if err != nil {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.window.batch = 4
-		for i, p := range list {
-			lines[i].coming--
-			s.window.leave(lines[i].name, s.window.typical)
-			s.window.park(lines[i].name, p)
-		}
+		s.putBack(list, lines)
 		return err
 	}
-	var sizes []int
-	records := make([]*delivery, len(list))
+	sizes, records := make([]int, len(list)), make([]*delivery, len(list))
 	for i, p := range list {
 		if p.d != nil {
 			records[i], p.d.parked = p.d, false
@@ -128,33 +120,13 @@ func (s *schedule) load(list []parked, lines []*line) error {
 			records[i] = s.record(e, p)
 		}
 		if d := records[i]; d != nil {
-			d.line = lines[i].name
-			sizes = append(sizes, d.size)
-		} else {
-			sizes = append(sizes, 0)
+			d.line, sizes[i] = lines[i].name, d.size
 		}
 	}
 	s.mu.Lock()
 	s.window.loaded(sizes...)
 	for i, d := range records {
-		l := lines[i]
-		l.coming--
-		if d == nil {
-			s.window.leave(l.name, 0)
-			continue
-		}
-		if len(l.parked) > 0 && l.parked[0].place < d.place { // what was before it has left memory meanwhile
-			s.window.leave(l.name, d.size)
-			d.parked = list[i].d != nil
-			s.window.park(l.name, list[i])
-			continue
-		}
-		d.stopped = d.stopped || s.isStoppedLocked(d)
-		if list[i].d == nil {
-			s.attempts.rests.add(d.session, false)
-			close(d.ready)
-		}
-		s.queueLocked(d)
+		s.queueLoadedLocked(d, list[i], lines[i])
 	}
 	s.mu.Unlock()
 	for i, d := range records {
@@ -164,6 +136,39 @@ func (s *schedule) load(list []parked, lines []*line) error {
 		}
 	}
 	return nil
+}
+
+// putBack is for deliveries that could not be read.
+func (s *schedule) putBack(list []parked, lines []*line) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.window.batch = 4
+	for i, p := range list {
+		lines[i].coming--
+		s.window.leave(lines[i].name, s.window.typical)
+		s.window.park(lines[i].name, p)
+	}
+}
+
+// queueLoadedLocked queues a delivery of a line that was read; nil: it could not be, or is not open any more.
+func (s *schedule) queueLoadedLocked(d *delivery, p parked, l *line) {
+	l.coming--
+	if d == nil {
+		s.window.leave(l.name, 0)
+		return
+	}
+	if len(l.parked) > 0 && l.parked[0].place < d.place { // what was before it has left memory meanwhile
+		s.window.leave(l.name, d.size)
+		d.parked = p.d != nil
+		s.window.park(l.name, p)
+		return
+	}
+	d.stopped = d.stopped || s.isStoppedLocked(d)
+	if p.d == nil {
+		s.attempts.rests.add(d.session, false)
+		close(d.ready)
+	}
+	s.queueLocked(d)
 }
 
 func receiptOf(p parked) *receipt {
@@ -337,12 +342,4 @@ func (s *schedule) waiting() int {
 	defer s.mu.Unlock()
 	parked, _ := s.window.left(false)
 	return n + parked
-}
-
-// actionBytes is what the kept answer takes of a delivery's size.
-func actionBytes(d *delivery) (bytes int) {
-	for _, raw := range d.answer.actions {
-		bytes += len(raw)
-	}
-	return bytes
 }

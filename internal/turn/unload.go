@@ -42,3 +42,11 @@ func (a *attempts) reload(d *delivery) error {
 	d.Event, d.Forward = read.Event, read.Forward
 	return nil
 }
+
+// actionBytes is what the kept answer takes of a delivery's size.
+func actionBytes(d *delivery) (bytes int) {
+	for _, raw := range d.answer.actions {
+		bytes += len(raw)
+	}
+	return bytes
+}

@@ -134,7 +134,7 @@ func (s *scratch) run(ctx context.Context, ln *pipenet.Listener, platform string
 			return
 		}
 		select {
-		case <-time.After(100 * time.Millisecond):
+		case <-time.After(time.Second):
 		case <-ctx.Done():
 		}
 	}

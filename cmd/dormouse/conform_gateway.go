@@ -42,6 +42,7 @@ It may sleep: then it provisions its wake URL, or --wake-url names it. The last 
 			&cli.StringFlag{Name: "listen", Value: "127.0.0.1:0", Usage: "`ADDRESS` for the gateway"},
 			&cli.StringFlag{Name: "gateway-id", Value: "conform", Usage: "its `ID`"},
 			&cli.StringFlag{Name: "platform", Value: "discord", Usage: "have it front the platform `NAME`", DefaultText: "discord, or the preset's only one"},
+			&cli.BoolFlag{Name: "pinned", Usage: "give it a secret, also where the preset provisions"},
 			&cli.StringFlag{Name: "wake-url", Usage: "`URL` to poke, of a gateway that does not provision it"},
 			&cli.StringSliceFlag{Name: "only", Usage: "run the check `ID` alone; may be repeated"},
 			&cli.BoolFlag{Name: "slow", Usage: "also run checks that wait for minutes"},
@@ -118,7 +119,7 @@ func newGatewayKit(cmd *cli.Command) (*gatewayKit, error) {
 	switch {
 	case preset.NoCredentials:
 		k.settings = append(k.settings, "GATEWAY_RELAY_IDENTITY=none")
-	case preset.Provision != devconnector.ProvisionNone:
+	case preset.Provision != devconnector.ProvisionNone && !cmd.Bool("pinned"):
 		cfg.Identities = map[string]string{proof: "dev"}
 		k.settings = append(k.settings, "GATEWAY_RELAY_IDENTITY_TOKEN="+proof, "DORMOUSE_ALLOW_ENV_SECRETS=1")
 	default:

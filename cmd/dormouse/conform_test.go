@@ -243,7 +243,7 @@ func TestConformTellsWhatAGatewayDoesOtherwise(t *testing.T) {
 	code, out, errs = gatewayConforms(t, "no reply", "--json")
 	is.Equal(code, 3)
 	says(t, errs, "not as the contract says: gateway-reply-to")
-	says(t, out, `"observed": "reply_to \u003cnil\u003e"`)
+	says(t, out, `"observed": "reply_to <nil>"`)
 }
 
 func TestConformGatewayMistakes(t *testing.T) {

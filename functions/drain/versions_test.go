@@ -381,6 +381,8 @@ func form(value types.AttributeValue) any {
 // lacks says what of want is not in got.
 func lacks(got, want any) string {
 	switch want := want.(type) {
+	case nil: // what had none may have one: an answer to which message, for one
+		return ""
 	case map[string]any:
 		members, ok := got.(map[string]any)
 		if !ok {
@@ -483,6 +485,9 @@ func (w *work) load(file string) {
 	for _, it := range readItems(w.t, file) {
 		if it["expires"] != nil {
 			it["expires"] = &types.AttributeValueMemberN{Value: strconv.FormatInt(time.Now().Add(24*time.Hour).Unix(), 10)}
+		}
+		if it["until"] != nil { // of an open question
+			it["until"] = &types.AttributeValueMemberN{Value: strconv.FormatInt(time.Now().Add(time.Hour).UnixMilli(), 10)}
 		}
 		_, err := client.PutItem(w.t.Context(), &dynamodb.PutItemInput{TableName: &name, Item: it})
 		is.New(w.t).NoErr(err)

@@ -165,6 +165,7 @@ func (s *schedule) serveAlone(p parked) {
 		q = &session{}
 		s.sessions[d.session] = q
 	}
+	q.alone = true
 	s.mu.Unlock()
 	close(d.ready)
 	s.attempts.rests.add(d.session, false)
@@ -176,9 +177,12 @@ func (s *schedule) serveAlone(p parked) {
 	case d.apology != nil: // its chat is told, beside others
 		q.queue = append([]*delivery{d}, q.queue...)
 	}
-	if len(q.queue) > 0 {
-		s.run.start(func() { s.runSession(d.session, q) })
-	} else {
+	q.alone = false
+	switch {
+	case q.works: // it works what was put before, too
+	case len(q.queue) > 0:
+		s.workLocked(d.session, q)
+	default:
 		delete(s.sessions, d.session)
 	}
 	s.mu.Unlock()

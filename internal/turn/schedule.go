@@ -13,7 +13,8 @@ import (
 // schedule says which turn runs, and when: those of one session one after another, those of different sessions side by
 // side, suspects of an earlier run before all others and one at a time.
 //
-// Whenever nobody holds mu, this is true: sessions has exactly the sessions that have a goroutine, and a session's queue
+// Whenever nobody holds mu, this is true: sessions has exactly the sessions that have a goroutine or a suspect that has its
+// attempt, and a session's queue
 // has, by arrival, the deliveries that its goroutine has not begun; deferred has the deliveries that this run has deferred,
 // by session, which nothing may overtake. No room above is called with mu held.
 type schedule struct {
@@ -40,6 +41,8 @@ type schedule struct {
 
 // session is a conversation that has deliveries. The schedule's mu guards it.
 type session struct {
+	works  bool      // it has a goroutine that works its queue
+	alone  bool      // a suspect of it has its attempt alone
 	now    *delivery // that its goroutine has taken out of the queue last; nil: none
 	queue  []*delivery
 	turn   *delivery               // whose turn it is, or was last: now, or a suspect
@@ -59,10 +62,16 @@ func (s *schedule) queueLocked(d *delivery) (startsNow bool) {
 	if !known {
 		q = &session{}
 		s.sessions[d.session] = q
-		s.run.start(func() { s.runSession(d.session, q) })
+		s.workLocked(d.session, q)
 	}
 	q.queue = append(q.queue, d)
 	return !known && len(s.deferred[d.session]) == 0 && s.gate.free() && s.gate.mayStart() && !s.attempts.hasBudget(d)
+}
+
+// workLocked starts a session's goroutine.
+func (s *schedule) workLocked(key string, q *session) {
+	q.works = true
+	s.run.start(func() { s.runSession(key, q) })
 }
 
 // queueFirstLocked puts a delivery that no journal has before those of its session that one has.
@@ -135,7 +144,10 @@ func (s *schedule) runSession(key string, q *session) {
 	for {
 		s.mu.Lock()
 		if len(q.queue) == 0 {
-			delete(s.sessions, key)
+			q.works = false
+			if !q.alone {
+				delete(s.sessions, key)
+			}
 			s.mu.Unlock()
 			return
 		}

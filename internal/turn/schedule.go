@@ -110,9 +110,9 @@ func (s *schedule) drop(d *delivery) {
 // before, because one that comes again would stop a later turn.
 func (s *schedule) release(d *delivery) {
 	if d.stop {
-		s.stop(d)
 		s.mu.Lock()
 		defer s.mu.Unlock()
+		s.stopLocked(d) // in one step with what follows: what is loaded meanwhile is stopped, too
 		if s.waitsLocked(d) {
 			s.stops = append(s.stops, d)
 			s.window.wake(func(l *line) bool { return isTopLevel(d.Event) || l.name == sessionHash(d.session) })

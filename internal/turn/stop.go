@@ -81,7 +81,13 @@ func (s *schedule) glance(message string) (first bool) {
 // stop carries a command to stop out: the turns that it is for are cancelled, and what waits is ended without an answer, also
 // what this run has deferred.
 func (s *schedule) stop(command *delivery) {
-	s.stopAll(func(d *delivery) bool { return isStoppedBy(d, command) })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopLocked(command)
+}
+
+func (s *schedule) stopLocked(command *delivery) {
+	s.stopAllLocked(func(d *delivery) bool { return isStoppedBy(d, command) })
 }
 
 // interrupt cancels the running turn of a session.
@@ -93,10 +99,8 @@ func (s *schedule) interrupt(key string) {
 	}
 }
 
-// stopAll stops the deliveries that are meant.
-func (s *schedule) stopAll(meant func(*delivery) bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// stopAllLocked stops the deliveries that are meant.
+func (s *schedule) stopAllLocked(meant func(*delivery) bool) {
 	for _, q := range s.sessions {
 		if q.cancel != nil && meant(q.turn) {
 			q.cancel(errStopped)
@@ -130,7 +134,9 @@ func (s *schedule) isStoppedLocked(d *delivery) bool {
 
 // waitsLocked reports whether something is in the journal alone that a command to stop may be for.
 func (s *schedule) waitsLocked(stop *delivery) bool {
-	before := func(l *line) bool { return l != nil && len(l.parked) > 0 && l.parked[0].place < stop.place }
+	before := func(l *line) bool {
+		return l != nil && (l.coming > 0 || len(l.parked) > 0 && l.parked[0].place < stop.place)
+	}
 	if !isTopLevel(stop.Event) {
 		return before(s.window.lines[sessionHash(stop.session)])
 	}

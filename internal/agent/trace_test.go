@@ -18,6 +18,7 @@ import (
 var traceContext = regexp.MustCompile(`^00-([0-9a-f]{32})-([0-9a-f]{16})-0[01]$`)
 
 func onLambda(t *testing.T, header string) context.Context {
+	//lint:ignore SA1029 the key is aws-lambda-go's
 	return context.WithValue(t.Context(), "x-amzn-trace-id", header) //nolint:staticcheck // the name is the runtime client's
 }
 

@@ -31,6 +31,7 @@ func TestEveryAttemptIsPartOfTheInvocationsTrace(t *testing.T) {
 		is.NoErr(w.Take(message("c1", "m1", "hello")))
 		synctest.Wait()
 		w.Close()
+		//lint:ignore SA1029 the key is aws-lambda-go's
 		b.run = context.WithValue(t.Context(), "x-amzn-trace-id", "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1") //nolint:staticcheck // as Lambda's client names it
 		w = b.start()
 		defer w.Close()

@@ -5,11 +5,9 @@ import "fmt"
 // inTurn takes n buffered messages, each after the ack of the one before it, and then no more.
 func (p *peer) inTurn(n int) error {
 	for i := range n {
-		f, err := p.takes(i + 1)
-		if err != nil {
+		if _, err := p.acks(i + 1); err != nil {
 			return err
 		}
-		p.ack(f.bufferID())
 	}
 	return p.silent("once more")
 }
@@ -202,18 +200,27 @@ func checkAgain(t *trial) error {
 		return err
 	}
 	p.cut()
-	if p, err = t.connect(); err != nil {
+	_, again, err := t.again("the cut")
+	if err != nil {
 		return err
 	}
-	again, err := p.takes(1)
-	if err != nil {
-		return fmt.Errorf("after the cut: %w", err)
-	}
-	p.ack(again.bufferID())
 	if again.bufferID() != first.bufferID() {
 		return fmt.Errorf("it came as %q and again as %q", first.bufferID(), again.bufferID())
 	}
 	return nil
+}
+
+// again connects once more and takes and acks message 1, which came before what.
+func (t *trial) again(what string) (*peer, frame, error) {
+	p, err := t.connect()
+	if err != nil {
+		return nil, frame{}, err
+	}
+	f, err := p.acks(1)
+	if err != nil {
+		return nil, frame{}, fmt.Errorf("after %s: %w", what, err)
+	}
+	return p, f, nil
 }
 
 func checkWrongAck(t *trial) error {
@@ -229,18 +236,11 @@ func checkWrongAck(t *trial) error {
 	p.ack(first.bufferID() + " ")
 	p.await(t.cfg.Quiet, func(frame) bool { return false })
 	p.leave()
-	if p, err = t.connect(); err != nil {
+	p, _, err = t.again("acks of other ids")
+	if err != nil {
 		return err
 	}
-	again, err := p.takes(1)
-	if err != nil {
-		return fmt.Errorf("after acks of other ids: %w", err)
-	}
-	p.ack(again.bufferID())
-	second, err := p.takes(2)
-	if err == nil {
-		p.ack(second.bufferID())
-	}
+	_, err = p.acks(2)
 	return err
 }
 
@@ -264,9 +264,6 @@ func checkIdleFirst(t *trial) error {
 	if p, err = t.connect(); err != nil {
 		return err
 	}
-	second, err := p.takes(2)
-	if err == nil {
-		p.ack(second.bufferID())
-	}
+	_, err = p.acks(2)
 	return err
 }

@@ -167,6 +167,15 @@ func (p *peer) takes(n int) (frame, error) {
 	return f, nil
 }
 
+// acks waits for the buffered message of that number, and acks it.
+func (p *peer) acks(n int) (frame, error) {
+	f, err := p.takes(n)
+	if err == nil {
+		p.ack(f.bufferID())
+	}
+	return f, err
+}
+
 // refusal says how the connector refuses a token: by a close, or by HTTP.
 func (t *trial) refusal(token string) (ending, error) {
 	p, err := t.dialWith(token, "")

@@ -125,12 +125,12 @@ func (c *Connector) authenticate(r *http.Request) (*gateway, string) {
 		return nil
 	}
 	var gw *gateway
-	if c.cfg.Preset.NoCredentials {
+	if c.preset().NoCredentials {
 		gw = c.anybody()
 	} else if c.cfg.Anonymous != "" && r.Header.Get("Authorization") == "" {
 		gw = c.gateway(c.cfg.Anonymous)
 	} else {
-		id, fault := checkToken(bearer(r), secrets, now, c.cfg.Preset.ExpiryLeeway)
+		id, fault := checkToken(bearer(r), secrets, now, c.preset().ExpiryLeeway)
 		if fault != "" {
 			return nil, fault
 		}
@@ -188,17 +188,17 @@ func (c *Connector) identify(ctx context.Context, r *http.Request) (tenant strin
 
 // failed counts a bad credential against the request's address. Call with c.mu held.
 func (c *Connector) failed(r *http.Request) {
-	if c.cfg.Preset.FailureLimit > 0 {
+	if c.preset().FailureLimit > 0 {
 		c.failures[address(r)] = append(c.failures[address(r)], time.Now())
 	}
 }
 
 // barred says whether the address has shown too many bad credentials lately. Call with c.mu held.
 func (c *Connector) barred(r *http.Request) bool {
-	old := time.Now().Add(-c.cfg.Preset.FailureWindow)
+	old := time.Now().Add(-c.preset().FailureWindow)
 	recent := slices.DeleteFunc(c.failures[address(r)], func(at time.Time) bool { return !at.After(old) })
 	c.failures[address(r)] = recent
-	return c.cfg.Preset.FailureLimit > 0 && len(recent) >= c.cfg.Preset.FailureLimit
+	return c.preset().FailureLimit > 0 && len(recent) >= c.preset().FailureLimit
 }
 
 func address(r *http.Request) string {

@@ -104,7 +104,7 @@ func (d delivery) frame(bufferID string) []byte {
 
 // deliver decides whether an event is sent live, buffered or dropped (sections 6, 12 and 19).
 func (i *instance) deliver(d delivery) (id string) {
-	p := &i.c.cfg.Preset
+	p := i.c.preset()
 	live := (i.open() || i.ghost()) && !i.flipped
 	switch {
 	case live && i.holding() == 0 && !i.wantsID():
@@ -129,7 +129,7 @@ func (i *instance) deliver(d delivery) (id string) {
 // wantsID says whether the next live frame carries a buffer id.
 func (i *instance) wantsID() bool {
 	i.liveSeen++
-	switch i.c.cfg.Preset.LiveIDs {
+	switch i.c.preset().LiveIDs {
 	case LiveAlways:
 		return true
 	case LiveSometimes:
@@ -142,9 +142,9 @@ func (i *instance) wantsID() bool {
 func (i *instance) buffer(d delivery) (id string) {
 	first := i.holding() == 0
 	i.number++
-	id = fmt.Sprintf(i.c.cfg.Preset.BufferIDFormat, i.number)
+	id = fmt.Sprintf(i.c.preset().BufferIDFormat, i.number)
 	e := &entry{id: id, chat: d.chat, what: d.what, message: d.message, line: d.frame(id),
-		passes: i.c.cfg.Preset.ForwardsPass && d.what == ObsPassthrough}
+		passes: i.c.preset().ForwardsPass && d.what == ObsPassthrough}
 	if e.passes {
 		i.forwards++
 	}
@@ -164,7 +164,7 @@ func (i *instance) pump() {
 	if !i.open() || i.flipped {
 		return
 	}
-	p := &i.c.cfg.Preset
+	p := i.c.preset()
 	at := i.next
 	for ; at < len(i.waiting); at++ {
 		if i.full() || p.WindowPerChat && len(i.busy) == len(i.pending) {
@@ -247,7 +247,7 @@ func (i *instance) forget(e *entry) {
 
 // full says whether nothing more may be sent for now. What comes live is not held up by HelloLimit: nothing waits beside it.
 func (i *instance) full() bool {
-	p := &i.c.cfg.Preset
+	p := i.c.preset()
 	return p.Window > 0 && i.inFlight >= p.Window || p.HelloLimit > 0 && i.sinceHello >= p.HelloLimit && len(i.byID) > 1
 }
 

@@ -27,6 +27,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -76,6 +77,8 @@ type Connector struct {
 	wg     sync.WaitGroup // sockets, pokes, delayed answers, event streams
 	done   chan struct{}  // closed when the observer has seen everything
 
+	behaviour atomic.Pointer[Preset] // see preset; it is not changed in place
+
 	mu          sync.Mutex // guards what follows; never held during I/O
 	closed      bool
 	finished    bool // wg is done: nothing will be observed any more
@@ -95,7 +98,6 @@ type Connector struct {
 
 // New makes a Connector. Close it.
 func New(cfg Config) *Connector {
-	cfg.Preset = cfg.Preset.withDefaults()
 	c := &Connector{
 		cfg: cfg,
 		// Without keep-alives no idle connection outlives a poke.
@@ -112,6 +114,7 @@ func New(cfg Config) *Connector {
 		requests:    make(map[string]bool),
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
+	c.behaviour.Store(new(cfg.Preset.withDefaults()))
 	for token, tenant := range cfg.Enrollments {
 		c.enrollments[token] = tenant
 	}
@@ -148,7 +151,7 @@ func (c *Connector) Register(g Gateway) {
 	if g.WakeURL != "" {
 		gw.inst.wakeURL = g.WakeURL
 	}
-	gw.inst.flipped = gw.inst.flipped || g.Asleep && !c.cfg.Preset.LiveOnly
+	gw.inst.flipped = gw.inst.flipped || g.Asleep && !c.preset().LiveOnly
 }
 
 // Close ends every socket with 1001, and ends pokes, delayed answers and event streams. It returns when all of them have
@@ -193,7 +196,7 @@ func (c *Connector) Close(ctx context.Context) error {
 // ServeHTTP serves /relay and the routes below it (section 1).
 func (c *Connector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path := r.URL.Path
-	if path == "/relay" || c.cfg.Preset.LostCode != 0 && websocket.IsWebSocketUpgrade(r) {
+	if path == "/relay" || c.preset().LostCode != 0 && websocket.IsWebSocketUpgrade(r) {
 		c.serveSocket(w, r)
 		return
 	}
@@ -201,7 +204,7 @@ func (c *Connector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, "the socket is at /relay, without a slash behind it")
 		return
 	}
-	p := &c.cfg.Preset
+	p := c.preset()
 	file, isFile := strings.CutPrefix(path, "/relay/media/")
 	for _, route := range []struct {
 		there  bool

@@ -69,7 +69,7 @@ func (c *Connector) Forward(gateway string, f relay.Forward) (id string) {
 func (c *Connector) Interrupt(sessionKey, chatID string) (asked int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.cfg.Preset.Interrupts {
+	if !c.preset().Interrupts {
 		return 0
 	}
 	for _, inst := range c.order {

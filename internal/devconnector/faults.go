@@ -74,7 +74,7 @@ func (c *Connector) Revoke(gateway string) error {
 	return c.onInstance("revoke", gateway, func(i *instance) {
 		i.revoked = true
 		if i.sock != nil {
-			i.sock.kick(c.cfg.Preset.RevokedCode, c.cfg.Preset.RevokedReason)
+			i.sock.kick(c.preset().RevokedCode, c.preset().RevokedReason)
 		}
 	})
 }
@@ -107,7 +107,7 @@ func (c *Connector) Ghost(gateway string, d time.Duration) error {
 		}
 		c.later(d, func() { // its end is a change: Wait looks again, and what waits may be poked for
 			c.touch()
-			if c.cfg.Preset.Poke == PokeWaiting {
+			if c.preset().Poke == PokeWaiting {
 				i.pokeWhileWaiting()
 			}
 		})

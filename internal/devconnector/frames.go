@@ -68,7 +68,7 @@ func (s *socket) handle(line []byte) {
 func (s *socket) breach(what string) {
 	s.c.breaches = append(s.c.breaches, what)
 	s.observe(Observation{What: ObsBreach, Detail: what})
-	if s.c.cfg.Preset.ErrorFrames {
+	if s.c.preset().ErrorFrames {
 		s.send(map[string]string{"type": "error", "error": what})
 	}
 }
@@ -93,11 +93,11 @@ func (s *socket) hello(f frame) {
 	}
 	first := !s.described
 	s.described = true
-	s.send(map[string]any{"type": relay.TypeDescriptor, "descriptor": s.c.cfg.Preset.descriptor(f.Platform)})
+	s.send(map[string]any{"type": relay.TypeDescriptor, "descriptor": s.c.preset().descriptor(f.Platform)})
 	s.observe(Observation{What: ObsDescriptor, Platform: f.Platform})
 	s.inst.sinceHello = 0
 	if first {
-		for _, line := range s.c.cfg.Preset.OddFrames {
+		for _, line := range s.c.preset().OddFrames {
 			s.enqueue(outgoing{data: []byte(line + "\n")})
 		}
 		s.inst.flipped = false
@@ -143,7 +143,7 @@ func (s *socket) goingIdle() {
 		}
 		return
 	}
-	if c.cfg.Preset.FlipOnIdle {
+	if c.preset().FlipOnIdle {
 		s.inst.flipped = true
 	}
 	s.after(c.faults.delayIdleAck, func() {

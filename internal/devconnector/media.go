@@ -31,16 +31,33 @@ func (c *Connector) AddMedia(gateway, contentType, filename string, data []byte)
 	return c.keep(medium{tenant: inst.tenant, contentType: contentType, filename: filename, data: data}), nil
 }
 
+// File is a file that the connector keeps.
+type File struct {
+	ContentType, Filename string
+	Data                  []byte // do not change it
+}
+
+// File returns a file by its id, whoever it belongs to. ok is false if there is none, or its time is over.
+func (c *Connector) File(id string) (f File, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	m, ok := c.media[id]
+	if !ok || !time.Now().Before(m.until) {
+		return File{}, false
+	}
+	return File{m.contentType, m.filename, m.data}, true
+}
+
 // MediaURL is the URL that an event names a file by, for a gateway that reaches the connector at base: http or https, without
 // a path. Some connectors write another host into it.
 func (c *Connector) MediaURL(base, id string) string {
-	return cmp.Or(c.cfg.Preset.MediaBase, base) + "/relay/media/" + id
+	return cmp.Or(c.preset().MediaBase, base) + "/relay/media/" + id
 }
 
 // keep stores a file. Call with c.mu held.
 func (c *Connector) keep(m medium) (id string) {
 	id = randomHex(16)
-	m.until = time.Now().Add(c.cfg.Preset.MediaLife)
+	m.until = time.Now().Add(c.preset().MediaLife)
 	c.media[id] = m
 	return id
 }
@@ -72,7 +89,7 @@ func (c *Connector) serveUpload(w http.ResponseWriter, r *http.Request) {
 	c.observe(Observation{What: ObsUpload, Gateway: gateway, Size: len(data)})
 	c.mu.Unlock()
 	body := map[string]any{"id": id}
-	if c.cfg.Preset.MediaSize {
+	if c.preset().MediaSize {
 		body["size"] = len(data)
 	}
 	answer(w, http.StatusOK, body)

@@ -92,7 +92,7 @@ func (s *socket) outbound(f frame) {
 	}
 	record.Metadata, _ = action["metadata"].(map[string]any)
 	refused := s.decide(f, &record)
-	if untold := c.cfg.Preset.ErrorsUntold && !record.Result.Success && !refused; untold {
+	if untold := c.preset().ErrorsUntold && !record.Result.Success && !refused; untold {
 		record.Answered = false
 		s.send(map[string]string{"type": "error", "error": record.Result.Error})
 	}
@@ -129,13 +129,13 @@ func (s *socket) decide(f frame, o *Outbound) (refused bool) {
 	if refused {
 		o.Result = refusal
 	}
-	o.Progress = o.Applied && o.Op == "send" && s.c.cfg.Preset.ReplyTo && text(o.Action["reply_to"]) == ""
+	o.Progress = o.Applied && o.Op == "send" && s.c.preset().ReplyTo && text(o.Action["reply_to"]) == ""
 	return refused
 }
 
 // outboundTakes says after which time an action's result is sent. In a serial queue each waits for the one before it.
 func (i *instance) outboundTakes(content string) time.Duration {
-	p := &i.c.cfg.Preset
+	p := i.c.preset()
 	takes := p.OutboundDelay
 	if p.OutboundChunk > 0 {
 		takes *= time.Duration(max(1, (len(utf16.Encode([]rune(content)))+p.OutboundChunk-1)/p.OutboundChunk))
@@ -160,13 +160,13 @@ func isRequestID(id string) bool {
 func (s *socket) apply(f frame, o *Outbound) relay.Result {
 	known := s.inst.chats[o.ChatID]
 	for _, check := range []func() (relay.Result, bool){
-		func() (relay.Result, bool) { return s.c.cfg.Preset.offers(o.Op) },
+		func() (relay.Result, bool) { return s.c.preset().offers(o.Op) },
 		func() (relay.Result, bool) { return s.fronts(f) },
 		o.complete,
-		func() (relay.Result, bool) { return s.c.cfg.Preset.route(o, known) },
+		func() (relay.Result, bool) { return s.c.preset().route(o, known) },
 	} {
 		if refusal, refused := check(); refused {
-			if s.c.cfg.Preset.SaysRetryable {
+			if s.c.preset().SaysRetryable {
 				refusal.Retryable = &no
 			}
 			return refusal
@@ -205,7 +205,7 @@ func (s *socket) fronts(f frame) (refusal relay.Result, refused bool) {
 	if f.Platform == "" {
 		return relay.Result{}, false
 	}
-	p := &s.c.cfg.Preset
+	p := s.c.preset()
 	bot, said := s.bots[f.Platform]
 	_, any := s.bots[generic]
 	if any && !said {

@@ -18,7 +18,7 @@ const pokeTimeout = 10 * time.Second
 // considerPoke decides whether an event that was just buffered makes the connector poke (sections 12 and 19). first means
 // that the buffer was empty before it.
 func (i *instance) considerPoke(first bool) {
-	p := &i.c.cfg.Preset
+	p := i.c.preset()
 	if p.Poke == PokeWaiting {
 		i.pokeWhileWaiting()
 		return
@@ -65,7 +65,7 @@ func (i *instance) pokeWhileWaiting() {
 
 func (i *instance) repeatPoke(again func()) {
 	i.pokeAgain = true
-	i.c.later(i.c.cfg.Preset.PokeEvery, func() {
+	i.c.later(i.c.preset().PokeEvery, func() {
 		i.pokeAgain = false
 		again()
 	})
@@ -109,7 +109,7 @@ func (i *instance) poked(at, status int, err error) {
 	}
 	c.pokes[at].Status, c.pokes[at].Failed = o.Status, err != nil
 	i.observe(o)
-	if ok := err == nil && status/100 == 2; ok || !c.cfg.Preset.PokeHeedsAnswer || i.pokeAgain {
+	if ok := err == nil && status/100 == 2; ok || !c.preset().PokeHeedsAnswer || i.pokeAgain {
 		return
 	}
 	i.repeatPoke(i.pokeForWaiting)
@@ -138,7 +138,7 @@ func (i *instance) newestSecret() relay.Secret {
 }
 
 func (c *Connector) httpPoke(ctx context.Context, poke pokeRequest) (int, error) {
-	p := &c.cfg.Preset
+	p := c.preset()
 	req, err := http.NewRequestWithContext(ctx, p.PokeMethod, poke.url, nil)
 	if err != nil {
 		return 0, fmt.Errorf("devconnector: poke: %w", err)

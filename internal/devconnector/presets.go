@@ -293,3 +293,14 @@ func (p *Preset) seatRefused() (code int, reason string) {
 	}
 	return 1008, "duplicate session" // by a ghost
 }
+
+// preset is how the connector behaves now.
+func (c *Connector) preset() *Preset { return c.behaviour.Load() }
+
+// Become makes the connector behave as p from now on. It closes every socket with 1001, as a restart does; buffers,
+// credentials, files and what it knows of chats stay.
+func (c *Connector) Become(p Preset) {
+	c.behaviour.Store(new(p.withDefaults()))
+	c.set("become "+c.preset().Name, func(*faults) {})
+	c.everySocket(1001, "going away")
+}

@@ -109,7 +109,7 @@ func (c *Connector) provision(tenant, wakeURL string, record Provision) (out iss
 		gw.platform = record.Platform
 	}
 
-	mode := c.cfg.Preset.Provision
+	mode := c.preset().Provision
 	known := len(gw.secrets) > 0
 	withhold := mode == ProvisionFirst && gw.platform != record.Platform ||
 		known && (mode == ProvisionWithhold || c.faults.withholdSecret)
@@ -118,7 +118,7 @@ func (c *Connector) provision(tenant, wakeURL string, record Provision) (out iss
 		out.RouteKeys = []string{}
 	}
 	if !withhold {
-		out.Secret = gw.rotate(time.Now(), c.cfg.Preset.RotationWindow).Reveal()
+		out.Secret = gw.rotate(time.Now(), c.preset().RotationWindow).Reveal()
 		out.DeliveryKey = randomHex(32)
 	}
 	if issued := !withhold; mode != ProvisionIssue || withhold {
@@ -165,7 +165,7 @@ func (c *Connector) enroll(tenant, token, id string) (out issued, status int, fa
 	gw = c.gateway(id)
 	gw.tenant, gw.inst.tenant = tenant, tenant
 	gw.inst.revoked = false
-	secret := gw.rotate(time.Now(), c.cfg.Preset.RotationWindow)
+	secret := gw.rotate(time.Now(), c.preset().RotationWindow)
 	c.observe(Observation{What: ObsEnroll, Gateway: id, Status: http.StatusOK})
 	return issued{Secret: secret.Reveal(), DeliveryKey: randomHex(32), Tenant: tenant, GatewayID: id,
 		RouteKeys: []string{}}, http.StatusOK, ""

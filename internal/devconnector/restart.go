@@ -34,5 +34,5 @@ func (c *Connector) everySocket(code int, reason string) {
 
 // TakeForIdle has the connector take the gateway for idle, as if it had said going_idle, whether it is connected or not.
 func (c *Connector) TakeForIdle(gateway string) error {
-	return c.onInstance("take_for_idle", gateway, func(i *instance) { i.flipped = !c.cfg.Preset.LiveOnly })
+	return c.onInstance("take_for_idle", gateway, func(i *instance) { i.flipped = !c.preset().LiveOnly })
 }

@@ -56,7 +56,7 @@ func (c *Connector) serveSocket(w http.ResponseWriter, r *http.Request) {
 		c.observe(Observation{What: ObsRefused, Detail: fault + c.stranger(bearer(r))})
 	}
 	c.mu.Unlock()
-	if gw == nil && !barred && c.cfg.Preset.RefuseAtUpgrade {
+	if gw == nil && !barred && c.preset().RefuseAtUpgrade {
 		fail(w, http.StatusUnauthorized, fault)
 		return
 	}
@@ -66,8 +66,8 @@ func (c *Connector) serveSocket(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return // the upgrader has answered the request
 	}
-	if c.cfg.Preset.MaxFrame > 0 {
-		ws.SetReadLimit(int64(c.cfg.Preset.MaxFrame))
+	if c.preset().MaxFrame > 0 {
+		ws.SetReadLimit(int64(c.preset().MaxFrame))
 	}
 	s := &socket{c: c, ws: ws, wake: make(chan struct{}, 1), ended: make(chan struct{}), bots: make(map[string]string)}
 	s.keepAlive()
@@ -86,7 +86,7 @@ func (c *Connector) serveSocket(w http.ResponseWriter, r *http.Request) {
 	case c.closed: // after this upgrade began, so Close may not see this socket
 		s.cut()
 	case lost:
-		s.kick(c.cfg.Preset.LostCode, "the socket is at /relay")
+		s.kick(c.preset().LostCode, "the socket is at /relay")
 	case barred:
 		s.kick(1013, "too many failures")
 	case gw == nil:
@@ -103,7 +103,7 @@ func (c *Connector) serveSocket(w http.ResponseWriter, r *http.Request) {
 // sit takes the instance's seat, or closes the socket if the seat cannot be taken.
 func (s *socket) sit(inst *instance) {
 	now := time.Now()
-	switch refuse := s.c.cfg.Preset.SecondSocket == SeatRefuse; {
+	switch refuse := s.c.preset().SecondSocket == SeatRefuse; {
 	case now.Before(s.c.faults.downUntil):
 		s.kick(4503, "the platform is down")
 		return
@@ -111,10 +111,10 @@ func (s *socket) sit(inst *instance) {
 		s.kick(1013, "suspended")
 		return
 	case inst.ghost(), inst.sock != nil && refuse:
-		s.kick(s.c.cfg.Preset.seatRefused())
+		s.kick(s.c.preset().seatRefused())
 		return
 	case inst.sock != nil:
-		inst.sock.kick(s.c.cfg.Preset.SeatCode, s.c.cfg.Preset.SeatReason)
+		inst.sock.kick(s.c.preset().SeatCode, s.c.preset().SeatReason)
 	}
 	s.inst = inst
 	inst.sock = s
@@ -133,7 +133,7 @@ func (s *socket) detach(code int, reason, by string) {
 		s.inst.rewind()
 	}
 	s.observe(Observation{What: ObsClosed, Code: code, Detail: reason, By: by})
-	if s.inst != nil && s.c.cfg.Preset.Poke == PokeWaiting {
+	if s.inst != nil && s.c.preset().Poke == PokeWaiting {
 		s.inst.pokeWhileWaiting()
 	}
 }
@@ -181,7 +181,7 @@ func (s *socket) enqueue(o outgoing) {
 
 // keepAlive makes a missing pong end the reader, where the preset pings.
 func (s *socket) keepAlive() {
-	p := &s.c.cfg.Preset
+	p := s.c.preset()
 	if p.PingEvery <= 0 {
 		return
 	}
@@ -194,7 +194,7 @@ func (s *socket) keepAlive() {
 func (s *socket) write() {
 	defer s.ws.Close()
 	var ping <-chan time.Time
-	if every := s.c.cfg.Preset.PingEvery; every > 0 {
+	if every := s.c.preset().PingEvery; every > 0 {
 		ticker := time.NewTicker(every)
 		defer ticker.Stop()
 		ping = ticker.C
@@ -280,7 +280,7 @@ func (s *socket) feed(message []byte) error {
 			s.c.mu.Unlock()
 		}
 	}
-	if limit := s.c.cfg.Preset.MaxFrame; limit > 0 && len(s.rest) > limit {
+	if limit := s.c.preset().MaxFrame; limit > 0 && len(s.rest) > limit {
 		s.c.mu.Lock()
 		s.kick(websocket.CloseMessageTooBig, "frame too large")
 		s.c.mu.Unlock()

@@ -33,7 +33,7 @@ func (c *Connector) State() State {
 
 func (c *Connector) state() State {
 	s := State{
-		Preset:       c.cfg.Preset.Name,
+		Preset:       c.preset().Name,
 		Sockets:      slices.Clone(c.sockets),
 		Hellos:       slices.Clip(c.hellos),
 		Acks:         slices.Clip(c.acks),
@@ -59,6 +59,16 @@ func (c *Connector) state() State {
 
 // Outbounds returns every action so far.
 func (c *Connector) Outbounds() []Outbound { return c.State().Outbounds }
+
+// OutboundNumber returns the action that the ObsOutbound of that number is about, from 0. ok is false if there is none.
+func (c *Connector) OutboundNumber(n int) (o Outbound, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if n < 0 || n >= len(c.outbounds) {
+		return o, false
+	}
+	return c.outbounds[n], true
+}
 
 // Acks returns every ack that took an entry out of the buffer.
 func (c *Connector) Acks() []Ack { return c.State().Acks }

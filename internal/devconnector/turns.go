@@ -12,7 +12,7 @@ type turn struct{ from time.Time }
 
 // beginTurn holds back a chat's next entry until endTurn, or until Preset.TurnLimit is over.
 func (i *instance) beginTurn(chat string) {
-	limit := i.c.cfg.Preset.TurnLimit
+	limit := i.c.preset().TurnLimit
 	if limit <= 0 {
 		return
 	}
@@ -39,7 +39,7 @@ func (i *instance) endTurn(action relay.Action) {
 
 // makeRoom drops the oldest entry of a chat for which Preset.ChatLimit entries wait.
 func (i *instance) makeRoom(chat string) {
-	limit := i.c.cfg.Preset.ChatLimit
+	limit := i.c.preset().ChatLimit
 	if limit <= 0 || i.pending[chat] < limit {
 		return
 	}

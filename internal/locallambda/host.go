@@ -71,6 +71,7 @@ type Config struct {
 	// Each of these is called once at a time, and Close waits for the calls.
 	Log  func(function, line string)          // each line of stdout and stderr, without its newline
 	Done func(function string, result Result) // each attempt of an Event invocation that ran
+	Ran  func(function string, result Result) // each invocation that ran, of either kind, once its process is frozen or gone
 }
 
 // Result is how one invocation went.
@@ -82,6 +83,7 @@ type Result struct {
 	Cold          bool          // a sandbox was started for it
 	InitDuration  time.Duration // from exec to the first request for an event; zero unless Cold
 	Duration      time.Duration // from the event's hand-out to the request for the next
+	Began         time.Time     // the event's hand-out; zero if no process took it
 }
 
 // Host runs functions.
@@ -94,7 +96,7 @@ type Host struct {
 	close     context.CancelFunc
 	wg        sync.WaitGroup
 
-	logMu, doneMu sync.Mutex
+	logMu, doneMu, ranMu sync.Mutex
 
 	mu     sync.Mutex
 	closed bool
@@ -300,4 +302,13 @@ func (h *Host) done(fn *function, result Result) {
 	h.doneMu.Lock()
 	defer h.doneMu.Unlock()
 	h.cfg.Done(fn.Name, result)
+}
+
+func (h *Host) ran(fn *function, result Result) {
+	if h.cfg.Ran == nil {
+		return
+	}
+	h.ranMu.Lock()
+	defer h.ranMu.Unlock()
+	h.cfg.Ran(fn.Name, result)
 }

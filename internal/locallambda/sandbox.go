@@ -176,7 +176,7 @@ func (s *sandbox) result(j *job, cold bool) Result {
 		result.InitDuration = s.init
 	}
 	if !j.handed.IsZero() {
-		result.Duration = time.Since(j.handed)
+		result.Began, result.Duration = j.handed, time.Since(j.handed)
 	}
 	return result
 }

@@ -4,7 +4,8 @@ package logs
 
 // What happens to a delivery as it comes in.
 const (
-	// Journalled says that the journal has a delivery, before its ack is sent. With KeySession and KeyBuffered.
+	// Journalled says that the journal has a delivery, before its ack is sent. With KeySession and KeyBuffered. It and the next
+	// three have KeyMessageID and KeyBufferID, where the delivery has such an id.
 	Journalled = "journalled"
 
 	// SetAside is a warning: a delivery cannot become a turn; it is kept as dead and acked. With KeyReason.
@@ -193,7 +194,8 @@ const (
 	KeyNumber    = "number"     // of an item, from 0
 	KeyOp        = "op"         // of an action
 	KeyRequest   = "request"    // the request id of an action; empty for one that is not kept
-	KeyMessageID = "message_id" // of the message that an action made
+	KeyMessageID = "message_id" // of the message that an action made, or that came
+	KeyBufferID  = "buffer_id"  // the connector's, of a delivery that it had buffered
 	KeyCode      = "code"       // of a refusal
 	KeyPrompt    = "prompt"     // the prompt's id
 	KeyClass     = "class"      // of a refusal

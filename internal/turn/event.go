@@ -1,6 +1,7 @@
 package turn
 
 import (
+	"cmp"
 	"encoding/json"
 	"log/slog"
 	"strings"
@@ -41,4 +42,17 @@ func slim(e *relay.Event) *relay.Event {
 // logTo returns a log whose lines name a delivery and its session.
 func logTo(log *slog.Logger, key, session string) *slog.Logger {
 	return log.With(logs.KeyDelivery, key, logs.KeySession, session)
+}
+
+// idsOf are the ids that the other sides know a delivery by, for its first log line: the platform's and the connector's.
+func idsOf(e *relay.Event, bufferID string) (ids []any) {
+	if e != nil {
+		if id := cmp.Or(e.MessageID, e.Source.MessageID); id != "" {
+			ids = append(ids, logs.KeyMessageID, id)
+		}
+	}
+	if bufferID != "" {
+		ids = append(ids, logs.KeyBufferID, bufferID)
+	}
+	return ids
 }

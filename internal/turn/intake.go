@@ -251,13 +251,13 @@ func (i *intake) journalled(d *delivery, entry ledger.Entry, found ledger.State)
 	log := i.cfg.Log.With(logs.KeyDelivery, d.key)
 	switch {
 	case found == "" && entry.State == ledger.Dead:
-		log.Warn(logs.SetAside, logs.KeyReason, entry.Error)
+		log.Warn(logs.SetAside, append(idsOf(d.Event, d.BufferID), logs.KeyReason, entry.Error)...)
 		i.counts.add(func(c *Counts) { c.Dead++ })
 		i.dropLocked(d, ackDue)
 	case found == "" && i.pending[d.key] != nil: // it runs unkept since the journal refused it; its end is the entry's, too
 		i.joinLocked(d, log, "unkept")
 	case found == "":
-		log.Info(logs.Journalled, logs.KeySession, d.session, logs.KeyBuffered, d.BufferID != "")
+		log.Info(logs.Journalled, append(idsOf(d.Event, d.BufferID), logs.KeySession, d.session, logs.KeyBuffered, d.BufferID != "")...)
 		i.releaseLocked(d)
 	case found == ledger.TooLarge && i.pending[d.key] != nil:
 		i.joinLocked(d, log, "unkept")
@@ -270,7 +270,7 @@ func (i *intake) journalled(d *delivery, entry ledger.Entry, found ledger.State)
 		i.releaseLocked(d)
 	case found == ledger.Finished, found == ledger.Dead:
 		i.counts.add(func(c *Counts) { c.Duplicates++ })
-		log.Info(logs.SeenEnded, logs.KeyState, found)
+		log.Info(logs.SeenEnded, append(idsOf(d.Event, d.BufferID), logs.KeyState, found)...)
 		i.dropLocked(d, ackDue)
 	default:
 		i.joinLocked(d, log, found)
@@ -323,7 +323,7 @@ func (i *intake) releaseLocked(d *delivery) {
 // joinLocked drops a duplicate. Its ack is sent with that of the delivery that it repeats.
 func (i *intake) joinLocked(d *delivery, log *slog.Logger, state ledger.State) {
 	i.counts.add(func(c *Counts) { c.Duplicates++ })
-	log.Info(logs.SeenRunning, logs.KeyState, state)
+	log.Info(logs.SeenRunning, append(idsOf(d.Event, d.BufferID), logs.KeyState, state)...)
 	first := i.pending[d.key]
 	switch {
 	case first != nil && first.ackAtEnd:

@@ -72,6 +72,7 @@ type Config struct {
 	Log  func(function, line string)          // each line of stdout and stderr, without its newline
 	Done func(function string, result Result) // each attempt of an Event invocation that ran
 	Ran  func(function string, result Result) // each invocation that ran, of either kind, once its process is frozen or gone
+	Tell func(Event)                          // whatever happens to a sandbox; it must not call the Host
 }
 
 // Result is how one invocation went.
@@ -96,7 +97,7 @@ type Host struct {
 	close     context.CancelFunc
 	wg        sync.WaitGroup
 
-	logMu, doneMu, ranMu sync.Mutex
+	logMu, doneMu, ranMu, tellMu sync.Mutex
 
 	mu     sync.Mutex
 	closed bool

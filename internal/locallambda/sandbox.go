@@ -73,6 +73,9 @@ func (h *Host) startSandbox(fn *function) (*sandbox, error) {
 		defer runtime.UnlockOSThread()
 		s.start = time.Now()
 		err := s.cmd.Start()
+		if err == nil {
+			s.tell(Event{What: EventStarted})
+		}
 		started <- err
 		if err != nil {
 			return
@@ -82,6 +85,7 @@ func (h *Host) startSandbox(fn *function) (*sandbox, error) {
 		out.flush()
 		s.api.Close()
 		h.forget(s)
+		s.tell(Event{What: EventEnded, Detail: s.cmd.ProcessState.String()})
 		close(s.exited)
 	})
 	if err := <-started; err != nil {
@@ -133,6 +137,7 @@ func (s *sandbox) invoke(j *job) Result {
 	}
 	cold := !s.warm
 	s.warm = true
+	s.tell(Event{What: EventInvoked, RequestID: j.id})
 	s.signal(syscall.SIGCONT)
 	timer := time.NewTimer(s.host.cfg.InitTimeout)
 	defer timer.Stop()
@@ -155,10 +160,12 @@ func (s *sandbox) invoke(j *job) Result {
 		s.fail(j, "Sandbox.Timedout", fmt.Sprintf("Task timed out after %.2f seconds", s.fn.Timeout.Seconds()))
 	}
 	stopThrottle()
-	if !s.host.cfg.NoFreeze {
-		s.signal(syscall.SIGSTOP)
+	result := s.result(j, cold)
+	s.tell(Event{What: EventAnswered, RequestID: j.id, Result: &result})
+	if !s.host.cfg.NoFreeze && s.signal(syscall.SIGSTOP) {
+		s.tell(Event{What: EventFrozen})
 	}
-	return s.result(j, cold)
+	return result
 }
 
 func (s *sandbox) result(j *job, cold bool) Result {
@@ -210,13 +217,14 @@ func failure(id, errorType, message string) Result {
 	return Result{RequestID: id, Payload: payload, FunctionError: "Unhandled", Attempt: 1}
 }
 
-// signal signals the whole process group. Once the process is reaped it does nothing.
-func (s *sandbox) signal(sig syscall.Signal) {
+// signal signals the whole process group. Once the process is reaped it does nothing, and returns false.
+func (s *sandbox) signal(sig syscall.Signal) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.reaped {
 		syscall.Kill(-s.cmd.Process.Pid, sig)
 	}
+	return !s.reaped
 }
 
 func (s *sandbox) reap() {

@@ -24,7 +24,8 @@ const (
 // layers hold the packages, upper ones first. A package with its sub-packages imports only from the layers below its own.
 var layers = [][]string{
 	{"functions/wake", "functions/drain", "cmd", "bench", "chaos", "examples", "internal/cases", "internal/treecheck"},
-	{"internal/demo", "internal/conform"},
+	{"internal/demo", "internal/conform", "internal/page"},
+	{"internal/devstage"},
 	{"internal/wiring", "internal/rig"},
 	{"internal/wake", "internal/drain", "internal/devconnector", "internal/devissuer", "internal/locallambda"},
 	{"internal/turn", "internal/identity"},

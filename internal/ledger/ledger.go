@@ -61,6 +61,7 @@ const (
 	Arm      Reason = "arm"      // an operator: always
 	Continue Reason = "continue" // a hand-off: always
 	Check    Reason = "check"    // an operator who wants to know what is wrong: always, and marks nobody
+	Speak    Reason = "say"      // a say was put: always, as it has work, or marks the holder, who looks for says then
 )
 
 // The budget of empty looks: a poke's dial takes one of Tokens, one comes back every Refill, and all of them when a run
@@ -165,6 +166,7 @@ type Lease interface {
 	Journal
 	Prompts
 	Chats
+	Says
 }
 
 // Refusals are what a connector has refused in a run.
@@ -315,6 +317,7 @@ type Left struct {
 type Ledger interface {
 	// Acquire takes the lease, or says why not: ErrDisabled, ErrTaken, ErrNotDue, in this order.
 	Acquire(ctx context.Context, ask Ask) (Lease, error)
+	Inbox
 	Operator
 }
 

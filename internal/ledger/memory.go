@@ -36,6 +36,9 @@ type Memory struct {
 	chats   map[ChatName]memoryChat
 	day     Day
 	limited Limited
+	says    map[string]*memorySay
+	inbox   []*memorySay // those that wait, by arrival
+	said    int          // how often the holder was told of a say
 }
 
 // NewMemory returns an empty ledger.
@@ -43,7 +46,7 @@ func NewMemory() *Memory {
 	return &Memory{
 		open: map[string]*kept{}, closed: map[string]State{}, dead: map[string]*kept{}, prompts: map[string]*question{},
 		traces: map[string]*trace{}, states: map[string]LastState{},
-		chats: map[ChatName]memoryChat{},
+		chats: map[ChatName]memoryChat{}, says: map[string]*memorySay{},
 	}
 }
 
@@ -59,6 +62,9 @@ func (m *Memory) Acquire(_ context.Context, ask Ask) (Lease, error) {
 	if m.owner != "" && now.Before(m.until) {
 		if ask.Reason != Schedule && ask.Reason != Check {
 			m.asked = true
+		}
+		if ask.Reason == Speak {
+			m.said++
 		}
 		return nil, &HeldError{By: m.owner, Until: m.until}
 	}

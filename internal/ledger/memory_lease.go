@@ -11,6 +11,7 @@ type memoryLease struct {
 	*Memory
 	grant     Grant
 	givenBack bool // guarded by Memory.mu
+	heard     int  // of Memory.said, as of the last Says; guarded likewise
 }
 
 func (l *memoryLease) Grant() Grant { return l.grant }

@@ -137,9 +137,20 @@ const (
 )
 
 func (l *lease) Finish(ctx context.Context, key string) error {
-	return l.last(key, l.entry(ctx, key, "#state = :finished, #expires = :expires REMOVE #open, #order, #error, "+waiting+", "+payload, item{
-		":finished": text(string(ledger.Finished)), ":expires": number(l.now().Add(keepFinished).Unix()),
-	}))
+	c := l.finishing(key)
+	return l.last(key, l.entry(ctx, key, c.update, c.values))
+}
+
+// finishing is the change that finishes an unfinished entry.
+func (l *lease) finishing(key string) change {
+	return change{
+		sk:     entryKey(key),
+		update: "#state = :finished, #expires = :expires REMOVE #open, #order, #error, " + waiting + ", " + payload,
+		when:   unfinished,
+		values: item{
+			":finished": text(string(ledger.Finished)), ":expires": number(l.now().Add(keepFinished).Unix()), ":alive": text(alive),
+		},
+	}
 }
 
 // last is for a write that ends an entry.

@@ -25,6 +25,7 @@ import (
 //	freed     the tag of the write that gave it back last
 //	ended     when that was
 //	asked     when somebody asked the holder to look again; missing: nobody
+//	said      counts how often a holder was asked to look for says
 //	full      when the budget of empty looks is full again
 //	at, every the plan of sweeps
 //	why       the same in words
@@ -63,11 +64,13 @@ func (l *Ledger) Acquire(ctx context.Context, ask ledger.Ask) (ledger.Lease, err
 			return nil, err
 		}
 		if ok || found.text("owner") == owner {
-			return &lease{Ledger: l, keyed: found.number("keyed"), unkeyed: found.number("unkeyed"), trusted: found.number("trusted"),
+			taken := &lease{Ledger: l, keyed: found.number("keyed"), unkeyed: found.number("unkeyed"), trusted: found.number("trusted"),
 				places: map[string]place{}, grant: ledger.Grant{
 					Epoch: found.number("epoch"), Standing: standing(found), Plan: plan(found), TakenOver: found.text("before") != "",
 					Day: day(found), Limited: limited(found),
-				}}, nil
+				}}
+			taken.hear(found)
+			return taken, nil
 		}
 		seen = found
 		why := refusal(found, ask.Reason, now)
@@ -77,7 +80,7 @@ func (l *Ledger) Acquire(ctx context.Context, ask ledger.Ask) (ledger.Lease, err
 		case errors.Is(why, ledger.ErrDisabled), ask.Reason == ledger.Schedule, ask.Reason == ledger.Check:
 			return nil, why
 		}
-		marked, err := l.ask(ctx, found, now)
+		marked, err := l.ask(ctx, found, now, ask.Reason == ledger.Speak)
 		if err != nil {
 			return nil, err
 		}
@@ -146,9 +149,9 @@ func holder(found item) string {
 	return by
 }
 
-// ask marks the instance as asked, if the lease is still with the holder that was found, or free if it was.
-func (l *Ledger) ask(ctx context.Context, found item, now time.Time) (marked bool, err error) {
-	if found.has("asked") {
+// ask marks the instance as asked, for a say or not, if the lease is still with the holder that was found, or free if it was.
+func (l *Ledger) ask(ctx context.Context, found item, now time.Time, say bool) (marked bool, err error) {
+	if found.has("asked") && !say {
 		return true, nil // it stood at the moment that found shows: a poke that changes nothing writes nothing
 	}
 	c := change{
@@ -161,6 +164,10 @@ func (l *Ledger) ask(ctx context.Context, found item, now time.Time) (marked boo
 		c.when = "#epoch = :epoch AND #owner = :owner"
 		c.values[":owner"] = found["owner"]
 	}
+	if say {
+		c.update += ", #said = if_not_exists(#said, :zero) + :one"
+		c.values[":zero"], c.values[":one"] = number(0), number(1)
+	}
 	_, marked, err = l.apply(ctx, c)
 	return marked, err
 }
@@ -172,6 +179,8 @@ type lease struct {
 	givenBack atomic.Bool // set once the table says so; until then the table's own condition refuses
 
 	keyed, unkeyed, trusted int64 // of state, as Acquire found them; Recover's only
+
+	said, heard atomic.Int64 // of state, as it was last seen, and as it was when the says were last read
 
 	placing sync.Mutex
 	places  map[string]place // of the unfinished entries that this lease has written or read, by key
@@ -196,10 +205,11 @@ func (l *lease) holding(ctx context.Context, update string, values item) error {
 		values = item{}
 	}
 	values[":epoch"] = number(l.grant.Epoch)
-	_, ok, err := l.apply(ctx, change{sk: state, update: update, when: held, values: values})
+	found, ok, err := l.apply(ctx, change{sk: state, update: update, when: held, values: values})
 	if err == nil && !ok {
 		return ledger.ErrLost
 	}
+	l.hear(found)
 	return err
 }
 
@@ -268,5 +278,6 @@ func (l *lease) giveBack(ctx context.Context, plan ledger.Plan, received bool, a
 	case !l.holds(found):
 		return false, ledger.ErrLost
 	}
+	l.hear(found)
 	return true, ledger.ErrAsked
 }

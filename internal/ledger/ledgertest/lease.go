@@ -129,6 +129,7 @@ func oldEpoch(t *testing.T, is *is.I, s Subject) {
 		"fail":       func(l ledger.Lease) error { return l.Fail(ctx, "a", "boom", true) },
 		"finish":     func(l ledger.Lease) error { return l.Finish(ctx, "a") },
 		"recover":    func(l ledger.Lease) error { _, err := Recover(ctx, l); return err },
+		"take says":  func(l ledger.Lease) error { _, err := l.TakeSays(ctx, taking("b")); return err },
 		"prompt": func(l ledger.Lease) error {
 			return l.PutPrompt(ctx, ledger.Prompt{ID: "p", Until: s.Now().Add(time.Hour)})
 		},

@@ -87,6 +87,14 @@ func Run(t *testing.T, start func(*testing.T, func(*testing.T, Subject))) {
 		"turns of a day are counted with their start": counted,
 		"counts at once lose none":                    countedAtOnce,
 		"a loser counts and notes nothing":            loserNotes,
+		"a say is said once":                          sayOnce,
+		"a say becomes an entry":                      sayBecomesEntry,
+		"a say marks the holder":                      sayMark,
+		"says are in arrival order":                   sayOrder,
+		"concurrent says of one key":                  sayAtOnce,
+		"a loser takes no says":                       sayByLoser,
+		"a say waits while the instance is off":       saySwitchedOff,
+		"a say takes no token":                        sayWithoutToken,
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

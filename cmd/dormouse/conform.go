@@ -59,7 +59,8 @@ The exit code is 3 if a check fails that --baseline does not name, or if one pas
 			&cli.StringFlag{Name: "inject", Usage: "have somebody write: `URL` or command"},
 			&cli.StringFlag{Name: "wake-listen", Usage: "be the wake URL at `ADDRESS`; without it pokes are not checked"},
 			&cli.StringFlag{Name: "wake-url", Usage: "`URL` under which the connector reaches that address", DefaultText: "the address itself"},
-			&cli.BoolFlag{Name: "slow", Usage: "also run checks that wait for a minute and more"},
+			&cli.BoolFlag{Name: "slow", Usage: "also run checks that wait for the cooldown to end"},
+			&cli.DurationFlag{Name: "cooldown", Value: 61 * time.Second, Usage: "the connector pokes at most once in `TIME`"},
 			&cli.DurationFlag{Name: "timeout", Value: 5 * time.Second, Usage: "wait `TIME` for what has to come"},
 		}, reportFlags()...),
 		Action: runConformConnector,
@@ -147,13 +148,15 @@ func conformConfig(cmd *cli.Command) (conform.Config, error) {
 	cfg := conform.Config{
 		URL: cmd.Args().First(), GatewayID: cmd.String("gateway-id"), Secret: secret, Platforms: cmd.StringSlice("platform"),
 		BotID: cmd.String("bot-id"), Suite: conform.Suite(cmd.String("suite")), Only: cmd.StringSlice("only"),
-		Slow: cmd.Bool("slow"), Wait: cmd.Duration("timeout"),
+		Slow: cmd.Bool("slow"), Wait: cmd.Duration("timeout"), Cooldown: cmd.Duration("cooldown"),
 	}
 	if inject := cmd.String("inject"); inject != "" {
 		cfg.Inject = conform.NewInjector(inject)
 	}
-	if cfg.Wait <= 0 {
-		return cfg, misuse(fmt.Errorf("--timeout is %v: want more than 0", cfg.Wait))
+	for name, d := range map[string]time.Duration{"--timeout": cfg.Wait, "--cooldown": cfg.Cooldown} {
+		if d <= 0 {
+			return cfg, misuse(fmt.Errorf("%s is %v: want more than 0", name, d))
+		}
 	}
 	return cfg, nil
 }

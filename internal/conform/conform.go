@@ -238,7 +238,7 @@ func (n needs) missing(cfg Config) string {
 	case n.wake && cfg.Pokes == nil:
 		return "needs a wake URL that the connector knows (--wake-listen)"
 	case n.slow && !cfg.Slow:
-		return "waits for a minute and more (--slow)"
+		return "waits for a cooldown to end (--slow)"
 	case n.fronts > len(cfg.Platforms):
 		return fmt.Sprintf("needs %d platforms (--platform)", n.fronts)
 	}

@@ -20,8 +20,7 @@ import (
 )
 
 const (
-	storm    = 8 * time.Second  // how long faults are injected
-	patience = 90 * time.Second // until all is quiet afterwards
+	storm    = 8 * time.Second // how long faults are injected
 	sessions = 8
 
 	maxAttempts = 3 // as deployed
@@ -249,30 +248,6 @@ func (r *run) secret(s string) {
 	r.secrets[s] = true
 }
 
-// settle lets the schedule fire until nothing is left to do now. A quiet run has no schedule: pokes must do.
-// Messages with a later number than newest have to have ended, which a live one is not known to have as long as nobody has it.
-func (r *run) settle(ctx context.Context, newest int) (left rest) {
-	limit := patience
-	if r.weather.quiet {
-		limit = 20 * time.Second
-	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	for n := 0; ; n++ {
-		left = r.rest(ctx)
-		if left.quiet(r.sessionOf) && r.ended(newest) && (len(left.open) > 0 || r.host.Events(rig.Drain) == 0) {
-			return left
-		}
-		if n%4 == 0 && !r.weather.quiet && r.host.Events(rig.Drain) < 3 {
-			r.schedule()
-		}
-		if !pause(ctx, 200*time.Millisecond) {
-			r.fault("not quiet after %s: %s", limit, r.rest(context.Background()))
-			return left
-		}
-	}
-}
-
 // sessionOf is the session of a delivery, or of the apology for one.
 func (r *run) sessionOf(key string) int {
 	key = strings.TrimSuffix(key, apologySuffix)
@@ -284,16 +259,4 @@ func (r *run) sessionOf(key string) int {
 		}
 	}
 	return -1
-}
-
-// ended reports whether all messages behind the one with that number are finished or dead.
-func (r *run) ended(newest int) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, m := range r.sent {
-		if m.number > newest && r.history.finished[m.key].IsZero() && r.history.dead[m.key].IsZero() {
-			return false
-		}
-	}
-	return true
 }

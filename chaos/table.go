@@ -35,7 +35,7 @@ type processKey struct{}
 func (r *run) newTableProxy() *httptest.Server {
 	s := httptest.NewUnstartedServer(http.HandlerFunc(r.serveTable))
 	s.Config.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
-		return context.WithValue(ctx, processKey{}, r.process(c.RemoteAddr()))
+		return context.WithValue(ctx, processKey{}, r.process(c))
 	}
 	s.Start()
 	return s

@@ -27,7 +27,7 @@ type line struct {
 func (l *line) cut() { l.gateway.Close(); l.connector.Close() }
 
 // newWire listens for gateways. process says whose connection one is.
-func newWire(target string, process func(net.Addr) int) (*wire, error) {
+func newWire(target string, process func(net.Conn) int) (*wire, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
@@ -37,7 +37,7 @@ func newWire(target string, process func(net.Addr) int) (*wire, error) {
 	return w, nil
 }
 
-func (w *wire) serve(process func(net.Addr) int) {
+func (w *wire) serve(process func(net.Conn) int) {
 	for {
 		gateway, err := w.Accept()
 		if err != nil {
@@ -51,7 +51,7 @@ func (w *wire) serve(process func(net.Addr) int) {
 		l := &line{gateway: gateway, connector: connector}
 		w.mu.Lock()
 		w.lines[l] = struct{}{}
-		w.pids[connector.LocalAddr().String()] = process(gateway.RemoteAddr())
+		w.pids[connector.LocalAddr().String()] = process(gateway)
 		w.mu.Unlock()
 		w.wg.Go(func() {
 			io.Copy(l.gateway, l.connector)

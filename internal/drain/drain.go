@@ -285,15 +285,14 @@ func (r *run) loop(ctx context.Context) error {
 		}
 		end := r.stay(ctx, conn, wait) // deliveries, until the connector is flipped and the socket is closed
 		r.flipped = end.flipped
-		if end.err == nil {
-			r.lived(end.lived)
-		} else {
-			if err := r.judge(ctx, end.err, end.lived); err != nil {
+		if end.err != nil {
+			if err := r.judgeEnd(ctx, end); err != nil {
 				return err
 			}
 			wait, second = r.emptyAfter(r.req.Reason), false
 			continue
 		}
+		r.lived(end.lived)
 		if end.crowded {
 			r.steps = min(r.steps+1, maxSteps)
 		}

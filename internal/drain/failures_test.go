@@ -280,6 +280,7 @@ func TestABrokenSocketIsDialledAgain(t *testing.T) {
 				is.Equal(rep.Status, drain.Drained)
 				is.Equal(r.replies(), []string{"c1 before", "c1 after"})
 				is.Equal(r.Buffered(gateway), 0)
+				is.Equal(strings.Count(r.log.String(), `"msg":"`+logs.SocketEnded+`"`), 1) // the second was closed by us
 			})
 		})
 	}

@@ -118,6 +118,14 @@ func (r *run) judge(ctx context.Context, cause error, lived time.Duration) error
 	return nil
 }
 
+// judgeEnd is judge for a socket that has ended.
+func (r *run) judgeEnd(ctx context.Context, end ending) error {
+	if r.stopped(ctx) == nil {
+		r.log.Warn(logs.SocketEnded, logs.KeyError, end.err)
+	}
+	return r.judge(ctx, end.err, end.lived)
+}
+
 // lived takes back-off steps away for a connection that lived so long. A descriptor alone takes nothing away.
 func (r *run) lived(d time.Duration) {
 	r.steps = max(0, r.steps-int(d/stepLife))

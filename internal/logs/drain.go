@@ -43,6 +43,9 @@ const (
 	// NotConnected is a warning: a dial ended without a descriptor. With KeyError.
 	NotConnected = "not connected"
 
+	// SocketEnded is a warning: a socket ended that nobody had asked to end. Mostly there is a dial next. With KeyError.
+	SocketEnded = "the socket ended"
+
 	// HandshakeUnwritten is an error: the ledger does not know that this gateway was let in. With KeyError.
 	HandshakeUnwritten = "the handshake could not be written down"
 

@@ -270,12 +270,17 @@ type botAsked struct {
 	at       time.Time
 }
 
-// patience is when every message has ended. With a day's budget each attempt may be one a day.
+// patience is when every message has ended. With a day's budget each attempt may be one a day. In a chat that never gets well
+// each message waits for a day, and what the chat is to be told of it for another, one behind the other.
 func (w *world) patience() time.Duration {
-	if w.day > 0 {
-		return 200 * time.Hour
+	most := 60 * time.Hour
+	if w.stuck {
+		most = max(most, 12*time.Hour+time.Duration(2*len(w.messages))*24*time.Hour)
 	}
-	return 60 * time.Hour
+	if w.day > 0 {
+		most = max(most, 200*time.Hour)
+	}
+	return most
 }
 
 func (w *world) countTurn(m *said) {

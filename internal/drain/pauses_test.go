@@ -2,6 +2,7 @@ package drain_test
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -396,5 +397,76 @@ func TestAfterARefusalNothingIsOpenedAhead(t *testing.T) {
 		is.NoErr(err)
 		is.Equal(rep.Status, drain.NotDue)
 		is.Equal(r.dials, before+1)
+	})
+}
+
+// late is a connector that pushes what it has buffered only once the gateway wants to go idle, as a slow one may.
+func (r *rig) late(t *testing.T) (dials *dialTimes, idle func() []time.Time) {
+	dials = &dialTimes{}
+	var mu sync.Mutex
+	var asked []time.Time
+	r.proxy(at("/relay", func(w http.ResponseWriter, req *http.Request) {
+		dials.serving.Add(1)
+		defer dials.serving.Done()
+		first := dials.note() == 1
+		ws, err := new(websocket.Upgrader).Upgrade(w, req, nil)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer ws.Close()
+		say := func(line string) { ws.WriteMessage(websocket.TextMessage, []byte(line+"\n")) }
+		for {
+			_, message, err := ws.ReadMessage()
+			if err != nil {
+				return
+			}
+			for line := range strings.Lines(string(message)) {
+				var f struct{ Type, Platform, RequestID string }
+				if err := json.Unmarshal([]byte(line), &f); err != nil {
+					t.Error(err)
+				}
+				switch f.Type {
+				case "hello":
+					say(`{"type":"descriptor","descriptor":{"platform":"` + f.Platform + `"}}`)
+				case "outbound":
+					say(`{"type":"outbound_result","requestId":"` + f.RequestID + `","result":{"success":true,"message_id":"x-1"}}`)
+				case "inbound_ack":
+					say(`{"type":"going_idle_ack"}`)
+				case "going_idle":
+					mu.Lock()
+					asked = append(asked, time.Now())
+					mu.Unlock()
+					if !first {
+						say(`{"type":"going_idle_ack"}`)
+						continue
+					}
+					say(`{"type":"inbound","bufferId":"b-1","event":{"text":"hi","message_id":"m-1","source":{"platform":"discord","chat_id":"c1"}}}`)
+				}
+			}
+		}
+	}))
+	return dials, func() []time.Time {
+		mu.Lock()
+		defer mu.Unlock()
+		return asked
+	}
+}
+
+// A poke goes out before the dial that brings its message. If that comes so late that the gateway has asked to go idle by
+// then, the pause between pokes is not over when it leaves: what comes next would be buffered without a poke.
+func TestAMessageThatIsPushedLateIsFollowedByALookUntilNothingHoldsBackAPoke(t *testing.T) {
+	bubble(t, setup{ledger: durable(ledger.NewMemory()), env: map[string]string{"DORMOUSE_POKE_COOLDOWN": "1m"}}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		dials, idle := r.late(t)
+		rep, _, err := r.run(ledger.Wake, quarter)
+		is.NoErr(err)
+		is.Equal(rep.Status, drain.Drained)
+		is.Equal(rep.Acked, 1)
+		at := dials.list()
+		is.Equal(len(at), 2)
+		is.Equal(len(idle()), 2)
+		is.Equal(idle()[0].Sub(at[0]), 10*time.Second) // nothing had come
+		is.True(idle()[1].Sub(at[0]) >= time.Minute)   // and then the whole pause
 	})
 }

@@ -46,6 +46,7 @@ type ending struct {
 	cameLate bool // a delivery came after going_idle_ack
 	crowded  bool // more came than could be taken
 	dropped  bool // some of it is still with the connector
+	early    bool // a buffered delivery came so late that the connector may still hold back a poke
 }
 
 // mayHaveMissed reports whether a message may have come without a poke, while the connector was flipped and the socket
@@ -85,6 +86,8 @@ func (r *run) stay(ctx context.Context, conn *relay.Conn, empty time.Duration) (
 	r.malformed, end.dropped = r.malformed+stats.Malformed, stats.Dropped > 0
 	_, buffered, _ := s.traffic.read()
 	r.buffered = r.buffered || buffered
+	s.holdOn(buffered)
+	end.early = end.flipped && time.Now().Before(s.idleNotBefore)
 	if end.flipped {
 		r.met = time.Now()
 	}
@@ -150,9 +153,7 @@ func (s *stay) quiet(busy bool) <-chan time.Time {
 	at := time.Now()
 	if !s.deadline && !s.crowded && s.worker.Broken() == nil {
 		received, buffered, last := s.traffic.read()
-		if buffered {
-			s.idleNotBefore = later(s.idleNotBefore, s.since.Add(s.settings.PokeCooldown))
-		}
+		s.holdOn(buffered)
 		if busy {
 			return nil
 		}
@@ -163,6 +164,14 @@ func (s *stay) quiet(busy bool) <-chan time.Time {
 		at = later(at, s.idleNotBefore)
 	}
 	return time.After(max(time.Until(at), time.Until(s.idling.notBefore)))
+}
+
+// holdOn keeps the run going until the connector's pause between pokes is over, if a delivery of this stay was buffered: what
+// it was poked for came before the descriptor.
+func (s *stay) holdOn(buffered bool) {
+	if buffered {
+		s.idleNotBefore = later(s.idleNotBefore, s.since.Add(s.settings.PokeCooldown))
+	}
 }
 
 func later(a, b time.Time) time.Time {

@@ -477,8 +477,11 @@ func (l worldTable) write(make func() error) error {
 	if time.Since(w.table) > 30*time.Second && !w.sleeping && w.one(25) {
 		w.table = time.Now().Add(time.Duration(w.rng.IntN(20)) * time.Second)
 	}
-	fails, made := time.Now().Before(w.table), w.one(4)
+	fails, made, dead := time.Now().Before(w.table), w.one(4), w.dead
 	w.mu.Unlock()
+	if dead {
+		return errors.New("the process is dead")
+	}
 	if fails && !made {
 		return errors.New("the table is away")
 	}

@@ -208,7 +208,8 @@ type Operator interface {
 	// ShowDead returns one with all that is known of it, its kept answer too, or ErrNotDead.
 	ShowDead(ctx context.Context, key string) (Entry, error)
 	// RetryDead puts one back as if it had never been tried; the next run recovers it. What becomes of its answer, and what
-	// ask does, is in PutBack. ErrNotDead if there is none, or if it came without an event that could be answered.
+	// ask does, is in PutBack. A set whose leader has a whole answer is put back as a set, whichever of its entries is named.
+	// ErrNotDead if there is none, or if it came without an event that could be answered.
 	RetryDead(ctx context.Context, key string, ask bool) error
 	// DropDead finishes one: its payload is dropped, a redelivery is still known. ErrNotDead if there is none.
 	DropDead(ctx context.Context, key string) error
@@ -241,6 +242,7 @@ type Entry struct {
 	Done     []string          // outcome per action, "" where none is known
 	Open     bool              // the answer is a stream whose end has not been seen: Actions are those so far
 	Died     time.Time         // when it was given up; zero unless Dead
+	Set      Set               // zero: it is on its own
 
 	// Unreadable is why Load could not read the entry, whose Body and Actions are missing then; nil: it could.
 	Unreadable error
@@ -303,6 +305,8 @@ type Journal interface {
 	// Load reads entries, in the order of keys. What is not unfinished any more is left out; of one that cannot be read
 	// Unreadable says why.
 	Load(ctx context.Context, keys ...string) ([]Entry, error)
+
+	Sets
 }
 
 // Left is what is known of an unfinished entry that was not read.

@@ -51,7 +51,7 @@ func (l *memoryLease) StartCounted(_ context.Context, key string, s State, day D
 			return nil
 		})
 	}
-	return l.entry(key, func(e *kept) {
+	return l.set(key, func(e *kept) {
 		e.State, l.day = s, l.day.Later(day)
 	})
 }

@@ -76,12 +76,15 @@ func (m *Memory) insert(k *kept) {
 }
 
 func (l *memoryLease) Start(_ context.Context, key string, s State) error {
-	return l.entry(key, func(e *kept) { e.State = s })
+	return l.set(key, func(e *kept) { e.State = s })
 }
 
 func (l *memoryLease) Keep(_ context.Context, key string, actions []json.RawMessage) error {
-	return l.entry(key, func(e *kept) {
+	return l.set(key, func(e *kept) {
 		e.Actions, e.Done, e.Wait = actions, make([]string, len(actions)), Wait{}
+		if e.Key != key {
+			e.Actions, e.Done = Blank()
+		}
 	})
 }
 
@@ -96,11 +99,11 @@ func (l *memoryLease) Confirm(_ context.Context, key string, action int, outcome
 }
 
 func (l *memoryLease) Finish(_ context.Context, key string) error {
-	return l.entry(key, func(e *kept) { l.end(e, Finished) })
+	return l.set(key, func(e *kept) { l.end(e, Finished) })
 }
 
 func (l *memoryLease) Fail(_ context.Context, key, reason string, dead bool) error {
-	return l.entry(key, func(e *kept) {
+	return l.set(key, func(e *kept) {
 		e.State, e.Error, e.Wait = New, reason, Wait{}
 		e.Attempts++
 		if dead {
@@ -110,14 +113,14 @@ func (l *memoryLease) Fail(_ context.Context, key, reason string, dead bool) err
 }
 
 func (l *memoryLease) Bury(_ context.Context, key, reason string) error {
-	return l.entry(key, func(e *kept) {
+	return l.set(key, func(e *kept) {
 		e.Error, e.Wait = reason, Wait{}
 		l.giveUp(e)
 	})
 }
 
 func (l *memoryLease) Defer(_ context.Context, key, reason string, w Wait, attempts int) error {
-	return l.entry(key, func(e *kept) { e.State, e.Error, e.Wait, e.Attempts = New, reason, w, attempts })
+	return l.set(key, func(e *kept) { e.State, e.Error, e.Wait, e.Attempts = New, reason, w, attempts })
 }
 
 func (l *memoryLease) Replace(_ context.Context, key string, action int, with json.RawMessage) error {
@@ -128,8 +131,11 @@ func (l *memoryLease) Replace(_ context.Context, key string, action int, with js
 }
 
 func (l *memoryLease) Seal(_ context.Context, key string, actions []json.RawMessage, outcomes []string) error {
-	return l.entry(key, func(e *kept) {
+	return l.set(key, func(e *kept) {
 		e.Actions, e.Done, e.Open = slices.Clone(actions), slices.Clone(outcomes), false
+		if e.Key != key {
+			e.Actions, e.Done = Blank()
+		}
 	})
 }
 
@@ -265,11 +271,13 @@ func (m *Memory) RetryDead(_ context.Context, key string, ask bool) error {
 	if !ok || e.Body == nil {
 		return ErrNotDead
 	}
-	delete(m.dead, key)
-	delete(m.closed, key)
-	m.old = slices.DeleteFunc(m.old, func(old string) bool { return old == key })
-	e.Entry = e.PutBack(ask)
-	m.insert(e)
+	for _, e := range m.deadSet(e) {
+		delete(m.dead, e.Key)
+		delete(m.closed, e.Key)
+		m.old = slices.DeleteFunc(m.old, func(old string) bool { return old == e.Key })
+		e.Entry = e.PutBack(ask)
+		m.insert(e)
+	}
 	return nil
 }
 

@@ -63,7 +63,9 @@ func (l *memoryLease) takeSay(t Taking) State {
 	e.Done = make([]string, len(e.Actions))
 	found := l.receive(l.epoch, &e)
 	if root := l.open[t.Ends]; root != nil {
-		l.end(root, Finished)
+		for _, e := range l.setOf(root) {
+			l.end(e, Finished)
+		}
 	}
 	if s := l.says[t.Say]; s != nil && s.taken.IsZero() {
 		s.taken, s.Body = time.Now(), nil

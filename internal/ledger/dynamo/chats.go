@@ -114,24 +114,11 @@ func (l *lease) noteWrite(name ledger.ChatName, note ledger.Chat) *write {
 
 // StartCounted writes the count to state in place of the condition that every transaction has there: that costs the same.
 func (l *lease) StartCounted(ctx context.Context, key string, s ledger.State, day ledger.Day) error {
-	g := &group{epoch: l.grant.Epoch, day: day.Later(l.grant.Day)}
+	day = day.Later(l.grant.Day)
 	if key == "" {
-		return l.commit(ctx, g)
+		return l.commit(ctx, &group{epoch: l.grant.Epoch, day: day})
 	}
-	open, err := l.moved(ctx, key, func(p *place) { p.running = isRunning(s) })
-	if err != nil {
-		return err
-	}
-	w := l.changeWrite(change{
-		sk: entryKey(key), update: started, when: unfinished,
-		values: item{":state": text(string(s)), ":open": text(open), ":alive": text(alive)},
-	})
-	g.add(w)
-	err = l.commit(ctx, g)
-	if err == nil && w.found != nil {
-		return noEntry(key)
-	}
-	return err
+	return l.together(ctx, key, day, l.starting(ctx, s))
 }
 
 // day is the latest of what groups count.

@@ -25,7 +25,7 @@ func (l *Ledger) listed(ctx context.Context, prefix string, meant func(item) boo
 		return nil, err
 	}
 	items, err := l.fetch(ctx, keys, "#sk", "#seq", "#state", "#attempts", "#error", "#died", "#expires", "#open",
-		"#due", "#since", "#tries", "#asked")
+		"#due", "#since", "#tries", "#asked", "#leader", "#members", "#single")
 	if err != nil {
 		return nil, err
 	}
@@ -62,18 +62,12 @@ func (l *Ledger) dead(it item) bool {
 // RetryDead writes what it has read, and so only if nobody has written meanwhile.
 func (l *Ledger) RetryDead(ctx context.Context, key string, ask bool) error {
 	for try := range patience {
-		it, err := l.get(ctx, entryKey(key))
-		switch {
-		case err != nil:
-			return err
-		case !l.dead(it) || !it.has("body"):
-			return ledger.ErrNotDead
-		}
-		c, err := putBack(it, ask)
+		items, alone, err := l.deadSet(ctx, key)
 		if err != nil {
 			return err
 		}
-		if err := l.changeDead(ctx, key, c); !errors.Is(err, ledger.ErrNotDead) {
+		err = l.putBackAll(ctx, items, ask, alone)
+		if !errors.Is(err, ledger.ErrNotDead) {
 			return err
 		}
 		if err := pause(ctx, try); err != nil {
@@ -83,18 +77,25 @@ func (l *Ledger) RetryDead(ctx context.Context, key string, ask bool) error {
 	return fmt.Errorf("ledger: putting back %s: it was changed each time meanwhile: try again", key)
 }
 
-// putBack changes the item of a dead entry as ledger.Entry.PutBack says.
-func putBack(it item, ask bool) (change, error) {
+// putBack changes the item of a dead entry as ledger.Entry.PutBack says; alone: without its set.
+func putBack(it item, ask, alone bool) (change, error) {
 	e, err := decode(it)
 	if err != nil {
 		return change{}, err
 	}
+	if alone {
+		e = e.Alone()
+	}
 	e = e.PutBack(ask)
 	c := change{
+		sk:     it.text("sk"),
 		when:   " AND attribute_exists(#body) AND #w = :seen",
 		values: item{":next": text(string(ledger.New)), ":zero": number(0), ":seen": it["w"]},
 	}
 	set, remove := "#state = :next, #open = #order, #attempts = :zero", "#error, #died, #expires"
+	if alone {
+		remove += ", #leader, #members"
+	}
 	values, _ := answer(e.Actions, e.Done)
 	switch {
 	case e.Actions == nil:
@@ -122,12 +123,18 @@ func (l *Ledger) DropDead(ctx context.Context, key string) error {
 func (l *Ledger) changeDead(ctx context.Context, key string, c change) error {
 	tag := l.tag()
 	c.sk = entryKey(key)
-	c.update = "SET #w = :w, " + c.update
-	c.when = "#state = :dead AND #expires > :now" + c.when
-	c.values[":w"], c.values[":dead"], c.values[":now"] = text(tag), text(string(ledger.Dead)), number(l.now().Unix())
+	c = l.ofDead(c, tag)
 	found, ok, err := l.apply(ctx, c)
 	if err == nil && !ok && unlessTagged(tag, found) != nil {
 		return ledger.ErrNotDead
 	}
 	return err
+}
+
+// ofDead is a change as it is made of a dead entry.
+func (l *Ledger) ofDead(c change, tag string) change {
+	c.update = "SET #w = :w, " + c.update
+	c.when = "#state = :dead AND #expires > :now" + c.when
+	c.values[":w"], c.values[":dead"], c.values[":now"] = text(tag), text(string(ledger.Dead)), number(l.now().Unix())
+	return c
 }

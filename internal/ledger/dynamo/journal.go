@@ -21,6 +21,7 @@ import (
 //	buffers                      of a state of a message: the buffer ids that it came under, for as long as it is known
 //	due, since, tries, asked     as in ledger.Wait, while it waits
 //	streamed                     the answer is a stream whose end was not seen
+//	leader, members, single      as in ledger.Set (sets.go)
 //	open                         the index: while it is unfinished or dead (index.go)
 //	order                        what open is once it is put back
 //	died, expires                when it was given up; when it may be deleted
@@ -49,11 +50,7 @@ func entryKey(key string) string { return "d#" + key }
 func (*lease) Durable() bool { return true }
 
 func (l *lease) Start(ctx context.Context, key string, s ledger.State) error {
-	open, err := l.moved(ctx, key, func(p *place) { p.running = isRunning(s) })
-	if err != nil {
-		return err
-	}
-	return l.entry(ctx, key, started, item{":state": text(string(s)), ":open": text(open)})
+	return l.together(ctx, key, ledger.Day{}, l.starting(ctx, s))
 }
 
 const started = "#state = :state, #open = :open"
@@ -63,7 +60,9 @@ func (l *lease) Keep(ctx context.Context, key string, actions []json.RawMessage)
 	if bytes > mostAnswer {
 		return tooLarge(bytes)
 	}
-	return l.entry(ctx, key, setAnswer+" REMOVE "+waiting, values)
+	return l.together(ctx, key, ledger.Day{}, func(k string) (change, error) {
+		return change{update: setAnswer + " REMOVE " + waiting, values: unlessMember(key, k, values)}, nil
+	})
 }
 
 func (l *lease) Owe(ctx context.Context, e ledger.Entry) error {
@@ -137,8 +136,7 @@ const (
 )
 
 func (l *lease) Finish(ctx context.Context, key string) error {
-	c := l.finishing(key)
-	return l.last(key, l.entry(ctx, key, c.update, c.values))
+	return l.last(key, l.together(ctx, key, ledger.Day{}, func(k string) (change, error) { return l.finishing(k), nil }))
 }
 
 // finishing is the change that finishes an unfinished entry.
@@ -146,9 +144,8 @@ func (l *lease) finishing(key string) change {
 	return change{
 		sk:     entryKey(key),
 		update: "#state = :finished, #expires = :expires REMOVE #open, #order, #error, " + waiting + ", " + payload,
-		when:   unfinished,
 		values: item{
-			":finished": text(string(ledger.Finished)), ":expires": number(l.now().Add(keepFinished).Unix()), ":alive": text(alive),
+			":finished": text(string(ledger.Finished)), ":expires": number(l.now().Add(keepFinished).Unix()),
 		},
 	}
 }
@@ -156,7 +153,9 @@ func (l *lease) finishing(key string) change {
 // last is for a write that ends an entry.
 func (l *lease) last(key string, err error) error {
 	if err == nil || errors.Is(err, ledger.ErrNoEntry) {
-		l.ended(key)
+		for _, k := range l.setOf(key) {
+			l.ended(k)
+		}
 	}
 	return err
 }
@@ -165,12 +164,14 @@ func (l *lease) Fail(ctx context.Context, key, reason string, dead bool) error {
 	if dead {
 		return l.bury(ctx, key, reason, 1)
 	}
-	open, err := l.moved(ctx, key, func(p *place) { p.running, p.due = false, 0 })
-	if err != nil {
-		return err
-	}
-	return l.entry(ctx, key, started+", #error = :error, #attempts = #attempts + :one REMOVE "+waiting, item{
-		":state": text(string(ledger.New)), ":open": text(open), ":error": text(shorten(reason)), ":one": number(1),
+	return l.together(ctx, key, ledger.Day{}, func(k string) (change, error) {
+		open, err := l.moved(ctx, k, func(p *place) { p.running, p.due = false, 0 })
+		return change{
+			update: started + ", #error = :error, #attempts = #attempts + :one REMOVE " + waiting,
+			values: item{
+				":state": text(string(ledger.New)), ":open": text(open), ":error": text(shorten(reason)), ":one": number(1),
+			},
+		}, err
 	})
 }
 
@@ -180,27 +181,40 @@ func (l *lease) Bury(ctx context.Context, key, reason string) error {
 
 // bury gives an entry up, after so many more attempts.
 func (l *lease) bury(ctx context.Context, key, reason string, more int64) error {
-	values := grave(key, l.now())
-	values[":state"], values[":error"], values[":more"] = text(string(ledger.Dead)), text(shorten(reason)), number(more)
-	return l.last(key, l.entry(ctx, key, started+", #error = :error, #attempts = #attempts + :more, "+
-		"#died = :died, #expires = :expires REMOVE "+waiting, values))
+	now := l.now()
+	return l.last(key, l.together(ctx, key, ledger.Day{}, func(k string) (change, error) {
+		values := grave(k, now)
+		values[":state"], values[":error"], values[":more"] = text(string(ledger.Dead)), text(shorten(reason)), number(more)
+		return change{
+			update: started + ", #error = :error, #attempts = #attempts + :more, #died = :died, #expires = :expires REMOVE " + waiting,
+			values: values,
+		}, nil
+	}))
 }
 
 func (l *lease) Defer(ctx context.Context, key, reason string, w ledger.Wait, attempts int) error {
-	open, err := l.moved(ctx, key, func(p *place) { p.running, p.due = false, seconds(w.Due) })
-	if err != nil {
-		return err
-	}
-	update := started + ", #error = :error, #attempts = :attempts, #due = :due, #since = :since, #tries = :tries"
-	values := item{
-		":state": text(string(ledger.New)), ":open": text(open), ":error": text(shorten(reason)), ":attempts": number(int64(attempts)),
-		":due": moment(w.Due), ":since": moment(w.Since), ":tries": number(int64(w.Tries)),
+	return l.together(ctx, key, ledger.Day{}, func(k string) (change, error) {
+		return l.deferred(ctx, k, ledger.New, reason, w, attempts)
+	})
+}
+
+// deferred makes an entry wait, in a state.
+func (l *lease) deferred(ctx context.Context, key string, s ledger.State, reason string, w ledger.Wait, attempts int) (change, error) {
+	open, err := l.moved(ctx, key, func(p *place) { p.running, p.due = isRunning(s), seconds(w.Due) })
+	c := change{
+		update: started + ", #error = :error, #attempts = :attempts, #due = :due, #since = :since, #tries = :tries",
+		values: item{
+			":state": text(string(s)), ":open": text(open), ":error": text(shorten(reason)), ":attempts": number(int64(attempts)),
+			":due": moment(w.Due), ":since": moment(w.Since), ":tries": number(int64(w.Tries)),
+		},
 	}
 	if !w.Asked {
-		return l.entry(ctx, key, update+" REMOVE #asked", values)
+		c.update += " REMOVE #asked"
+		return c, err
 	}
-	values[":asked"] = number(1)
-	return l.entry(ctx, key, update+", #asked = :asked", values)
+	c.update += ", #asked = :asked"
+	c.values[":asked"] = number(1)
+	return c, err
 }
 
 func (l *lease) Replace(ctx context.Context, key string, action int, with json.RawMessage) error {
@@ -231,14 +245,12 @@ func (l *lease) Seal(ctx context.Context, key string, actions []json.RawMessage,
 	if bytes > mostAnswer {
 		return tooLarge(bytes)
 	}
-	return l.entry(ctx, key, setAnswer+" REMOVE #streamed", values)
+	return l.together(ctx, key, ledger.Day{}, func(k string) (change, error) {
+		return change{update: setAnswer + " REMOVE #streamed", values: unlessMember(key, k, values)}, nil
+	})
 }
 
-// entry updates an unfinished entry.
-func (l *lease) entry(ctx context.Context, key, update string, values item) error {
-	return l.entryIf(ctx, key, "", update, values)
-}
-
+// entryIf updates an unfinished entry.
 func (l *lease) entryIf(ctx context.Context, key, andWhen, update string, values item) error {
 	values[":alive"] = text(alive)
 	refused, err := l.update(ctx, change{sk: entryKey(key), update: update, when: unfinished + andWhen, values: values})

@@ -65,7 +65,7 @@ func (l *Ledger) Acquire(ctx context.Context, ask ledger.Ask) (ledger.Lease, err
 		}
 		if ok || found.text("owner") == owner {
 			taken := &lease{Ledger: l, keyed: found.number("keyed"), unkeyed: found.number("unkeyed"), trusted: found.number("trusted"),
-				places: map[string]place{}, grant: ledger.Grant{
+				places: map[string]place{}, sets: map[string][]string{}, grant: ledger.Grant{
 					Epoch: found.number("epoch"), Standing: standing(found), Plan: plan(found), TakenOver: found.text("before") != "",
 					Day: day(found), Limited: limited(found),
 				}}
@@ -183,7 +183,8 @@ type lease struct {
 	said, heard atomic.Int64 // of state, as it was last seen, and as it was when the says were last read
 
 	placing sync.Mutex
-	places  map[string]place // of the unfinished entries that this lease has written or read, by key
+	places  map[string]place    // of the unfinished entries that this lease has written or read, by key
+	sets    map[string][]string // of the leaders among them: their members
 }
 
 var _ ledger.Lease = (*lease)(nil)

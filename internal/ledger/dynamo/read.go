@@ -81,6 +81,7 @@ func (l *lease) Load(ctx context.Context, keys ...string) (entries []ledger.Entr
 		}
 		e := decoded(items[sk])
 		l.noted(e.Key, p)
+		l.leads(e.Key, e.Set.Members)
 		entries = append(entries, e)
 	}
 	return entries, nil
@@ -175,6 +176,7 @@ func decode(it item) (ledger.Entry, error) {
 		Error:    it.text("error"),
 		Died:     it.time("died"),
 		Open:     it.has("streamed"),
+		Set:      setIn(it),
 		Wait: ledger.Wait{
 			Due: it.time("due"), Since: it.time("since"), Tries: int(it.number("tries")), Asked: it.has("asked"),
 		},

@@ -128,7 +128,9 @@ func (l *lease) takeSays(ctx context.Context, taken []ledger.Taking) (states []l
 			values: item{":taken": moment(now), ":expires": number(now.Add(ledger.SayLife).Unix())},
 		})}
 		if t.Ends != "" {
-			all = append(all, l.changeWrite(l.finishing(t.Ends)))
+			for _, key := range l.setOf(t.Ends) {
+				all = append(all, l.changeWrite(ofOpen(l.finishing(key))))
+			}
 		}
 		if !g.takes(all...) {
 			break
@@ -147,7 +149,7 @@ func (l *lease) takeSays(ctx context.Context, taken []ledger.Taking) (states []l
 			l.noted(taken[i].Entry.Key, placeOf(taken[i].Entry, g.epoch))
 		}
 		if taken[i].Ends != "" {
-			l.ended(taken[i].Ends)
+			_ = l.last(taken[i].Ends, nil)
 		}
 	}
 	return states, nil
@@ -172,6 +174,7 @@ func (l *lease) Known(ctx context.Context, keys ...string) (map[string]ledger.En
 			continue
 		}
 		found[key] = decoded(it)
+		l.leads(key, found[key].Set.Members)
 	}
 	return found, nil
 }

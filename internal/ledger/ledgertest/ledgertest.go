@@ -95,6 +95,14 @@ func Run(t *testing.T, start func(*testing.T, func(*testing.T, Subject))) {
 		"a loser takes no says":                       sayByLoser,
 		"a say waits while the instance is off":       saySwitchedOff,
 		"a say takes no token":                        sayWithoutToken,
+		"a set is started and finished in one step":   sets,
+		"a set waits, and is given up, as one":        setsWait,
+		"a set's answer is its leader's":              setsAnswer,
+		"a parted set is entries of their own":        setsParted,
+		"a broken stream's set tells what was sent":   setsPartedSent,
+		"a dead set with an answer is put back whole": setsPutBack,
+		"dead sets without an answer come back alone": setsPutBackAlone,
+		"a set of many is one step":                   setsLarge,
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

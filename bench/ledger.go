@@ -150,7 +150,7 @@ func (t *slowTable) turns(ctx context.Context, side, window, messages int) (rate
 		Instance: "bench", Concurrency: side, MaxAttempts: 3, AgentTimeout: time.Minute,
 	})
 	defer w.Close()
-	w.Recover(nil)
+	w.Recover(ledger.Page{})
 	start := time.Now()
 	for i := range messages {
 		link.window <- struct{}{}

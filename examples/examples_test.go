@@ -183,7 +183,7 @@ func converseOn(t *testing.T, a agent.Agent, memory ledger.Ledger) *conversation
 		Instance: "inst", Concurrency: 8, MaxAttempts: 2, AgentTimeout: patience,
 	})
 	t.Cleanup(c.worker.Close)
-	c.worker.Recover(nil)
+	c.worker.Recover(ledger.Page{})
 	return c
 }
 

@@ -111,7 +111,8 @@ func (r *run) dial(ctx context.Context) (*relay.Conn, error) {
 	if err := r.heart.check(); err != nil {
 		return nil, err
 	}
-	// A connector sends live messages once it has accepted the dial, so what comes before them is read first.
+	// A connector sends live messages once it has accepted the dial. That the table can be read is known before; how much was
+	// left is not, as what comes waits for that in the worker.
 	readLeft := r.startReading(ctx)
 	defer readLeft() // also where dial fails before it reads
 	if err := r.reread(ctx); err != nil {
@@ -158,16 +159,16 @@ func (r *run) dial(ctx context.Context) (*relay.Conn, error) {
 	return conn, nil
 }
 
-// startReading starts to read what earlier runs left, unless the worker has that already. wait returns it, and may be
-// called again.
-func (r *run) startReading(ctx context.Context) (wait func() ([]ledger.Left, error)) {
-	var left []ledger.Left
+// startReading starts to read what earlier runs left, unless the worker has that already. wait returns the first page of it,
+// and may be called again.
+func (r *run) startReading(ctx context.Context) (wait func() (ledger.Page, error)) {
+	var left ledger.Page
 	var err error
 	var reading sync.WaitGroup
 	if r.worker == nil {
-		reading.Go(func() { left, err = r.lease.Recover(ctx) })
+		reading.Go(func() { left, err = r.lease.Recover(ctx, "") })
 	}
-	return func() ([]ledger.Left, error) {
+	return func() (ledger.Page, error) {
 		reading.Wait()
 		return left, err
 	}
@@ -182,8 +183,8 @@ func (r *run) credentials(ctx context.Context) (provision.Credentials, error) {
 	return creds, err
 }
 
-// startWorker starts the turns with what earlier runs left. They need the descriptors of conn.
-func (r *run) startWorker(ctx context.Context, conn *relay.Conn, left []ledger.Left) {
+// startWorker starts the turns with what earlier runs left, of which left is the first page. They need the descriptors of conn.
+func (r *run) startWorker(ctx context.Context, conn *relay.Conn, left ledger.Page) {
 	r.link.connect(conn)
 	r.worker = turn.New(ctx, turn.Config{
 		Journal:      r.lease,

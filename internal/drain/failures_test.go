@@ -799,6 +799,48 @@ func TestWhileTheJournalCannotBeReadNoLiveMessageIsLost(t *testing.T) {
 	})
 }
 
+// slowPages are a journal of pages of one key, of which each but the first takes a while.
+type slowPages struct {
+	ledger.Lease
+	pages *ledgertest.Pages
+	takes time.Duration
+}
+
+func (l slowPages) Recover(ctx context.Context, from string) (ledger.Page, error) {
+	if from != "" {
+		time.Sleep(l.takes)
+	}
+	return l.pages.Recover(ctx, l.Lease, from)
+}
+
+func TestADialWaitsForTheFirstPageOfWhatWasLeftAlone(t *testing.T) {
+	kept := ledger.NewMemory()
+	pages := ledgertest.Wrap(kept, func(l ledger.Lease) ledger.Lease {
+		return slowPages{l, &ledgertest.Pages{Size: 1}, time.Minute}
+	})
+	bubble(t, setup{ledger: durable(pages)}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		died, err := kept.Acquire(t.Context(), ledger.Ask{Reason: ledger.Wake, Owner: "died", Life: time.Minute})
+		is.NoErr(err)
+		for i := range 4 {
+			e := event("discord", "c1", fmt.Sprint("left", i), fmt.Sprint("left ", i))
+			body, err := json.Marshal(map[string]any{"event": e})
+			is.NoErr(err)
+			_, err = died.Receive(t.Context(), ledger.Entry{Key: fmt.Sprint(i), Seq: int64(i), Session: "0000000a", Body: body})
+			is.NoErr(err)
+		}
+		_, err = died.HandOff(t.Context(), ledger.Plan{}, true)
+		is.NoErr(err)
+		wait := r.during(connected, func() { r.Deliver(gateway, event("discord", "c1", "m1", "live")) })
+		rep, took, err := r.run(ledger.Wake, quarter)
+		wait()
+		is.NoErr(err)
+		is.True(*rep.MS.Dial < 1000)
+		is.True(took > 3*time.Minute) // and it did not go idle meanwhile
+		is.Equal(r.replies(), []string{"c1 left 0", "c1 left 1", "c1 left 2", "c1 left 3", "c1 live"})
+	})
+}
+
 func TestTheJournalIsReadBesideProvisioning(t *testing.T) {
 	bubble(t, setup{}, func(t *testing.T, r *rig) {
 		is := is.New(t)
@@ -831,14 +873,14 @@ type unreadableLease struct {
 	*unreadable
 }
 
-func (l unreadableLease) Recover(ctx context.Context) ([]ledger.Left, error) {
+func (l unreadableLease) Recover(ctx context.Context, from string) (ledger.Page, error) {
 	if l.before != nil {
 		l.before()
 	}
 	if l.times--; l.times >= 0 {
-		return nil, l.err
+		return ledger.Page{}, l.err
 	}
-	return l.Lease.Recover(ctx)
+	return l.Lease.Recover(ctx, from)
 }
 
 func TestAJournalThatFailsSendsItToSleep(t *testing.T) {
@@ -1195,9 +1237,9 @@ func waitsToRecover() ledger.Ledger {
 
 type stuckLease struct{ ledger.Lease }
 
-func (stuckLease) Recover(ctx context.Context) ([]ledger.Left, error) {
+func (stuckLease) Recover(ctx context.Context, _ string) (ledger.Page, error) {
 	<-ctx.Done()
-	return nil, ctx.Err()
+	return ledger.Page{}, ctx.Err()
 }
 
 func TestSweepsAreRarerAndRarerAndABudgetBoundsPokes(t *testing.T) {

@@ -300,21 +300,15 @@ type Journal interface {
 	Seal(ctx context.Context, key string, actions []json.RawMessage, outcomes []string) error
 	// Bury gives an entry up as Fail does, without an attempt.
 	Bury(ctx context.Context, key, reason string) error
-	// Recover returns what is known of the unfinished entries unread, in the order they arrived.
-	Recover(ctx context.Context) ([]Left, error)
+	// Recover returns what is known of the unfinished entries unread, in the order they arrived, a page at a time: the first
+	// one with an empty from, each other one with Next of the page before. Those behind the first leave out what came under
+	// this lease. With the last page it is sure that the lease was held for all of them.
+	Recover(ctx context.Context, from string) (Page, error)
 	// Load reads entries, in the order of keys. What is not unfinished any more is left out; of one that cannot be read
 	// Unreadable says why.
 	Load(ctx context.Context, keys ...string) ([]Entry, error)
 
 	Sets
-}
-
-// Left is what is known of an unfinished entry that was not read.
-type Left struct {
-	Key     string
-	Session string    // as it was received with; empty: nothing else is known, the entry has to be read
-	Suspect bool      // it is Running or Alone
-	Due     time.Time // as in Wait, in seconds; zero: at once
 }
 
 // Ledger is an instance's ledger in one store.

@@ -139,19 +139,20 @@ func (l *memoryLease) Seal(_ context.Context, key string, actions []json.RawMess
 	})
 }
 
-func (l *memoryLease) Recover(_ context.Context) (left []Left, err error) {
+// Recover has one page.
+func (l *memoryLease) Recover(context.Context, string) (page Page, err error) {
 	err = l.held(func() error {
 		for _, e := range l.order {
 			if e.State == Finished || e.State == Dead {
 				continue
 			}
-			left = append(left, Left{
+			page.Left = append(page.Left, Left{
 				Key: e.Key, Session: e.Session, Suspect: e.State == Running || e.State == Alone, Due: e.Wait.Due.Truncate(time.Second),
 			})
 		}
 		return nil
 	})
-	return left, err
+	return page, err
 }
 
 func (l *memoryLease) Load(_ context.Context, keys ...string) (entries []Entry, err error) {

@@ -36,6 +36,10 @@ const (
 	// without KeyDelivery.
 	NotLoaded = "messages whose turn has come could not be read: trying again"
 
+	// KeysNotRead is a warning: what earlier runs left could not be read on. It is tried again; no turn starts before. With
+	// KeyMessages, how many are known, KeyError and KeyIn, without KeyDelivery.
+	KeysNotRead = "what earlier runs left could not be read: trying again"
+
 	// EntryUnreadable is an error: an entry of the journal is no delivery. It is set aside as dead. With KeyError.
 	EntryUnreadable = "an entry of the journal cannot be read: set aside as dead"
 )

@@ -419,7 +419,7 @@ func TestATurnIsCountedOnceHoweverOftenItsStartIsWritten(t *testing.T) {
 			var fails atomic.Int32
 			fails.Store(2)
 			b := newBench(t, ledgertest.Wrap(ledger.NewMemory(), func(l ledger.Lease) ledger.Lease {
-				return counting{durableLease{l}, &fails, made}
+				return counting{inPages(l), &fails, made}
 			}))
 			b.budgets(0, 2)
 			w := b.start()
@@ -441,7 +441,7 @@ func TestARouteIsRememberedAndRewrittenOnceADay(t *testing.T) {
 		is := is.New(t)
 		noted := 0
 		b := newBench(t, ledgertest.Wrap(ledger.NewMemory(), func(l ledger.Lease) ledger.Lease {
-			return notes{durableLease{l}, &noted}
+			return notes{inPages(l), &noted}
 		}))
 		b.budgets(0, 0)
 		n := 0
@@ -493,7 +493,7 @@ func (full) StartCounted(context.Context, string, ledger.State, ledger.Day) erro
 func TestALiveMessageThatNothingKeepsIsCountedAndNotHeldUpByThat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		is := is.New(t)
-		b := newBench(t, ledgertest.Wrap(ledger.NewMemory(), func(l ledger.Lease) ledger.Lease { return full{durableLease{l}} }))
+		b := newBench(t, ledgertest.Wrap(ledger.NewMemory(), func(l ledger.Lease) ledger.Lease { return full{inPages(l)} }))
 		log := b.budgets(0, 1)
 		change := b.change
 		b.change = func(c *turn.Config) {
@@ -622,7 +622,7 @@ func (strange) NoteChats(context.Context, map[ledger.ChatName]ledger.Chat) error
 func TestAChatThatCannotBeRememberedIsAnswered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		is := is.New(t)
-		b := newBench(t, ledgertest.Wrap(ledger.NewMemory(), func(l ledger.Lease) ledger.Lease { return strange{durableLease{l}} }))
+		b := newBench(t, ledgertest.Wrap(ledger.NewMemory(), func(l ledger.Lease) ledger.Lease { return strange{inPages(l)} }))
 		log := b.budgets(1, 0)
 		w := b.start()
 		is.NoErr(w.Take(message("c1", "m1", "one")))

@@ -61,7 +61,7 @@ func (i *intake) busy() bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	left, _ := i.schedule.left()
-	return i.open > left
+	return i.open > left || i.schedule.readsKeys()
 }
 
 func (i *intake) signal() {

@@ -49,33 +49,28 @@ func (s *schedule) settle(d *delivery) {
 
 // fill loads what is in the journal alone as its turn comes. It ends once no turn starts any more.
 func (s *schedule) fill() {
-	for pause := time.Second; ; {
+	for pause := time.Second; !s.gate.shutNow(); {
 		s.retire()
 		s.mu.Lock()
 		list, lines := s.window.take(time.Now())
 		rested := s.window.nextRest()
 		s.mu.Unlock()
-		if len(list) > 0 {
-			if err := s.load(list, lines); err != nil {
-				s.log.Warn(logs.NotLoaded, logs.KeyMessages, len(list), logs.KeyError, err, logs.KeyIn, pause.String())
-				if !s.await(nil, time.Now().Add(pause)) {
-					break
-				}
-				pause = min(2*pause, 8*time.Second)
-				continue
+		if len(list) == 0 {
+			s.changed() // what rests is no work
+			if !s.await(s.window.changed, rested) {
+				break
 			}
-			pause = time.Second
-			select {
-			case <-s.gate.closing:
-			default:
-				continue
+			continue
+		}
+		if err := s.load(list, lines); err != nil {
+			s.log.Warn(logs.NotLoaded, logs.KeyMessages, len(list), logs.KeyError, err, logs.KeyIn, pause.String())
+			if !s.await(nil, time.Now().Add(pause)) {
+				break
 			}
-			break
+			pause = min(2*pause, longestPause)
+			continue
 		}
-		s.changed() // what rests is no work
-		if !s.await(s.window.changed, rested) {
-			break
-		}
+		pause = time.Second
 	}
 	s.abandon()
 }
@@ -321,25 +316,4 @@ func staysBehind(d *delivery) bool {
 	default:
 		return true
 	}
-}
-
-// left is how many deliveries are no work, and when the first of them is due.
-func (s *schedule) left() (n int, due time.Time) {
-	n, due = s.attempts.rests.left()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	parked, first := s.window.left(s.gate.shutNow())
-	if !first.IsZero() && (due.IsZero() || first.Before(due)) {
-		due = first
-	}
-	return n + parked, due
-}
-
-// waiting is how many of those that are left rest, or are behind one that does.
-func (s *schedule) waiting() int {
-	n, _ := s.attempts.rests.left()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	parked, _ := s.window.left(false)
-	return n + parked
 }

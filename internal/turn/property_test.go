@@ -465,9 +465,21 @@ func (l worldLink) Ack(id string) {
 type worldTable struct {
 	ledger.Lease
 	world *world
+	pages *ledgertest.Pages
 }
 
 func (worldTable) Durable() bool { return true }
+
+func (l worldTable) Recover(ctx context.Context, from string) (ledger.Page, error) {
+	time.Sleep(5 * time.Millisecond)
+	l.world.mu.Lock()
+	fails := from != "" && time.Now().Before(l.world.table) // without the first page there is no dial
+	l.world.mu.Unlock()
+	if fails {
+		return ledger.Page{}, errors.New("the table is away")
+	}
+	return l.pages.Recover(ctx, l.Lease, from)
+}
 
 func (l worldTable) write(make func() error) error {
 	time.Sleep(5 * time.Millisecond)
@@ -580,11 +592,11 @@ func (w *world) begin() (*turn.Worker, ledger.Lease) {
 	w.dead = false
 	run := w.run
 	w.mu.Unlock()
-	left, err := lease.Recover(ctx)
+	table := worldTable{lease, w, &ledgertest.Pages{Size: 1 + run%4}}
+	left, err := table.Recover(ctx, "")
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	table := worldTable{lease, w}
 	worker := turn.New(ctx, turn.Config{
 		Journal: table, Prompts: lease, Chats: lease, BotTurns: w.bots, MaxTurnsPerDay: w.day, Day: lease.Grant().Day, Agent: w, Link: worldLink{&wire{ops: allOps}, w, run}, Log: w.log(),
 		Instance: "inst", Concurrency: 2, MaxAttempts: 3, AgentTimeout: time.Minute, Apology: "sorry", Window: w.window,

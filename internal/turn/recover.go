@@ -11,89 +11,223 @@ import (
 	"github.com/dormouse-relay/dormouse/internal/logs"
 )
 
-// Recover takes up what earlier runs left, which is what Journal.Recover returns, in the order it arrived and before anything
-// that Take brings. What was running when a process died is a suspect: suspects run first, one at a time, each marked
-// before it starts. Nothing is read before its turn comes, but for what the keys do not tell.
-func (w *Worker) Recover(left []ledger.Left) {
-	s := w.schedule
-	left, s.early = withoutEarly(left)
-	var receipts []*receipt
-	var unread []parked
-	suspects := 0
-	s.mu.Lock()
-	for n, e := range left {
-		p := parked{key: e.Key, place: int64(n - len(left)), told: true, settled: true}
-		if !w.cfg.Journal.Durable() {
-			p.receipt = &receipt{key: e.Key, ackAtEnd: true}
-			receipts = append(receipts, p.receipt)
-		}
-		s.attempts.days.claim(p.place)
-		if e.Suspect {
-			suspects++
-		}
-		if e.Session == "" || e.Suspect || !e.Due.IsZero() || isApology(e.Key) {
-			unread = append(unread, p)
-		} else {
-			s.window.park(e.Session, p)
-		}
+// firstPlace is that of the first delivery that earlier runs left: before all that Take brings.
+const firstPlace = -1 << 40
+
+// recovery is what has been read of what earlier runs left.
+type recovery struct {
+	messages, suspects int
+	unread             []parked // whose keys do not tell all
+	apologies          []parked
+}
+
+// Recover takes up what earlier runs left, in the order it arrived and before anything that Take brings. first is the first page
+// of what Journal.Recover returns. What was running when a process died is a suspect: suspects run first, one at a time, each
+// marked before it starts. Nothing is read before its turn comes, but for what the keys do not tell. No turn starts before all
+// keys are known, as any of them may be a suspect's; what comes meanwhile is journalled.
+func (w *Worker) Recover(first ledger.Page) {
+	s, r := w.schedule, &recovery{}
+	w.note(r, first.Left)
+	whole := first.Next == ""
+	if whole {
+		w.takeUp(r)
 	}
-	s.learning = len(unread) > 0
-	s.mu.Unlock()
-	w.counts.add(func(c *Counts) { c.Recovered += len(left) })
-	w.intake.adopt(len(left), receipts)
-	if len(left) > 0 {
-		w.cfg.Log.Info(logs.TakingUp, logs.KeyMessages, len(left), logs.KeySuspects, suspects)
-	}
-	if len(unread) == 0 {
+	if whole && len(r.unread) == 0 {
 		close(s.suspectsDone)
 		w.run.start(s.fill)
 		return
 	}
+	s.mu.Lock()
+	s.reading, s.learning = !whole, true
+	s.mu.Unlock()
 	w.run.start(func() {
-		for _, p := range s.learn(unread) {
+		known := whole || w.readOn(r, first.Next)
+		if !whole {
+			w.takeUp(r)
+			s.mu.Lock()
+			s.reading = false
+			s.mu.Unlock()
+			s.changed()
+		}
+		suspects, learnt := s.learn(r.unread)
+		for _, p := range suspects {
 			s.serveAlone(p)
 		}
-		s.mu.Lock()
-		s.learning = false
-		s.mu.Unlock()
+		if known && learnt { // else no turn starts any more
+			s.mu.Lock()
+			s.learning = false
+			s.mu.Unlock()
+		}
 		close(s.suspectsDone)
 		s.fill()
 	})
 }
 
-// learn reads entries whose keys do not tell all, and keeps of each what has to be known before anything else is done. It
-// returns the suspects.
-func (s *schedule) learn(unread []parked) (suspects []parked) {
-	for part := range slices.Chunk(unread, 8) {
-		var keys []string
-		for _, p := range part {
-			keys = append(keys, p.key)
+// note parks what a page tells of.
+func (w *Worker) note(r *recovery, left []ledger.Left) {
+	var known []parked
+	s := w.schedule
+	s.mu.Lock()
+	for _, e := range left {
+		p := parked{key: e.Key, place: firstPlace + int64(r.messages), told: true, settled: true}
+		r.messages++
+		if !w.cfg.Journal.Durable() {
+			p.receipt = &receipt{key: e.Key, ackAtEnd: true}
 		}
-		entries, err := s.read(keys)
-		for pause := time.Second; err != nil; pause = min(2*pause, 8*time.Second) {
-			s.log.Warn(logs.NotLoaded, logs.KeyMessages, len(keys), logs.KeyError, err, logs.KeyIn, pause.String())
-			if !s.await(nil, time.Now().Add(pause)) {
-				break
-			}
-			entries, err = s.read(keys)
+		switch {
+		case isApology(e.Key):
+			r.apologies = append(r.apologies, p)
+			continue
+		case e.Session == "" || e.Suspect || !e.Due.IsZero():
+			r.unread = append(r.unread, p)
+		default:
+			s.window.park(e.Session, p)
 		}
-		if err != nil { // no turn starts any more: all are left to the next run
-			s.mu.Lock()
-			for _, p := range part {
-				s.window.park("", p)
+		if e.Suspect {
+			r.suspects++
+		}
+		known = append(known, p)
+	}
+	s.mu.Unlock()
+	w.count(known)
+}
+
+// count counts what earlier runs left as open.
+func (w *Worker) count(list []parked) {
+	var receipts []*receipt
+	for _, p := range list {
+		w.schedule.attempts.days.claim(p.place)
+		if p.receipt != nil {
+			receipts = append(receipts, p.receipt)
+		}
+	}
+	w.counts.add(func(c *Counts) { c.Recovered += len(list) })
+	w.intake.adopt(len(list), receipts)
+}
+
+// readOn reads the pages that are behind one. It is false if no turn starts any more.
+func (w *Worker) readOn(r *recovery, next string) bool {
+	for pause := time.Second; next != ""; {
+		if w.schedule.gate.shutNow() {
+			return false
+		}
+		page, err := w.cfg.Journal.Recover(w.run.ctx, next)
+		if err != nil {
+			w.cfg.Log.Warn(logs.KeysNotRead, logs.KeyMessages, r.messages, logs.KeyError, err, logs.KeyIn, pause.String())
+			if !w.schedule.await(nil, time.Now().Add(pause)) {
+				return false
 			}
-			s.mu.Unlock()
+			pause = min(2*pause, longestPause)
 			continue
 		}
-		for _, p := range part {
-			if e, found := entries[p.key]; !found {
-				s.ended(receiptOf(p), ackDue)
-			} else if s.learnOf(e, p) {
-				suspects = append(suspects, p)
+		pause, next = time.Second, page.Next
+		w.note(r, page.Left)
+	}
+	return true
+}
+
+// longestPause is how long is waited at most before the journal is read again.
+const longestPause = 8 * time.Second
+
+// takeUp is for when all keys are known. An apology is void whose message is not dead after all: its process died between the
+// two writes.
+func (w *Worker) takeUp(r *recovery) {
+	s := w.schedule
+	s.early = map[string]bool{}
+	for _, p := range r.apologies {
+		s.early[strings.TrimSuffix(p.key, apologySuffix)] = false
+	}
+	if len(s.early) > 0 {
+		s.markOpen(s.early, r.unread)
+	}
+	var owed []parked
+	for _, p := range r.apologies {
+		if s.early[strings.TrimSuffix(p.key, apologySuffix)] {
+			r.messages--
+		} else {
+			owed = append(owed, p)
+		}
+	}
+	r.unread = append(r.unread, owed...)
+	w.count(owed)
+	if r.messages > 0 {
+		w.cfg.Log.Info(logs.TakingUp, logs.KeyMessages, r.messages, logs.KeySuspects, r.suspects)
+	}
+}
+
+// markOpen marks those keys that are of open entries, parked or unread.
+func (s *schedule) markOpen(keys map[string]bool, unread []parked) {
+	mark := func(list []parked) {
+		for _, p := range list {
+			if _, asked := keys[p.key]; asked {
+				keys[p.key] = true
 			}
 		}
 	}
-	return suspects
+	mark(unread)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range s.window.lines {
+		mark(l.parked)
+	}
+}
+
+// How many entries learn reads in one call: few at first, as each may be large.
+const (
+	leastLearnt = 8
+	mostLearnt  = 100
+	learnBytes  = 1 << 20
+)
+
+// learn reads entries whose keys do not tell all, and keeps of each what has to be known before anything else is done. It
+// returns the suspects. It is not complete if no turn starts any more: then what is unread is left to the next run.
+func (s *schedule) learn(unread []parked) (suspects []parked, complete bool) {
+	for size := leastLearnt; len(unread) > 0; {
+		part := unread[:min(size, len(unread))]
+		entries, ok := s.readPatiently(part)
+		if !ok {
+			s.mu.Lock()
+			s.window.park("", unread...)
+			s.mu.Unlock()
+			return suspects, false
+		}
+		unread = unread[len(part):]
+		bytes := recordSize
+		for _, p := range part {
+			e, found := entries[p.key]
+			if !found {
+				s.ended(receiptOf(p), ackDue)
+				continue
+			}
+			bytes += len(e.Body)
+			if s.learnOf(e, p) {
+				suspects = append(suspects, p)
+			}
+		}
+		size = min(max(learnBytes/bytes*len(part), leastLearnt), mostLearnt)
+	}
+	return suspects, true
+}
+
+// readPatiently reads entries, again and again. It is not ok if no turn starts any more.
+func (s *schedule) readPatiently(list []parked) (entries map[string]ledger.Entry, ok bool) {
+	var keys []string
+	for _, p := range list {
+		keys = append(keys, p.key)
+	}
+	for pause := time.Second; ; pause = min(2*pause, longestPause) {
+		if s.gate.shutNow() {
+			return nil, false
+		}
+		entries, err := s.read(keys)
+		if err == nil {
+			return entries, true
+		}
+		s.log.Warn(logs.NotLoaded, logs.KeyMessages, len(keys), logs.KeyError, err, logs.KeyIn, pause.String())
+		if !s.await(nil, time.Now().Add(pause)) {
+			return nil, false
+		}
+	}
 }
 
 // learnOf keeps what has to be known of an entry, and puts it into its line unless it is a suspect or a command to stop.
@@ -204,28 +338,4 @@ func waitsFor(d *delivery) (chat chatName, waits bool) {
 		return chatName{}, false
 	}
 	return nameOf(o, d.Event.Source), true
-}
-
-// withoutEarly are the entries without the apologies for messages that are not dead after all: their process died between
-// the two writes. early has the keys of those messages.
-func withoutEarly(entries []ledger.Left) (rest []ledger.Left, early map[string]bool) {
-	apologies, early := false, map[string]bool{}
-	for _, e := range entries {
-		apologies = apologies || isApology(e.Key)
-	}
-	if !apologies {
-		return entries, early
-	}
-	open := map[string]bool{}
-	for _, e := range entries {
-		open[e.Key] = true
-	}
-	for _, e := range entries {
-		if key, is := strings.CutSuffix(e.Key, apologySuffix); is && open[key] {
-			early[key] = true
-			continue
-		}
-		rest = append(rest, e)
-	}
-	return rest, early
 }

@@ -32,7 +32,8 @@ type schedule struct {
 
 	mu       sync.Mutex // guards the rest, and every delivery's stopped
 	window   *window
-	learning bool        // what earlier runs left is not known yet: nothing that comes stays in memory
+	reading  bool        // the keys of what earlier runs left are not known yet
+	learning bool        // nor what they do not tell: no turn starts, and nothing that comes stays in memory
 	stops    []*delivery // commands to stop, while something is in the journal alone that they may be for
 	sessions map[string]*session
 	deferred map[string][]*delivery

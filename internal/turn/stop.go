@@ -132,8 +132,11 @@ func (s *schedule) isStoppedLocked(d *delivery) bool {
 	return slices.ContainsFunc(s.stops, func(stop *delivery) bool { return isStoppedBy(d, stop) })
 }
 
-// waitsLocked reports whether something is in the journal alone that a command to stop may be for.
+// waitsLocked reports whether something is in the journal alone that a command to stop may be for, as far as is known.
 func (s *schedule) waitsLocked(stop *delivery) bool {
+	if s.learning {
+		return true
+	}
 	before := func(l *line) bool {
 		return l != nil && (l.coming > 0 || len(l.parked) > 0 && l.parked[0].place < stop.place)
 	}

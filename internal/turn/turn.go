@@ -46,6 +46,7 @@
 //	acks.go       the acks that are to come
 //	pauses.go     chats that have to be left alone for a while, and who goes first afterwards
 //	rests.go      sessions that wait for a time that is far, and are no work until then
+//	work.go       how much of what is open is no work
 //	wait.go       how long each wait is
 //	days.go       the day's budget of turns
 //	memos.go      what is remembered of chats beyond a run

@@ -104,14 +104,23 @@ type agentFunc func(ctx context.Context, t agent.Turn) (agent.Answer, error)
 
 func (f agentFunc) Answer(ctx context.Context, t agent.Turn) (agent.Answer, error) { return f(ctx, t) }
 
-// durable is a ledger that says it lasts, as one in memory does from one worker of a test to the next.
+// durable is a ledger that says it lasts, as one in memory does from one worker of a test to the next, and has small pages.
 func durable(l ledger.Ledger) ledger.Ledger {
-	return ledgertest.Wrap(l, func(l ledger.Lease) ledger.Lease { return durableLease{l} })
+	return ledgertest.Wrap(l, func(l ledger.Lease) ledger.Lease { return inPages(l) })
 }
 
-type durableLease struct{ ledger.Lease }
+func inPages(l ledger.Lease) durableLease { return durableLease{l, &ledgertest.Pages{Size: 2}} }
+
+type durableLease struct {
+	ledger.Lease
+	pages *ledgertest.Pages
+}
 
 func (durableLease) Durable() bool { return true }
+
+func (l durableLease) Recover(ctx context.Context, from string) (ledger.Page, error) {
+	return l.pages.Recover(ctx, l.Lease, from)
+}
 
 type bench struct {
 	t       *testing.T
@@ -150,7 +159,7 @@ func (b *bench) startWithin(wait time.Duration) *turn.Worker {
 	if b.change != nil {
 		b.change(&cfg)
 	}
-	left, err := lease.Recover(b.t.Context())
+	left, err := lease.Recover(b.t.Context(), "")
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/dormouse-relay/dormouse/internal/agent"
 	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/internal/ledger/ledgertest"
 	"github.com/dormouse-relay/dormouse/internal/turn"
 )
 
@@ -246,7 +247,7 @@ func TestWhatHasComeIsJournalledBeforeTheRunEnds(t *testing.T) {
 					is.NoErr(w.Take(message(fmt.Sprint("c", i%5), fmt.Sprint("m", i), fmt.Sprint(i))))
 				}
 				end(w)
-				left, err := b.lease.Recover(t.Context())
+				left, err := ledgertest.Left(t.Context(), b.lease)
 				is.NoErr(err)
 				is.Equal(len(left)+w.Counts().Finished, 500)
 				is.True(len(left) > 400)

@@ -54,6 +54,18 @@ func placeIn(open string) (p place, ok bool) {
 	return p, true
 }
 
+// left is what is known of the entry of a sort key, which is its key alone if the place is not to be believed.
+func (p place) left(sk string, believed bool) ledger.Left {
+	e := ledger.Left{Key: strings.TrimPrefix(sk, entryKey(""))}
+	if believed && p.session != "" {
+		e.Session, e.Suspect = strings.Clone(p.session), p.running // without the rest of the index key in memory
+		if p.due > 0 {
+			e.Due = time.Unix(p.due, 0)
+		}
+	}
+	return e
+}
+
 func isRunning(s ledger.State) bool { return s == ledger.Running || s == ledger.Alone }
 
 func seconds(t time.Time) int64 {

@@ -2,7 +2,9 @@ package dynamo_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -51,7 +53,7 @@ func TestWhatTheVersionBeforeHasLeftIsReadWhole(t *testing.T) {
 		is.NoErr(err)
 	}
 	tbl.asBefore(t, "a")
-	left, err := g.Recover(ctx)
+	left, err := ledgertest.Left(ctx, g)
 	is.NoErr(err)
 	is.Equal(left, []ledger.Left{{Key: "a"}, {Key: "b", Session: "0000000a"}})
 	entries, err := g.Load(ctx, "a")
@@ -60,7 +62,7 @@ func TestWhatTheVersionBeforeHasLeftIsReadWhole(t *testing.T) {
 	is.NoErr(g.Start(ctx, "a", ledger.Running)) // and is written as it is from now on
 	is.NoErr(g.Fail(ctx, "a", "boom", true))
 	is.NoErr(l.RetryDead(ctx, "a", false))
-	left, err = g.Recover(ctx)
+	left, err = ledgertest.Left(ctx, g)
 	is.NoErr(err)
 	is.Equal(left[0].Key, "a") // in its place
 	is.NoErr(g.Finish(ctx, "a"))
@@ -84,7 +86,7 @@ func TestKeysAreNotBelievedAfterARunOfTheVersionBefore(t *testing.T) {
 	g := acquire(t, l, ledger.Arm)
 	put(g, "a")
 	g = next(g)
-	left, err := g.Recover(ctx)
+	left, err := ledgertest.Left(ctx, g)
 	is.NoErr(err)
 	is.Equal(left, []ledger.Left{{Key: "a", Session: "0000000a"}})
 	_, err = g.HandOff(ctx, g.Grant().Plan, true)
@@ -98,7 +100,7 @@ func TestKeysAreNotBelievedAfterARunOfTheVersionBefore(t *testing.T) {
 	g = acquire(t, l, ledger.Continue)
 	put(g, "b")
 	for range 3 { // also if this run dies in turn
-		left, err = g.Recover(ctx)
+		left, err = ledgertest.Left(ctx, g)
 		is.NoErr(err)
 		is.Equal(left, []ledger.Left{{Key: "a"}, {Key: "b", Session: "0000000a"}})
 		g = next(g)
@@ -168,7 +170,7 @@ func TestRecoveryReadsNothingThatIsFinished(t *testing.T) {
 	is.NoErr(err)
 	g, err = counted.Acquire(ctx, ask(ledger.Continue))
 	is.NoErr(err)
-	left, err := g.Recover(ctx)
+	left, err := ledgertest.Left(ctx, g)
 	is.NoErr(err)
 	is.Equal(len(left), open)
 	is.Equal(seen.items, open) // and no item of what is finished, nor the state of its message
@@ -206,26 +208,69 @@ func (c *counting) Query(ctx context.Context, in *dynamodb.QueryInput, o ...opti
 	return out, err
 }
 
-// A page of keys is small, so that each is there in time, however many there are.
+// The first page of keys is small, so that it is there in time, and the next ones are as large as they are quick.
 func TestManyEntriesAreRecoveredPageByPage(t *testing.T) {
 	is := is.New(t)
+	ctx := t.Context()
 	tbl := newTable(t, nil)
 	l, _ := tbl.ledger("instance")
-	g, err := l.Acquire(t.Context(), ledger.Ask{Reason: ledger.Arm, Owner: "o", Life: time.Minute})
-	is.NoErr(err)
-	const many = 1001
+	g := acquire(t, l, ledger.Arm)
+	const many = 1500
 	var entries []ledger.Entry
 	for i := range many {
 		entries = append(entries, ledger.Entry{Key: fmt.Sprintf("k%d", i), Seq: int64(i + 1), State: ledger.New, Body: []byte(`{}`)})
 	}
-	_, err = g.Receive(t.Context(), entries...)
+	_, err := g.Receive(ctx, entries...)
+	is.NoErr(err)
+	_, err = g.HandOff(ctx, ledger.Plan{}, true)
+	is.NoErr(err)
+
+	g = acquire(t, l, ledger.Arm)
+	tbl.http.take()
+	first, err := g.Recover(ctx, "")
+	is.NoErr(err)
+	is.Equal(len(first.Left), 1000)
+	is.Equal(tbl.http.take(), []string{"Query"})
+	_, err = g.Receive(ctx, ledger.Entry{Key: "new", Seq: 1, State: ledger.New, Body: []byte(`{}`)})
 	is.NoErr(err)
 	tbl.http.take()
-	left, err := g.Recover(t.Context())
+	second, err := g.Recover(ctx, first.Next)
 	is.NoErr(err)
-	is.Equal(tbl.http.take(), []string{"Query", "Query", "GetItem"})
-	is.Equal(len(left), many)
-	for i, e := range left {
+	is.Equal(tbl.http.take(), []string{"Query", "GetItem"})
+	is.Equal(second.Next, "")
+	is.Equal(len(second.Left), many-1000) // what came under this lease is known
+	for i, e := range slices.Concat(first.Left, second.Left) {
 		is.Equal(e.Key, entries[i].Key)
 	}
+	_, err = g.Recover(ctx, "no cursor")
+	is.True(err != nil)
+
+	_, err = g.HandOff(ctx, ledger.Plan{}, true)
+	is.NoErr(err)
+	_, err = g.Recover(ctx, first.Next)
+	is.True(errors.Is(err, ledger.ErrLost))
+	list, err := l.ListPending(ctx)
+	is.NoErr(err)
+	is.Equal(len(list), many+1) // an operator sees all
+}
+
+// A lease that was lost between two pages is noticed with the last one.
+func TestALeaseThatIsLostBetweenTwoPagesIsNoticed(t *testing.T) {
+	is := is.New(t)
+	ctx := t.Context()
+	tbl := newTable(t, nil)
+	l, c := tbl.ledger("instance")
+	g := acquire(t, l, ledger.Arm)
+	var entries []ledger.Entry
+	for i := range 1001 {
+		entries = append(entries, ledger.Entry{Key: fmt.Sprintf("k%d", i), Seq: int64(i + 1), State: ledger.New, Body: []byte(`{}`)})
+	}
+	_, err := g.Receive(ctx, entries...)
+	is.NoErr(err)
+	page, err := g.Recover(ctx, "")
+	is.NoErr(err)
+	c.advance(time.Hour)
+	acquire(t, l, ledger.Arm)
+	_, err = g.Recover(ctx, page.Next)
+	is.True(errors.Is(err, ledger.ErrLost))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -14,36 +15,38 @@ import (
 	"github.com/dormouse-relay/dormouse/internal/ledger"
 )
 
-func (l *lease) Recover(ctx context.Context) (left []ledger.Left, err error) {
+func (l *lease) Recover(ctx context.Context, from string) (page ledger.Page, err error) {
 	if l.givenBack.Load() {
-		return nil, ledger.ErrLost
+		return page, ledger.ErrLost
 	}
 	trusted, err := l.keysFrom(ctx)
 	if err != nil {
-		return nil, err
+		return page, err
 	}
-	err = l.query(ctx, alive, func(sk, open string) {
-		e := ledger.Left{Key: strings.TrimPrefix(sk, entryKey(""))}
-		if p, ok := placeIn(open); ok && p.epoch >= trusted && p.session != "" {
-			e.Session, e.Suspect = p.session, p.running
-			if p.due > 0 {
-				e.Due = time.Unix(p.due, 0)
-			}
+	over := false
+	page.Next, err = l.page(ctx, alive, from, func(sk, open string) {
+		p, ok := placeIn(open)
+		if from != "" && p.epoch >= l.grant.Epoch {
+			over = true
+			return
 		}
-		left = append(left, e)
+		page.Left = append(page.Left, p.left(sk, ok && p.epoch >= trusted))
 	})
-	if err != nil || len(left) == 0 {
-		return nil, err
+	if over {
+		page.Next = ""
+	}
+	if err != nil || page.Next != "" || from == "" && len(page.Left) == 0 {
+		return page, err
 	}
 	// The state is read after the keys: if the epoch is still this lease's, nobody else has written.
 	found, err := l.get(ctx, state)
 	if err != nil {
-		return nil, err
+		return ledger.Page{}, err
 	}
 	if !l.holds(found) {
-		return nil, ledger.ErrLost
+		return ledger.Page{}, ledger.ErrLost
 	}
-	return left, nil
+	return page, nil
 }
 
 // keysFrom is the first epoch whose entries' index keys say how far the entries are. The version before changes entries and
@@ -98,37 +101,80 @@ func decoded(it item) ledger.Entry {
 
 // list returns the sort keys of the entries whose open has a prefix, in its order.
 func (l *Ledger) list(ctx context.Context, prefix string) (keys []string, err error) {
-	err = l.query(ctx, prefix, func(sk, _ string) { keys = append(keys, sk) })
-	return keys, err
+	for from := ""; ; {
+		if from, err = l.page(ctx, prefix, from, func(sk, _ string) { keys = append(keys, sk) }); err != nil || from == "" {
+			return keys, err
+		}
+	}
 }
 
-// mostKeys is how many keys a page of the index has: a full one, of 7,000, may take longer than a request is waited for.
-const mostKeys = 1000
+// A page of the index has leastKeys at first, since a request is waited for only so long, and twice as many after one that
+// took less than quickPage, up to mostKeys: a full one has 1 MB.
+const (
+	leastKeys = 1000
+	mostKeys  = 8000
+	quickPage = 300 * time.Millisecond
+)
 
-// query calls use with the keys of the entries whose open has a prefix, in its order.
-func (l *Ledger) query(ctx context.Context, prefix string, use func(sk, open string)) error {
+// page calls use with the keys of a page of the entries whose open has a prefix, in its order: of those behind from, or of the
+// first ones. next is what the next page is behind; empty: this is the last one.
+func (l *Ledger) page(ctx context.Context, prefix, from string, use func(sk, open string)) (next string, err error) {
+	at, err := cursorIn(from)
+	if err != nil {
+		return "", err
+	}
 	in := &dynamodb.QueryInput{
 		TableName:                 &l.table,
 		IndexName:                 aws.String(Index),
-		Limit:                     aws.Int32(mostKeys),
+		Limit:                     &at.limit,
 		ConsistentRead:            aws.Bool(true),
 		KeyConditionExpression:    aws.String("#pk = :pk AND begins_with(#open, :prefix)"),
 		ExpressionAttributeNames:  names("#pk #open"),
 		ExpressionAttributeValues: item{":pk": text(l.instance), ":prefix": text(prefix)},
 	}
-	for {
-		out, err := l.client.Query(ctx, in)
-		if err != nil {
-			return l.failed("reading the index", err)
-		}
-		for _, it := range out.Items {
-			use(item(it).text("sk"), item(it).text("open"))
-		}
-		if len(out.LastEvaluatedKey) == 0 {
-			return nil
-		}
-		in.ExclusiveStartKey = out.LastEvaluatedKey
+	if from != "" {
+		in.ExclusiveStartKey = l.key(at.sk)
+		in.ExclusiveStartKey["open"] = text(at.open)
 	}
+	began := time.Now()
+	out, err := l.client.Query(ctx, in)
+	if err != nil {
+		return "", l.failed("reading the index", err)
+	}
+	for _, it := range out.Items {
+		use(item(it).text("sk"), item(it).text("open"))
+	}
+	if len(out.LastEvaluatedKey) == 0 {
+		return "", nil
+	}
+	if time.Since(began) < quickPage {
+		at.limit = min(2*at.limit, mostKeys)
+	}
+	last := item(out.LastEvaluatedKey)
+	return cursor{at.limit, last.text("sk"), last.text("open")}.String(), nil
+}
+
+// cursor is where a page begins: behind a key, and how many keys it has.
+type cursor struct {
+	limit    int32
+	sk, open string
+}
+
+func (c cursor) String() string { return fmt.Sprintf("%d %d %s%s", c.limit, len(c.sk), c.sk, c.open) }
+
+// cursorIn reads a cursor; that of the first page is empty.
+func cursorIn(s string) (cursor, error) {
+	if s == "" {
+		return cursor{limit: leastKeys}, nil
+	}
+	limit, rest, _ := strings.Cut(s, " ")
+	size, keys, _ := strings.Cut(rest, " ")
+	many, err := strconv.ParseInt(limit, 10, 32)
+	n, err2 := strconv.Atoi(size)
+	if err != nil || err2 != nil || n < 0 || n > len(keys) {
+		return cursor{}, fmt.Errorf("ledger: reading the index: no page is behind %q", s)
+	}
+	return cursor{int32(many), keys[:n], keys[n:]}, nil
 }
 
 // fetch reads items consistently, and returns them by sort key. Keys that are later in the list are read no earlier. only

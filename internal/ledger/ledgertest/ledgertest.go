@@ -5,6 +5,7 @@ package ledgertest
 import (
 	"context"
 	"encoding/json"
+	"strconv"
 	"testing"
 	"time"
 
@@ -113,7 +114,7 @@ func Run(t *testing.T, start func(*testing.T, func(*testing.T, Subject))) {
 
 // Recover returns the unfinished entries, read, in the order they arrived.
 func Recover(ctx context.Context, j ledger.Journal) ([]ledger.Entry, error) {
-	left, err := j.Recover(ctx)
+	left, err := Left(ctx, j)
 	if err != nil {
 		return nil, err
 	}
@@ -122,6 +123,44 @@ func Recover(ctx context.Context, j ledger.Journal) ([]ledger.Entry, error) {
 		keys = append(keys, e.Key)
 	}
 	return j.Load(ctx, keys...)
+}
+
+// Left returns what is known of the unfinished entries unread, of all pages.
+func Left(ctx context.Context, j ledger.Journal) (left []ledger.Left, err error) {
+	for from := ""; ; {
+		page, err := j.Recover(ctx, from)
+		if err != nil {
+			return nil, err
+		}
+		left = append(left, page.Left...)
+		if from = page.Next; from == "" {
+			return left, nil
+		}
+	}
+}
+
+// Pages makes small pages of what a journal in memory returns as one.
+type Pages struct {
+	Size int
+	left []ledger.Left
+}
+
+// Recover is j's, page by page.
+func (p *Pages) Recover(ctx context.Context, j ledger.Journal, from string) (ledger.Page, error) {
+	if from == "" {
+		whole, err := j.Recover(ctx, "")
+		if err != nil {
+			return whole, err
+		}
+		p.left = whole.Left
+	}
+	at, _ := strconv.Atoi(from)
+	end := min(at+p.Size, len(p.left))
+	page := ledger.Page{Left: p.left[at:end]}
+	if end < len(p.left) {
+		page.Next = strconv.Itoa(end)
+	}
+	return page, nil
 }
 
 // Wrap returns l with wrap put around each lease that it gives: for tests of what a ledger's failures lead to.

@@ -29,7 +29,7 @@ func unread(t *testing.T, is *is.I, s Subject) {
 	is.NoErr(l.Finish(ctx, "f"))
 	left := func() []ledger.Left {
 		t.Helper()
-		found, err := l.Recover(ctx)
+		found, err := Left(ctx, l)
 		is.NoErr(err)
 		for i := range found {
 			is.True(found[i].Due.IsZero() || found[i].Due.Equal(found[i].Due.Truncate(time.Second)))

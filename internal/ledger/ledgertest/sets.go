@@ -47,7 +47,7 @@ func sets(t *testing.T, is *is.I, s Subject) {
 	ctx := t.Context()
 	l := mustAcquire(t, s, ledger.Arm)
 	startSet(t, is, l, "a", "b", "c")
-	left, err := l.Recover(ctx)
+	left, err := Left(ctx, l)
 	is.NoErr(err)
 	for _, e := range left {
 		is.True(e.Suspect) // each runs
@@ -93,7 +93,7 @@ func setsWait(t *testing.T, is *is.I, s Subject) {
 	w := ledger.Wait{Due: now.Add(time.Hour), Since: now, Tries: 2}
 	is.NoErr(l.Defer(ctx, "b", "the agent is away", w, 0))
 	l = again(t, is, s, l)
-	left, err := l.Recover(ctx)
+	left, err := Left(ctx, l)
 	is.NoErr(err)
 	is.Equal(len(left), 2)
 	for _, e := range left {

@@ -302,7 +302,7 @@ func (r *run) loop(ctx context.Context) error {
 			return errDeadline
 		case broken != nil && !busy: // if it is busy, a message came late
 			return broken
-		case busy, end.dropped, end.early, r.settings.SecondLook > 0 && end.mayHaveMissed(second):
+		case busy, end.dropped, end.behind, r.settings.SecondLook > 0 && end.mayHaveMissed(second):
 			r.log.Info(logs.SecondLook, logs.KeySlowClose, end.slow, logs.KeyCameLate, end.cameLate)
 			wait, second = max(r.settings.SecondLook, time.Millisecond), true
 			continue

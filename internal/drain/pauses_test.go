@@ -453,20 +453,32 @@ func (r *rig) late(t *testing.T) (dials *dialTimes, idle func() []time.Time) {
 	}
 }
 
-// A poke goes out before the dial that brings its message. If that comes so late that the gateway has asked to go idle by
-// then, the pause between pokes is not over when it leaves: what comes next would be buffered without a poke.
-func TestAMessageThatIsPushedLateIsFollowedByALookUntilNothingHoldsBackAPoke(t *testing.T) {
-	bubble(t, setup{ledger: durable(ledger.NewMemory()), env: map[string]string{"DORMOUSE_POKE_COOLDOWN": "1m"}}, func(t *testing.T, r *rig) {
-		is := is.New(t)
-		dials, idle := r.late(t)
-		rep, _, err := r.run(ledger.Wake, quarter)
-		is.NoErr(err)
-		is.Equal(rep.Status, drain.Drained)
-		is.Equal(rep.Acked, 1)
-		at := dials.list()
-		is.Equal(len(at), 2)
-		is.Equal(len(idle()), 2)
-		is.Equal(idle()[0].Sub(at[0]), 10*time.Second) // nothing had come
-		is.True(idle()[1].Sub(at[0]) >= time.Minute)   // and then the whole pause
-	})
+// What comes behind going_idle is unacked when the connector begins to buffer: its buffer is not empty, so that it may not poke for
+// what comes next. And the poke for what came late went out before the dial: the pause until the next one is not over.
+func TestAMessageThatIsPushedLateIsFollowedByALook(t *testing.T) {
+	tests := map[string]struct {
+		cooldown string
+		idle     time.Duration // of the second socket, from the first descriptor
+	}{
+		"within the pause between pokes": {"1m", time.Minute},
+		"after it":                       {"5s", 12 * time.Second}, // a look takes two seconds
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			env := map[string]string{"DORMOUSE_POKE_COOLDOWN": tt.cooldown, "DORMOUSE_SECOND_LOOK": "2s"}
+			bubble(t, setup{ledger: durable(ledger.NewMemory()), env: env}, func(t *testing.T, r *rig) {
+				is := is.New(t)
+				dials, idle := r.late(t)
+				rep, _, err := r.run(ledger.Wake, quarter)
+				is.NoErr(err)
+				is.Equal(rep.Status, drain.Drained)
+				is.Equal(rep.Acked, 1)
+				at := dials.list()
+				is.Equal(len(at), 2)
+				is.Equal(len(idle()), 2)
+				is.Equal(idle()[0].Sub(at[0]), 10*time.Second) // nothing had come
+				is.Equal(idle()[1].Sub(at[0]).Round(time.Second), tt.idle)
+			})
+		})
+	}
 }

@@ -33,6 +33,7 @@ type stay struct {
 	busyUntil time.Time // when a turn or an action was under way last
 	deadline  bool      // time is up: go idle whatever there is to do
 	crowded   bool      // more has come than can be taken: go idle, so that the connector buffers
+	before    int       // buffered deliveries before the last going_idle
 }
 
 // ending is how a stay ended.
@@ -46,7 +47,7 @@ type ending struct {
 	cameLate bool // a delivery came after going_idle_ack
 	crowded  bool // more came than could be taken
 	dropped  bool // some of it is still with the connector
-	early    bool // a buffered delivery came so late that the connector may still hold back a poke
+	behind   bool // a buffered delivery came behind going_idle: what came after it may have been buffered without a poke
 }
 
 // mayHaveMissed reports whether a message may have come without a poke, while the connector was flipped and the socket
@@ -85,9 +86,9 @@ func (r *run) stay(ctx context.Context, conn *relay.Conn, empty time.Duration) (
 	stats := conn.Stats()
 	r.malformed, end.dropped = r.malformed+stats.Malformed, stats.Dropped > 0
 	_, buffered, _ := s.traffic.read()
-	r.buffered = r.buffered || buffered
+	r.buffered = r.buffered || buffered > 0
+	end.behind = end.flipped && buffered > s.before
 	s.holdOn(buffered)
-	end.early = end.flipped && time.Now().Before(s.idleNotBefore)
 	if end.flipped {
 		r.met = time.Now()
 	}
@@ -168,8 +169,8 @@ func (s *stay) quiet(busy bool) <-chan time.Time {
 
 // holdOn keeps the run going until the connector's pause between pokes is over, if a delivery of this stay was buffered: what
 // it was poked for came before the descriptor.
-func (s *stay) holdOn(buffered bool) {
-	if buffered {
+func (s *stay) holdOn(buffered int) {
+	if buffered > 0 {
 		s.idleNotBefore = later(s.idleNotBefore, s.since.Add(s.settings.PokeCooldown))
 	}
 }
@@ -197,6 +198,7 @@ func (s *stay) goIdle(ctx context.Context) error {
 		s.log.Warn(logs.MarkUncleared, logs.KeyError, err)
 	}
 	s.log.Info(logs.GoingIdle, logs.KeyDeadline, s.deadline)
+	_, s.before, _ = s.traffic.read()
 	s.idling.ask()
 	return nil
 }
@@ -244,7 +246,7 @@ type traffic struct {
 
 	mu       sync.Mutex
 	received int
-	buffered bool      // one of them was buffered
+	buffered int       // those that were buffered
 	last     time.Time // when the newest came
 }
 
@@ -253,7 +255,9 @@ func newTraffic() *traffic { return &traffic{changed: make(chan struct{}, 1)} }
 func (t *traffic) note(buffered bool) {
 	t.mu.Lock()
 	t.received++
-	t.buffered = t.buffered || buffered
+	if buffered {
+		t.buffered++
+	}
 	t.last = time.Now()
 	t.mu.Unlock()
 	select {
@@ -262,7 +266,7 @@ func (t *traffic) note(buffered bool) {
 	}
 }
 
-func (t *traffic) read() (received int, buffered bool, last time.Time) {
+func (t *traffic) read() (received, buffered int, last time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.received, t.buffered, t.last

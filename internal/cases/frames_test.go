@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -57,6 +58,28 @@ func repeater(takes map[string]int) func(http.ResponseWriter, *http.Request, *re
 	}
 }
 
+// moody answers with the statuses that are given for a text, one after the other and then the last, or as is given, or as else
+// does.
+func moody(statuses map[string][]int, answers map[string]object, otherwise func(http.ResponseWriter, *http.Request, *request)) func(http.ResponseWriter, *http.Request, *request) {
+	var mu sync.Mutex
+	asked := map[string]int{}
+	return func(w http.ResponseWriter, r *http.Request, turn *request) {
+		mu.Lock()
+		n := asked[turn.text]
+		asked[turn.text]++
+		mu.Unlock()
+		list := statuses[turn.text]
+		switch answer, known := answers[turn.text]; {
+		case len(list) > 0:
+			http.Error(w, "for a reason", list[min(n, len(list)-1)])
+		case known:
+			say(w, answer)
+		default:
+			otherwise(w, r, turn)
+		}
+	}
+}
+
 func TestInbound(t *testing.T) {
 	type given struct {
 		Frames []struct {
@@ -83,11 +106,23 @@ func TestStop(t *testing.T) {
 			At    int             `json:"at_ms"`
 			Frame json.RawMessage `json:"frame"`
 		} `json:"frames"`
-		Takes map[string]int `json:"agent_takes_ms"`
+		Takes    map[string]int    `json:"agent_takes_ms"`
+		Statuses map[string][]int  `json:"agent_statuses"`
+		Answers  map[string]object `json:"agent_answers"`
+		Results  []object          `json:"results_of_send"`
 	}
 	for _, c := range load[given, conversation](t, "stop.json") {
 		inBubble(t, c.ID, func(t *testing.T, kept store) faults {
-			s := &script{descriptors: []descriptor{c.Given.Descriptor}, stop: c.Given.Stop, answer: repeater(c.Given.Takes)}
+			s := &script{
+				descriptors: []descriptor{c.Given.Descriptor}, stop: c.Given.Stop,
+				answer: moody(c.Given.Statuses, c.Given.Answers, repeater(c.Given.Takes)),
+				result: func(a *action, n int) any {
+					if a.op != "send" || n >= len(c.Given.Results) {
+						return nil
+					}
+					return map[string]any(c.Given.Results[n])
+				},
+			}
 			for _, f := range c.Given.Frames {
 				s.frames = append(s.frames, newFrame(time.Duration(f.At)*time.Millisecond, oneLine(t, f.Frame)))
 			}

@@ -19,11 +19,20 @@ type conversation struct {
 	Sends           []string `json:"sends"`
 	Cancelled       []string `json:"cancelled"`
 	CancelledBefore int      `json:"cancelled_before_ms"`
+	Told            []object `json:"turns"` // what counts of each
 }
 
 func (e *conversation) check(o *outcome) (f faults) {
 	if got := o.texts(); !slices.Equal(got, e.Turns) {
 		f.addf("turns are %q, want %q", got, e.Turns)
+	}
+	for i, want := range e.Told {
+		if i >= len(o.requests) {
+			break
+		}
+		if fault := match(want, o.requests[i].turn); fault != "" {
+			f.addf("turn %d: %s", i, fault)
+		}
 	}
 	if !slices.Equal(o.acked, e.Acked) {
 		f.addf("acked are %q, want %q", o.acked, e.Acked)
@@ -58,8 +67,8 @@ func repeater(takes map[string]int) func(http.ResponseWriter, *http.Request, *re
 	}
 }
 
-// moody answers with the statuses that are given for a text, one after the other and then the last, or as is given, or as else
-// does.
+// moody answers with the statuses that are given for a text, one after the other and then the last, 0 being none; or as is
+// given; or as otherwise does.
 func moody(statuses map[string][]int, answers map[string]object, otherwise func(http.ResponseWriter, *http.Request, *request)) func(http.ResponseWriter, *http.Request, *request) {
 	var mu sync.Mutex
 	asked := map[string]int{}
@@ -68,10 +77,13 @@ func moody(statuses map[string][]int, answers map[string]object, otherwise func(
 		n := asked[turn.text]
 		asked[turn.text]++
 		mu.Unlock()
-		list := statuses[turn.text]
+		status := 0
+		if list := statuses[turn.text]; len(list) > 0 {
+			status = list[min(n, len(list)-1)]
+		}
 		switch answer, known := answers[turn.text]; {
-		case len(list) > 0:
-			http.Error(w, "for a reason", list[min(n, len(list)-1)])
+		case status != 0:
+			http.Error(w, "for a reason", status)
 		case known:
 			say(w, answer)
 		default:
@@ -86,10 +98,18 @@ func TestInbound(t *testing.T) {
 			At      int    `json:"at_ms"`
 			Message string `json:"message"`
 		} `json:"frames"`
+		Now      time.Time        `json:"now"`
+		Statuses map[string][]int `json:"agent_statuses"`
 	}
 	for _, c := range load[given, conversation](t, "inbound.json") {
 		inBubble(t, c.ID, func(t *testing.T, kept store) faults {
-			s := &script{descriptors: []descriptor{ordinary("discord"), ordinary("telegram")}, answer: repeater(nil)}
+			if !c.Given.Now.IsZero() {
+				time.Sleep(time.Until(c.Given.Now))
+			}
+			s := &script{
+				descriptors: []descriptor{ordinary("discord"), ordinary("telegram"), ordinary("slack")},
+				answer:      moody(c.Given.Statuses, nil, repeater(nil)),
+			}
 			for _, f := range c.Given.Frames {
 				s.frames = append(s.frames, newFrame(time.Duration(f.At)*time.Millisecond, f.Message))
 			}

@@ -21,7 +21,7 @@ func saidAt(e *relay.Event, received time.Time) time.Time {
 	case "discord":
 		at, ok = snowflakeTime(cmp.Or(e.MessageID, e.Source.MessageID)) // an interaction has the latter only
 	case "slack":
-		at, ok = slackTime(e.MessageID)
+		at, ok = slackTime(cmp.Or(e.MessageID, e.Source.MessageID))
 	}
 	if !ok || at.After(received) { // their clock, or ours, is a bit off
 		return received

@@ -33,6 +33,8 @@ func TestWhenAMessageWasSaid(t *testing.T) {
 		"an edit":               {"discord", "175928847299117063", func(e *relay.Event) { e.Source.MessageIsEdit = true }, received},
 		"an interaction": {"discord", "", func(e *relay.Event) { e.Source.MessageID = "175928847299117063" },
 			time.Date(2016, 4, 30, 11, 18, 25, 796e6, time.UTC)},
+		"a ts of the source": {"slack", "", func(e *relay.Event) { e.Source.MessageID = "1764237600.000250" },
+			time.Date(2025, 11, 27, 10, 0, 0, 250e3, time.UTC)},
 		"a button": {"slack", "1764237600.000250", func(e *relay.Event) {
 			e.PromptResponse = &relay.PromptResponse{PromptMessageID: e.MessageID}
 		}, received},

@@ -1,7 +1,9 @@
 package cases
 
 import (
+	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -23,6 +25,7 @@ type frame struct {
 	at       time.Duration // after the first
 	message  string        // one WebSocket text message
 	bufferID string        // empty: live
+	body     string        // of a forward whose bodyB64 is empty
 }
 
 // newFrame takes the buffer id out of the message.
@@ -212,7 +215,7 @@ func (s *socket) feed() {
 	rest, first := s.script.frames[s.fed:], s.first
 	s.mu.Unlock()
 	for _, f := range s.unacked() {
-		s.write(f.message)
+		s.write(s.named(f))
 	}
 	for _, f := range rest {
 		select {
@@ -223,8 +226,26 @@ func (s *socket) feed() {
 		s.mu.Lock()
 		s.fed++
 		s.mu.Unlock()
-		s.write(f.message)
+		s.write(s.named(f))
 	}
+}
+
+// named is a frame as it is sent: with the ids of the prompts that were sent in place of {prompt 1}, {prompt 2} and so on.
+func (s *socket) named(f frame) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	message, body, n := f.message, f.body, 0
+	for _, a := range s.actions {
+		if id, ok := a.body["prompt_id"].(string); ok {
+			n++
+			name := fmt.Sprintf("{prompt %d}", n)
+			message, body = strings.ReplaceAll(message, name, id), strings.ReplaceAll(body, name, id)
+		}
+	}
+	if body != "" {
+		body = base64.StdEncoding.EncodeToString([]byte(body))
+	}
+	return strings.Replace(message, `"bodyB64":""`, `"bodyB64":"`+body+`"`, 1)
 }
 
 func (s *socket) allFed() bool {

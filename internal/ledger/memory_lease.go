@@ -150,24 +150,24 @@ func (l *memoryLease) PutPrompt(_ context.Context, p Prompt) error {
 		now := time.Now()
 		maps.DeleteFunc(l.prompts, func(_ string, old *question) bool { return !now.Before(old.expires) })
 		if old := l.prompts[p.ID]; old == nil || old.by == "" {
-			l.prompts[p.ID] = &question{Prompt: p, expires: p.Until}
+			l.prompts[p.ID] = &question{Prompt: p, expires: p.Until.Add(AnsweredLife)}
 		}
 		return nil
 	})
 }
 
-func (l *memoryLease) TakePrompt(_ context.Context, id, delivery string, fits func(Prompt) bool) (p Prompt, err error) {
+func (l *memoryLease) TakePrompt(_ context.Context, press Press, fits func(Prompt) bool) (p Prompt, err error) {
 	err = l.held(func() error {
 		now := time.Now()
-		found := l.prompts[id]
+		found := l.prompts[press.Prompt]
 		switch {
-		case found == nil || !now.Before(found.expires):
+		case found == nil || !now.Before(found.expires) || found.by == "" && !press.At.Before(found.Until):
 			return ErrNoPrompt
 		case !fits(found.Prompt):
 			return ErrForeign
 		case found.by == "":
-			found.by, found.expires = delivery, now.Add(AnsweredLife)
-		case found.by != delivery:
+			found.by, found.expires = press.Delivery, now.Add(AnsweredLife)
+		case found.by != press.Delivery:
 			return ErrAnswered
 		}
 		p = found.Prompt

@@ -1021,7 +1021,7 @@ func TestARefusedPromptIsForgotten(t *testing.T) {
 		is.NoErr(w.Take(message("c1", "m1", "x")))
 		idle(w)
 		id := b.wire.outs[0].Action["prompt_id"].(string)
-		_, err := b.lease.TakePrompt(t.Context(), id, "d", func(ledger.Prompt) bool { return true })
+		_, err := b.lease.TakePrompt(t.Context(), ledger.Press{Prompt: id, Delivery: "d", At: time.Now()}, func(ledger.Prompt) bool { return true })
 		is.True(errors.Is(err, ledger.ErrNoPrompt))
 	})
 }

@@ -12,7 +12,7 @@ import (
 // saidAt is when a message was said: the ids of some platforms hold the time. Elsewhere, and for an edit or a button, whose id
 // is that of an older message, it is when we received it.
 func saidAt(e *relay.Event, received time.Time) time.Time {
-	if e.Source.MessageIsEdit || e.PromptResponse != nil && e.PromptResponse.PromptMessageID == e.MessageID {
+	if e.Source.MessageIsEdit || isOfItsQuestion(e) {
 		return received
 	}
 	var at time.Time
@@ -27,6 +27,11 @@ func saidAt(e *relay.Event, received time.Time) time.Time {
 		return received
 	}
 	return at
+}
+
+// isOfItsQuestion reports whether an answer to a prompt has the id of the message that asked.
+func isOfItsQuestion(e *relay.Event) bool {
+	return e.PromptResponse != nil && e.MessageID != "" && e.PromptResponse.PromptMessageID == e.MessageID
 }
 
 // Discord's ids count milliseconds since the beginning of 2015, in front of 22 other bits.

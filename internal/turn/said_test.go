@@ -38,6 +38,9 @@ func TestWhenAMessageWasSaid(t *testing.T) {
 		"a button": {"slack", "1764237600.000250", func(e *relay.Event) {
 			e.PromptResponse = &relay.PromptResponse{PromptMessageID: e.MessageID}
 		}, received},
+		"an interaction that does not name its question": {"discord", "", func(e *relay.Event) {
+			e.Source.MessageID, e.PromptResponse = "175928847299117063", &relay.PromptResponse{PromptID: "x"}
+		}, time.Date(2016, 4, 30, 11, 18, 25, 796e6, time.UTC)},
 		"a button with an id of its own": {"discord", "175928847299117063", func(e *relay.Event) {
 			e.PromptResponse = &relay.PromptResponse{PromptMessageID: "1"}
 		}, time.Date(2016, 4, 30, 11, 18, 25, 796e6, time.UTC)},

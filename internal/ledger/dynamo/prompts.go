@@ -29,7 +29,7 @@ func (l *lease) PutPrompt(ctx context.Context, p ledger.Prompt) error {
 		options.Value = append(options.Value, text(id))
 	}
 	w := l.put(item{
-		"sk": text(promptKey(p.ID)), "ref": text(p.Ref), "until": moment(p.Until), TTL: number(p.Until.Unix() + 1),
+		"sk": text(promptKey(p.ID)), "ref": text(p.Ref), "until": moment(p.Until), TTL: number(p.Until.Add(ledger.AnsweredLife).Unix() + 1),
 		"platform": text(p.Platform), "chat": text(p.Chat), "options": options,
 	}, "attribute_not_exists(#by) OR #expires <= :now", item{":now": number(l.now().Unix())})
 	return l.commit(ctx, single(l.grant.Epoch, w))
@@ -71,30 +71,29 @@ func (l *Ledger) openPrompts(ctx context.Context) (n int, err error) {
 	}
 }
 
-func (l *lease) TakePrompt(
-	ctx context.Context, id, delivery string, fits func(ledger.Prompt) bool,
-) (ledger.Prompt, error) {
-	if len(promptKey(id)) > mostKey {
+func (l *lease) TakePrompt(ctx context.Context, press ledger.Press, fits func(ledger.Prompt) bool) (ledger.Prompt, error) {
+	key := promptKey(press.Prompt)
+	if len(key) > mostKey {
 		return ledger.Prompt{}, ledger.ErrNoPrompt
 	}
-	found, err := l.get(ctx, promptKey(id))
+	found, err := l.get(ctx, key)
 	by, now := found.text("by"), l.now()
-	p := prompt(id, found)
+	p := prompt(press.Prompt, found)
 	switch {
 	case err != nil:
 		return ledger.Prompt{}, err
-	case by == "" && !p.Until.After(now), found.number(TTL) <= now.Unix():
+	case by == "" && !p.Until.After(press.At), by != "" && found.number(TTL) <= now.Unix():
 		return ledger.Prompt{}, ledger.ErrNoPrompt
 	case !fits(p):
 		return ledger.Prompt{}, ledger.ErrForeign
-	case by != "" && by != delivery:
+	case by != "" && by != press.Delivery:
 		return ledger.Prompt{}, ledger.ErrAnswered
 	}
 	refused, err := l.update(ctx, change{
-		sk:     promptKey(id),
+		sk:     key,
 		update: "#by = :by, #expires = :expires",
 		when:   "attribute_exists(#ref) AND (attribute_not_exists(#by) OR #by = :by)",
-		values: item{":by": text(delivery), ":expires": number(now.Add(ledger.AnsweredLife).Unix())},
+		values: item{":by": text(press.Delivery), ":expires": number(now.Add(ledger.AnsweredLife).Unix())},
 	})
 	switch {
 	case err != nil:

@@ -35,7 +35,7 @@ func TestWhatStaysInTheTable(t *testing.T) {
 	is.NoErr(g.Fail(ctx, "dead", "boom", true))
 	is.NoErr(g.Fail(ctx, "dropped", "boom", true))
 	is.NoErr(l.DropDead(ctx, "dropped"))
-	is.NoErr(g.PutPrompt(ctx, ledger.Prompt{ID: "p-1", Until: c.now().Add(3 * 24 * time.Hour)})) // a button's time is its question's
+	is.NoErr(g.PutPrompt(ctx, ledger.Prompt{ID: "p-1", Until: c.now().Add(3 * 24 * time.Hour)})) // and a week for what was pressed in time
 	is.NoErr(g.NoteChats(ctx, map[ledger.ChatName]ledger.Chat{{Platform: "discord", ID: "c1"}: {Route: json.RawMessage(`{}`), Routed: c.now()}}))
 
 	days := map[string]string{} // by the kind of item, or the delivery's key
@@ -59,7 +59,7 @@ func TestWhatStaysInTheTable(t *testing.T) {
 	}
 	want := map[string]string{
 		"state": "for ever", "d#open": "for ever", "d#answered": "7 days", "d#dropped": "7 days", "d#dead": "90 days",
-		"m#": "7 days", "c#": "90 days", "p#": "3 days",
+		"m#": "7 days", "c#": "90 days", "p#": "10 days",
 	}
 	is.Equal(slices.Sorted(maps.Keys(days)), slices.Sorted(maps.Keys(want)))
 	is.Equal(days, want)

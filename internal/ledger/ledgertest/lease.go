@@ -133,7 +133,10 @@ func oldEpoch(t *testing.T, is *is.I, s Subject) {
 		"prompt": func(l ledger.Lease) error {
 			return l.PutPrompt(ctx, ledger.Prompt{ID: "p", Until: s.Now().Add(time.Hour)})
 		},
-		"take prompt": func(l ledger.Lease) error { _, err := l.TakePrompt(ctx, "asked", "d", anyAnswer); return err },
+		"take prompt": func(l ledger.Lease) error {
+			_, err := l.TakePrompt(ctx, ledger.Press{Prompt: "asked", Delivery: "d", At: s.Now()}, anyAnswer)
+			return err
+		},
 	}
 	for name, write := range writes {
 		if err := write(old); !errors.Is(err, ledger.ErrLost) {

@@ -19,18 +19,18 @@ func prompts(t *testing.T, is *is.I, s Subject) {
 	l := mustAcquire(t, s, ledger.Arm)
 	until := s.Now().Add(time.Hour)
 	is.NoErr(l.PutPrompt(ctx, ledger.Prompt{ID: "p-1", Ref: `{"step":2}`, Until: until}))
-	_, err := l.TakePrompt(ctx, "p-2", "d-1", anyAnswer)
+	_, err := l.TakePrompt(ctx, ledger.Press{Prompt: "p-2", Delivery: "d-1", At: s.Now()}, anyAnswer)
 	is.True(errors.Is(err, ledger.ErrNoPrompt))
 	_, err = l.HandOff(ctx, l.Grant().Plan, true)
 	is.NoErr(err)
 	l = mustAcquire(t, s, ledger.Continue) // it outlives its run
 	for range 2 {
-		p, err := l.TakePrompt(ctx, "p-1", "d-1", anyAnswer) // an attempt may be repeated
+		p, err := l.TakePrompt(ctx, ledger.Press{Prompt: "p-1", Delivery: "d-1", At: s.Now()}, anyAnswer) // an attempt may be repeated
 		is.NoErr(err)
 		is.Equal(p.ID+p.Ref, `p-1{"step":2}`)
 		is.True(p.Until.Sub(until).Abs() < time.Second)
 	}
-	_, err = l.TakePrompt(ctx, "p-1", "d-2", anyAnswer)
+	_, err = l.TakePrompt(ctx, ledger.Press{Prompt: "p-1", Delivery: "d-2", At: s.Now()}, anyAnswer)
 	is.True(errors.Is(err, ledger.ErrAnswered))
 }
 
@@ -38,16 +38,24 @@ func promptTimeout(t *testing.T, is *is.I, s Subject) {
 	ctx := t.Context()
 	l := mustAcquire(t, s, ledger.Arm)
 	is.NoErr(l.PutPrompt(ctx, ledger.Prompt{ID: "p", Until: s.Now().Add(time.Minute)}))
+	inTime := s.Now().Add(59 * time.Second)
 	s.Advance(time.Minute)
-	_, err := l.TakePrompt(ctx, "p", "d", anyAnswer)
+	_, err := l.TakePrompt(ctx, ledger.Press{Prompt: "p", Delivery: "d", At: s.Now()}, anyAnswer)
 	is.True(errors.Is(err, ledger.ErrNoPrompt))
+	s.Advance(24 * time.Hour) // as long as the gateway slept
+	_, err = l.TakePrompt(ctx, ledger.Press{Prompt: "p", Delivery: "d", At: s.Now()}, anyAnswer)
+	is.True(errors.Is(err, ledger.ErrNoPrompt))
+	_, err = l.TakePrompt(ctx, ledger.Press{Prompt: "p", Delivery: "d-2", At: inTime}, anyAnswer)
+	is.NoErr(err)
+	_, err = l.TakePrompt(ctx, ledger.Press{Prompt: "p", Delivery: "d-3", At: inTime}, anyAnswer)
+	is.True(errors.Is(err, ledger.ErrAnswered))
 }
 
 func promptAnswered(t *testing.T, is *is.I, s Subject) {
 	ctx := t.Context()
 	l := mustAcquire(t, s, ledger.Arm)
 	take := func(delivery string) error {
-		_, err := l.TakePrompt(ctx, "p", delivery, anyAnswer)
+		_, err := l.TakePrompt(ctx, ledger.Press{Prompt: "p", Delivery: delivery, At: s.Now()}, anyAnswer)
 		return err
 	}
 	next := func() { // run, when its lease is over
@@ -77,7 +85,7 @@ func promptAgain(t *testing.T, is *is.I, s Subject) {
 	}
 	take := func(id, delivery string) bool {
 		t.Helper()
-		_, err := l.TakePrompt(ctx, id, delivery, anyAnswer)
+		_, err := l.TakePrompt(ctx, ledger.Press{Prompt: id, Delivery: delivery, At: s.Now()}, anyAnswer)
 		is.True(err == nil || errors.Is(err, ledger.ErrAnswered) || errors.Is(err, ledger.ErrNoPrompt))
 		return err == nil
 	}
@@ -102,13 +110,13 @@ func promptPlace(t *testing.T, is *is.I, s Subject) {
 	is.NoErr(g.PutPrompt(ctx, asked))
 	var seen ledger.Prompt
 	take := func(id string, fits bool) error {
-		_, err := g.TakePrompt(ctx, id, "d-1", func(p ledger.Prompt) bool { seen = p; return fits })
+		_, err := g.TakePrompt(ctx, ledger.Press{Prompt: id, Delivery: "d-1", At: s.Now()}, func(p ledger.Prompt) bool { seen = p; return fits })
 		return err
 	}
 	is.True(errors.Is(take("p", false), ledger.ErrForeign))
 	seen.Until = asked.Until
 	is.Equal(seen, asked)
-	_, err := g.TakePrompt(ctx, "p", "d-2", anyAnswer) // it stays open
+	_, err := g.TakePrompt(ctx, ledger.Press{Prompt: "p", Delivery: "d-2", At: s.Now()}, anyAnswer) // it stays open
 	is.NoErr(err)
 	is.True(errors.Is(take("p", false), ledger.ErrForeign)) // whatever became of it
 	is.True(errors.Is(take("p", true), ledger.ErrAnswered))

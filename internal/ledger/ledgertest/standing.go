@@ -124,7 +124,7 @@ func overview(t *testing.T, is *is.I, s Subject) {
 	is.True(o.Beat.Sub(s.Now()).Abs() < time.Minute)
 	is.NoErr(l.PutPrompt(ctx, ledger.Prompt{ID: "q-1", Until: s.Now().Add(time.Hour)}))
 	is.NoErr(l.PutPrompt(ctx, ledger.Prompt{ID: "q-2", Until: s.Now().Add(time.Hour)}))
-	_, err = l.TakePrompt(ctx, "q-2", "c", func(ledger.Prompt) bool { return true })
+	_, err = l.TakePrompt(ctx, ledger.Press{Prompt: "q-2", Delivery: "c", At: s.Now()}, func(ledger.Prompt) bool { return true })
 	is.NoErr(err)
 	_, err = l.HandOff(ctx, ledger.Plan{At: at, Every: 20 * time.Minute}, true)
 	is.NoErr(err)

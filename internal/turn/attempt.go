@@ -140,7 +140,7 @@ func (a *attempts) try(ctx context.Context, d *delivery, as ledger.State, media 
 		return err
 	}
 	d.state = as
-	prompt, use := a.prompts.take(d)
+	prompt, use := a.prompts.take(d.Event, d.key, d.session, d.ReceivedAt)
 	switch use {
 	case promptUnreadable:
 		return errDeferred

@@ -93,18 +93,18 @@ const (
 // take finds the prompt that a message answers. Only promptNone and promptAnswered are for the agent: an answer to anything
 // but a pending prompt of this instance is consumed here (section 11). What counts is when the button was pressed: by then the
 // prompt has to be open, however much later the message is read.
-func (p *prompts) take(d *delivery) (*agent.Prompt, promptUse) {
-	e, response := d.Event, d.Event.PromptResponse
+func (p *prompts) take(e *relay.Event, key, session string, received time.Time) (*agent.Prompt, promptUse) {
+	response := e.PromptResponse
 	if response == nil || response.PromptID == "" {
 		return nil, promptNone
 	}
-	log := p.log.With(logs.KeyDelivery, d.key, logs.KeySession, d.session, logs.KeyPrompt, response.PromptID)
+	log := p.log.With(logs.KeyDelivery, key, logs.KeySession, session, logs.KeyPrompt, response.PromptID)
 	if p.foreign(response.PromptID) {
 		log.Info(logs.PromptForeign)
 		return nil, promptForeign
 	}
 	fits := func(asked ledger.Prompt) bool { return answers(e, asked) }
-	press := ledger.Press{Prompt: response.PromptID, Delivery: d.key, At: saidAt(e, d.ReceivedAt)}
+	press := ledger.Press{Prompt: response.PromptID, Delivery: key, At: saidAt(e, received)}
 	found, err := p.ledger.TakePrompt(p.run.ctx, press, fits)
 	switch {
 	case err == nil:

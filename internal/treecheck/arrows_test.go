@@ -27,7 +27,7 @@ var layers = [][]string{
 	{"internal/demo", "internal/conform", "internal/page"},
 	{"internal/devstage"},
 	{"internal/wiring", "internal/rig"},
-	{"internal/wake", "internal/drain", "internal/devconnector", "internal/devissuer", "internal/locallambda"},
+	{"internal/wake", "internal/drain", "internal/devconnector", "internal/devissuer", "internal/locallambda", "internal/devtable"},
 	{"internal/turn", "internal/identity"},
 	{"internal/secretstore", "internal/action", "internal/agent", "internal/ledger", "internal/config", "internal/awsconf", "internal/media", "internal/metrics", "pkg/provision"},
 	{"pkg/relay", "internal/logs", "internal/roots", "internal/extension", "internal/pipenet", "internal/terminal", "internal/loopback", "internal/texts", "internal/version"},
@@ -39,6 +39,7 @@ var only = map[string][]string{
 	"pkg/provision":         {"pkg/relay"},
 	"internal/devconnector": {"pkg/relay", "internal/loopback"},
 	"internal/locallambda":  {"internal/loopback"},
+	"internal/devtable":     {"internal/loopback"},
 	"internal/devissuer":    {"internal/loopback"},
 	"internal/loopback":     nil,
 	"internal/awsconf":      nil,
@@ -89,7 +90,8 @@ func TestFunctionsCarryNothingThatTheyDoNotNeed(t *testing.T) {
 		is.True(slices.Contains(deps, module+"internal/"+function)) // each function is its internal package's main
 		for _, dep := range deps {
 			for _, unwanted := range []string{
-				module + "internal/devconnector", module + "internal/devissuer", module + "internal/locallambda", module + "cmd",
+				module + "internal/devconnector", module + "internal/devissuer", module + "internal/locallambda", module + "internal/devtable", module + "cmd",
+				"go.etcd.io/bbolt",
 				"github.com/aws/aws-sdk-go-v2/config", "github.com/urfave/cli", "testing",
 			} {
 				if dep == unwanted || strings.HasPrefix(dep, unwanted+"/") {

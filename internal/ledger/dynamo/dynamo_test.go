@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -28,14 +29,51 @@ import (
 	"github.com/matryer/is"
 	"go.uber.org/goleak"
 
+	"github.com/dormouse-relay/dormouse/internal/devtable"
 	"github.com/dormouse-relay/dormouse/internal/ledger/dynamo"
 	"github.com/dormouse-relay/dormouse/internal/ledger/ledgertest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// endpointVariable names a DynamoDB that the tests may use: http:// and a loopback address. Without it, or with ownTable, they
+// use the development table.
+const (
+	endpointVariable = "DORMOUSE_TEST_DYNAMODB"
+	ownTable         = "devtable"
+)
 
-// endpointVariable names a DynamoDB that the tests may use: http:// and a loopback address.
-const endpointVariable = "DORMOUSE_TEST_DYNAMODB"
+// endpoint is where the tests' DynamoDB is.
+var endpoint string
+
+func TestMain(m *testing.M) {
+	endpoint = os.Getenv(endpointVariable)
+	if endpoint != "" && endpoint != ownTable {
+		goleak.VerifyTestMain(m)
+		return
+	}
+	if endpoint == "" && os.Getenv("CI") != "" {
+		fmt.Println(endpointVariable + " is not set: in CI these tests want moto")
+		os.Exit(1)
+	}
+	dir, err := os.MkdirTemp("", "devtable")
+	if err != nil {
+		panic(err)
+	}
+	store, err := devtable.Open(filepath.Join(dir, "table.db"))
+	if err != nil {
+		panic(err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err)
+	}
+	endpoint = "http://" + listener.Addr().String()
+	store.Serve(listener)
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		store.Close()
+		os.RemoveAll(dir)
+		os.Exit(code)
+	}), goleak.IgnoreCurrent()) // the table's own
+}
 
 // table is a table of its own in the server that the tests may use.
 type table struct {
@@ -49,13 +87,6 @@ var tables atomic.Int64
 // newTable makes a table; through is what requests pass on their way, nil for none.
 func newTable(t *testing.T, through func(http.RoundTripper) http.RoundTripper) *table {
 	t.Helper()
-	endpoint := os.Getenv(endpointVariable)
-	if endpoint == "" && os.Getenv("CI") != "" {
-		t.Fatal(endpointVariable + " is not set")
-	}
-	if endpoint == "" {
-		t.Skip(endpointVariable + " is not set: make test starts a server for this test")
-	}
 	is := is.New(t)
 	u, err := url.Parse(endpoint)
 	is.NoErr(err)

@@ -59,7 +59,7 @@ test: ## all tests, with the race detector where there is a C compiler
 		echo "make test: the ledger on DynamoDB is not tested, python3 with venv is missing" >&2; \
 	fi; \
 	set -x; NO_COLOR=1 $$with go test $(RACE) -shuffle=on ./... && \
-	NO_COLOR=1 DORMOUSE_TEST_DYNAMODB=devtable go test $(RACE) -shuffle=on ./internal/ledger/...
+	NO_COLOR=1 DORMOUSE_TEST_DYNAMODB=devtable go test -shuffle=on ./internal/ledger/dynamo
 
 .PHONY: test-example
 test-example: ## examples/gateway, a module of its own that uses pkg/ from outside

@@ -10,16 +10,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch/types"
-)
 
-// List prices in us-east-1, as docs/costs.md has them. Other regions differ by some percent.
-const (
-	perGBSecond = 0.0000133334 // of arm64
-	perRequest  = 0.20 / 1e6
-	perWrite    = 0.625 / 1e6
-	perRead     = 0.125 / 1e6
-
-	wakeMemory = 512 // MB, of the template
+	"github.com/dormouse-relay/dormouse/internal/prices"
 )
 
 // cost is what a gateway used in a day, and what that costs beyond the free tier.
@@ -101,8 +93,8 @@ func (p *deployed) costOf(ctx context.Context, now time.Time) *cost {
 	}
 	at := func(i int) float64 { return got[list[i].key()] }
 	c := &cost{DrainSeconds: at(0) / 1000, Invocations: at(2) + at(3), Writes: at(4), Reads: at(5)}
-	gbSeconds := at(0)/1000*float64(p.memory)/1024 + at(1)/1000*wakeMemory/1024
-	c.Dollars = gbSeconds*perGBSecond + c.Invocations*perRequest + c.Writes*perWrite + c.Reads*perRead
+	gbSeconds := at(0)/1000*float64(p.memory)/1024 + at(1)/1000*prices.WakeMemory/1024
+	c.Dollars = gbSeconds*prices.PerGBSecond + c.Invocations*prices.PerRequest + c.Writes*prices.PerWrite + c.Reads*prices.PerRead
 	return c
 }
 

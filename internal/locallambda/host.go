@@ -71,7 +71,6 @@ type Config struct {
 	// Each of these is called once at a time, and Close waits for the calls.
 	Log  func(function, line string)          // each line of stdout and stderr, without its newline
 	Done func(function string, result Result) // each attempt of an Event invocation that ran
-	Ran  func(function string, result Result) // each invocation that ran, of either kind, once its process is frozen or gone
 	Tell func(Event)                          // whatever happens to a sandbox; it must not call the Host
 }
 
@@ -97,7 +96,7 @@ type Host struct {
 	close     context.CancelFunc
 	wg        sync.WaitGroup
 
-	logMu, doneMu, ranMu, tellMu sync.Mutex
+	logMu, doneMu, tellMu sync.Mutex
 
 	mu     sync.Mutex
 	closed bool
@@ -303,13 +302,4 @@ func (h *Host) done(fn *function, result Result) {
 	h.doneMu.Lock()
 	defer h.doneMu.Unlock()
 	h.cfg.Done(fn.Name, result)
-}
-
-func (h *Host) ran(fn *function, result Result) {
-	if h.cfg.Ran == nil {
-		return
-	}
-	h.ranMu.Lock()
-	defer h.ranMu.Unlock()
-	h.cfg.Ran(fn.Name, result)
 }

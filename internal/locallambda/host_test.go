@@ -226,22 +226,6 @@ func TestASandboxIsKeptWarm(t *testing.T) {
 	is.Equal(h.PIDs("plain"), []int{first.PID})
 }
 
-func TestEachInvocationThatRanIsTold(t *testing.T) {
-	is := is.New(t)
-	ran := make(chan locallambda.Result, 2)
-	h := start(t, locallambda.Config{Functions: []locallambda.Function{function("plain")}, Ran: func(name string, r locallambda.Result) {
-		is.Equal(name, "plain")
-		ran <- r
-	}})
-	before := time.Now()
-	direct := h.invoke(t, "plain", ask{})
-	is.NoErr(h.InvokeEvent("plain", []byte("{}")))
-	first, second := wait(t, ran), wait(t, ran)
-	is.Equal(first, direct)
-	is.True(first.Cold && !second.Cold)
-	is.True(first.Began.After(before) && second.Began.After(first.Began))
-}
-
 func TestAConcurrentInvocationGetsItsOwnSandbox(t *testing.T) {
 	is := is.New(t)
 	h := startFunctions(t, function("plain"))

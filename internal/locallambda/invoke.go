@@ -123,7 +123,6 @@ func (h *Host) run(fn *function, payload []byte, hear func(Chunk)) (Result, erro
 		return failure(id, "Runtime.InvalidEntrypoint", err.Error()), nil
 	}
 	result := s.invoke(&job{id: id, payload: payload, hear: hear, finished: make(chan struct{})})
-	h.ran(fn, result)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if !s.gone {

@@ -30,7 +30,7 @@ var layers = [][]string{
 	{"internal/wake", "internal/drain", "internal/devconnector", "internal/devissuer", "internal/locallambda", "internal/devtable"},
 	{"internal/turn", "internal/identity"},
 	{"internal/secretstore", "internal/action", "internal/agent", "internal/ledger", "internal/config", "internal/awsconf", "internal/media", "internal/metrics", "pkg/provision"},
-	{"pkg/relay", "internal/logs", "internal/roots", "internal/extension", "internal/pipenet", "internal/terminal", "internal/loopback", "internal/texts", "internal/version"},
+	{"pkg/relay", "internal/logs", "internal/roots", "internal/extension", "internal/pipenet", "internal/terminal", "internal/loopback", "internal/texts", "internal/version", "internal/prices"},
 }
 
 // only says more than the layers do: these packages take nothing of ours but what is named here.

@@ -52,6 +52,8 @@ The exit code is 3 if a check fails that --baseline does not name, or if one pas
 			&cli.StringFlag{Name: "gateway-id", Value: "conform", Usage: "act as the gateway `ID`"},
 			&cli.StringFlag{Name: "secret-file", Usage: "`FILE` with its secret; else $" + secretVariable + " holds it"},
 			&cli.StringFlag{Name: "identity-file", Usage: "`FILE` with an identity token to provision with; else $" + identityVariable + " holds it"},
+			&cli.StringFlag{Name: "stranger-file", Usage: "`FILE` with the identity token of another tenant; else $" + strangerVariable + " holds it"},
+			&cli.StringFlag{Name: "enrollment-file", Usage: "`FILE` with an enrollment token; else $" + redeemVariable + " holds it"},
 			&cli.StringSliceFlag{Name: "platform", Value: []string{"discord"}, Usage: "front the platform `NAME`; may be repeated, messages come from the first"},
 			&cli.StringFlag{Name: "bot-id", Value: "conform", Usage: "`ID` of the bot, in each hello"},
 			&cli.StringFlag{Name: "suite", Value: string(conform.All), Usage: "run the checks of `NAME`: " + strings.Join(conform.Suites(), ", ")},
@@ -59,7 +61,7 @@ The exit code is 3 if a check fails that --baseline does not name, or if one pas
 			&cli.StringFlag{Name: "inject", Usage: "have somebody write: `URL` or command"},
 			&cli.StringFlag{Name: "wake-listen", Usage: "be the wake URL at `ADDRESS`; without it pokes are not checked"},
 			&cli.StringFlag{Name: "wake-url", Usage: "`URL` under which the connector reaches that address", DefaultText: "the address itself"},
-			&cli.BoolFlag{Name: "slow", Usage: "also run checks that wait for the cooldown to end"},
+			&cli.BoolFlag{Name: "slow", Usage: "also run checks that wait for the cooldown to end, or take long otherwise"},
 			&cli.DurationFlag{Name: "cooldown", Value: 61 * time.Second, Usage: "the connector pokes at most once in `TIME`"},
 			&cli.DurationFlag{Name: "timeout", Value: 5 * time.Second, Usage: "wait `TIME` for what has to come"},
 		}, reportFlags()...),
@@ -141,14 +143,22 @@ func baselineOf(cmd *cli.Command) (conform.Baseline, error) {
 }
 
 func conformConfig(cmd *cli.Command) (conform.Config, error) {
-	secret, err := secretFrom("--secret-file", cmd.String("secret-file"), secretVariable)
-	if err != nil {
-		return conform.Config{}, misuse(err)
-	}
 	cfg := conform.Config{
-		URL: cmd.Args().First(), GatewayID: cmd.String("gateway-id"), Secret: secret, Platforms: cmd.StringSlice("platform"),
+		URL: cmd.Args().First(), GatewayID: cmd.String("gateway-id"), Platforms: cmd.StringSlice("platform"),
 		BotID: cmd.String("bot-id"), Suite: conform.Suite(cmd.String("suite")), Only: cmd.StringSlice("only"),
 		Slow: cmd.Bool("slow"), Wait: cmd.Duration("timeout"), Cooldown: cmd.Duration("cooldown"),
+	}
+	for _, secret := range []struct {
+		flag, variable string
+		into           *relay.Secret
+	}{
+		{"secret-file", secretVariable, &cfg.Secret}, {"identity-file", identityVariable, &cfg.Identity},
+		{"stranger-file", strangerVariable, &cfg.Stranger}, {"enrollment-file", redeemVariable, &cfg.Enroll},
+	} {
+		var err error
+		if *secret.into, err = secretFrom("--"+secret.flag, cmd.String(secret.flag), secret.variable); err != nil {
+			return cfg, misuse(err)
+		}
 	}
 	if inject := cmd.String("inject"); inject != "" {
 		cfg.Inject = conform.NewInjector(inject)
@@ -176,7 +186,7 @@ func listenForPokes(cmd *cli.Command, cfg *conform.Config) (wakeURL string, stop
 		return "", stop, fmt.Errorf("listening for pokes: %w: choose another address with --wake-listen", err)
 	}
 	wakes := conform.NewWakes()
-	cfg.Pokes = wakes.Pokes()
+	cfg.Wakes = wakes
 	server := &http.Server{Handler: wakes, ReadHeaderTimeout: 10 * time.Second}
 	served := make(chan struct{})
 	go func() {
@@ -191,11 +201,8 @@ func listenForPokes(cmd *cli.Command, cfg *conform.Config) (wakeURL string, stop
 
 // provisionKit gets the kit credentials, if it has an identity token instead of a secret.
 func provisionKit(ctx context.Context, cmd *cli.Command, cfg *conform.Config, wakeURL string) error {
-	token, err := secretFrom("--identity-file", cmd.String("identity-file"), identityVariable)
-	if err != nil {
-		return misuse(err)
-	}
-	if cfg.Secret.Usable() || !token.Usable() {
+	cfg.WakeURL = wakeURL
+	if cfg.Secret.Usable() || !cfg.Identity.Usable() {
 		if wakeURL != "" {
 			fmt.Fprintf(cmd.Root().ErrWriter, "the connector has to know the wake URL %s for the gateway %s\n", wakeURL, cfg.GatewayID)
 		}
@@ -205,7 +212,7 @@ func provisionKit(ctx context.Context, cmd *cli.Command, cfg *conform.Config, wa
 	for _, platform := range cfg.Platforms {
 		request.Fronts = append(request.Fronts, relay.Front{Platform: platform, BotID: cfg.BotID})
 	}
-	credentials, err := provision.New(provision.Config{URL: relay.NewBaseURL(cfg.URL)}).Provision(ctx, token, request)
+	credentials, err := provision.New(provision.Config{URL: relay.NewBaseURL(cfg.URL)}).Provision(ctx, cfg.Identity, request)
 	if err != nil {
 		return fmt.Errorf("provisioning the kit's gateway %s: %w", cfg.GatewayID, err)
 	}

@@ -30,9 +30,10 @@ func subject(t *testing.T, preset string) (url, control string) {
 	t.Helper()
 	p, err := devconnector.PresetNamed(preset)
 	is.New(t).NoErr(err)
-	c := devconnector.New(devconnector.Config{Preset: p, Identities: map[string]string{"identity": "t"}, Gateways: []devconnector.Gateway{
-		{ID: "gw-7", Tenant: "t", Secrets: []relay.Secret{relay.NewSecret(conformSecret)}},
-	}})
+	c := devconnector.New(devconnector.Config{Preset: p, Identities: map[string]string{"identity": "t", "stranger": "u"},
+		Enrollments: map[string]string{"enrollment": "t"}, Gateways: []devconnector.Gateway{
+			{ID: "gw-7", Tenant: "t", Secrets: []relay.Secret{relay.NewSecret(conformSecret)}},
+		}})
 	outside, inside := httptest.NewServer(c), httptest.NewServer(c.Control())
 	t.Cleanup(func() {
 		if err := c.Close(t.Context()); err != nil {
@@ -132,6 +133,31 @@ func TestConformProvisionsAndIsPoked(t *testing.T) {
 	says(t, out, "pass  poke-get", "3 passed, 0 failed, 0 skipped")
 }
 
+// Each suite is run from the command line, with everything that its checks need.
+func TestConformRunsEachSuite(t *testing.T) {
+	is := is.New(t)
+	for name, value := range map[string]string{secretVariable: "", identityVariable: "identity", strangerVariable: "stranger", redeemVariable: "enrollment"} {
+		t.Setenv(name, value)
+	}
+	for _, suite := range []string{"identity", "media", "prompts"} {
+		url, control := subject(t, "hosted")
+		code, out, errs := dormouse(t.Context(), "conform", "connector", url, "--gateway-id", "fresh", "--wake-listen", "127.0.0.1:0",
+			"--inject", control, "--suite", suite, "--json")
+		t.Log(errs)
+		is.Equal(code, 0)
+		var report conform.Report
+		is.NoErr(json.Unmarshal([]byte(out), &report))
+		for _, result := range report.Checks {
+			if result.Status == conform.Skip {
+				is.True(strings.Contains(result.Observed, "--slow") || strings.Contains(result.Observed, "--platform")) // nothing else is missing
+			}
+		}
+		for _, canary := range []string{"identity", "stranger", "enrollment"} {
+			is.True(!strings.Contains(out+errs, "Bearer "+canary))
+		}
+	}
+}
+
 // A command may stand for the platform, too.
 func TestConformInjectsByACommand(t *testing.T) {
 	is := is.New(t)
@@ -160,9 +186,10 @@ func TestConformIsNotFooledByAConnectorThatLetsNobodyIn(t *testing.T) {
 
 func TestConformMistakes(t *testing.T) {
 	tests := map[string][]string{
-		"give its URL":                 {},
-		"take one of core, sleep, all": {"http://127.0.0.1:1", "--suite", "nonsense"},
+		"give its URL": {},
+		"take one of core, sleep, identity, media, prompts, all": {"http://127.0.0.1:1", "--suite", "nonsense"},
 		`no check "nonsense"`:          {"http://127.0.0.1:1", "--only", "nonsense"},
+		"--cooldown is -1s":            {"http://127.0.0.1:1", "--cooldown=-1s"},
 		"--timeout is -1s":             {"http://127.0.0.1:1", "--timeout=-1s"},
 		"without --wake-listen":        {"http://127.0.0.1:1", "--wake-url", "http://wake.example/"},
 		"--baseline: open testdata/no": {"http://127.0.0.1:1", "--baseline", "testdata/no"},

@@ -26,6 +26,7 @@ const (
 	// Variables for secrets: everybody on the machine can see a command line.
 	identityVariable = demo.IdentityVariable
 	redeemVariable   = variablePrefix + "ENROLLMENT_TOKEN"
+	strangerVariable = variablePrefix + "STRANGER_TOKEN"
 	secretVariable   = variablePrefix + "SECRET"
 	wakeURLVariable  = variablePrefix + "WAKE_URL"
 	variablePrefix   = demo.VariablePrefix

@@ -1,7 +1,6 @@
 package conform
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -24,6 +23,13 @@ var actionChecks = []Check{
 		Quote:    "\"always\" means that the connector always sends it, perhaps as null",
 		needs:    needs{inject: true},
 		run:      checkSource,
+	},
+	{
+		ID: "live-order", Suite: Core, Section: 6, Level: Must,
+		Sentence: "live messages come in the order in which they were written",
+		Quote:    "Live\nframes (no `bufferId`) are never acked.",
+		needs:    needs{inject: true},
+		run:      checkLiveOrder,
 	},
 	{
 		ID: "live-without-id", Suite: Core, Section: 6, Level: Should,
@@ -64,7 +70,7 @@ var actionChecks = []Check{
 		Sentence: "a send to a chat that never wrote to this gateway is refused",
 		Quote:    "The connector refuses the destination",
 		run: func(t *trial) error {
-			return t.refuses(fmt.Sprintf(`{"op":"send","chat_id":%q,"content":"conform","reply_to":null,%s}`, t.chat(), metadata()))
+			return t.refuses(sending(t.chat()))
 		},
 	},
 	{
@@ -142,6 +148,31 @@ func checkSource(t *trial) error {
 	return nil
 }
 
+func checkLiveOrder(t *trial) error {
+	p, err := t.calm()
+	if err != nil {
+		return err
+	}
+	for n := range 5 {
+		if err := t.write(t.chat(), fmt.Sprint("message ", n+1)); err != nil {
+			return err
+		}
+	}
+	for n := range 5 {
+		f, err := p.inbound()
+		if err != nil {
+			return fmt.Errorf("message %d: %w", n+1, err)
+		}
+		if id := f.bufferID(); id != "" {
+			p.ack(id)
+		}
+		if text, _ := f.said(); text != fmt.Sprint("message ", n+1) {
+			return fmt.Errorf("%s came, not message %d", text, n+1)
+		}
+	}
+	return nil
+}
+
 func checkLiveIDs(t *trial) error {
 	p, err := t.calm()
 	if err != nil {
@@ -168,16 +199,12 @@ func checkSend(t *trial) error {
 	if err != nil {
 		return err
 	}
-	result, err := p.act(t.cfg.Platforms[0], fmt.Sprintf(`{"op":"send","chat_id":%q,"content":"conform","reply_to":null,%s}`, chat, metadata()))
-	switch {
-	case err != nil:
-		return err
-	case result["success"] != true:
-		return fmt.Errorf("refused: %s", cmp.Or(textOf(result, "error"), textOf(result, "code"), "without a reason"))
-	case textOf(result, "message_id") == "":
-		return errors.New("the result has no message_id")
-	}
-	return nil
+	return p.does(sending(chat), "message_id")
+}
+
+// sending is a send to a chat.
+func sending(chat string) string {
+	return fmt.Sprintf(`{"op":"send","chat_id":%q,"content":"conform","reply_to":null,%s}`, chat, metadata())
 }
 
 // refuses sends an action that has to be refused.
@@ -217,7 +244,7 @@ func checkEgressCode(t *trial) error {
 	if err != nil {
 		return err
 	}
-	result, err := p.act("", fmt.Sprintf(`{"op":"send","chat_id":%q,"content":"conform","reply_to":null,%s}`, t.chat(), metadata()))
+	result, err := p.act("", sending(t.chat()))
 	if err != nil {
 		return err
 	}
@@ -256,15 +283,7 @@ func checkEachOp(t *trial) error {
 	if err != nil {
 		return err
 	}
-	ops := []string{"send", "edit", "typing", "follow_up"} // section 7: the legacy set
-	if listed, _ := d["supported_ops"].([]any); len(listed) > 0 {
-		ops = nil
-		for _, op := range listed {
-			if name, ok := op.(string); ok {
-				ops = append(ops, name)
-			}
-		}
-	}
+	ops := opsOf(d)
 	slices.Sort(ops)
 	for _, op := range ops {
 		body, known := bodies[op]

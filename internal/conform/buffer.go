@@ -1,6 +1,10 @@
 package conform
 
-import "fmt"
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
 
 // inTurn takes n buffered messages, each after the ack of the one before it, and then no more.
 func (p *peer) inTurn(n int) error {
@@ -12,45 +16,7 @@ func (p *peer) inTurn(n int) error {
 	return p.silent("once more")
 }
 
-func checkPoke(t *trial) error {
-	t.unpoked()
-	if err := t.asleep(); err != nil {
-		return err
-	}
-	if err := t.write(t.chat(), "message 1"); err != nil {
-		return err
-	}
-	poke, ok := t.poked(t.pokeWait())
-	switch {
-	case !ok:
-		return fmt.Errorf("no poke within %v", t.pokeWait())
-	case poke.Method != "GET" || poke.Body > 0:
-		return fmt.Errorf("a %s with %d bytes", poke.Method, poke.Body)
-	}
-	return nil
-}
-
-func checkPokeOnce(t *trial) error {
-	t.unpoked()
-	if err := t.asleep(); err != nil {
-		return err
-	}
-	for n := range 3 {
-		if err := t.write(t.chat(), fmt.Sprint("message ", n+1)); err != nil {
-			return err
-		}
-	}
-	if _, ok := t.poked(t.pokeWait()); !ok {
-		return fmt.Errorf("no poke within %v", t.pokeWait())
-	}
-	if _, again := t.poked(t.cfg.Cooldown / 2); again {
-		return fmt.Errorf("a second poke within %v", t.cfg.Cooldown/2)
-	}
-	return nil
-}
-
-func checkPokeOpen(t *trial) error {
-	t.unpoked()
+func checkIdleHello(t *trial) error {
 	p, err := t.calm()
 	if err != nil {
 		return err
@@ -61,45 +27,29 @@ func checkPokeOpen(t *trial) error {
 	if err := t.write(t.chat(), "message 1"); err != nil {
 		return err
 	}
-	if err := p.silent("on the socket, instead of a poke"); err != nil {
+	if f, ok := p.await(t.cfg.Quiet, p.isOurs); ok && f.line != "" {
+		return &skipped{"it is not idle after going_idle_ack: idle-flip says so"}
+	}
+	if err := p.answersHello("going_idle_ack"); err != nil {
 		return err
 	}
-	p.leave()
-	if _, ok := t.poked(t.pokeWait()); !ok {
-		return fmt.Errorf("no poke within %v", t.pokeWait())
-	}
-	return nil
+	return p.silent("after a further hello")
 }
 
-func checkPokeCooldown(t *trial) error {
-	t.unpoked()
-	if err := t.asleep(); err != nil {
-		return err
-	}
-	if err := t.write(t.chat(), "message 1"); err != nil {
-		return err
-	}
-	if _, ok := t.poked(t.pokeWait()); !ok {
-		return fmt.Errorf("no poke for the first message within %v", t.pokeWait())
-	}
-	p, err := t.connect()
+func checkUnsaid(t *trial) error {
+	p, err := t.calm()
 	if err != nil {
 		return err
 	}
-	if err := p.inTurn(1); err != nil {
-		return err
-	}
-	if err := p.idle(); err != nil {
-		return err
-	}
 	p.leave()
-	if err := t.write(t.chat(), "message 2"); err != nil {
+	if err := t.write(t.chat(), "message 1"); err != nil {
 		return err
 	}
-	if _, ok := t.poked(2 * t.cfg.Cooldown); !ok {
-		return fmt.Errorf("no poke for a message in the cooldown within %v", 2*t.cfg.Cooldown)
+	if p, err = t.connect(); err != nil {
+		return err
 	}
-	return nil
+	_, err = p.acks(1)
+	return err
 }
 
 func checkFlip(t *trial) error {
@@ -234,6 +184,10 @@ func checkWrongAck(t *trial) error {
 	}
 	p.ack("conform-no-such")
 	p.ack(first.bufferID() + " ")
+	p.send(`{"type":"inbound_ack"}`)
+	if _, err := strconv.ParseUint(first.bufferID(), 10, 53); err == nil {
+		p.send(`{"type":"inbound_ack","bufferId":%s}`, strings.TrimLeft(first.bufferID(), "0"))
+	}
 	p.await(t.cfg.Quiet, func(frame) bool { return false })
 	p.leave()
 	p, _, err = t.again("acks of other ids")

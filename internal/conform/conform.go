@@ -18,7 +18,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -38,13 +37,18 @@ const (
 type Suite string
 
 const (
-	Core  Suite = "core"  // upgrade, handshake, frames, the seat, actions, live messages
-	Sleep Suite = "sleep" // going idle, the buffer, acks, pokes
-	All   Suite = "all"
+	Core     Suite = "core"     // upgrade, handshake, frames, the seat, actions, live messages
+	Sleep    Suite = "sleep"    // going idle, the buffer, acks, pokes
+	Identity Suite = "identity" // provision, enroll, policy, what becomes of a gateway whose credentials are withdrawn
+	Media    Suite = "media"    // upload and download
+	Prompts  Suite = "prompts"  // prompts and their answers, forwards, interrupts
+	All      Suite = "all"
 )
 
 // Suites lists what Config.Suite takes.
-func Suites() []string { return []string{string(Core), string(Sleep), string(All)} }
+func Suites() []string {
+	return []string{string(Core), string(Sleep), string(Identity), string(Media), string(Prompts), string(All)}
+}
 
 // Check is one entry of the catalogue.
 type Check struct {
@@ -62,10 +66,14 @@ type Check struct {
 
 // needs is what a check cannot do without.
 type needs struct {
-	inject bool // somebody writes
-	wake   bool // pokes are seen
-	slow   bool // it waits for a cooldown to end
-	fronts int  // platforms
+	inject   bool // somebody writes
+	wake     bool // pokes are seen
+	slow     bool // it waits for a cooldown to end
+	fronts   int  // platforms
+	secret   bool // the kit dials with a token
+	identity bool // gateways can be provisioned
+	stranger bool // and by another tenant, too
+	enroll   bool // an enrollment token is there
 }
 
 // Status is how a check ended.
@@ -91,6 +99,8 @@ type Result struct {
 // Report is what a run found, in the order of the catalogue.
 type Report struct {
 	Checks []Result `json:"checks"`
+
+	facts facts
 }
 
 // Count says how many checks ended so.
@@ -109,12 +119,6 @@ type Injector interface {
 	Inject(ctx context.Context, what string, body []byte) error
 }
 
-// Poke is one request that came to the wake URL.
-type Poke struct {
-	Method string
-	Body   int // bytes
-}
-
 // DialFunc opens a connection.
 type DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
@@ -128,11 +132,16 @@ type Config struct {
 	Suite     Suite         // default All
 	Only      []string      // ids; empty: all of the suite
 	Inject    Injector      // nil: checks that need one are skipped
-	Pokes     <-chan Poke   // what came to the wake URL; nil: checks of pokes are skipped
+	Wakes     *Wakes        // the handler behind the gateway's wake URL; nil: checks of pokes are skipped
+	WakeURL   string        // under which the connector reaches Wakes, for gateways that the kit provisions
+	Identity  relay.Secret  // an identity token to provision with; without one those checks are skipped
+	Stranger  relay.Secret  // one of another tenant
+	Enroll    relay.Secret  // an enrollment token
 	Slow      bool          // also run checks that wait for over a minute
 	Wait      time.Duration // for what has to come; default 5 s
 	Quiet     time.Duration // how long nothing has to come; default 300 ms
 	Cooldown  time.Duration // the connector's time between two pokes; default 61 s
+	Silence   time.Duration // how long checks of silent sockets take; default 2 minutes
 	NetDial   DialFunc      // nil: a net.Dialer
 	Progress  func(Result)  // called after each check; may be nil
 }
@@ -144,7 +153,7 @@ func (c Config) withDefaults() (Config, error) {
 	for _, d := range []struct {
 		at    *time.Duration
 		value time.Duration
-	}{{&c.Wait, 5 * time.Second}, {&c.Quiet, 300 * time.Millisecond}, {&c.Cooldown, 61 * time.Second}} {
+	}{{&c.Wait, 5 * time.Second}, {&c.Quiet, 300 * time.Millisecond}, {&c.Cooldown, 61 * time.Second}, {&c.Silence, 2 * time.Minute}} {
 		if *d.at <= 0 {
 			*d.at = d.value
 		}
@@ -182,13 +191,13 @@ func Run(ctx context.Context, cfg Config) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	var report Report
+	report := Report{facts: facts{}}
 	letIn := true
 	for _, check := range cfg.checks() {
 		result := Result{ID: check.ID, Section: check.Section, Level: check.Level, Status: Skip, Expected: check.Sentence,
 			Observed: "needs a gateway that is let in, and " + gate + " failed"}
 		if letIn {
-			result = runOne(ctx, cfg, check)
+			result = runOne(ctx, cfg, check, report.facts)
 		}
 		if ctx.Err() != nil {
 			return report, fmt.Errorf("conform: %s: %w", check.ID, ctx.Err())
@@ -213,12 +222,12 @@ func (c Config) checks() []Check {
 	})
 }
 
-func runOne(ctx context.Context, cfg Config, check Check) Result {
+func runOne(ctx context.Context, cfg Config, check Check, found facts) Result {
 	result := Result{ID: check.ID, Section: check.Section, Level: check.Level, Status: Skip, Expected: check.Sentence}
 	if result.Observed = check.needs.missing(cfg); result.Observed != "" {
 		return result
 	}
-	t := &trial{ctx: ctx, cfg: cfg, check: check}
+	t := &trial{ctx: ctx, cfg: cfg, check: check, facts: found}
 	err := check.run(t)
 	t.close()
 	result.Status, result.Frames = Pass, t.frames
@@ -232,15 +241,22 @@ func runOne(ctx context.Context, cfg Config, check Check) Result {
 
 // missing says what of cfg a check cannot do without; "" if nothing.
 func (n needs) missing(cfg Config) string {
-	switch {
-	case n.inject && cfg.Inject == nil:
-		return "needs a message from the platform: say how to make one (--inject)"
-	case n.wake && cfg.Pokes == nil:
-		return "needs a wake URL that the connector knows (--wake-listen)"
-	case n.slow && !cfg.Slow:
-		return "waits for a cooldown to end (--slow)"
-	case n.fronts > len(cfg.Platforms):
-		return fmt.Sprintf("needs %d platforms (--platform)", n.fronts)
+	for _, need := range []struct {
+		lacking bool
+		why     string
+	}{
+		{n.inject && cfg.Inject == nil, "needs a message from the platform: say how to make one (--inject)"},
+		{n.wake && cfg.Wakes == nil, "needs a wake URL that the connector knows (--wake-listen)"},
+		{n.slow && !cfg.Slow, "takes long (--slow)"},
+		{n.fronts > len(cfg.Platforms), fmt.Sprintf("needs %d platforms (--platform)", n.fronts)},
+		{n.secret && !cfg.Secret.Usable(), "the kit has no secret: it dials without a token"},
+		{(n.identity || n.stranger) && !cfg.Identity.Usable(), "needs an identity token to provision with (--identity-file)"},
+		{n.stranger && !cfg.Stranger.Usable(), "needs the identity token of another tenant (--stranger-file)"},
+		{n.enroll && !(cfg.Enroll.Usable() && cfg.Identity.Usable()), "needs an enrollment and an identity token (--enrollment-file, --identity-file)"},
+	} {
+		if need.lacking {
+			return need.why
+		}
 	}
 	return ""
 }
@@ -249,22 +265,3 @@ func (n needs) missing(cfg Config) string {
 type skipped struct{ why string }
 
 func (s *skipped) Error() string { return s.why }
-
-// Wakes is a handler for the wake URL. It answers 202.
-type Wakes struct{ pokes chan Poke }
-
-// NewWakes makes a Wakes, which keeps the last thousand pokes at most.
-func NewWakes() *Wakes { return &Wakes{pokes: make(chan Poke, 1000)} }
-
-// Pokes is what came.
-func (w *Wakes) Pokes() <-chan Poke { return w.pokes }
-
-func (w *Wakes) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
-	body := make([]byte, 4096)
-	n, _ := r.Body.Read(body)
-	select {
-	case w.pokes <- Poke{Method: r.Method, Body: n}:
-	default:
-	}
-	rw.WriteHeader(http.StatusAccepted)
-}

@@ -25,6 +25,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const (
 	gatewayID = "gw-1"
 	secret    = "s3cret-canary"
+
+	identity, stranger, enrollment = "identity-canary", "stranger-canary", "enrollment-canary"
 )
 
 // injector writes in the development connector's place of a platform.
@@ -41,12 +43,13 @@ func (i injector) Inject(_ context.Context, what string, body []byte) error {
 }
 
 // check runs the kit against a development connector, in simulated time. between may stand between the two.
-func check(t *testing.T, preset devconnector.Preset, only []string, between func(http.Handler) (http.Handler, func())) (report conform.Report) {
+func check(t *testing.T, preset devconnector.Preset, only []string, between func(inner http.Handler, poke func()) (http.Handler, func())) (report conform.Report) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		wakes, wakeAt := conform.NewWakes(), pipenet.Listen()
 		c := devconnector.New(devconnector.Config{
-			Preset: preset, PokeDial: wakeAt.Dial,
+			Preset: preset, PokeDial: wakeAt.Dial, Identities: map[string]string{identity: "t", stranger: "another"},
+			Enrollments: map[string]string{enrollment: "t"},
 			Gateways: []devconnector.Gateway{{ID: gatewayID, Tenant: "t", Secrets: []relay.Secret{relay.NewSecret(secret)},
 				WakeURL: "http://wake.example/w/x"}},
 		})
@@ -54,18 +57,24 @@ func check(t *testing.T, preset devconnector.Preset, only []string, between func
 		var handler http.Handler = c
 		if between != nil {
 			var end func()
-			handler, end = between(c)
+			handler, end = between(c, func() {
+				client := http.Client{Transport: &http.Transport{DialContext: wakeAt.Dial, DisableKeepAlives: true}}
+				if resp, err := client.Get("http://wake.example/w/x"); err == nil {
+					resp.Body.Close()
+				}
+			})
 			defer end()
 		}
 		servers := []*httptest.Server{serve(ln, handler), serve(wakeAt, wakes)}
-		platform := "discord"
+		platforms := []string{"discord", "telegram"}
 		if preset.Platforms != nil {
-			platform = preset.Platforms[0]
+			platforms = preset.Platforms
 		}
 		var err error
 		report, err = conform.Run(t.Context(), conform.Config{
-			URL: "http://connector", GatewayID: gatewayID, Secret: relay.NewSecret(secret), Platforms: []string{platform}, BotID: "bot",
-			Only: only, Inject: injector{c}, Pokes: wakes.Pokes(), Slow: true, NetDial: ln.Dial,
+			URL: "http://connector", GatewayID: gatewayID, Secret: relay.NewSecret(secret), Platforms: platforms, BotID: "bot",
+			Only: only, Inject: injector{c}, Wakes: wakes, WakeURL: "http://wake.example/w/", Slow: true, NetDial: ln.Dial,
+			Identity: relay.NewSecret(identity), Stranger: relay.NewSecret(stranger), Enroll: relay.NewSecret(enrollment),
 		})
 		if err != nil {
 			t.Error(err)
@@ -113,18 +122,24 @@ func TestPresetsAreToldApart(t *testing.T) {
 			report := check(t, named(t, name), nil, nil)
 			is := is.New(t)
 			is.Equal(sorted(failed(report)), sorted(want))
-			is.Equal(report.Count(conform.Skip), 0)
 			is.Equal(len(report.Checks), len(conform.Catalogue()))
+			for _, result := range report.Checks {
+				if result.Status == conform.Skip {
+					t.Log(result.ID, result.Observed)
+				}
+			}
 		})
 	}
 }
 
 func sorted(list []string) []string { return slices.Sorted(slices.Values(list)) }
 
-// ideal is a connector without any deviation: it pokes for what came in the cooldown, too.
+// ideal is a connector without any deviation, which offers every op: it buffers for whoever has gone without a word, and pokes
+// again for what came in the cooldown, and after a poke that failed.
 func ideal() devconnector.Preset {
 	preset := devconnector.Hosted()
-	preset.PokeAfterCooldown = true
+	preset.PokeAfterCooldown, preset.PokeHeedsAnswer, preset.BufferUnflipped, preset.AnswersAgain = true, true, true, true
+	preset.SupportedOps = append(preset.SupportedOps, "draft")
 	return preset
 }
 

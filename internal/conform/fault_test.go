@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,11 +30,12 @@ import (
 // fault is one thing that a connector does wrong: by its preset, or by what a proxy before it does to the wire.
 type fault struct {
 	preset func(*devconnector.Preset)
-	dial   func(r *http.Request) (status int)               // may change the request; a status refuses it
-	up     func(s *session, message string) (pass []string) // from the gateway
-	down   func(s *session, line string) (pass []string)    // from the connector
-	close  func(code int, reason string) (int, string)      // of the connector
-	deaf   bool                                             // to pings
+	dial   func(r *http.Request) (status int)                    // may change a request, upgrades included; a status refuses it
+	answer func(r *http.Request, rec *httptest.ResponseRecorder) // changes what a route answers
+	up     func(s *session, message string) (pass []string)      // from the gateway
+	down   func(s *session, line string) (pass []string)         // from the connector
+	close  func(code int, reason string) (int, string)           // of the connector
+	deaf   bool                                                  // to pings
 	binary func(s *session)
 }
 
@@ -44,6 +46,7 @@ type session struct {
 	number    int
 	last      atomic.Value // bufferId that went down last
 	seen      map[string]int
+	poke      func() // the wake URL
 }
 
 // tell sends lines to the gateway, as the connector would.
@@ -61,7 +64,7 @@ func (s *session) end(code int) []string {
 }
 
 // proxy puts the fault between a gateway and a connector.
-func (f fault) proxy(inner http.Handler) (handler http.Handler, end func()) {
+func (f fault) proxy(inner http.Handler, poke func()) (handler http.Handler, end func()) {
 	var sessions atomic.Int64
 	ln := pipenet.Listen()
 	srv := serve(ln, inner)
@@ -72,6 +75,10 @@ func (f fault) proxy(inner http.Handler) (handler http.Handler, end func()) {
 				w.WriteHeader(status)
 				return
 			}
+		}
+		if !websocket.IsWebSocketUpgrade(r) {
+			f.route(inner, w, r)
+			return
 		}
 		dialer := websocket.Dialer{NetDialContext: ln.Dial}
 		far, resp, err := dialer.DialContext(context.Background(), "ws://connector"+r.URL.Path, http.Header{"Authorization": r.Header["Authorization"]})
@@ -88,9 +95,52 @@ func (f fault) proxy(inner http.Handler) (handler http.Handler, end func()) {
 		if err != nil {
 			return
 		}
-		f.pump(&session{near: near, far: far, number: number, seen: map[string]int{}})
+		f.pump(&session{near: near, far: far, number: number, seen: map[string]int{}, poke: poke})
 	}), srv.Close
 }
+
+// route serves what is no upgrade.
+func (f fault) route(inner http.Handler, w http.ResponseWriter, r *http.Request) {
+	rec := httptest.NewRecorder()
+	inner.ServeHTTP(rec, r)
+	if f.answer != nil {
+		f.answer(r, rec)
+	}
+	maps.Copy(w.Header(), rec.Header())
+	w.WriteHeader(rec.Code)
+	w.Write(rec.Body.Bytes())
+}
+
+// says has every answer of one status be of another one.
+func says(before, after int) func(*http.Request, *httptest.ResponseRecorder) {
+	return func(_ *http.Request, rec *httptest.ResponseRecorder) {
+		if rec.Code == before {
+			rec.Code = after
+		}
+	}
+}
+
+// tells changes the objects that routes answer.
+func tells(how func(object map[string]any)) func(*http.Request, *httptest.ResponseRecorder) {
+	return func(_ *http.Request, rec *httptest.ResponseRecorder) {
+		object := frameOf(rec.Body.String())
+		how(object)
+		rec.Body.Reset()
+		json.NewEncoder(rec.Body).Encode(object)
+	}
+}
+
+// misnamed has an op come to the connector under a name that it does not know.
+func misnamed(op string, which func(message string) bool) func(*session, string) []string {
+	return func(_ *session, m string) []string {
+		if which(m) {
+			m = strings.ReplaceAll(m, fmt.Sprintf(`"op":%q`, op), `"op":"conform_none"`)
+		}
+		return []string{m}
+	}
+}
+
+func always(string) bool { return true }
 
 // pump carries messages until both ends have closed.
 func (f fault) pump(s *session) {
@@ -303,6 +353,123 @@ var faults = map[string]fault{
 		}
 		return []string{line}
 	}},
+	"upgrade-malformed": {dial: letsIn(func(r *http.Request) bool { return r.Header.Get("Authorization") == "Bearer conform" })},
+	"hello-several":     {down: change("descriptor", func(f map[string]any) { member(f, "descriptor")["platform"] = "discord" })},
+	"hello-strange": {down: drop(func(_ *session, f map[string]any) bool {
+		return member(f, "descriptor")["platform"] == "conform-platform"
+	})},
+	"descriptor-optional":  {down: change("descriptor", func(f map[string]any) { member(f, "descriptor")["pii_safe"] = "no" })},
+	"frames-object":        {up: endsOn(1007, func(m string) bool { return strings.Contains(m, "[1]") })},
+	"frames-types":         {up: endsOn(1007, func(m string) bool { return strings.Contains(m, `"requestId":[]`) })},
+	"frames-cut-character": {binary: func(s *session) { s.end(1007) }},
+	"ping-kept":            {preset: func(p *devconnector.Preset) { p.PingEvery, p.PongWithin = 50*time.Second, 40*time.Second }},
+	"seat-frozen":          {preset: func(p *devconnector.Preset) { p.SecondSocket = devconnector.SeatRefuse }},
+	"live-order": {down: change("inbound", func(f map[string]any) {
+		event := member(f, "event")
+		event["text"] = strings.NewReplacer("message 2", "message 3", "message 3", "message 2").Replace(fmt.Sprint(event["text"]))
+	})},
+	"op-edit":   {up: misnamed("edit", always)},
+	"op-delete": {up: misnamed("delete", always)},
+	"op-react":  {up: misnamed("react", func(m string) bool { return strings.Contains(m, `"remove":true`) })},
+	"op-typing": {up: misnamed("typing", always)},
+	"op-info":   {down: change("outbound_result", func(f map[string]any) { delete(member(f, "result"), "chat_info") })},
+	"op-thread": {down: change("outbound_result", func(f map[string]any) { delete(member(f, "result"), "thread_id") })},
+	"op-rename": {up: misnamed("thread_rename", always)},
+	"op-draft":  {up: misnamed("draft", func(m string) bool { return strings.Contains(m, `"final":true`) })},
+	"op-media":  {up: misnamed("send_media", always)},
+	"action-many": {down: drop(func(s *session, f map[string]any) bool {
+		s.seen[fmt.Sprint(f["type"])]++
+		return f["type"] == "outbound_result" && s.seen["outbound_result"] == 3
+	})},
+	"action-again": {preset: func(p *devconnector.Preset) { p.AnswersAgain = false }},
+	"refusal-fields": {down: change("outbound_result", func(f map[string]any) {
+		if refusal(f) {
+			member(f, "result")["retry_after"] = "soon"
+		}
+	})},
+	"poke-failed": {preset: func(p *devconnector.Preset) { p.PokeHeedsAnswer = false }},
+	"poke-connected": {down: func(s *session, line string) []string {
+		if frameOf(line)["type"] == "inbound" {
+			s.poke()
+		}
+		return []string{line}
+	}},
+	"idle-again": {down: drop(func(s *session, f map[string]any) bool {
+		s.seen[fmt.Sprint(f["type"])]++
+		return f["type"] == "going_idle_ack" && s.seen["going_idle_ack"] == 2
+	})},
+	"idle-hello": {down: func(s *session, line string) []string {
+		s.seen[fmt.Sprint(frameOf(line)["type"])]++
+		if frameOf(line)["type"] == "descriptor" && s.seen["descriptor"] == 2 {
+			return []string{line, `{"type":"inbound","event":{"text":"message 1","source":{"chat_id":"conform.idle-hello.x"}}}` + "\n"}
+		}
+		return []string{line}
+	}},
+	"buffer-unsaid": {preset: func(p *devconnector.Preset) { p.BufferUnflipped = false }},
+
+	"provision-secret":     {answer: tells(func(o map[string]any) { o["secret"] = "another" })},
+	"provision-identity":   {answer: says(401, 200)},
+	"provision-incomplete": {answer: says(400, 200)},
+	"provision-repeat":     {preset: func(p *devconnector.Preset) { p.RotationWindow = 0 }},
+	"provision-flag": {answer: tells(func(o map[string]any) {
+		if o["secretIssued"] == false {
+			o["secretIssued"] = "false"
+		}
+	})},
+	"provision-platforms": {answer: func(_ *http.Request, rec *httptest.ResponseRecorder) {
+		if frameOf(rec.Body.String())["secretIssued"] == false {
+			rec.Code = http.StatusConflict
+		}
+	}},
+	"provision-colons": {dial: func(r *http.Request) int {
+		raw, _ := base64.RawURLEncoding.DecodeString(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "))
+		return map[bool]int{true: http.StatusUnauthorized}[strings.Count(string(raw), ":") > 2]
+	}},
+	"provision-stranger": {answer: func(r *http.Request, rec *httptest.ResponseRecorder) {
+		if rec.Code == http.StatusForbidden {
+			rec.Code = http.StatusOK
+			tells(func(o map[string]any) { o["secret"] = "its secret" })(r, rec)
+		}
+	}},
+	"provision-wake": {preset: func(p *devconnector.Preset) { p.Poke = devconnector.PokeNone }},
+	"seat-others":    {preset: func(p *devconnector.Preset) { p.NoCredentials = true }},
+	"enroll-secret":  {answer: tells(func(o map[string]any) { o["secret"] = "another" })},
+	"enroll-refused": {answer: says(403, 400)},
+	"policy-taken":   {answer: says(200, 202)},
+	"policy-token":   {answer: says(401, 200)},
+	"expired-open":   {close: func(code int, _ string) (int, string) { return code, "unauthorized" }},
+	"revoked-open":   {preset: func(p *devconnector.Preset) { p.RevokedCode = 4403 }},
+	"revoked-dial":   {close: func(int, string) (int, string) { return 1000, "" }},
+	"suspended":      {close: func(int, string) (int, string) { return 1000, "" }},
+
+	"media-upload":   {answer: tells(func(o map[string]any) { delete(o, "id") })},
+	"media-size":     {preset: func(p *devconnector.Preset) { p.MediaSize = false }},
+	"media-download": {answer: func(_ *http.Request, rec *httptest.ResponseRecorder) { rec.Header().Set("Content-Type", "text/html") }},
+	"media-filename": {dial: func(r *http.Request) int {
+		return map[bool]int{true: http.StatusBadRequest}[len(r.Header.Get("X-Media-Filename")) > 200]
+	}},
+	"media-token": {dial: letsIn(func(r *http.Request) bool { return r.Method == http.MethodGet && r.Header.Get("Authorization") == "" })},
+	"media-empty": {answer: says(400, 200)},
+	"media-largest": {dial: func(r *http.Request) int {
+		return map[bool]int{true: http.StatusRequestEntityTooLarge}[r.ContentLength == 25<<20]
+	}},
+	"media-limit":   {answer: says(413, 200)},
+	"media-unknown": {answer: says(404, 200)},
+	"media-stranger": {dial: letsIn(func(r *http.Request) bool {
+		id, _ := token(r)
+		return strings.HasPrefix(r.URL.Path, "/relay/media/") && id != gatewayID
+	})},
+
+	"prompt-kinds": {up: misnamed("prompt", func(m string) bool { return strings.Contains(m, "clarify") })},
+	"prompt-ids":   {up: misnamed("prompt", func(m string) bool { return strings.Contains(m, strings.Repeat("o", 32)) })},
+	"prompt-response": {down: change("inbound", func(f map[string]any) {
+		member(f, "event")["prompt_response"] = "a"
+	})},
+	"forward-live":      {down: change("passthrough_forward", func(f map[string]any) { member(f, "forward")["headers"] = map[string]any{} })},
+	"forward-buffered":  {down: change("passthrough_forward", func(f map[string]any) { delete(f, "bufferId") })},
+	"forward-passes":    {preset: func(p *devconnector.Preset) { p.ForwardsPass = false }},
+	"interrupt-inbound": {preset: func(p *devconnector.Preset) { p.Interrupts = false }},
+
 	"action-unknown":    {down: change("outbound_result", succeeds("unsupported op"))},
 	"action-incomplete": {down: change("outbound_result", succeeds("missing"))},
 	"egress-refused":    {preset: func(p *devconnector.Preset) { p.Routing = devconnector.RouteAny }},

@@ -5,6 +5,9 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"strings"
+
+	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
 // frame is one line from the connector.
@@ -16,6 +19,7 @@ type frame struct {
 	Result    json.RawMessage `json:"result"`
 	Desc      json.RawMessage `json:"descriptor"`
 	Forward   json.RawMessage `json:"forward"`
+	Key       string          `json:"session_key"`
 	Chat      string          `json:"chat_id"`
 	line      string
 }
@@ -38,6 +42,26 @@ func (f frame) source() map[string]any {
 		return nil
 	}
 	return event.Source
+}
+
+// path is a forward's.
+func (f frame) path() string {
+	var forward struct {
+		Path string `json:"path"`
+	}
+	if json.Unmarshal(f.Forward, &forward) != nil {
+		return ""
+	}
+	return forward.Path
+}
+
+// about is the chat that a delivery is about; this kit's forwards have it as their path.
+func (f frame) about() string {
+	if f.Type == relay.TypePassthrough {
+		return strings.TrimPrefix(f.path(), "/")
+	}
+	_, chat := f.said()
+	return chat
 }
 
 // said are an event's text and chat.

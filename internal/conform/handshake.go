@@ -1,8 +1,10 @@
 package conform
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
@@ -35,6 +37,27 @@ var handshakeChecks = []Check{
 		},
 	},
 	{
+		ID: "hello-several", Suite: Core, Section: 4, Level: Must,
+		Sentence: "the descriptors of several hellos each name their platform",
+		Quote:    "The FIRST one completes the handshake and is the\n   session default; each is also kept by its `platform`",
+		needs:    needs{fronts: 2},
+		run:      checkHelloSeveral,
+	},
+	{
+		ID: "hello-strange", Suite: Core, Section: 21, Level: Should,
+		Sentence: "a hello for a platform that is not fronted is answered, too",
+		Quote:    "answer each one, also for a platform that is not fronted",
+		run: func(t *trial) error {
+			p, err := t.connect()
+			if err != nil {
+				return err
+			}
+			p.hello("conform-platform")
+			_, err = p.expect(relay.TypeDescriptor)
+			return err
+		},
+	},
+	{
 		ID: "descriptor-fields", Suite: Core, Section: 7, Level: Must,
 		Sentence: "a descriptor has every required field, of its type",
 		Quote:    "If a required field is missing, or the descriptor is no object, the reference raises an error and loses the connection",
@@ -45,6 +68,12 @@ var handshakeChecks = []Check{
 		Sentence: "max_message_length is a whole number above 0, and len_unit chars or utf16",
 		Quote:    "A `max_message_length` that cannot be made an integer, or is not positive, becomes 4096.",
 		run:      checkLength,
+	},
+	{
+		ID: "descriptor-optional", Suite: Core, Section: 7, Level: Must,
+		Sentence: "the other fields of a descriptor have their types, where they are: emoji and platform_hint text, supported_ops a list of texts, the rest bool",
+		Quote:    "\"required\" is what the reference's data class demands.",
+		run:      checkOptional,
 	},
 	{
 		ID: "descriptor-ops", Suite: Core, Section: 7, Level: Should,
@@ -130,6 +159,59 @@ func checkDescriptor(t *trial) error {
 		}
 	}
 	return errors.Join(faults...)
+}
+
+func checkOptional(t *trial) error {
+	_, d, err := t.described()
+	if err != nil {
+		return err
+	}
+	var faults []error
+	for _, field := range []struct {
+		name string
+		is   func(any) bool
+	}{
+		{"emoji", isText}, {"platform_hint", isText}, {"pii_safe", isBool}, {"supports_context", isBool},
+		{"supports_inchannel_continuable", isBool}, {"supports_block_formatting", isBool}, {"supported_ops", isTexts},
+	} {
+		if value := d[field.name]; value != nil && !field.is(value) {
+			faults = append(faults, fmt.Errorf("%s is %v", field.name, value))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+func isTexts(v any) bool {
+	list, ok := v.([]any)
+	return ok && !slices.ContainsFunc(list, func(each any) bool { return each == "" || !isText(each) })
+}
+
+func checkHelloSeveral(t *trial) error {
+	p, err := t.dial()
+	if err != nil {
+		return err
+	}
+	for _, platform := range t.cfg.Platforms {
+		p.hello(platform)
+	}
+	described := map[string]bool{}
+	for range t.cfg.Platforms {
+		f, err := p.expect(relay.TypeDescriptor)
+		if err != nil {
+			return err
+		}
+		var d struct{ Platform string }
+		if json.Unmarshal(f.Desc, &d) != nil || described[d.Platform] {
+			return fmt.Errorf("a descriptor of the platform %q, once more", d.Platform)
+		}
+		described[d.Platform] = true
+	}
+	for _, platform := range t.cfg.Platforms {
+		if !described[platform] {
+			return fmt.Errorf("no descriptor of the platform %s", platform)
+		}
+	}
+	return nil
 }
 
 func checkLength(t *trial) error {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -28,13 +29,18 @@ type trial struct {
 	check Check
 	peers []*peer
 	chats int
+	facts facts
+	after func() // undoes what the check did; nil: nothing
 
 	mu     sync.Mutex // guards frames
 	frames []string
 }
 
-// close ends the trial's sockets, and waits for their readers.
+// close undoes what has to be undone, ends the trial's sockets, and waits for their readers.
 func (t *trial) close() {
+	if t.after != nil {
+		t.after()
+	}
 	for _, p := range t.peers {
 		p.leave()
 	}
@@ -75,6 +81,8 @@ type peer struct {
 	ended  chan struct{}
 	end    ending // once ended
 	pongs  chan string
+	frozen atomic.Bool  // it answers no ping
+	pinged atomic.Bool  // by the connector
 	kinds  map[int]bool // of messages, once ended or quiet
 	ragged bool         // a message that did not end in a newline
 	mu     sync.Mutex
@@ -132,6 +140,14 @@ func (t *trial) dialWith(token, suffix string) (*peer, error) {
 		default:
 		}
 		return nil
+	})
+	pong := ws.PingHandler()
+	ws.SetPingHandler(func(data string) error {
+		p.pinged.Store(true)
+		if p.frozen.Load() {
+			return nil
+		}
+		return pong(data)
 	})
 	go p.read()
 	t.peers = append(t.peers, p)
@@ -258,7 +274,7 @@ func (p *peer) clear(f frame) {
 	if f.bufferID() == "" || f.Type != relay.TypeInbound && f.Type != relay.TypePassthrough {
 		return
 	}
-	if _, chat := f.said(); !p.t.owns(chat) {
+	if !p.t.owns(f.about()) {
 		p.ack(f.bufferID())
 	}
 }
@@ -310,7 +326,10 @@ func (p *peer) ack(id string) { p.send(`{"type":"inbound_ack","bufferId":%q}`, i
 
 // act sends an action and waits for its result.
 func (p *peer) act(platform, action string) (map[string]any, error) {
-	id := requestID()
+	return p.actAs(requestID(), platform, action)
+}
+
+func (p *peer) actAs(id, platform, action string) (map[string]any, error) {
 	tag := ""
 	if platform != "" {
 		tag = fmt.Sprintf(`,"platform":%q`, platform)

@@ -33,6 +33,20 @@ var sleepChecks = []Check{
 		run:      checkPokeCooldown,
 	},
 	{
+		ID: "poke-failed", Suite: Sleep, Section: 19, Level: Should,
+		Sentence: "a poke that was answered 500 is repeated, at the latest when the cooldown is over",
+		Quote:    "a 500, a 429 or a timeout counts as sent",
+		needs:    needs{inject: true, wake: true, slow: true},
+		run:      checkPokeFailed,
+	},
+	{
+		ID: "poke-connected", Suite: Sleep, Section: 12, Level: Should,
+		Sentence: "a message for a gateway that is connected and not idle pokes nobody",
+		Quote:    "on the FIRST buffered event of a flipped\n  instance",
+		needs:    needs{inject: true, wake: true},
+		run:      checkPokeConnected,
+	},
+	{
 		ID: "idle-ack", Suite: Sleep, Section: 12, Level: Must,
 		Sentence: "going_idle is answered by going_idle_ack",
 		Quote:    "`go_idle` sends `going_idle` and waits for `going_idle_ack`",
@@ -50,6 +64,27 @@ var sleepChecks = []Check{
 		Quote:    "A new dial makes the connector drain its buffer and ends the flip.",
 		needs:    needs{inject: true},
 		run:      checkFlip,
+	},
+	{
+		ID: "idle-again", Suite: Sleep, Section: 12, Level: Should,
+		Sentence: "a second going_idle on the same socket is acked, too",
+		Quote:    "It\n  returns false when not connected, or when the time is over.",
+		run: func(t *trial) error {
+			p, err := t.calm()
+			for range 2 {
+				if err == nil {
+					err = p.idle()
+				}
+			}
+			return err
+		},
+	},
+	{
+		ID: "idle-hello", Suite: Sleep, Section: 21, Level: Should,
+		Sentence: "a further hello on the socket that has gone idle is answered, and ends no flip: nothing is sent there",
+		Quote:    "A further hello on a socket neither takes the seat nor ends the flip.",
+		needs:    needs{inject: true},
+		run:      checkIdleHello,
 	},
 	{
 		ID: "idle-window", Suite: Sleep, Section: 12, Level: Must,
@@ -70,6 +105,13 @@ var sleepChecks = []Check{
 			}
 			return p.inTurn(1)
 		},
+	},
+	{
+		ID: "buffer-unsaid", Suite: Sleep, Section: 21, Level: Should,
+		Sentence: "what is written after a gateway has gone without going_idle comes at its next dial",
+		Quote:    "buffer for a gateway that has gone without `going_idle`, too",
+		needs:    needs{inject: true},
+		run:      checkUnsaid,
 	},
 	{
 		ID: "buffer-order", Suite: Sleep, Section: 12, Level: Must,
@@ -128,7 +170,7 @@ var sleepChecks = []Check{
 	},
 	{
 		ID: "buffer-wrong-ack", Suite: Sleep, Section: 19, Level: Must,
-		Sentence: "an ack of another id takes no message out of the buffer",
+		Sentence: "an ack of another id, of the id as a number, or without an id takes no message out of the buffer",
 		Quote:    "`inbound_ack` with the id as a JSON **number**, or another id: ignored silently",
 		needs:    needs{inject: true},
 		run:      checkWrongAck,

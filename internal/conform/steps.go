@@ -74,24 +74,36 @@ func (t *trial) calm() (*peer, error) {
 }
 
 // write has somebody write in a chat.
-func (t *trial) write(chat, text string) error {
-	event, err := json.Marshal(map[string]any{
+func (t *trial) write(chat, text string) error { return t.writeTo(t.cfg.GatewayID, chat, text) }
+
+func (t *trial) writeTo(gateway, chat, text string) error {
+	return t.deliver(gateway, t.event(chat, text))
+}
+
+// event is what somebody writes.
+func (t *trial) event(chat, text string) map[string]any {
+	return map[string]any{
 		"text": text, "message_type": "text", "message_id": fmt.Sprintf("conform-%x", time.Now().UnixNano()),
 		"source": map[string]any{
 			"platform": t.cfg.Platforms[0], "chat_id": chat, "chat_type": "group", "chat_name": "Conformance", "user_id": author,
 			"user_name": "Conformance", "thread_id": nil, "chat_topic": nil, "scope_id": "conform-scope",
 		},
-	})
+	}
+}
+
+func (t *trial) deliver(gateway string, event map[string]any) error {
+	return t.inject("deliver", map[string]any{"gateway": gateway, "event": event})
+}
+
+// inject has something happen on the platform's side.
+func (t *trial) inject(what string, body map[string]any) error {
+	raw, err := json.Marshal(body)
 	if err != nil {
 		return err
 	}
-	body, err := json.Marshal(map[string]json.RawMessage{"gateway": json.RawMessage(fmt.Sprintf("%q", t.cfg.GatewayID)), "event": event})
-	if err != nil {
-		return err
-	}
-	t.trace("!", "somebody writes "+text+" in "+chat)
-	if err := t.cfg.Inject.Inject(t.ctx, "deliver", body); err != nil {
-		return &skipped{"the message could not be made: " + err.Error()}
+	t.trace("!", what+" "+string(raw))
+	if err := t.cfg.Inject.Inject(t.ctx, what, raw); err != nil {
+		return &skipped{what + " could not be done: " + err.Error()}
 	}
 	return nil
 }
@@ -232,6 +244,56 @@ func (t *trial) described() (*peer, map[string]any, error) {
 	return p, d, nil
 }
 
+// offered connects as reachable does, if the descriptor offers an op.
+func (t *trial) offered(op string) (*peer, string, error) {
+	p, d, err := t.described()
+	if err != nil {
+		return nil, "", err
+	}
+	if !slices.Contains(opsOf(d), op) {
+		return nil, "", &skipped{op + " is not offered"}
+	}
+	p.leave()
+	return t.reachable()
+}
+
+// does sends an action that has to succeed, with a result that has the members.
+func (p *peer) does(action string, members ...string) error {
+	_, err := p.result(action, members...)
+	return err
+}
+
+// result is does, with the result.
+func (p *peer) result(action string, members ...string) (map[string]any, error) {
+	result, err := p.act(p.t.cfg.Platforms[0], action)
+	if err != nil {
+		return nil, err
+	}
+	if result["success"] != true {
+		return nil, fmt.Errorf("refused: %s", cmp.Or(textOf(result, "error"), textOf(result, "code"), "without a reason"))
+	}
+	for _, name := range members {
+		if textOf(result, name) == "" {
+			return nil, fmt.Errorf("the result has no %s", name)
+		}
+	}
+	return result, nil
+}
+
+// opsOf are the ops that a descriptor offers (section 7).
+func opsOf(d map[string]any) []string {
+	ops := []string{"send", "edit", "typing", "follow_up"} // the legacy set
+	if listed, _ := d["supported_ops"].([]any); len(listed) > 0 {
+		ops = nil
+		for _, op := range listed {
+			if name, ok := op.(string); ok {
+				ops = append(ops, name)
+			}
+		}
+	}
+	return ops
+}
+
 // reachable connects and has somebody write, so that actions for that chat are routed.
 func (t *trial) reachable() (*peer, string, error) {
 	p, err := t.calm()
@@ -255,42 +317,6 @@ func (t *trial) reachable() (*peer, string, error) {
 // metadata is what routes an action to a chat of this kit.
 func metadata() string {
 	return fmt.Sprintf(`"metadata":{"user_id":%q,"scope_id":"conform-scope"}`, author)
-}
-
-// poked waits for a poke.
-func (t *trial) poked(d time.Duration) (Poke, bool) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case poke := <-t.cfg.Pokes:
-		t.trace("<", fmt.Sprintf("%s to the wake URL, %d bytes", poke.Method, poke.Body))
-		return poke, true
-	case <-timer.C:
-	case <-t.ctx.Done():
-	}
-	return Poke{}, false
-}
-
-// pokeWait is longer than other waits: some connectors look every 10 s whether something waits.
-func (t *trial) pokeWait() time.Duration { return 3 * t.cfg.Wait }
-
-// unpoked forgets the pokes so far. With Slow it also waits until the next one is not held back.
-func (t *trial) unpoked() {
-	if t.cfg.Slow {
-		timer := time.NewTimer(t.cfg.Cooldown)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-t.ctx.Done():
-		}
-	}
-	for {
-		select {
-		case <-t.cfg.Pokes:
-		default:
-			return
-		}
-	}
 }
 
 // textOf is a member's text.

@@ -1,6 +1,7 @@
 package conform
 
 import (
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"time"
@@ -41,6 +42,19 @@ var upgradeChecks = []Check{
 		Sentence: "a dial without a token is refused by close 4401, where tokens are used",
 		Quote:    "the credentials are not accepted",
 		run:      func(t *trial) error { return t.refused4401("") },
+	},
+	{
+		ID: "upgrade-malformed", Suite: Core, Section: 2, Level: Must,
+		Sentence: "a token that is none is refused by close 4401: another text, or one of two parts",
+		Quote:    "`token = base64url(signed + \":\" + sig)` without padding",
+		run: func(t *trial) error {
+			for _, token := range []string{"conform", base64.RawURLEncoding.EncodeToString([]byte(t.cfg.GatewayID + ":0"))} {
+				if err := t.refused4401(token); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
 	},
 	{
 		ID: "upgrade-expired", Suite: Core, Section: 13, Level: Should,

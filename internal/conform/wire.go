@@ -62,6 +62,17 @@ var wireChecks = []Check{
 		}),
 	},
 	{
+		ID: "frames-cut-character", Suite: Core, Section: 3, Level: Should,
+		Sentence: "a frame that is cut within a character, in binary messages, is taken",
+		Quote:    "The reader joins text and binary messages (strict UTF-8)",
+		run: asHello(func(p *peer, hello string) {
+			hello = strings.TrimSuffix(hello, "}") + `,"conform":"é"}` + "\n"
+			at := strings.Index(hello, "é") + 1
+			p.write(websocket.BinaryMessage, hello[:at])
+			p.write(websocket.BinaryMessage, hello[at:])
+		}),
+	},
+	{
 		ID: "frames-blank", Suite: Core, Section: 3, Level: Must,
 		Sentence: "blank lines are skipped",
 		Quote:    "skips blank lines",
@@ -84,6 +95,21 @@ var wireChecks = []Check{
 		Sentence: "a line that is no JSON is skipped, and the socket stays",
 		Quote:    "A line of bad JSON is skipped with a warning.",
 		run:      func(t *trial) error { return checkSurvived(t, `{"type":"inbound_ack","bufferId":`) },
+	},
+	{
+		ID: "frames-object", Suite: Core, Section: 3, Level: Should,
+		Sentence: "a line that is JSON but no object is skipped, and the socket stays",
+		Quote:    "A line that is JSON but no object",
+		run:      func(t *trial) error { return checkSurvived(t, "[1]\n42\nnull\n\"hello\"") },
+	},
+	{
+		ID: "frames-types", Suite: Core, Section: 3, Level: Should,
+		Sentence: "a known frame whose fields have other types, or are missing, does not end the socket",
+		Quote:    "a field of a wrong type in a known frame",
+		run: func(t *trial) error {
+			return checkSurvived(t, `{"type":7}`+"\n"+`{"type":"outbound","requestId":[],"action":"conform"}`+"\n"+`{"type":"inbound_ack","bufferId":{}}`+
+				"\n"+`{"type":"interrupt"}`+"\n"+`{"type":"hello","platform":{},"botId":null}`)
+		},
 	},
 	{
 		ID: "frames-fields", Suite: Core, Section: 5, Level: Must,

@@ -90,8 +90,8 @@ type Connector struct {
 	failures    map[string][]time.Time
 	media       map[string]medium
 	open        map[*socket]struct{}
-	requests    map[string]bool // requestIds that came
-	messages    int             // message ids given out
+	requests    map[string]relay.Result // what was answered to a requestId
+	messages    int                     // message ids given out
 	faults      faults
 	records
 }
@@ -111,7 +111,7 @@ func New(cfg Config) *Connector {
 		failures:    make(map[string][]time.Time),
 		media:       make(map[string]medium),
 		open:        make(map[*socket]struct{}),
-		requests:    make(map[string]bool),
+		requests:    make(map[string]relay.Result),
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.behaviour.Store(new(cfg.Preset.withDefaults()))

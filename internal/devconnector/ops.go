@@ -85,18 +85,24 @@ func (s *socket) outbound(f frame) {
 		action = relay.Action{}
 	}
 	op := action.Op()
+	before, repeated := c.requests[f.RequestID]
 	record := Outbound{
-		At: time.Now(), Gateway: s.gateway, Socket: s.id, RequestID: f.RequestID, Repeated: c.requests[f.RequestID],
+		At: time.Now(), Gateway: s.gateway, Socket: s.id, RequestID: f.RequestID, Repeated: repeated,
 		Platform: f.Platform, BotID: f.BotID, Op: op, ChatID: text(action["chat_id"]), Content: text(action["content"]),
 		Action: action, Answered: !c.faults.unanswered.take(op),
 	}
 	record.Metadata, _ = action["metadata"].(map[string]any)
-	refused := s.decide(f, &record)
+	refused := false
+	if repeated && c.preset().AnswersAgain {
+		record.Result = before
+	} else {
+		refused = s.decide(f, &record)
+	}
 	if untold := c.preset().ErrorsUntold && !record.Result.Success && !refused; untold {
 		record.Answered = false
 		s.send(map[string]string{"type": "error", "error": record.Result.Error})
 	}
-	c.requests[f.RequestID] = true
+	c.requests[f.RequestID] = record.Result
 	c.outbounds = append(c.outbounds, record)
 	s.observe(Observation{What: ObsOutbound, Op: op, Platform: f.Platform, Chat: record.ChatID, RequestID: f.RequestID,
 		MessageID: record.Result.MessageID, Size: len(record.Content)})

@@ -118,6 +118,7 @@ type Preset struct {
 	ReplyTo        bool          // a send without reply_to is progress, not the reply
 	ErrorsUntold   bool          // an action that cannot be done has no result, only an error frame without its requestId
 	SaysRetryable  bool          // refusals say whether to try again
+	AnswersAgain   bool          // a requestId that comes again is answered as before, and nothing is done; not known of any
 	Interrupts     bool          // whether interrupt_inbound is sent at all
 
 	// Media.

@@ -6,6 +6,7 @@
 package action
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -130,6 +131,9 @@ func (o Outgoing) MarshalJSON() ([]byte, error) {
 	}
 	return json.Marshal(members)
 }
+
+// MayHaveResult is false for an action, as MarshalJSON wrote it, that has no Result. It is quicker than reading it.
+func MayHaveResult(raw []byte) bool { return bytes.Contains(raw, []byte(`"`+journalResult+`"`)) }
 
 // UnmarshalJSON reads what MarshalJSON wrote.
 func (o *Outgoing) UnmarshalJSON(raw []byte) error {

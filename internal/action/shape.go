@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/dormouse-relay/dormouse/internal/texts"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
@@ -182,6 +183,9 @@ func (s Shaper) inTurnsChat(chat string) bool {
 // generic returns a as JSON has it, whatever Go types an agent made it of. The copy shares nothing with a. An id that is a
 // number is read as its digits.
 func generic(a relay.Action) (relay.Action, error) {
+	if clone, ok := copied(map[string]any(a), 0); ok {
+		return clone.(map[string]any), nil
+	}
 	raw, err := json.Marshal(a)
 	if err != nil {
 		return nil, fmt.Errorf("op: %q cannot be encoded", a.Op()) // the cause quotes values
@@ -194,6 +198,45 @@ func generic(a relay.Action) (relay.Action, error) {
 	}
 	numbers("", map[string]any(clone))
 	return clone, nil
+}
+
+// mostCopied is how deep copied goes: JSON knows what is endless.
+const mostCopied = 20
+
+// copied copies what JSON would leave as it is: texts, truths and nulls, and objects and lists of them. Most actions are that.
+func copied(v any, depth int) (clone any, ok bool) {
+	if depth > mostCopied {
+		return nil, false
+	}
+	switch v := v.(type) {
+	case nil, bool:
+		return v, true
+	case string:
+		return v, utf8.ValidString(v)
+	case map[string]any:
+		if v == nil {
+			return nil, false
+		}
+		members := make(map[string]any, len(v))
+		for name, member := range v {
+			if members[name], ok = copied(member, depth+1); !ok || !utf8.ValidString(name) {
+				return nil, false
+			}
+		}
+		return members, true
+	case []any:
+		if v == nil {
+			return nil, false
+		}
+		elements := make([]any, len(v))
+		for i, element := range v {
+			if elements[i], ok = copied(element, depth+1); !ok {
+				return nil, false
+			}
+		}
+		return elements, true
+	}
+	return nil, false
 }
 
 // numbers returns v, the member of that name, with its numbers as Go has them, and those of ids as text.

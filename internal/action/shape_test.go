@@ -97,6 +97,38 @@ func FuzzActions(f *testing.F) { // whatever an agent says is on its way, in bou
 	})
 }
 
+// An action that is texts alone takes a shorter way than one that has to be made JSON first. Both lead to the same.
+func TestAnActionIsReadTheSameWhateverGoTypesItIsMadeOf(t *testing.T) {
+	type text string // JSON is made of it first
+	for name, tt := range map[string]struct{ plain, other any }{
+		"a text":            {"hi", text("hi")},
+		"broken UTF-8":      {"a\xffb", text("a\xffb")},
+		"markup and quotes": {`<a> & "b"` + "\u2028\x00", text(`<a> & "b"` + "\u2028\x00")},
+		"an object":         {map[string]any{"a": nil, "b": []any{true, "x"}}, map[string]any{"a": nil, "b": []any{true, text("x")}}},
+		"nothing":           {[]any(nil), []text(nil)},
+		"no object":         {map[string]any(nil), map[string]text(nil)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			is := is.New(t)
+			plain, err := generic(relay.Action{"op": "send", "x": tt.plain, "_id": tt.plain})
+			is.NoErr(err)
+			other, err := generic(relay.Action{"op": text("send"), "x": tt.other, "_id": tt.other})
+			is.NoErr(err)
+			is.Equal(plain, other)
+		})
+	}
+	is := is.New(t)
+	endless := map[string]any{}
+	endless["x"] = endless
+	_, err := generic(relay.Action{"op": "send", "metadata": endless})
+	is.True(err != nil)
+	given := map[string]any{"user_id": "u1"}
+	copy, err := generic(relay.Action{"metadata": given})
+	is.NoErr(err)
+	copy["metadata"].(map[string]any)["user_id"] = "u2"
+	is.Equal(given["user_id"], "u1") // the agent's own stays as it was
+}
+
 func TestAPromptKeepsItsRefToItself(t *testing.T) {
 	is := is.New(t)
 	parts, err := shaper().Shape(0, relay.Action{

@@ -80,8 +80,16 @@ func (k *mark) show() {
 	k.marks.mu.Lock()
 	defer k.marks.mu.Unlock()
 	k.wanted, k.tried = !k.over, true
+	if !k.offered() {
+		return
+	}
 	k.ask()
 	k.put()
+}
+
+// offered reports whether the platform has reacts.
+func (k *mark) offered() bool {
+	return k.marks.link.Descriptor(k.event.Source.Platform).Supports("react")
 }
 
 // put posts the mark that is wanted. The lock is held.
@@ -138,7 +146,7 @@ func (k *mark) end(how markEnd) {
 		return
 	}
 	k.marks.mu.Lock()
-	if !k.tried && how != markCross { // nothing was seen of it
+	if !k.tried && how != markCross || !k.offered() { // nothing was seen of it
 		k.marks.mu.Unlock()
 		return
 	}

@@ -43,6 +43,7 @@ type memo struct {
 	ledger.Chat
 	read    chan struct{} // closed once the ledger was asked
 	reading bool
+	said    Route // what the message said whose route was compared last
 }
 
 func newMemos(cfg Config, run *lifetime) *memos {
@@ -270,7 +271,12 @@ func (m *memos) writeThese(ctx context.Context, seen map[chatName]relay.Source) 
 	m.mu.Lock()
 	for chat, s := range seen {
 		known := m.of(chat)
-		route, changed := routeOf(s, known.Route)
+		said := saidBy(s)
+		if said == known.said && now.Sub(known.Routed) < routeAge {
+			continue
+		}
+		known.said = said
+		route, changed := routeOf(said, known.Route)
 		if changed || now.Sub(known.Routed) >= routeAge {
 			known.Route, known.Routed = route, now
 			notes[chat.remembered()] = ledger.Chat{Route: route, Routed: now}
@@ -297,9 +303,17 @@ type Route struct {
 	UserID       string `json:"user_id,omitempty"`   // likewise
 }
 
+// saidBy is what a message itself says of its chat's route.
+func saidBy(s relay.Source) Route {
+	return Route{
+		Platform: s.Platform, ChatID: s.ChatID, ChatType: s.ChatType, ScopeID: s.ScopeID, Profile: s.Profile,
+		ParentChatID: s.ParentChatID, ThreadID: s.ThreadID, UserID: s.UserID,
+	}
+}
+
 // routeOf is the route of a message's chat. What the message leaves out stays as it was. changed reports whether it is another
 // chat's place; that somebody else speaks in it, or in another thread, is no change.
-func routeOf(s relay.Source, before json.RawMessage) (route json.RawMessage, changed bool) {
+func routeOf(s Route, before json.RawMessage) (route json.RawMessage, changed bool) {
 	var old Route
 	known := json.Unmarshal(before, &old) == nil
 	r := Route{

@@ -55,7 +55,7 @@ func (j *journal) receive(e ledger.Entry) error {
 func (a *answer) results() (all map[string]agent.Result) {
 	for i, raw := range a.actions {
 		var o action.Outgoing
-		if json.Unmarshal(raw, &o) != nil || o.Result == "" {
+		if !action.MayHaveResult(raw) || json.Unmarshal(raw, &o) != nil || o.Result == "" {
 			continue
 		}
 		if all == nil {

@@ -16,11 +16,13 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/dormouse-relay/dormouse/internal/devconnector"
+	"github.com/dormouse-relay/dormouse/internal/devtable"
 	"github.com/dormouse-relay/dormouse/internal/ledger"
 	"github.com/dormouse-relay/dormouse/internal/locallambda"
 	"github.com/dormouse-relay/dormouse/internal/rig"
@@ -28,6 +30,11 @@ import (
 
 // Gateway is the gateway's id at the connector.
 const Gateway = "gw-dev"
+
+const (
+	source    = "dormouse dev" // of the settings that a stage makes
+	tableFile = "table.db"
+)
 
 // Config is what Start needs. Wake, Drain and Dir are required.
 type Config struct {
@@ -52,6 +59,7 @@ type Stage struct {
 	rig   *rig.Rig
 	agent *supervisor
 	tap   *tap
+	table *Table
 
 	settings []Setting
 	server   *http.Server
@@ -70,6 +78,9 @@ func Start(ctx context.Context, cfg Config) (_ *Stage, err error) {
 			s.Close(context.WithoutCancel(ctx))
 		}
 	}()
+	if s.table, err = OpenTable(ctx, filepath.Join(cfg.Dir, tableFile)); err != nil {
+		return nil, err
+	}
 	if s.agent, err = newSupervisor(cfg.Agent, s.log); err != nil {
 		return nil, err
 	}
@@ -84,6 +95,9 @@ func Start(ctx context.Context, cfg Config) (_ *Stage, err error) {
 
 	identity := rand.Text()
 	made := stageSettings(identity, rig.LocalURL(listener)+s.tap.path)
+	for name, value := range s.table.Variables() {
+		made[name] = Given{value, source}
+	}
 	env := map[string]string{}
 	for name, given := range made {
 		env[name] = given.Value
@@ -166,8 +180,11 @@ func (s *Stage) ConnectorURL() string { return s.rig.ConnectorURL }
 // Host runs the functions rig.Wake and rig.Drain: to kill them, to shut them down, or to invoke them.
 func (s *Stage) Host() *locallambda.Host { return s.rig.Host }
 
-// Ledger is the gateway's, for operators. Its methods ask the table over loopback.
-func (s *Stage) Ledger() ledger.Operator { return nil }
+// Ledger is the gateway's, for operators. Its methods ask the table over loopback, and block until it has answered.
+func (s *Stage) Ledger() ledger.Operator { return s.table.Ledger(Gateway) }
+
+// Table is where the ledger is kept: to inject faults into it, and to see what it has cost.
+func (s *Stage) Table() *devtable.Store { return s.table.Store }
 
 // Agent is how the agent is.
 func (s *Stage) Agent() AgentState { return s.agent.state() }
@@ -193,6 +210,9 @@ func (s *Stage) Close(ctx context.Context) error {
 		s.server.Close()
 		s.tap.transport.CloseIdleConnections()
 	}
+	if s.table != nil {
+		faults = append(faults, s.table.Close())
+	}
 	s.wg.Wait()
 	return errors.Join(faults...)
 }
@@ -215,7 +235,7 @@ func stageSettings(identity, agentURL string) map[string]Given {
 		"DORMOUSE_POKE_COOLDOWN":     (cooldown + cooldown/10).String(),
 		"DORMOUSE_SWEEP":             "1m",
 	} {
-		made[name] = Given{value, "dormouse dev"}
+		made[name] = Given{value, source}
 	}
 	return made
 }

@@ -1,4 +1,4 @@
-// Package wiredrain makes the drain function from its environment. The function's main and tests call it.
+// Package wiredrain makes the drain function from its environment, and is its main. Tests and dormouse dev call it, too.
 //
 // New starts no goroutines, touches no network and blocks on nothing: a Function does so while it handles an event.
 package wiredrain

@@ -107,6 +107,9 @@ type Result struct {
 type Answer struct {
 	Actions []relay.Action
 
+	// Later, if it is not zero, says that the answer comes later, within that time, as a say. Nothing else is in it then.
+	Later time.Duration
+
 	// Stream, if it is not nil, yields further actions as the agent makes them. It is ranged over once at most, before the
 	// turn's context ends. A *Skipped is a record that is no action, beside others. Any other error is the last that it yields,
 	// and means what an error of Agent.Answer means.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -54,7 +55,7 @@ func Decode(body []byte) (Answer, error) {
 		return Answer{}, nil
 	}
 	answer, err := decode(body)
-	if err != nil {
+	if err != nil && !errors.Is(err, errLater) {
 		if some := decodeSome(body); some != nil {
 			return Answer{Actions: some}, nil
 		}
@@ -96,6 +97,7 @@ func decode(body []byte) (Answer, error) {
 	var in struct {
 		Actions []relay.Action `json:"actions"`
 		Text    *string        `json:"text"`
+		Later   *string        `json:"later"`
 		More    jsontext.Value `json:",embed"`
 	}
 	if err := jsonv2.Unmarshal(body, &in, leniency); err != nil {
@@ -109,6 +111,9 @@ func decode(body []byte) (Answer, error) {
 	if len(in.Actions) > 0 && said {
 		return Answer{}, errors.New("agent: answer has both actions and text, want one of them")
 	}
+	if in.Later != nil {
+		return later(*in.Later, said || len(in.Actions) > 0)
+	}
 	if in.Actions == nil && in.Text == nil && len(in.More) > 0 {
 		return Answer{}, errors.New("agent: answer has neither actions nor text, want one of them, or {} to say nothing")
 	}
@@ -121,6 +126,33 @@ func decode(body []byte) (Answer, error) {
 		}
 	}
 	return Answer{Actions: in.Actions}, nil
+}
+
+// mostLater is how long an answer may be announced for.
+const mostLater = 24 * time.Hour
+
+// errLater is what is wrong with an announcement.
+var errLater = errors.New("agent: answer.later")
+
+// LaterError is how a stream says what Answer.Later says of a whole answer.
+type LaterError struct{ After time.Duration }
+
+func (e *LaterError) Error() string {
+	return fmt.Sprintf("agent: the answer comes later, within %s", e.After)
+}
+
+// later reads for how long an answer is announced.
+func later(text string, beside bool) (Answer, error) {
+	after, err := time.ParseDuration(text)
+	switch {
+	case err != nil || after <= 0:
+		return Answer{}, fmt.Errorf(`%w: %.40q is no time; want one such as "90s" or "2h"`, errLater, text)
+	case after > mostLater:
+		return Answer{}, fmt.Errorf("%w: %s is too long; want at most %s", errLater, after, mostLater)
+	case beside:
+		return Answer{}, fmt.Errorf("%w: there are actions or a text beside it; say them as the first part of the late answer", errLater)
+	}
+	return Answer{Later: after}, nil
 }
 
 // noAction is JSON, but no action.

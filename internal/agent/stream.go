@@ -98,6 +98,10 @@ func (r *reading) line(line []byte) (goOn bool) {
 // record passes on what a record says. last says that the body ends with it, though it has no end.
 func (r *reading) record(record []byte, last bool) (goOn bool) {
 	actions, err := readRecord(record)
+	if l, is := errors.AsType[*LaterError](err); is && !r.told {
+		r.yield(nil, l)
+		return false
+	}
 	for _, a := range actions {
 		if !r.tell() || !r.yield(a, nil) {
 			return false
@@ -152,6 +156,10 @@ func (r *reading) end() {
 		return
 	}
 	if answer, err := Decode(r.whole); err == nil && !r.partial {
+		if answer.Later > 0 {
+			r.yield(nil, &LaterError{answer.Later})
+			return
+		}
 		for _, a := range answer.Actions {
 			if !r.yield(a, nil) {
 				return
@@ -176,7 +184,12 @@ func readRecord(record []byte) (actions []relay.Action, err error) {
 	if fault == nil {
 		return some(a), nil
 	}
-	if answer, err := Decode(record); err == nil {
+	switch answer, err := Decode(record); {
+	case errors.Is(err, errLater):
+		return nil, noAction{err}
+	case err == nil && answer.Later > 0:
+		return nil, &LaterError{answer.Later}
+	case err == nil:
 		return answer.Actions, nil
 	}
 	values := valuesIn(record)

@@ -190,6 +190,8 @@ func (r *run) startWorker(ctx context.Context, conn *relay.Conn, left ledger.Pag
 		Journal:      r.lease,
 		Prompts:      r.lease,
 		Chats:        r.lease,
+		Says:         r.lease,
+		Look:         r.inbox.look,
 		Agent:        r.Agent,
 		Link:         r.link,
 		Media:        r.media,
@@ -216,4 +218,5 @@ func (r *run) startWorker(ctx context.Context, conn *relay.Conn, left ledger.Pag
 	r.worker.Recover(left)
 	r.pump.worker, r.pump.log = r.worker, r.log
 	r.watching.Store(r.worker)
+	r.inbox.open(ctx, r.lease, r.worker, r.log)
 }

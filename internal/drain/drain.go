@@ -68,6 +68,7 @@ type Parts struct {
 // Ledger is what a drain needs of a ledger.Ledger: all else goes through the lease.
 type Ledger interface {
 	Acquire(ctx context.Context, ask ledger.Ask) (ledger.Lease, error)
+	ledger.Inbox
 }
 
 // Drainer runs drains. It is kept for warm invocations, with the credentials that it has got.
@@ -125,6 +126,8 @@ type run struct {
 	doubt         doubt     // whether stored credentials that were refused are an opt-out
 	worker        *turn.Worker
 	pump          *pump
+	inbox         *inbox
+	saidBefore    bool // what this run was invoked to say, a drain has taken before
 	traffic       *traffic                    // of the newest socket
 	noted         int                         // refusals and what was sent again, as the ledger has them
 	notedLimited  int                         // bots' messages over their budget, likewise
@@ -149,6 +152,7 @@ func isLost(err error) bool { return errors.Is(err, errLeaseLost) || errors.Is(e
 func (d *Drainer) Run(ctx context.Context, req Request) (Report, error) {
 	r := &run{Drainer: d, ctx: ctx, req: req, figures: &figures{start: time.Now()}, link: newLink()}
 	r.pump = &pump{log: d.Log, most: int(d.settings.Window / 4)}
+	r.inbox = newInbox(d.Log)
 	r.media = media.New(media.Config{URL: d.settings.URL, Token: d.access.bearer, NetDial: d.NetDial})
 	defer r.media.Close()
 	r.log = logs.Of(ctx, d.Log).With(logs.KeyReason, req.Reason)
@@ -188,6 +192,11 @@ func (d *Drainer) Run(ctx context.Context, req Request) (Report, error) {
 // run takes the lease, keeps it alive while loop dials and serves, and gives it back.
 func (r *run) run(ctx context.Context) error {
 	defer r.openAhead(ctx)()
+	if r.req.Say != nil {
+		if err := r.putSay(ctx); err != nil {
+			return err
+		}
+	}
 	if err := r.takeLease(ctx); err != nil {
 		return err
 	}
@@ -200,6 +209,7 @@ func (r *run) run(ctx context.Context) error {
 	stopTimer := r.times.atEnd(func() { cancel(errDeadline) })
 	err := r.loop(ctx)
 	r.pump.wait()
+	r.inbox.close()
 	if r.worker != nil {
 		r.worker.Leave(ctx) // of a live message there is no other trace than the journal
 		r.worker.Close()
@@ -255,9 +265,16 @@ func (d *Drainer) noteRefused(err error) {
 
 func (r *run) takeLease(ctx context.Context) error {
 	asked := r.now()
-	lease, err := r.Ledger.Acquire(ctx, ledger.Ask{Reason: r.req.Reason, Owner: r.owner(), Life: r.settings.Lease})
+	reason := r.req.Reason
+	if r.saidBefore {
+		reason = ledger.Schedule
+	}
+	lease, err := r.Ledger.Acquire(ctx, ledger.Ask{Reason: reason, Owner: r.owner(), Life: r.settings.Lease})
 	r.noteRefused(err)
-	if err != nil {
+	switch {
+	case r.req.Reason == ledger.Speak && (errors.Is(err, ledger.ErrTaken) || errors.Is(err, ledger.ErrNotDue)):
+		return fmt.Errorf("%w: %w", errAccepted, err)
+	case err != nil:
 		return err
 	}
 	r.lease = lease
@@ -268,7 +285,7 @@ func (r *run) takeLease(ctx context.Context) error {
 		r.log.Info(logs.Woken, logs.KeyPokeMS, r.figures.start.Sub(r.req.At).Milliseconds())
 	}
 	r.log.Info(logs.Lease)
-	r.heart = &heart{lease: lease, life: r.settings.Lease, now: r.now, log: r.log, good: asked}
+	r.heart = &heart{lease: lease, life: r.settings.Lease, now: r.now, log: r.log, good: asked, after: r.inbox.beat}
 	r.link.guard = r.heart.check
 	r.link.onAck = r.figures.acked
 	r.link.onResult = func() { r.figures.stamp(&r.figures.MS.FirstReply) }
@@ -296,7 +313,7 @@ func (r *run) loop(ctx context.Context) error {
 		if end.crowded {
 			r.steps = min(r.steps+1, maxSteps)
 		}
-		busy, broken := r.pump.busy() || r.worker.Busy(), r.worker.Broken()
+		busy, broken := r.pump.busy() || r.inbox.busy() || r.worker.Busy(), r.worker.Broken()
 		switch {
 		case end.deadline:
 			return errDeadline
@@ -319,7 +336,7 @@ func (r *run) emptyAfter(reason ledger.Reason) time.Duration {
 	switch {
 	case r.settings.EmptyAfter > 0:
 		return r.settings.EmptyAfter
-	case reason == ledger.Wake:
+	case reason == ledger.Wake, reason == ledger.Speak:
 		return 10 * time.Second
 	}
 	return 3 * time.Second

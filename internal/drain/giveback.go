@@ -21,6 +21,10 @@ func (r *run) release(ctx context.Context) error {
 	r.noteLimited(ctx)
 	received := r.counts().Received > 0
 	err := r.heart.silence(func() error { return r.lease.Release(ctx, r.plan(nil), received) })
+	if errors.Is(err, ledger.ErrAsked) && r.lease.Said() { // there is something to say: that is no empty look
+		r.inbox.look()
+		return err
+	}
 	if errors.Is(err, ledger.ErrAsked) {
 		again, failed := r.lease.LookAgain(ctx, received)
 		if failed != nil {
@@ -81,7 +85,7 @@ func (r *run) giveBack(err error) error {
 		r.figures.unflipped()
 		r.log.Warn(logs.LeftUnflipped)
 	}
-	if r.flipped && c.Left == c.Waiting && !asked {
+	if r.flipped && c.Left == c.Waiting && !asked && !r.lease.Said() {
 		return nil
 	}
 	r.handOn(ctx)
@@ -176,7 +180,7 @@ func (r *run) plan(err error) ledger.Plan {
 	plan := r.planned(err)
 	plan.After = r.tell(err)
 	c := r.counts()
-	if c.Left == 0 {
+	if c.Left == 0 && !r.lease.Said() {
 		return plan
 	}
 	now := time.Now()

@@ -20,6 +20,7 @@ type heart struct {
 	life  time.Duration
 	now   clocks
 	log   *slog.Logger
+	after func() // is called after a good heartbeat; nil: nobody wants to know
 
 	mu     sync.Mutex
 	good   moment             // when the last good heartbeat was started
@@ -43,6 +44,9 @@ func (h *heart) beat(ctx context.Context, lost func(error)) {
 		case ctx.Err() != nil:
 			return
 		case err == nil:
+			if h.after != nil {
+				h.after()
+			}
 			continue
 		case errors.Is(err, ledger.ErrLost):
 			lost(fmt.Errorf("%w: %w", errLeaseLost, err))

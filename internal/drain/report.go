@@ -24,6 +24,7 @@ const (
 	SeatTaken Status = "seat_taken" // another socket, or its ghost, would not leave the seat
 	// IdentityRefused is as Failed, for a run whose identity was not accepted at /relay/provision, as an earlier run's was not.
 	IdentityRefused Status = "identity_refused"
+	Accepted        Status = "accepted"   // of a say: it is kept, and the drain that runs says it, or one has said it
 	HandedOff       Status = "handed_off" // time was up and work was left
 	Failed          Status = "failed"     // the only one that is an error
 )
@@ -35,6 +36,7 @@ type Report struct {
 	Acked      int                  `json:"acked"`
 	Duplicates int                  `json:"duplicates"`
 	Recovered  int                  `json:"recovered"`
+	Said       int                  `json:"said,omitempty"` // says that were taken
 	Turns      int                  `json:"turns"`
 	Answered   int                  `json:"answered,omitempty"` // messages that are done with
 	Outbound   int                  `json:"outbound"`
@@ -108,7 +110,7 @@ func (f *figures) result(err error, c turn.Counts) Report {
 	f.stampLocked(&f.MS.All)
 	rep := f.Report
 	rep.Received, rep.Duplicates, rep.Recovered, rep.Turns = c.Received, c.Duplicates, c.Recovered, c.Turns
-	rep.Answered = c.Finished
+	rep.Answered, rep.Said = c.Finished, c.Said
 	rep.Outbound, rep.Unknown, rep.Dead, rep.Unkept, rep.Cut = c.Outbound, c.Unknown, c.Dead, c.Unkept, c.Cut
 	rep.Refused, rep.Retried, rep.Left, rep.Unwritten = c.Refused, c.Retried, c.Left, c.Unwritten
 	rep.Limited, rep.Postponed = c.Limited, c.Postponed
@@ -122,6 +124,8 @@ func statusOf(err error) Status {
 	switch {
 	case err == nil:
 		return Drained
+	case errors.Is(err, errAccepted):
+		return Accepted
 	case errors.Is(err, ledger.ErrTaken), isLost(err):
 		return Taken
 	case errors.Is(err, ledger.ErrNotDue):

@@ -1,6 +1,7 @@
 package drain_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -31,19 +32,51 @@ func TestParseRequest(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			is.New(t).Equal(drain.ParseRequest([]byte(tt.payload)), tt.want)
+			is := is.New(t)
+			req, err := drain.ParseRequest([]byte(tt.payload))
+			is.NoErr(err)
+			is.Equal(req, tt.want)
 		})
 	}
 }
 
-func FuzzParseRequest(f *testing.F) { // whatever comes is one of the four reasons
+func TestASayIsARequest(t *testing.T) {
+	is := is.New(t)
+	payload := []byte(`{"reason":"say","key":"k","chat":{"platform":"discord","chat_id":"1"},"text":"t"}`)
+	req, err := drain.ParseRequest(payload)
+	is.NoErr(err)
+	is.Equal(req, drain.Request{Reason: ledger.Speak, Say: &drain.Said{Key: "k", Body: payload}})
+}
+
+func TestWhatCarriesAKeyIsNoSchedule(t *testing.T) {
+	for payload, want := range map[string]string{
+		`{"reason":"because","key":"k"}`: `reason: "because" is not known`,
+		`{"key":"k","text":"t"}`:         `reason: "" is not known`,
+		`{"reason":7,"key":"k"}`:         `reason: "" is not known`,
+		`{"reason":"say","key":"k"}`:     "chat.platform: want",
+	} {
+		if req, err := drain.ParseRequest([]byte(payload)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s is %v, %v; want an error with %q", payload, req, err, want)
+		}
+	}
+}
+
+func FuzzParseRequest(f *testing.F) { // whatever comes is one of the six reasons, or an error
 	f.Add([]byte(`{"reason":"wake","at":"2026-11-23T18:00:00Z"}`))
 	f.Add([]byte(`{"reason":"continue","hop":12}`))
+	f.Add([]byte(`{"reason":"say","reply_to_delivery":"d","n":1,"text":"t"}`))
 	f.Add([]byte(`{"detail-type":"Scheduled Event"}`))
 	f.Fuzz(func(t *testing.T, payload []byte) {
-		req := drain.ParseRequest(payload)
+		req, err := drain.ParseRequest(payload)
+		if err != nil {
+			return
+		}
 		switch req.Reason {
-		case ledger.Wake, ledger.Arm, ledger.Continue, ledger.Schedule:
+		case ledger.Wake, ledger.Arm, ledger.Continue, ledger.Check, ledger.Schedule:
+		case ledger.Speak:
+			if req.Say == nil || req.Say.Key == "" {
+				t.Fatal("a say without a key")
+			}
 		default:
 			t.Fatalf("reason %q", req.Reason)
 		}

@@ -126,6 +126,7 @@ func (s *stay) serve(ctx context.Context) error {
 		case <-s.traffic.changed:
 		case <-s.worker.Changed():
 			s.busyUntil = time.Now()
+		case <-s.inbox.changed:
 		case <-crowded:
 			crowded, s.crowded = nil, true
 			s.log.Warn(logs.Crowded)
@@ -183,7 +184,7 @@ func later(a, b time.Time) time.Time {
 }
 
 // busy reports whether there is work, or something that the worker has yet to take.
-func (s *stay) busy() bool { return s.pump.busy() || s.worker.Busy() }
+func (s *stay) busy() bool { return s.pump.busy() || s.inbox.busy() || s.worker.Busy() }
 
 // goIdle takes the asked mark away, so that a poke from now on is a reason to look again, and sends going_idle.
 func (s *stay) goIdle(ctx context.Context) error {
@@ -196,6 +197,12 @@ func (s *stay) goIdle(ctx context.Context) error {
 			return err
 		}
 		s.log.Warn(logs.MarkUncleared, logs.KeyError, err)
+	}
+	if s.lease.Said() { // the mark is gone, and what it was for is not taken
+		s.inbox.look()
+		if !s.deadline && !s.crowded && s.worker.Broken() == nil {
+			return nil
+		}
 	}
 	s.log.Info(logs.GoingIdle, logs.KeyDeadline, s.deadline)
 	_, s.before, _ = s.traffic.read()

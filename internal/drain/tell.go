@@ -58,7 +58,7 @@ func (r *run) statusFor(err error) Status {
 	status := statusOf(err)
 	c := r.counts()
 	switch {
-	case err == nil && c.Received+c.Recovered == 0:
+	case err == nil && c.Received+c.Recovered+c.Said == 0:
 		return Empty
 	case status == Failed && r.identityRefusedBefore(err):
 		return IdentityRefused // no failure any more, so that an alarm rings once

@@ -12,6 +12,12 @@ const (
 	// Lease says that this run has taken the lease.
 	Lease = "lease"
 
+	// SayKept says that the say of this invocation is in the table. With KeySay, and KeyState if its key was there.
+	SayKept = "say kept"
+
+	// InboxUnread is a warning: what is to be said could not be read or taken. It is tried again. With KeyError and KeyIn.
+	InboxUnread = "what somebody has put to be said could not be taken: trying again"
+
 	// HeartbeatFailed is a warning: the lease could not be renewed. It is tried again while there is time. With KeyError.
 	HeartbeatFailed = "heartbeat failed"
 

@@ -44,10 +44,23 @@ const (
 	EntryUnreadable = "an entry of the journal cannot be read: set aside as dead"
 )
 
+// What happens to a say.
+const (
+	// SayTaken says that a say has become a delivery. With KeySay, KeySession and KeyWaited.
+	SayTaken = "say taken"
+
+	// SaysNotTaken is a warning: the journal has refused what says have become. They stay in the inbox. With KeyMessages and
+	// KeyError, without KeyDelivery.
+	SaysNotTaken = "says could not be taken into the journal: they stay in the inbox"
+)
+
 // What happens to its turn.
 const (
 	// Turn says that the agent is asked. With KeySession and KeyAttempt.
 	Turn = "turn"
+
+	// AnswersLater says that the agent has announced its answer for later: the message waits for it. With KeySession and KeyUntil.
+	AnswersLater = "the agent answers later"
 
 	// TurnStopped says that a person has stopped the turn: its answer is not sent. With KeySession.
 	TurnStopped = "turn stopped"
@@ -190,6 +203,9 @@ const (
 // Keys of package turn's events.
 const (
 	KeyBuffered  = "buffered"   // whether the connector had buffered the delivery
+	KeySay       = "say"        // the key of a say
+	KeyWaited    = "waited_ms"  // how long it was in the inbox
+	KeyUntil     = "until"      // when its time is over
 	KeyState     = "state"      // of an entry of the journal; "unkept" for a delivery that has none
 	KeyMessages  = "messages"   // how many
 	KeySuspects  = "suspects"   // how many of them

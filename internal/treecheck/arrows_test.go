@@ -29,6 +29,7 @@ var layers = [][]string{
 	{"internal/wiring", "internal/rig"},
 	{"internal/wake", "internal/drain", "internal/devconnector", "internal/devissuer", "internal/locallambda", "internal/devtable"},
 	{"internal/turn", "internal/identity"},
+	{"internal/say"},
 	{"internal/secretstore", "internal/action", "internal/agent", "internal/ledger", "internal/config", "internal/awsconf", "internal/media", "internal/metrics", "pkg/provision"},
 	{"pkg/relay", "internal/logs", "internal/roots", "internal/extension", "internal/pipenet", "internal/terminal", "internal/loopback", "internal/texts", "internal/version", "internal/prices"},
 }
@@ -53,6 +54,7 @@ var only = map[string][]string{
 	"internal/secretstore":  {"pkg/relay"},
 	"internal/media":        {"pkg/relay"},
 	"internal/action":       {"pkg/relay", "internal/texts"},
+	"internal/say":          {"pkg/relay"},
 }
 
 func TestImportsPointDownwards(t *testing.T) {

@@ -49,14 +49,14 @@ func TestAMessagePassesTheFilesOfTheDesign(t *testing.T) {
 		}
 	}
 	for _, file := range list {
-		if !slices.Contains(reached, file) && file != recovery {
+		if !slices.Contains(reached, file) && !slices.Contains(beginnings, file) {
 			t.Errorf("%s lists %s, which no message comes to", designDoc, file)
 		}
 	}
 }
 
-// recovery is where a message begins that an earlier run left.
-const recovery = "internal/turn/recover.go"
+// beginnings are where a message begins that no socket brings: one that an earlier run left, one that nobody sent.
+var beginnings = []string{"internal/turn/recover.go", "internal/turn/says.go"}
 
 // step is a message's way from one file to another, or inside of one.
 type step struct{ from, to, by string }

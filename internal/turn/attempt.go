@@ -34,6 +34,7 @@ type attempts struct {
 	days    *days
 	memos   *memos
 	marks   *marks
+	lates   *lates
 	counts  *tally
 	run     *lifetime
 }
@@ -41,6 +42,9 @@ type attempts struct {
 // answer tries a delivery until it is answered or stopped, which is nil, deferred, which is errDeferred, or given up,
 // which is any other error. ctx is the turn's.
 func (a *attempts) answer(ctx context.Context, d *delivery) error {
+	if !d.late.IsZero() && ctx.Err() == nil {
+		return a.tooLate(d)
+	}
 	for {
 		if !d.answer.complete() && time.Now().Before(d.wait.Due) {
 			if !d.volatile && time.Until(d.wait.Due) > workAhead {
@@ -63,6 +67,9 @@ func (a *attempts) answer(ctx context.Context, d *delivery) error {
 		}
 		if errors.Is(err, errDeferred) {
 			return err
+		}
+		if l, is := errors.AsType[*agent.LaterError](err); is {
+			return a.later(d, l)
 		}
 		if final, err := a.failed(d, err); final {
 			return err
@@ -88,6 +95,9 @@ func (a *attempts) answerAlone(ctx context.Context, d *delivery) (again bool, er
 		return false, a.follow(d)
 	case errors.Is(err, errDeferred):
 		return false, err
+	}
+	if l, is := errors.AsType[*agent.LaterError](err); is {
+		return false, a.later(d, l)
 	}
 	final, err := a.failed(d, err)
 	return !final, err
@@ -187,6 +197,9 @@ func (a *attempts) turn(ctx context.Context, d *delivery, prompt *agent.Prompt, 
 	a.cfg.Link.WaitDescriptors(asking)
 	shaper := a.chats.shaper(d.Event, d.session)
 	said, err := a.ask(asking, d, prompt, media, shaper.Descriptor)
+	if err == nil {
+		err = laterOf(said)
+	}
 	if err != nil {
 		return err
 	}

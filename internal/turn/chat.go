@@ -76,6 +76,14 @@ func (c *chats) find(platform, chat string) (relay.Source, bool) {
 	return s, ok
 }
 
+// of is what this run knows of a chat.
+func (c *chats) of(chat chatName) (s relay.Source, known bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s, known = c.known[chat]
+	return s, known
+}
+
 // nextEdit is when the chat's messages may be edited again.
 func (c *chats) nextEdit(chat string) time.Time {
 	c.mu.Lock()

@@ -153,12 +153,12 @@ func (a *attempts) follow(d *delivery) error {
 	next := &delivery{
 		Delivery: relay.Delivery{Kind: relay.KindInbound, ReceivedAt: d.ReceivedAt, Event: &event},
 		key:      root + resultsSuffix + strconv.Itoa(n+1), session: d.session, by: d.by, place: d.place, state: ledger.New,
-		results: results, unkept: d.unkept, volatile: d.volatile, admitted: true,
+		results: results, unkept: d.unkept, volatile: d.volatile, admitted: true, say: d.say,
 	}
 	next.log = logTo(a.cfg.Log, next.key, d.session)
 	next.typing = a.chats.typingMark(&event, d.session)
 	if !d.unkept {
-		body, _ := json.Marshal(keptBody{next.Delivery, results}) // strings and numbers: it marshals
+		body, _ := json.Marshal(keptBody{next.Delivery, results, next.say}) // strings and numbers: it marshals
 		err := a.journal.receive(ledger.Entry{Key: next.key, Seq: max(0, d.place), State: ledger.New, Body: body})
 		if errors.Is(err, ledger.ErrTooLarge) {
 			next.unkept, next.volatile = true, true
@@ -175,7 +175,8 @@ func (a *attempts) conclude(d *delivery, err error) ending {
 	if isApology(d.key) {
 		return a.concludeApology(d, err)
 	}
-	dead := err != nil && !errors.Is(err, errDeferred)
+	late := errors.Is(err, errLate)
+	dead := err != nil && !late && !errors.Is(err, errDeferred)
 	if dead {
 		log := a.cfg.Log.With(logs.KeyDelivery, d.key, logs.KeyAttempts, d.attempts, logs.KeyError, err)
 		if d.volatile && len(d.answer.actions) > 0 { // there is no other trace of it
@@ -187,6 +188,8 @@ func (a *attempts) conclude(d *delivery, err error) ending {
 	a.pauses.leave(d.place)
 	d.typing.clear()
 	switch {
+	case late:
+		return a.waitLate(asLate(d))
 	case err == nil && d.halted:
 		d.mark.end(markNothing)
 		return a.finish(d)
@@ -205,6 +208,11 @@ func (a *attempts) conclude(d *delivery, err error) ending {
 	}
 	d.mark.takeOff()
 	return a.putOff(d, errors.Is(err, errBehind))
+}
+
+// asLate is what is known of a message while it waits for its late answer.
+func asLate(d *delivery) late {
+	return late{key: d.key, session: d.session, by: d.by, place: d.place, until: d.late, event: slim(d.Event)}
 }
 
 // finish finishes a delivery in the journal.
@@ -262,7 +270,7 @@ func (a *attempts) dropEarly(d *delivery) {
 func (a *attempts) mustApologise(d *delivery, cause error) bool {
 	refused, is := errors.AsType[*refusedError](cause)
 	switch {
-	case a.cfg.Apology == "", d.Event.Source.IsBot:
+	case a.cfg.Apology == "", d.Event.Source.IsBot, d.say != nil:
 		return false
 	case is && (refused.chat || refused.waited):
 		return false

@@ -13,6 +13,7 @@ type Counts struct {
 	Received   int                  // deliveries, repeated ones too
 	Duplicates int                  // deliveries that the journal knew
 	Recovered  int                  // taken up from an earlier run
+	Said       int                  // says that were taken
 	Turns      int                  // attempts by the agent
 	Finished   int                  // deliveries that are done with
 	Outbound   int                  // actions that were answered

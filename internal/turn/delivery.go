@@ -56,6 +56,8 @@ type delivery struct {
 	apology *delivery               // what its chat is to be told, as it is dead; nil: nothing
 	results map[string]agent.Result // of a turn of results: what it tells
 	next    *delivery               // the turn of results that follows it; nil: none
+	say     *saying                 // nil: it came from the connector
+	late    time.Time               // its answer comes later, until then; zero: it does not
 	early   bool                    // an earlier run has kept an apology, and died before the message was dead
 
 	has        *holding          // of the attempt that is under way

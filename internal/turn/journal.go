@@ -22,6 +22,7 @@ import (
 // and by flush. Its lock guards what is owed, and is held for no call.
 type journal struct {
 	ledger ledger.Journal
+	says   ledger.Says
 	run    *lifetime
 	counts *tally
 	log    *slog.Logger
@@ -140,6 +141,16 @@ func (j *journal) insist(write func() error) error {
 func (j *journal) fail(key, session string, cause error) error {
 	err := j.insistOnEnd(func() error { return j.ledger.Fail(j.run.ctx, key, cause.Error(), true) })
 	return j.check(err, logs.FailureNotJournalled, key, logs.KeySession, session, logs.KeyReason, cause.Error())
+}
+
+// defers has a delivery wait. It is not read again before it is due.
+func (j *journal) defers(key, reason string, w ledger.Wait, attempts int) error {
+	err := j.insist(func() error {
+		ctx, cancel := j.run.recording()
+		defer cancel()
+		return j.ledger.Defer(ctx, key, reason, w, attempts)
+	})
+	return j.check(err, logs.WaitNotJournalled, key)
 }
 
 // failAndWait counts a failed attempt, which another one follows.

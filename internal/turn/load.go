@@ -227,17 +227,30 @@ func (a *attempts) restore(e ledger.Entry) (*delivery, error) {
 		d.wait.Due = time.Time{} // the budget was raised
 	}
 	d.session, d.by = d.Event.SessionKey(), speakerOf(d.Event.Source)
+	if d.say = body.Say; d.say != nil {
+		d.session = d.say.Session
+	}
+	if isLate(e) {
+		d.late, d.wait = e.Wait.Due, ledger.Wait{}
+	}
 	d.log = logTo(a.cfg.Log, d.key, d.session)
-	d.stop = isStop(a.cfg.Stop, d.Event)
+	d.stop = d.say == nil && isStop(a.cfg.Stop, d.Event)
 	d.suspect = !d.stop && !d.answer.complete() && d.state != ledger.New
 	d.inChats = d.answer.inChats()
 	d.refused = d.answer.refused(e.Error)
 	d.typing = a.chats.typingMark(d.Event, d.session)
 	d.mark = a.marks.of(d.Event, d.session, d.state != ledger.New || len(d.answer.actions) > 0)
-	if d.results != nil {
+	switch {
+	case d.results != nil:
+		d.mark = nil
+	case !d.late.IsZero():
+		d.mark = a.marks.of(d.Event, d.session, true)
+	case d.say != nil && !d.say.Last:
 		d.mark = nil
 	}
-	if len(d.answer.actions) > 0 {
+	if d.say != nil && d.answer.complete() {
+		d.typing.hidden = true
+	} else if len(d.answer.actions) > 0 {
 		d.typing.hidden = false // without a prompt that was open there would be no answer
 	}
 	return d, nil
@@ -257,26 +270,6 @@ func (s *schedule) retire() {
 	s.mu.Unlock()
 	for _, stop := range over {
 		s.run.start(func() { s.end(stop, s.attempts.finish(stop)) })
-	}
-}
-
-// abandon leaves what is not in memory to the next run, or with the connector.
-func (s *schedule) abandon() {
-	var receipts []*receipt
-	s.mu.Lock()
-	for _, l := range s.window.lines {
-		for _, p := range l.parked {
-			switch {
-			case p.receipt != nil:
-				receipts = append(receipts, p.receipt)
-			case p.d != nil && p.settled:
-				receipts = append(receipts, p.d.receipt)
-			}
-		}
-	}
-	s.mu.Unlock()
-	for _, r := range receipts {
-		s.ended(r, ackVoid)
 	}
 }
 

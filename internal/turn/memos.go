@@ -198,6 +198,14 @@ func (m *memos) once(ctx context.Context, chat chatName, what ledger.Chat, allow
 	return ok
 }
 
+// route is how a chat is reached, as the ledger remembers it. The chat must have been read.
+func (m *memos) route(chat chatName) (r Route, known bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	known = json.Unmarshal(m.of(chat).Route, &r) == nil
+	return r, known
+}
+
 // mayReact reports whether a react may be sent to a chat.
 func (m *memos) mayReact(ctx context.Context, chat chatName) bool {
 	m.readAll(ctx, chat)

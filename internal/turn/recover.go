@@ -243,6 +243,10 @@ func (s *schedule) learnOf(e ledger.Entry, p parked) (suspect bool) {
 		s.mu.Unlock()
 		return false
 	}
+	if time.Now().Before(d.late) && s.waitsLate(d) {
+		s.ended(receiptOf(p), ackDue)
+		return false
+	}
 	if chat, waits := waitsFor(d); waits {
 		s.attempts.pauses.refused(chat, d.place, d.wait.Due, d.wait.Asked)
 	}
@@ -258,6 +262,14 @@ func (s *schedule) learnOf(e ledger.Entry, p parked) (suspect bool) {
 	p.attempts = d.attempts
 	s.back(d.session, d.wait.Due, p)
 	return false
+}
+
+// waitsLate has a message of an earlier run wait for its late answer; unless it is stopped: then it goes into its line.
+func (s *schedule) waitsLate(d *delivery) bool {
+	s.mu.Lock()
+	stopped := s.isStoppedLocked(d)
+	s.mu.Unlock()
+	return !stopped && s.attempts.waitLate(asLate(d)) == endLate
 }
 
 // back puts a delivery back into its line, where it rests until a while before it is due.

@@ -23,18 +23,22 @@ var errResultsChain = fmt.Errorf("the agent asks for results once more; at most 
 
 // resultsNumber is the number of a turn of results, from 1; 0: it is none. root is the key of the message that it follows.
 func resultsNumber(key string) (root string, n int) {
-	root, digits, is := strings.Cut(key, resultsSuffix)
-	if !is {
+	at := strings.LastIndex(key, resultsSuffix)
+	if at < 0 {
 		return key, 0
 	}
-	n, _ = strconv.Atoi(digits)
-	return root, n
+	n, err := strconv.Atoi(key[at+len(resultsSuffix):])
+	if err != nil { // a part of a late answer to such a turn
+		return key, 0
+	}
+	return key[:at], n
 }
 
 // keptBody is a delivery as the journal keeps it. The version before knows the first part alone.
 type keptBody struct {
 	relay.Delivery
 	Results map[string]agent.Result `json:"results,omitempty"`
+	Say     *saying                 `json:"say,omitempty"`
 }
 
 // receive keeps an entry of our own, unless it is known.

@@ -295,7 +295,9 @@ func (s *schedule) end(d *delivery, how ending) {
 		s.drop(d)
 		s.attempts.rests.remove(d.session)
 		s.attempts.days.drop(d.place)
-		s.attempts.memos.seen(d.Event.Source)
+		if d.say == nil {
+			s.attempts.memos.seen(d.Event.Source)
+		}
 	}
 	s.ended(d.receipt, how.ack())
 }
@@ -326,12 +328,13 @@ const (
 	endFinished    ending = iota + 1 // answered, or stopped
 	endDead                          // given up
 	endDeferred                      // left to the next run
+	endLate                          // its answer comes later
 	endNotRecorded                   // finished, but the journal does not know: the next run takes it up
 )
 
 // ack is what becomes of the ack of a buffered delivery that has ended so.
 func (e ending) ack() ackState {
-	if e == endFinished || e == endDead {
+	if e == endFinished || e == endDead || e == endLate {
 		return ackDue
 	}
 	return ackVoid

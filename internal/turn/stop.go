@@ -27,10 +27,15 @@ func isStop(command string, e *relay.Event) bool {
 // isStoppedBy says whether a command to stop is meant for a delivery: both are of one session and the command came later.
 // On Slack each message outside a thread has a session of its own; there the command is for all of its user in its chat.
 func isStoppedBy(d, command *delivery) bool {
-	if d.place >= command.place {
+	return isMeant(d.session, d.by, d.place, command) || d.say != nil && isMeant(d.say.Of, d.by, d.place, command)
+}
+
+// isMeant is isStoppedBy for what is known of a delivery.
+func isMeant(session string, by speaker, place int64, command *delivery) bool {
+	if place >= command.place {
 		return false
 	}
-	return d.session == command.session || isTopLevel(command.Event) && d.by == speakerOf(command.Event.Source)
+	return session == command.session || isTopLevel(command.Event) && by == speakerOf(command.Event.Source)
 }
 
 // isTopLevel says whether a message is one of Slack's outside a thread: it has opened one (relay.Event.ThreadedSource).
@@ -88,6 +93,11 @@ func (s *schedule) stop(command *delivery) {
 
 func (s *schedule) stopLocked(command *delivery) {
 	s.stopAllLocked(func(d *delivery) bool { return isStoppedBy(d, command) })
+	for _, m := range s.attempts.lates.stopped(func(session string, by speaker, place int64) bool {
+		return isMeant(session, by, place, command)
+	}) {
+		s.run.start(func() { s.endLate(m) })
+	}
 }
 
 // interrupt cancels the running turn of a session.
@@ -140,8 +150,11 @@ func (s *schedule) waitsLocked(stop *delivery) bool {
 	before := func(l *line) bool {
 		return l != nil && (l.coming > 0 || len(l.parked) > 0 && l.parked[0].place < stop.place)
 	}
+	if s.learning { // what an earlier run left may be meant
+		return true
+	}
 	if !isTopLevel(stop.Event) {
-		return before(s.window.lines[sessionHash(stop.session)])
+		return before(s.window.lines[sessionHash(stop.session)]) || before(s.window.lines[sessionHash(lateSession(stop.session))])
 	}
 	for _, l := range s.window.lines {
 		if before(l) {

@@ -120,6 +120,8 @@ type Config struct {
 	Journal      ledger.Journal
 	Prompts      ledger.Prompts
 	Chats        ledger.Chats // nil: what is known of chats dies with the worker
+	Says         ledger.Says  // for Say; nil if that is never called
+	Look         func()       // is called when a say may be taken that had to wait; nil: nobody wants to know
 	Agent        agent.Agent
 	Link         Link
 	Media        Media // nil: turns tell what is known of attachments, and nothing is uploaded
@@ -166,6 +168,7 @@ type Worker struct {
 	intake   *intake
 	schedule *schedule
 	journal  *journal
+	says     *says
 }
 
 // New returns a worker that stops when ctx does. Call Recover first, and Close at the end.
@@ -176,21 +179,29 @@ func New(ctx context.Context, cfg Config) *Worker {
 	chats, pauses, rests := newChats(cfg.Link, marker, cfg.Texts), newPauses(), newRests(start.closing)
 	files := &files{media: cfg.Media, gate: start, filled: make(chan struct{}, cfg.Concurrency)}
 	prompts := &prompts{ledger: cfg.Prompts, marker: marker, run: run, log: cfg.Log}
-	journal := &journal{ledger: cfg.Journal, run: run, counts: counts, log: cfg.Log, paying: make(chan struct{}, 1)}
+	journal := &journal{ledger: cfg.Journal, says: cfg.Says, run: run, counts: counts, log: cfg.Log, paying: make(chan struct{}, 1)}
 	memos := newMemos(cfg, run)
 	marks := newMarks(cfg, chats, memos, run)
 	sender := &sender{link: cfg.Link, journal: journal, prompts: prompts, memos: memos, counts: counts, run: run}
 	attempts := &attempts{
 		cfg: cfg, gate: start, chats: chats, files: files, prompts: prompts, sender: sender, counts: counts, run: run,
 		journal: journal, pauses: pauses, rests: rests, sorry: &sorry{memos: memos, owed: map[chatName]bool{}},
-		days: newDays(cfg.MaxTurnsPerDay, cfg.Day), memos: memos, marks: marks,
+		days: newDays(cfg.MaxTurnsPerDay, cfg.Day), memos: memos, marks: marks, lates: newLates(run, start.closing),
 	}
 	cfg.Window = cmp.Or(cfg.Window, 64<<20)
 	schedule := newSchedule(start, attempts, run, cfg.Window/2)
 	intake := newIntake(cfg, schedule, chats, counts, run)
 	schedule.ended, schedule.unloaded, schedule.changed = intake.end, intake.unloaded, intake.signal
 	rests.changed, rests.sits = intake.signal, schedule.sits
-	return &Worker{cfg: cfg, run: run, counts: counts, chats: chats, intake: intake, schedule: schedule, journal: journal}
+	attempts.lates.over = func(m late) {
+		intake.adopt(1, nil)
+		schedule.back(m.session, time.Time{}, parked{key: m.key, place: m.place, told: true, settled: true})
+		intake.signal()
+	}
+	return &Worker{
+		cfg: cfg, run: run, counts: counts, chats: chats, intake: intake, schedule: schedule, journal: journal,
+		says: &says{cfg: cfg, attempts: attempts, intake: intake, schedule: schedule},
+	}
 }
 
 // Interrupt cancels the running turn of a session: its answer is not sent, and the delivery is finished.
@@ -212,6 +223,11 @@ func (w *Worker) Counts() Counts {
 		n = w.schedule.waiting()
 	}
 	c.Waiting += n
+	if n > 0 && (c.Due.IsZero() || due.Before(c.Due)) {
+		c.Due = due
+	}
+	n, due = w.schedule.attempts.lates.left()
+	c.Left, c.Waiting = c.Left+n, c.Waiting+n
 	if n > 0 && (c.Due.IsZero() || due.Before(c.Due)) {
 		c.Due = due
 	}

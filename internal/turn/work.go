@@ -33,3 +33,23 @@ func (s *schedule) waiting() int {
 	parked, _ := s.window.left(false)
 	return n + parked
 }
+
+// abandon leaves what is not in memory to the next run, or with the connector.
+func (s *schedule) abandon() {
+	var receipts []*receipt
+	s.mu.Lock()
+	for _, l := range s.window.lines {
+		for _, p := range l.parked {
+			switch {
+			case p.receipt != nil:
+				receipts = append(receipts, p.receipt)
+			case p.d != nil && p.settled:
+				receipts = append(receipts, p.d.receipt)
+			}
+		}
+	}
+	s.mu.Unlock()
+	for _, r := range receipts {
+		s.ended(r, ackVoid)
+	}
+}

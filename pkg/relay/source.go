@@ -107,6 +107,9 @@ var platforms = names("local", "telegram", "discord", "whatsapp", "whatsapp_clou
 	"wecom_callback", "weixin", "bluebubbles", "qqbot", "yuanbao", "relay",
 	"irc", "line", "teams", "google_chat", "simplex", "ntfy", "photon", "raft")
 
+// KnownPlatform reports whether a platform's name is one that the contract knows, as it is spelled there.
+func KnownPlatform(name string) bool { return platforms[name] == name && name != "" }
+
 func platformName(v value) string {
 	if !v.isString() {
 		return "relay"

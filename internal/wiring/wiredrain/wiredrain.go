@@ -61,9 +61,14 @@ func New(environ map[string]string, h slog.Handler) (*Function, error) {
 	})}, nil
 }
 
-// Handle runs one drain for an event of any form. The error means that Lambda is to try again.
+// Handle runs one drain for an event of any form. The error means that Lambda is to try again, which is of no use for a say
+// that is none: its error names what is wrong with it.
 func (f *Function) Handle(ctx context.Context, event json.RawMessage) (drain.Report, error) {
-	return f.drain.Run(ctx, drain.ParseRequest(event))
+	req, err := drain.ParseRequest(event)
+	if err != nil {
+		return drain.Report{}, err
+	}
+	return f.drain.Run(ctx, req)
 }
 
 // Started tells the function how long its process took to start, which Lambda bills with the first invocation.

@@ -1,0 +1,345 @@
+package drain_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/matryer/is"
+
+	"github.com/dormouse-relay/dormouse/internal/agent"
+	"github.com/dormouse-relay/dormouse/internal/devconnector"
+	"github.com/dormouse-relay/dormouse/internal/drain"
+	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/pkg/relay"
+)
+
+// job is an agent that answers "slow" later, and everything else at once.
+type job struct {
+	after time.Duration
+
+	mu   sync.Mutex
+	keys []string // of the turns that it answers later
+}
+
+func (j *job) Answer(_ context.Context, t agent.Turn) (agent.Answer, error) {
+	if t.Event.Text != "slow" {
+		return agent.Answer{Actions: []relay.Action{{"op": "send", "content": "at once"}}}, nil
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.keys = append(j.keys, t.Delivery.Key)
+	return agent.Answer{Later: j.after}, nil
+}
+
+// key is that of the turn number n, once it has come.
+func (j *job) key(n int) string {
+	for {
+		j.mu.Lock()
+		keys := j.keys
+		j.mu.Unlock()
+		if len(keys) > n {
+			return keys[n]
+		}
+		time.Sleep(time.Second) // the bubble's: it is exact and free
+	}
+}
+
+// part is the invocation that has a part of a late answer said.
+func part(key string, n int, last bool, text string) string {
+	return fmt.Sprintf(`{"reason":"say","reply_to_delivery":%q,"n":%d,"last":%v,"text":%q}`, key, n, last, text)
+}
+
+// inThread is a message in a thread of Discord's.
+func inThread(id, text string) relay.Event {
+	e := event("discord", "c1", id, text)
+	e.Source.ThreadID, e.Source.ChatType = "t7", "thread"
+	return e
+}
+
+// reacts are the marks that the connector has taken, as "emoji of message", or with a minus before it as one came off.
+func (r *rig) reacts() (list []string) {
+	for _, out := range r.Outbounds() {
+		if out.Op != "react" {
+			continue
+		}
+		sign := ""
+		if out.Action["remove"] == true {
+			sign = "-"
+		}
+		list = append(list, fmt.Sprint(sign, out.Action["emoji"], " of ", out.Action["message_id"]))
+	}
+	return list
+}
+
+func TestALateAnswerTwoHoursLaterReachesItsThreadOnce(t *testing.T) {
+	j := &job{after: 3 * time.Hour}
+	bubble(t, setup{ledger: durable(ledger.NewMemory()), agent: j}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		r.Deliver(gateway, inThread("m1", "slow"))
+		r.Deliver(gateway, inThread("m2", "quick"))
+		rep, _, err := r.run(ledger.Wake, quarter)
+		is.NoErr(err)
+		is.Equal(rep.Left, 1)
+		is.Equal(len(r.handedOn()), 0)              // it is no work
+		is.Equal(r.taken(), []string{"c1 at once"}) // and its session goes on
+		pending, err := r.ledger.ListPending(t.Context())
+		is.NoErr(err)
+		is.Equal(len(pending), 1)
+		is.True(strings.HasPrefix(pending[0].Error, "late answer until 2000-01-01T03:00:"))
+		until := time.Now().Add(2 * time.Hour)
+		for time.Now().Before(until) { // cold starts in between: sweeps, and a message
+			r = r.coldStart(t)
+			time.Sleep(20 * time.Minute)
+			_, _, err = r.run(ledger.Schedule, quarter)
+			is.NoErr(err)
+		}
+		r.Deliver(gateway, inThread("m1", "slow")) // the connector sends it again
+		r = r.coldStart(t)
+		for range 2 {
+			_, err = r.invoke(part(j.key(0), 1, true, "Done."), quarter)
+			is.NoErr(err)
+			r = r.coldStart(t)
+			time.Sleep(time.Minute)
+		}
+		is.Equal(len(j.keys), 1) // the agent was asked once
+		is.Equal(r.taken(), []string{"c1 at once", "c1 Done."})
+		var last devconnector.Outbound
+		for _, out := range r.Outbounds() {
+			if out.Content == "Done." {
+				last = out
+			}
+		}
+		is.Equal(last.Action["reply_to"], "m1")
+		is.Equal(last.Metadata["thread_id"], "t7")
+		is.Equal(last.Metadata["scope_id"], "scope-c1")
+		o, err := r.ledger.Overview(t.Context())
+		is.NoErr(err)
+		is.Equal(o.Pending, 0)
+	})
+}
+
+func TestTheProgressMarkStaysUntilTheLateAnswer(t *testing.T) {
+	j := &job{after: time.Hour}
+	bubble(t, setup{ledger: durable(ledger.NewMemory()), agent: j, env: map[string]string{"DORMOUSE_REACTIONS": "on"}}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		r.Deliver(gateway, event("discord", "c1", "m1", "slow"))
+		_, _, err := r.run(ledger.Wake, quarter)
+		is.NoErr(err)
+		is.Equal(r.reacts(), []string{"👀 of m1"})
+		r = r.coldStart(t)
+		_, err = r.invoke(part(j.key(0), 1, false, "Half."), quarter)
+		is.NoErr(err)
+		is.Equal(r.reacts(), []string{"👀 of m1"}) // there is more to come
+		r = r.coldStart(t)
+		_, err = r.invoke(part(j.key(0), 2, true, "All."), quarter)
+		is.NoErr(err)
+		is.Equal(r.reacts(), []string{"👀 of m1", "-👀 of m1", "✅ of m1"})
+	})
+}
+
+func TestALateAnswerThatNeverComesIsDeadAtItsTime(t *testing.T) {
+	for name, during := range map[string]bool{"while a drain runs": true, "while none does": false} {
+		t.Run(name, func(t *testing.T) {
+			j := &job{after: 10 * time.Minute}
+			bubble(t, setup{ledger: durable(ledger.NewMemory()), agent: j}, func(t *testing.T, r *rig) {
+				is := is.New(t)
+				r.Deliver(gateway, event("discord", "c1", "m1", "slow"))
+				rep, _, err := r.run(ledger.Wake, quarter)
+				is.NoErr(err)
+				is.Equal(rep.Dead, 0)
+				is.Equal(len(r.taken()), 0)
+				o, err := r.ledger.Overview(t.Context())
+				is.NoErr(err)
+				is.True(time.Until(o.Plan.At) <= 10*time.Minute)
+				r = r.coldStart(t)
+				if during {
+					r.DelayIdleAck(5 * time.Second)
+					time.Sleep(8*time.Minute + 45*time.Second)
+					r.Deliver(gateway, event("discord", "c2", "m2", "quick"))
+				} else {
+					time.Sleep(11 * time.Minute)
+				}
+				rep, _, err = r.run(ledger.Wake, quarter)
+				is.NoErr(err)
+				is.Equal(rep.Dead, 1)
+				list, err := r.ledger.ListDead(t.Context())
+				is.NoErr(err)
+				is.True(strings.Contains(list[0].Error, "in time"))
+				replies := r.taken()
+				is.True(strings.Contains(replies[len(replies)-1], "c1 ")) // the chat is told
+				rep, err = r.invoke(part(j.key(0), 1, true, "Done."), quarter)
+				is.NoErr(err)
+				is.Equal(rep.Dead, 1)
+				list, err = r.ledger.ListDead(t.Context())
+				is.NoErr(err)
+				is.Equal(list[1].Key, j.key(0)+"/1")
+				is.True(strings.Contains(list[1].Error, "too late"))
+				is.Equal(len(r.taken()), len(replies))
+				is.NoErr(r.ledger.RetryDead(t.Context(), list[1].Key, false)) // its answer is kept
+				_, _, err = r.run(ledger.Arm, quarter)
+				is.NoErr(err)
+				is.Equal(r.taken()[len(replies)], "c1 Done.")
+			})
+		})
+	}
+}
+
+func TestThreePartsOfALateAnswerArriveInOrder(t *testing.T) {
+	orders := [][]int{{1, 2, 3}, {3, 2, 1}, {2, 3, 1}, {3, 1, 2}}
+	for _, order := range orders {
+		for name, beside := range map[string]bool{"each by its own run": false, "while a drain runs": true} {
+			t.Run(fmt.Sprint(order, name), func(t *testing.T) {
+				j := &job{after: time.Hour}
+				bubble(t, setup{ledger: durable(ledger.NewMemory()), agent: j}, func(t *testing.T, r *rig) {
+					is := is.New(t)
+					r.Deliver(gateway, event("discord", "c1", "m1", "slow"))
+					say := func(r *rig) {
+						for _, n := range order {
+							_, err := r.invoke(part(j.key(0), n, n == 3, fmt.Sprint("part ", n)), quarter)
+							is.NoErr(err)
+						}
+					}
+					if beside {
+						other := r.coldStart(t)
+						r.Deliver(gateway, event("discord", "c9", "m9", "quick"))
+						wait := r.during(answered, func() { say(other) })
+						_, _, err := r.run(ledger.Wake, quarter)
+						is.NoErr(err)
+						wait()
+						is.Equal(r.taken(), []string{"c9 at once", "c1 part 1", "c1 part 2", "c1 part 3"})
+					} else {
+						_, _, err := r.run(ledger.Wake, quarter)
+						is.NoErr(err)
+						say(r.coldStart(t))
+						is.Equal(r.taken(), []string{"c1 part 1", "c1 part 2", "c1 part 3"})
+					}
+					o, err := r.ledger.Overview(t.Context())
+					is.NoErr(err)
+					is.Equal(o.Pending, 0)
+				})
+			})
+		}
+	}
+}
+
+func TestAStopEndsALateAnswer(t *testing.T) {
+	for name, cold := range map[string]bool{"in the same run": false, "in a later one": true} {
+		t.Run(name, func(t *testing.T) {
+			j := &job{after: 2 * time.Hour}
+			bubble(t, setup{ledger: durable(ledger.NewMemory()), agent: j, env: map[string]string{"DORMOUSE_REACTIONS": "on"}}, func(t *testing.T, r *rig) {
+				is := is.New(t)
+				r.Deliver(gateway, event("discord", "c1", "m1", "slow"))
+				if cold {
+					_, _, err := r.run(ledger.Wake, quarter)
+					is.NoErr(err)
+					r = r.coldStart(t)
+					time.Sleep(time.Hour)
+					r.Deliver(gateway, event("discord", "c1", "m2", "/stop"))
+					_, _, err = r.run(ledger.Wake, quarter)
+					is.NoErr(err)
+				} else {
+					wait := r.during(func(s devconnector.State) bool { return len(r.reacts()) > 0 }, func() {
+						time.Sleep(time.Second)
+						r.Deliver(gateway, event("discord", "c1", "m2", "/stop"))
+					})
+					_, _, err := r.run(ledger.Wake, quarter)
+					is.NoErr(err)
+					wait()
+				}
+				o, err := r.ledger.Overview(t.Context())
+				is.NoErr(err)
+				is.Equal(o.Pending, 0)
+				is.Equal(r.reacts(), []string{"👀 of m1", "-👀 of m1"})
+				rep, err := r.invoke(part(j.key(0), 1, true, "Done."), quarter)
+				is.NoErr(err)
+				is.Equal(rep.Dead, 1) // listed, with its words
+				is.Equal(len(r.taken()), 0)
+			})
+		})
+	}
+}
+
+func TestALateAnswerMayComeBeforeItIsAnnounced(t *testing.T) {
+	var r *rig
+	hurried := agentFunc(func(ctx context.Context, turn agent.Turn) (agent.Answer, error) {
+		rep, err := r.coldStart(r.t).invoke(part(turn.Delivery.Key, 1, true, "Already."), quarter)
+		if err != nil || rep.Status != drain.Accepted {
+			r.t.Error(rep.Status, err)
+		}
+		time.Sleep(40 * time.Second) // over several heartbeats
+		return agent.Answer{Later: time.Hour}, nil
+	})
+	bubble(t, setup{ledger: durable(ledger.NewMemory()), agent: hurried}, func(t *testing.T, made *rig) {
+		is := is.New(t)
+		r = made
+		r.Deliver(gateway, event("discord", "c1", "m1", "hello"))
+		rep, _, err := r.run(ledger.Wake, quarter)
+		is.NoErr(err)
+		is.Equal(rep.Said, 1)
+		is.Equal(r.taken(), []string{"c1 Already."})
+	})
+}
+
+func TestWhatAnswersNothingIsDead(t *testing.T) {
+	bubble(t, setup{ledger: durable(ledger.NewMemory())}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		rep, err := r.invoke(part("0123456789abcdef", 1, true, "Done."), quarter)
+		is.NoErr(err)
+		is.Equal(rep.Dead, 1)
+		list, err := r.ledger.ListDead(t.Context())
+		is.NoErr(err)
+		is.True(strings.Contains(list[0].Error, "reply_to_delivery: no delivery"))
+	})
+}
+
+func TestALateAnswerIsSaidOnceThroughDeathsAtEachStep(t *testing.T) {
+	for _, step := range []string{"acquire", "says", "take", "confirm", "finish", "release"} {
+		for _, made := range []bool{false, true} {
+			t.Run(fmt.Sprint(step, " made ", made), func(t *testing.T) {
+				j := &job{after: 3 * time.Hour}
+				dead := &death{step: step, made: made}
+				bubble(t, setup{ledger: deadly{durable(ledger.NewMemory()), dead}, agent: j}, func(t *testing.T, r *rig) {
+					is := is.New(t)
+					r.Deliver(gateway, event("discord", "c1", "m1", "slow"))
+					_, _, err := r.run(ledger.Wake, quarter)
+					is.NoErr(err)
+					r = r.coldStart(t)
+					time.Sleep(2 * time.Hour)
+					say := strings.Replace(part(j.key(0), 1, true, ""), `"text":""`, `"actions":[{"op":"send","content":"one"},{"op":"send","content":"two"}]`, 1)
+					req, err := drain.ParseRequest([]byte(say))
+					is.NoErr(err)
+					ctx, cancel := context.WithCancel(t.Context())
+					dead.now, dead.kill = true, cancel
+					_, _ = r.drainer.Run(ctx, req)
+					is.True(!dead.now) // it has died there
+					cancel()
+					r = r.coldStart(t)
+					time.Sleep(5 * time.Minute)
+					for range 2 {
+						_, err = r.invoke(say, quarter)
+						is.NoErr(err)
+						time.Sleep(time.Minute)
+					}
+					var replies []string
+					for _, out := range r.Outbounds() {
+						if out.Op == "send" && out.Applied && !out.Repeated {
+							replies = append(replies, out.Content)
+						}
+					}
+					is.Equal(replies, []string{"one", "two"})
+					o, err := r.ledger.Overview(t.Context())
+					is.NoErr(err)
+					is.Equal(o.Pending, 0)
+					time.Sleep(3 * time.Hour)
+					rep, _, err := r.run(ledger.Arm, quarter)
+					is.NoErr(err)
+					is.Equal(rep.Dead, 0) // it is answered
+				})
+			})
+		}
+	}
+}

@@ -1,0 +1,68 @@
+package turn
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/dormouse-relay/dormouse/internal/agent"
+	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/internal/logs"
+)
+
+// An agent may say that its answer comes later (design 4, late answers). Then the message stays in the journal, waiting for
+// that, and its session goes on. What comes is a say (says.go).
+
+// lateReason is what the reason begins with for which such a message waits. Restore knows the message by it.
+const lateReason = "late answer until "
+
+var errNoLateAnswer = errors.New("the agent has said that its answer comes later, and none, or not the last part of it, came in time")
+
+// errLate is what a turn ends with whose answer comes later.
+var errLate = errors.New("turn: the answer comes later")
+
+// isLate reports whether an unfinished entry waits for a late answer.
+func isLate(e ledger.Entry) bool {
+	return strings.HasPrefix(e.Error, lateReason) && !e.Wait.Due.IsZero() && len(e.Actions) == 0
+}
+
+// later is failed for an agent whose answer comes later. It returns what answer returns.
+func (a *attempts) later(d *delivery, l *agent.LaterError) error {
+	a.counts.add((*Counts).heard)
+	if d.unkept {
+		return a.bury(d, fmt.Errorf("%w, and nothing keeps the message until then", l))
+	}
+	now := time.Now()
+	until := now.Add(l.After)
+	w := ledger.Wait{Due: until, Since: now}
+	if err := a.journal.defers(d.key, lateReason+until.UTC().Format(time.RFC3339), w, d.attempts); err != nil {
+		return err
+	}
+	d.state, d.late = ledger.New, until
+	d.log.Info(logs.AnswersLater, logs.KeyUntil, until)
+	return errLate
+}
+
+// waitLate has a message wait for its late answer.
+func (a *attempts) waitLate(m late) ending {
+	a.lates.add(m)
+	if a.cfg.Look != nil {
+		a.cfg.Look() // it may be there
+	}
+	return endLate
+}
+
+// tooLate gives up a message whose late answer has not come.
+func (a *attempts) tooLate(d *delivery) error {
+	d.state = ledger.New
+	return a.bury(d, errNoLateAnswer)
+}
+
+// laterOf is the answer that an attempt ended with, if that says that there is none yet.
+func laterOf(said agent.Answer) error {
+	if said.Later <= 0 {
+		return nil
+	}
+	return &agent.LaterError{After: said.Later}
+}

@@ -56,7 +56,7 @@ var classes = []struct {
 
 // The texts by which connectors and platforms are known to say what is wrong.
 var (
-	ambiguousTexts = []string{"timed out", "timeout", "timedout", "ack lost"} // also a 504: what timed out may be done yet
+	ambiguousTexts = []string{"timed out", "timeout", "timedout", "ack lost"} // "504 Gateway Timeout", too; a bare 504 is a 5xx
 	unreachedTexts = []string{                                                // no connection was made in time, so nothing was sent
 		"connect etimedout", "connect timeout", "connecttimeout", "connection attempt timed out", "timed out while connecting",
 		"connect timed out", "dial tcp", "pool timeout", "handshake timeout", "handshake timed out", "getaddrinfo",

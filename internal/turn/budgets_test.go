@@ -268,6 +268,52 @@ func TestTheDaysBudgetPutsOffToTheNextDay(t *testing.T) {
 	})
 }
 
+// The notice goes the way of what is refused for now: it is sent again, also by later runs, and no chat gets it twice.
+func TestTheDaysNoticeIsToldOnceTheChatTakesIt(t *testing.T) {
+	for _, again := range []bool{false, true} { // another process tells it
+		for refused, want := range map[time.Duration]time.Duration{
+			20 * time.Second: 31 * time.Second, // 1, 2, 4, 8, 16 s
+			5 * time.Minute:  13 * time.Minute, // 100 s, 10 minutes
+			25 * time.Minute: 40 * time.Minute,
+		} {
+			t.Run(fmt.Sprint(refused, ", another process: ", again), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					is := is.New(t)
+					b := newBench(t, durable(ledger.NewMemory()))
+					b.budgets(0, 1)
+					w := b.startWithin(time.Hour)
+					begun := time.Now()
+					var told atomic.Int32
+					b.wire.do = func(_ context.Context, out relay.Outbound) (relay.Result, error) {
+						if out.Action["content"] == notice {
+							if time.Since(begun) < refused {
+								return relay.Result{}, &relay.OpError{Message: "whatsapp is not connected"}
+							}
+							told.Add(1)
+						}
+						return relay.Result{Success: true, MessageID: "x"}, nil
+					}
+					is.NoErr(w.Take(message("c1", "m1", "one")))
+					synctest.Wait()
+					is.NoErr(w.Take(message("c1", "m2", "two")))
+					is.NoErr(w.Take(message("c1", "m3", "three"))) // behind it
+					if again && refused > 100*time.Second {
+						time.Sleep(3 * time.Minute)
+						w.Close()
+						w = b.startWithin(2 * time.Minute)
+					}
+					time.Sleep(time.Until(begun.Add(want)))
+					synctest.Wait()
+					is.Equal(told.Load(), int32(1))
+					time.Sleep(3 * time.Hour)
+					is.Equal(told.Load(), int32(1))
+					w.Close()
+				})
+			})
+		}
+	}
+}
+
 const notice = "That is all for today: what you write now is answered after midnight UTC."
 
 func TestTheOldestGoFirstWhicheverSessionAsksFirst(t *testing.T) {

@@ -109,12 +109,28 @@ func (a *attempts) postpone(d *delivery) (final bool, err error) {
 	}
 	s := d.Event.Source
 	if chat := (chatName{s.Platform, s.ChatID}); !s.IsBot && s.ChatID != "" && a.memos.mayNotice(a.run.ctx, chat) {
-		a.tellAs(d, "/notice", a.cfg.Texts.DayNotice())
+		if a.tellAs(d, "/notice", a.cfg.Texts.DayNotice()) {
+			a.noticeLater(d, chat)
+		}
 	}
 	if stays {
 		return true, errDeferred
 	}
 	return false, nil
+}
+
+// noticeEvery is how long a chat is left alone that does not take the notice of the day's budget for now.
+const noticeEvery = 10 * time.Minute
+
+// noticeLater has a delivery that waits for the next day looked at before, so that its chat is told after all.
+func (a *attempts) noticeLater(d *delivery, chat chatName) {
+	a.memos.notNoticed(chat)
+	if soon := time.Now().Add(noticeEvery); soon.Before(d.wait.Due) {
+		d.wait.Due = soon
+		if !d.unkept {
+			a.journal.wait(d.key, errSpent.Error(), d.wait, d.attempts)
+		}
+	}
 }
 
 // staysWithConnector says whether a delivery that nobody keeps is left unacked: nothing of an answer is in the chat.

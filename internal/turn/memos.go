@@ -164,6 +164,16 @@ func (m *memos) mayNotice(ctx context.Context, chat chatName) bool {
 	})
 }
 
+// notNoticed is for a chat that could not be told.
+func (m *memos) notNoticed(chat chatName) {
+	what := ledger.Chat{Noticed: time.Unix(0, 0)} // a note of nothing changes nothing
+	m.mu.Lock()
+	known := m.of(chat)
+	known.Chat = known.With(what)
+	m.mu.Unlock()
+	m.note(chat, what)
+}
+
 // mayApologise reports whether a chat may be told that a message was given up.
 func (m *memos) mayApologise(ctx context.Context, chat chatName) bool {
 	m.readAll(ctx, chat)

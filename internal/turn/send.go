@@ -294,23 +294,31 @@ func (a *attempts) sendInstead(ctx context.Context, d *delivery, i int, parts []
 	return nil
 }
 
-// tellAs sends a text of our own to the delivery's chat, once. It goes as the answer to a delivery that no journal has, with a
-// name behind its key.
-func (a *attempts) tellAs(d *delivery, name, text string) {
+// tellAs sends a text of our own to the delivery's chat. It goes as the answer to a delivery that no journal has, with a name
+// behind its key: what is refused for now is tried again, for patience at most. later reports whether the chat would take it
+// another time.
+func (a *attempts) tellAs(d *delivery, name, text string) (later bool) {
 	parts, err := a.chats.shaper(d.Event, d.session).ShapeAll([]relay.Action{{"op": "send", "content": text}})
 	if err != nil {
 		a.cfg.Log.Warn(logs.ChatNotTold, logs.KeyError, err)
-		return
+		return false
 	}
 	key := d.key + name
 	note := aside(d, key, logTo(a.cfg.Log, key, d.session))
 	note.has = &holding{} // it needs no slot
 	for i, o := range parts {
 		note.answer.outcomes = append(note.answer.outcomes, "")
-		if a.run.ctx.Err() != nil || a.sendKept(a.run.ctx, note, i, o) != nil {
-			return
+		err := context.Cause(a.run.ctx)
+		if err == nil {
+			err = a.sendKept(a.run.ctx, note, i, o)
+		}
+		if err != nil {
+			note.log.Warn(logs.ChatNotTold, logs.KeyError, err)
+			refused, is := errors.AsType[*refusedError](err)
+			return i == 0 && (!is || refused.waited)
 		}
 	}
+	return false
 }
 
 // refusalOf is the delivery's *refusedError as an error.

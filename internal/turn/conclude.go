@@ -119,17 +119,12 @@ func (a *attempts) postpone(d *delivery) (final bool, err error) {
 	return false, nil
 }
 
-// noticeEvery is how long a chat is left alone that does not take the notice of the day's budget for now.
-const noticeEvery = 10 * time.Minute
-
 // noticeLater has a delivery that waits for the next day looked at before, so that its chat is told after all.
 func (a *attempts) noticeLater(d *delivery, chat chatName) {
 	a.memos.notNoticed(chat)
-	if soon := time.Now().Add(noticeEvery); soon.Before(d.wait.Due) {
-		d.wait.Due = soon
-		if !d.unkept {
-			a.journal.wait(d.key, errSpent.Error(), d.wait, d.attempts)
-		}
+	d.wait.Due = sooner(d.wait.Due, time.Now().Add(noticeEvery))
+	if !d.unkept {
+		a.journal.wait(d.key, errSpent.Error(), d.wait, d.attempts)
 	}
 }
 

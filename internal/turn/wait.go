@@ -11,6 +11,7 @@ const (
 	unloadAfter = 2 * time.Second   // what waits for longer is out of memory meanwhile
 	workAhead   = 45 * time.Second  // what is due within it is work of this run; all else is left, and keeps nobody awake
 	patience    = 100 * time.Second // how long a delivery waits in all that no journal keeps, if GiveUpAfter is not shorter
+	noticeEvery = 10 * time.Minute  // how long a chat is left alone that does not take the notice of the day's budget for now
 )
 
 // refusalPauses are the waits behind the first refusals of an action; the last one holds for all others.
@@ -66,4 +67,12 @@ func again(w ledger.Wait, now time.Time, pause time.Duration, asked bool, limit 
 		next.Due = end
 	}
 	return next, true
+}
+
+// sooner is the earlier of two times.
+func sooner(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }

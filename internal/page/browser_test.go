@@ -12,7 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 )
 
 // browser is one tab of a headless Chromium.
@@ -138,11 +140,23 @@ func (b *browser) click(selector string) {
 	b.do(chromedp.ScrollIntoView(chromedp.CSS(selector)), chromedp.Click(chromedp.CSS(selector)))
 }
 
-// press presses keys where the focus is.
+// press presses keys where the focus is, as a keyboard does: a key that the page takes for itself types nothing.
 func (b *browser) press(keys ...string) {
 	b.t.Helper()
 	for _, key := range keys {
-		b.do(chromedp.KeyEvent(key))
+		named, ok := kb.Keys[[]rune(key)[0]]
+		if !ok {
+			b.t.Fatalf("no key types %q", key)
+		}
+		down := input.DispatchKeyEventParams{Type: input.DispatchKeyEventTypeKeyDown, Key: named.Key, Code: named.Code, Text: named.Text,
+			WindowsVirtualKeyCode: named.Windows}
+		up := down
+		up.Type, up.Text = input.DispatchKeyEventTypeKeyUp, ""
+		for _, event := range []input.DispatchKeyEventParams{down, up} {
+			if _, err := chromedp.Call(b.ctx, input.DispatchKeyEvent, event); err != nil {
+				b.t.Fatal(err)
+			}
+		}
 	}
 }
 
@@ -174,4 +188,11 @@ func (b *browser) shoot(name string) {
 		}
 	}
 	b.do(chromedp.EmulateViewport(1920, 1080))
+}
+
+// close closes the tab.
+func (b *browser) close() {
+	if err := chromedp.Cancel(b.ctx); err != nil {
+		b.t.Error(err)
+	}
 }

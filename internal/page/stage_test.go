@@ -129,3 +129,9 @@ func (s *scene) play(w http.ResponseWriter, r *http.Request) {
 		say(send("You said: " + text))
 	}
 }
+
+// page5000 is one of many messages.
+func page5000(n int) page.Message {
+	return page.Message{Chat: "whatsapp/120363000000000001@g.us", MID: fmt.Sprint("many-", n), At: float64(time.Now().UnixMilli()), Name: "Joan",
+		Text: fmt.Sprintf("message %d%s", n, strings.Repeat(" and more words", n%7))}
+}

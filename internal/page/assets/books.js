@@ -7,6 +7,7 @@ import { visible } from "./markup.js";
 export function books(root, go) {
   const chosen = new Set();
   const body = h("div", { class: "stack pad" });
+  let drawn = "";
   put(root, body);
   const run = (name, keys, more = {}) => act(name, { keys, ...more }).then((done) => toast(`${done.done} ${name === "drop" ? "dropped" : "put back"}.`), (err) => toast(err.message, true)).then(() => { chosen.clear(); show(); });
   const drop = async (keys) => (await sure(keys.length === 1 ? "Drop this message?" : `Drop ${keys.length} messages?`, "Their texts and answers are deleted from the table. A redelivery is still recognised.", "Drop")) && run("drop", keys);
@@ -17,6 +18,9 @@ export function books(root, go) {
       put(body, h("h2", {}, "Books"), h("p", { class: "muted" }, "The table has not been read yet."));
       return;
     }
+    const made = JSON.stringify([b, [...chosen], questions().map((m) => [m.id, m.pressed])]);
+    if (made === drawn) return;
+    drawn = made;
     for (const key of chosen) if (!b.dead.some((d) => d.key === key)) chosen.delete(key);
     const focused = body.contains(document.activeElement) && document.activeElement.dataset.focus;
     put(body,

@@ -1,8 +1,8 @@
 // The chats: who writes, what the gateway says, and what a person can do there.
 
-import { $, Windowed, dialog, h, hush, put, size, sure, time, toast } from "./dom.js";
+import { $, Windowed, dialog, h, hush, keyed, put, size, sure, time, toast } from "./dom.js";
 import { about, act, all, may, one, upload, watch } from "./store.js";
-import { markup } from "./markup.js";
+import { markup, visible } from "./markup.js";
 
 export const platforms = { discord: "Discord", telegram: "Telegram", slack: "Slack", whatsapp: "WhatsApp" };
 const keep = (name, value) => localStorage.setItem(`dormouse.${name}`, JSON.stringify(value));
@@ -56,20 +56,21 @@ export function chats(root, go) {
 
   function drawList() {
     const items = [...all("chat").values()].sort((a, b) => order(a) - order(b) || a.name.localeCompare(b.name));
-    const focused = list.contains(document.activeElement) && document.activeElement.dataset.chat;
-    put(list, items.map((c) => {
+    keyed(list, items, (c) => c.id, (c) => {
       const messages = messagesOf(c.id);
       const last = messages.at(-1);
-      const unread = messages.filter((m) => m.bot && m.n > (seen.get(c.id) || 0)).length;
       const here = shown.has(c.id);
-      return h("li", {}, h("button", { type: "button", class: here ? "chat-item here" : "chat-item", "aria-current": here ? "true" : null, data: { chat: c.id }, onclick: () => pick(c.id) },
-        h("span", { class: `badge ${c.platform}`, "aria-hidden": "true" }, (platforms[c.platform] || c.platform)[0]),
-        h("span", { class: "chat-text" },
-          h("span", { class: "chat-name" }, c.name, h("span", { class: "unseen" }, ` on ${platforms[c.platform] || c.platform}`)),
-          h("span", { class: "chat-last" }, typing(c) ? "types …" : last ? `${last.bot ? "bot" : last.name}: ${last.deleted ? "deleted" : last.text || last.note || "a file"}` : c.type === "dm" ? "direct messages" : `${c.users.length} people`)),
-        unread && !here ? h("span", { class: "unread" }, unread, h("span", { class: "unseen" }, " new")) : null));
-    }));
-    if (focused) list.querySelector(`[data-chat="${CSS.escape(focused)}"]`)?.focus();
+      const unread = here ? 0 : messages.filter((m) => m.bot && m.n > (seen.get(c.id) || 0)).length;
+      const platform = platforms[c.platform] || c.platform;
+      const words = typing(c) ? "types …" : last ? `${last.bot ? "bot" : last.name}: ${last.deleted ? "deleted" : last.text || last.note || "a file"}`.slice(0, 120) : c.type === "dm" ? "direct messages" : `${c.users.length} people`;
+      return [JSON.stringify([c.name, platform, words, unread, here]), () => h("li", {},
+        h("button", { type: "button", class: here ? "chat-item here" : "chat-item", "aria-current": here ? "true" : null, data: { chat: c.id }, onclick: () => pick(c.id) },
+          h("span", { class: `badge ${c.platform}`, "aria-hidden": "true" }, platform[0]),
+          h("span", { class: "chat-text" },
+            h("span", { class: "chat-name" }, c.name, h("span", { class: "unseen" }, ` on ${platform}, `)),
+            h("span", { class: "chat-last" }, visible(words))),
+          unread ? h("span", { class: "unread" }, unread, h("span", { class: "unseen" }, " new")) : null))];
+    });
   }
 
   function show() {

@@ -33,6 +33,31 @@ export function put(el, ...children) {
   return el;
 }
 
+// keyed fills a list, and makes an item anew only if its text of what it is made of is another: what has the focus, or is being
+// pressed, stays.
+export function keyed(el, items, key, make) {
+  const before = el.drawn || new Map();
+  const now = new Map();
+  let at = el.firstChild;
+  for (const item of items) {
+    const id = key(item);
+    const [made, draw] = make(item);
+    const old = before.get(id);
+    const shown = old && old.made === made ? old : { made, el: draw() };
+    if (old && old !== shown) {
+      const had = old.el.contains(document.activeElement);
+      if (at === old.el) at = shown.el;
+      old.el.replaceWith(shown.el);
+      if (had) shown.el.querySelector("button,a,input")?.focus();
+    }
+    now.set(id, shown);
+    if (at !== shown.el) el.insertBefore(shown.el, at);
+    else at = at.nextSibling;
+  }
+  for (const [id, old] of before) if (!now.has(id)) old.el.remove();
+  el.drawn = now;
+}
+
 const two = (n) => String(n).padStart(2, "0");
 
 export function clock(ms) {

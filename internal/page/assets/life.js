@@ -1,6 +1,6 @@
 // What the gateway is doing, and how it came to that: drains, drawn from what really happened.
 
-import { clock, h, money, put, span, svg, time, toast } from "./dom.js";
+import { clock, h, keyed, money, put, span, svg, time, toast } from "./dom.js";
 import { act, all, get, may, one, watch } from "./store.js";
 
 export const words = {
@@ -28,26 +28,38 @@ export function life(root) {
   const list = h("ul", { class: "drain-list" });
   const view = h("section", { class: "card grow", "aria-label": "Drain" });
   const charts = h("section", { class: "charts", "aria-label": "Metrics" });
-  const quiet = h("input", { type: "checkbox", onchange: show });
+  const quiet = h("input", { type: "checkbox", onchange: () => show() });
   put(root, h("div", { class: "stack pad" }, now, charts,
     h("div", { class: "split" },
       h("section", { class: "card side-list", "aria-label": "Drains" }, h("h2", {}, "Drains"), h("label", { class: "small muted" }, quiet, " with those that had nothing to do"), list),
       view)));
 
-  function show() {
-    drawNow(now);
-    drawCharts(charts);
+  const none = h("p", { class: "muted" }, "No drain has run yet.");
+  list.after(none);
+  let drawn = 0, last = "", lines;
+
+  function show(changed) {
+    if (!changed || changed.has("now") || changed.has("books")) drawNow(now);
+    if (!changed || changed.has("charts")) drawCharts(charts);
     const drains = [...all("drain").values()].sort((a, b) => b.begun - a.begun);
     const wanted = drains.filter((d) => quiet.checked || !idle(d));
     const at = one("drain", chosen) || wanted[0];
-    const focused = list.contains(document.activeElement) && document.activeElement.dataset.drain;
-    put(list, wanted.map((d) => h("li", {}, h("button", { type: "button", class: d === at ? "item here" : "item", "aria-current": d === at ? "true" : null, data: { drain: d.id }, onclick: () => { chosen = d.id; show(); } },
-      h("span", {}, clock(d.begun)), h("span", { class: d.error ? "tag bad" : "tag" }, d.ended ? d.status || "ended" : "runs"),
-      h("span", { class: "muted small" }, `${d.reason || "poke"}${d.cold ? ", cold" : ""}, ${d.turns === 1 ? "1 turn" : `${d.turns || 0} turns`}`)))),
-    !wanted.length && h("li", { class: "muted" }, "No drain has run yet."));
-    if (focused) list.querySelector(`[data-drain="${focused}"]`)?.focus();
-    if (at) drawDrain(view, at);
-    else put(view, h("p", { class: "muted" }, "Write something in a chat, and the gateway is poked."));
+    keyed(list, wanted, (d) => d.id, (d) => {
+      const words = [clock(d.begun), d.ended ? d.status || "ended" : "runs", `${d.reason || "poke"}${d.cold ? ", cold" : ""}, ${d.turns === 1 ? "1 turn" : `${d.turns || 0} turns`}`];
+      return [JSON.stringify([words, d === at, d.error]), () => h("li", {},
+        h("button", { type: "button", class: d === at ? "item here" : "item", "aria-current": d === at ? "true" : null, data: { drain: d.id }, onclick: () => { chosen = d.id; show(); } },
+          h("span", {}, words[0]), h("span", { class: d.error ? "tag bad" : "tag" }, words[1]), h("span", { class: "muted small" }, words[2])))];
+    });
+    none.hidden = wanted.length > 0;
+    if (!at) put(view, h("p", { class: "muted" }, "Write something in a chat, and the gateway is poked."));
+    else if (at.rev !== drawn) {
+      if (last !== at.id) {
+        last = at.id;
+        lines = h("details", { ontoggle: (e) => e.target.open && showLines(e.target, at) }, h("summary", {}, "Log lines of this drain"), h("div", { class: "lines" }));
+      }
+      drawn = at.rev;
+      drawDrain(view, at, lines);
+    }
   }
   show();
   const stop = watch(["now", "drain", "charts", "books"], show);
@@ -56,7 +68,11 @@ export function life(root) {
 
 const idle = (d) => d.ended && !d.turns && !d.received && !d.error && ["schedule", ""].includes(d.reason || "") ;
 
+let nowMade = "";
 function drawNow(el) {
+  const made = JSON.stringify([one("now", "now"), one("books", "books")?.sweep, one("books", "books")?.sweep_why]);
+  if (made === nowMade && el.firstChild) return;
+  nowMade = made;
   const now = one("now", "now") || { word: "asleep", cost: {} };
   const c = now.cost || {};
   const books = one("books", "books");
@@ -67,7 +83,7 @@ function drawNow(el) {
         h("p", {}, words[now.word]), now.why && h("p", { class: "why" }, now.why),
         now.buffered ? h("p", {}, `${now.buffered} ${now.buffered === 1 ? "message waits" : "messages wait"} with the connector.`) : null,
         books?.sweep ? h("p", { class: "muted small" }, "Next sweep: ", time(books.sweep), books.sweep_why ? `, ${books.sweep_why}` : "") : null,
-        h("div", { class: "row" },
+        el.tools ||= h("div", { class: "row" },
           may("schedule") && h("button", { type: "button", onclick: () => act("schedule").catch((e) => toast(e.message, true)) }, "Let the schedule fire"),
           may("arm") && h("button", { type: "button", class: "quiet", onclick: () => act("arm").catch((e) => toast(e.message, true)) }, "Look now (arm)"))),
       h("dl", { class: "facts" },
@@ -79,7 +95,7 @@ function drawNow(el) {
 
 const fact = (name, value) => h("div", {}, h("dt", {}, name), h("dd", {}, value));
 
-function drawDrain(el, d) {
+function drawDrain(el, d, lines) {
   const start = d.begun;
   const end = Math.max(d.ended || Date.now(), ...d.marks.map((m) => m.at));
   put(el,
@@ -95,7 +111,7 @@ function drawDrain(el, d) {
       h("thead", {}, h("tr", {}, h("th", { scope: "col", class: "num" }, "ms"), h("th", { scope: "col" }, "who"), h("th", { scope: "col" }, "what"))),
       h("tbody", {}, d.marks.map((m) => h("tr", { class: m.bad ? "bad" : "" }, h("td", { class: "num" }, (m.at - start).toFixed(m.at - start < 100 ? 1 : 0)),
         h("td", {}, h("span", { class: `who ${m.who}` }, m.who)), h("td", {}, m.text, m.n ? ` (and ${m.n - 1} more)` : "")))))),
-    h("details", { ontoggle: (e) => e.target.open && showLines(e.target, d) }, h("summary", {}, "Log lines of this drain"), h("div", { class: "lines" })));
+    lines);
 }
 
 async function showLines(el, d) {

@@ -14,6 +14,7 @@ import (
 	"github.com/dormouse-relay/dormouse/internal/devconnector"
 	"github.com/dormouse-relay/dormouse/internal/drain"
 	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/internal/metrics"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
@@ -93,6 +94,7 @@ func TestTheDaysBudgetWaitsForMidnightAsleep(t *testing.T) {
 		is.Equal(rep.Acked, 4) // what waits is kept
 		is.Equal(rep.Turns, 2)
 		is.Equal(rep.Postponed, 2)
+		is.Equal(r.metricLines(t)[0].Values[metrics.Postponed], 2.0)
 		is.Equal(rep.Left, 2)
 		is.True(took < 2*time.Minute) // going idle does not wait
 		is.Equal(len(r.handedOn()), 0)

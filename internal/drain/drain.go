@@ -123,11 +123,12 @@ type run struct {
 	poked         bool      // a poke has asked for a look
 	buffered      bool      // a delivery was buffered
 	malformed     uint64    // frames that could not be used
+	overflowed    uint64    // buffered deliveries that did not fit into memory
 	doubt         doubt     // whether stored credentials that were refused are an opt-out
 	worker        *turn.Worker
 	pump          *pump
 	inbox         *inbox
-	saidBefore    bool // what this run was invoked to say, a drain has taken before
+	saidBefore    bool                        // what this run was invoked to say, a drain has taken before
 	traffic       *traffic                    // of the newest socket
 	noted         int                         // refusals and what was sent again, as the ledger has them
 	notedLimited  int                         // bots' messages over their budget, likewise

@@ -20,7 +20,7 @@ func (r *run) measure(rep Report, err error) {
 	}
 	v := values(rep, r.counts())
 	v[metrics.BilledSeconds] = billed.Seconds()
-	v[metrics.Malformed] = float64(r.malformed)
+	v[metrics.Malformed], v[metrics.Overflowed] = float64(r.malformed), float64(r.overflowed)
 	if notIdentified(err) {
 		v[metrics.IdentityRefused] = 1
 	}
@@ -47,6 +47,7 @@ func values(rep Report, c turn.Counts) metrics.Values {
 		metrics.Drains: 1, metrics.Received: float64(rep.Received), metrics.Answered: float64(c.Finished),
 		metrics.Dead: float64(rep.Dead), metrics.Waiting: float64(rep.Left), metrics.Unknown: float64(rep.Unknown),
 		metrics.Unwritten: float64(rep.Unwritten), metrics.Limited: float64(rep.Limited),
+		metrics.Postponed: float64(rep.Postponed),
 	}
 	for class, n := range rep.Refused {
 		v[metrics.Class(string(class))] = float64(n)

@@ -13,6 +13,9 @@ import (
 	"github.com/dormouse-relay/dormouse/internal/devconnector"
 	"github.com/dormouse-relay/dormouse/internal/drain"
 	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/internal/ledger/ledgertest"
+	"github.com/dormouse-relay/dormouse/internal/logs"
+	"github.com/dormouse-relay/dormouse/internal/metrics"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
@@ -117,7 +120,43 @@ func TestWhatComesTooFastIsBufferedInstead(t *testing.T) {
 		is.NoErr(err)
 		is.Equal(rep.Status, drain.Drained)
 		is.Equal(len(r.replies()), 60) // no live one was lost to an overrun
+		is.True(strings.Contains(r.log.String(), logs.Crowded) && strings.Contains(r.log.String(), `"window":65536`))
 		is.True(len(r.Sockets()) < 20)
+	})
+}
+
+// slowTable is a journal that takes so long for each delivery.
+type slowTable struct {
+	ledger.Lease
+	takes time.Duration
+}
+
+func (l slowTable) Receive(ctx context.Context, entries ...ledger.Entry) ([]ledger.State, error) {
+	time.Sleep(time.Duration(len(entries)) * l.takes)
+	return l.Lease.Receive(ctx, entries...)
+}
+
+// What waits for the journal dies with the process. So no more of it is let in than the journal takes in a while.
+func TestWhatComesFasterThanItIsJournalledIsBufferedInstead(t *testing.T) {
+	slow := ledgertest.Wrap(ledger.NewMemory(), func(l ledger.Lease) ledger.Lease { return slowTable{l, 100 * time.Millisecond} })
+	bubble(t, setup{ledger: durable(slow), awake: true, pinned: true}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		const many = 1200
+		began := time.Now()
+		wait := r.during(dialled(1), func() {
+			for n := range many { // for a minute twice as many as are taken
+				r.Deliver(gateway, event("discord", fmt.Sprint("c", n%50), fmt.Sprint("m", n), fmt.Sprint(n)))
+				time.Sleep(50 * time.Millisecond)
+			}
+		})
+		rep, _, err := r.run(ledger.Wake, quarter)
+		wait()
+		is.NoErr(err)
+		is.Equal(rep.Status, drain.Drained)
+		is.Equal(len(r.replies()), many)
+		first := r.State().Idles[0].At.Sub(began)
+		is.True(first > 5*time.Second && first < 20*time.Second) // not at its end
+		is.True(strings.Contains(r.log.String(), logs.Lagging))
 	})
 }
 
@@ -143,5 +182,7 @@ func TestABacklogThatComesAtOnceAndDoesNotFitIsTakenPartByPart(t *testing.T) {
 		is.Equal(rep.Status, drain.Drained)
 		is.Equal(r.replies(), want)
 		is.Equal(r.State().Instance(gateway).Buffered, 0)
+		is.True(strings.Contains(r.log.String(), logs.Overflowed))
+		is.True(r.metricLines(t)[0].Values[metrics.Overflowed] > 0)
 	})
 }

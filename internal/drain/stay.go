@@ -61,6 +61,10 @@ func (e ending) mayHaveMissed(second bool) bool {
 func (r *run) stay(ctx context.Context, conn *relay.Conn, empty time.Duration) (end ending) {
 	s := &stay{run: r, conn: conn, empty: empty, since: time.Now(), traffic: r.traffic, idling: newIdling(ctx, conn)}
 	s.busyUntil = s.since
+	select {
+	case <-r.worker.Lagging(): // of an earlier socket
+	default:
+	}
 	if !r.setOpen(conn) {
 		s.hangUpUnheard()
 	}
@@ -84,7 +88,11 @@ func (r *run) stay(ctx context.Context, conn *relay.Conn, empty time.Duration) (
 	end.received = s.traffic.count()
 	end.lived = time.Since(s.since)
 	stats := conn.Stats()
-	r.malformed, end.dropped = r.malformed+stats.Malformed, stats.Dropped > 0
+	r.malformed += stats.Malformed
+	if end.dropped = stats.Dropped > 0; end.dropped {
+		r.overflowed += stats.Dropped
+		r.log.Warn(logs.Overflowed, logs.KeyMessages, stats.Dropped, logs.KeyWindow, r.settings.Window)
+	}
 	_, buffered, _ := s.traffic.read()
 	r.buffered = r.buffered || buffered > 0
 	end.behind = end.flipped && buffered > s.before
@@ -129,7 +137,14 @@ func (s *stay) serve(ctx context.Context) error {
 		case <-s.inbox.changed:
 		case <-crowded:
 			crowded, s.crowded = nil, true
-			s.log.Warn(logs.Crowded)
+			waiting, bytes := s.conn.Queued()
+			s.log.Warn(logs.Crowded, logs.KeyMessages, waiting, logs.KeyBytes, bytes, logs.KeyWindow, s.settings.Window)
+		case <-s.worker.Lagging():
+			if !s.crowded && !s.deadline {
+				s.crowded = true
+				waiting, bytes := s.worker.Unjournalled()
+				s.log.Warn(logs.Lagging, logs.KeyMessages, waiting, logs.KeyBytes, bytes)
+			}
 		case <-s.conn.Done():
 			return cmp.Or(s.stopped(ctx), s.conn.Err())
 		case <-ctx.Done():

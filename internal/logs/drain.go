@@ -85,8 +85,16 @@ const (
 	// Untaken is a warning: the journal did not take a delivery, which is not acked. With KeyError.
 	Untaken = "a message is left with the connector"
 
-	// Crowded is a warning: messages come faster than they can be taken. The connector is asked to buffer.
-	Crowded = "more comes than can be taken: going idle"
+	// Crowded is a warning: messages come faster than they can be taken. The connector is asked to buffer. With KeyMessages and
+	// KeyBytes, which wait to be taken, and KeyWindow.
+	Crowded = "more comes than DORMOUSE_WINDOW has room for: going idle, so that the connector buffers"
+
+	// Lagging is a warning: live messages have waited for seconds to be journalled. Likewise, with KeyMessages and KeyBytes.
+	Lagging = "the table is too slow for what comes: going idle, so that the connector buffers"
+
+	// Overflowed is a warning: buffered messages have not fitted into memory. The connector still has them. With KeyMessages and
+	// KeyWindow.
+	Overflowed = "more came at once than DORMOUSE_WINDOW has room for: the rest comes with the next dial"
 
 	// DeadlineNear says that the run goes idle because its time is nearly up.
 	DeadlineNear = "time is nearly up: going idle"
@@ -159,6 +167,7 @@ const (
 	KeyReport    = "report"     // what the run answers
 	KeyPokeMS    = "poke_ms"    // from the poke to the start of the run, in milliseconds
 	KeyPlatforms = "platforms"  // how many the policy is about
+	KeyWindow    = "window"     // DORMOUSE_WINDOW, in bytes
 	KeyDeadline  = "deadline"   // whether it is because time is up
 	KeyIn        = "in"         // how long until the next try
 	KeySlowClose = "slow_close" // whether the connector's close came late

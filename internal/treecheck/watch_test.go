@@ -151,7 +151,7 @@ func TestAlarmsAndDashboardAreOnlyMadeWhenAsked(t *testing.T) {
 	want := map[string]string{
 		"RevokedAlarm": metrics.Revoked, "IdentityAlarm": metrics.IdentityRefused, "DeadAlarm": metrics.Dead,
 		"WaitingAlarm": metrics.OldestWaiting, "ErrorsAlarm": "Errors", "DroppedAlarm": "AsyncEventsDropped",
-		"RefusedAlarm": metrics.Refused, "SpendAlarm": "Duration",
+		"BudgetAlarm": metrics.Postponed, "RefusedAlarm": metrics.Refused, "SpendAlarm": "Duration",
 	}
 	found := alarms(tpl)
 	is.Equal(len(found), len(want))

@@ -2,6 +2,7 @@ package turn
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -39,6 +40,21 @@ func (i *intake) letGoLocked(r *receipt) {
 	r.held = 0
 	close(i.freed)
 	i.freed = make(chan struct{})
+}
+
+// mostLag is how long a live delivery may wait before it is journalled. If the invocation ends before it is, nobody has it.
+const mostLag = 5 * time.Second
+
+// lagging tells if a live one of the oldest that are to be journalled has waited too long.
+func (i *intake) lagging(list []arrival) {
+	at := slices.IndexFunc(list[:min(len(list), journalBatch)], func(a arrival) bool { return a.d.BufferID == "" })
+	if at < 0 || list[at].d.ReceivedAt.IsZero() || time.Since(list[at].d.ReceivedAt) < mostLag {
+		return
+	}
+	select {
+	case i.lags <- struct{}{}:
+	default:
+	}
 }
 
 // await waits until what was taken is in the journal, or ctx ends, for as long as a write is insisted on.

@@ -32,6 +32,7 @@ type intake struct {
 	counts   *tally
 	run      *lifetime
 	changed  chan struct{}
+	lags     chan struct{}
 	seq      int64 // Take's only
 
 	mu      sync.Mutex          // guards the rest, and every receipt
@@ -57,7 +58,7 @@ type arrival struct {
 func newIntake(cfg Config, s *schedule, chats *chats, counts *tally, run *lifetime) *intake {
 	i := &intake{
 		cfg: cfg, schedule: s, chats: chats, counts: counts, run: run,
-		changed: make(chan struct{}, 1), pending: map[string]*receipt{}, freed: make(chan struct{}), most: cfg.Window / 4,
+		changed: make(chan struct{}, 1), lags: make(chan struct{}, 1), pending: map[string]*receipt{}, freed: make(chan struct{}), most: cfg.Window / 4,
 	}
 	if !cfg.Journal.Durable() {
 		i.most = cfg.Window / 4 * 3
@@ -98,6 +99,7 @@ func (i *intake) take(received relay.Delivery) error {
 	durable, idle := i.cfg.Journal.Durable(), !i.writing
 	if durable {
 		i.arrived, i.writing = append(i.arrived, next), true
+		i.lagging(i.arrived) // also while one write does not return
 	}
 	if durable && idle {
 		i.written = make(chan struct{})
@@ -200,6 +202,7 @@ func (i *intake) journalArrived() {
 			i.signal() // what is in the journal may be no work any more
 			return
 		}
+		i.lagging(next)
 		i.journal(next)
 	}
 }

@@ -252,6 +252,16 @@ func (w *Worker) Unwritten() { w.journal.giveUp() }
 // Broken returns the error that keeps the journal from taking more.
 func (w *Worker) Broken() error { return w.intake.fault() }
 
+// Lagging receives when live deliveries have waited for seconds to be journalled: have the connector buffer.
+func (w *Worker) Lagging() <-chan struct{} { return w.intake.lags }
+
+// Unjournalled is how many deliveries no journal has, or not yet, and their bytes.
+func (w *Worker) Unjournalled() (deliveries, bytes int) {
+	w.intake.mu.Lock()
+	defer w.intake.mu.Unlock()
+	return w.intake.unkept, w.intake.held
+}
+
 // Holding reports whether there are deliveries that no journal has, or not yet. Those that are buffered are not acked.
 func (w *Worker) Holding() bool { return w.intake.holding() }
 

@@ -7,9 +7,9 @@ import (
 )
 
 const (
-	perSession = 8       // deliveries of a session that are in memory
+	perSession = 8        // deliveries of a session that are in memory
 	recordSize = 12 << 10 // what a record takes in memory beside its body, with its session's goroutine
-	mostLoaded = 25      // deliveries that are read in one call
+	mostLoaded = 25       // deliveries that are read in one call
 
 	mostSitting = 2000 // sessions that wait for long with a delivery in memory
 )

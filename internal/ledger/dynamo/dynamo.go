@@ -32,6 +32,8 @@
 //
 // The SDK sends a request again after a lost answer. Each write that may not be made twice, or that would be refused the
 // second time, leaves a tag of its own in the item (owner, freed, w), and a refusal by an item with that tag is a success.
+// And a request that took too long may arrive behind later ones: an acquisition is then older than the end of its run, and a
+// clear has a number that has passed.
 package dynamo
 
 import (

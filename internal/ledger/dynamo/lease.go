@@ -25,6 +25,7 @@ import (
 //	freed     the tag of the write that gave it back last
 //	ended     when that was
 //	asked     when somebody asked the holder to look again; missing: nobody
+//	cleared   counts how often the mark was cleared, with the epoch in front
 //	said      counts how often a holder was asked to look for says
 //	full      when the budget of empty looks is full again
 //	at, every the plan of sweeps
@@ -59,7 +60,7 @@ func (l *Ledger) Acquire(ctx context.Context, ask ledger.Ask) (ledger.Lease, err
 	var seen item
 	for range patience {
 		now := l.now()
-		found, ok, err := l.apply(ctx, l.acquisition(ask, owner, now, seen.time("full")))
+		found, ok, err := l.apply(ctx, l.acquisition(ask, owner, now, seen))
 		if err != nil {
 			return nil, err
 		}
@@ -75,7 +76,7 @@ func (l *Ledger) Acquire(ctx context.Context, ask ledger.Ask) (ledger.Lease, err
 		seen = found
 		why := refusal(found, ask.Reason, now)
 		switch {
-		case why == nil: // the budget was not what seen said
+		case why == nil: // the budget was not what seen said, or the clock of whoever gave the lease back is ahead of ours
 			continue
 		case errors.Is(why, ledger.ErrDisabled), ask.Reason == ledger.Schedule, ask.Reason == ledger.Check:
 			return nil, why
@@ -92,17 +93,19 @@ func (l *Ledger) Acquire(ctx context.Context, ask ledger.Ask) (ledger.Lease, err
 	return nil, fmt.Errorf("ledger: taking the lease: it changed hands at each of %d tries: try again", patience)
 }
 
-// acquisition takes the lease if it is free and there is a reason to look. full is when the budget is full again, as the
-// try before found it; zero at first.
-func (l *Ledger) acquisition(ask ledger.Ask, owner string, now, full time.Time) change {
-	life := ask.Life + margin(ask.Life)
+// acquisition takes the lease if it is free and there is a reason to look. seen is what the try before found; nil at first. A
+// request that arrives late, when its sender has long sent another one, is older than the end of the run that this led to, and
+// knows of no epoch behind it: it takes nothing.
+func (l *Ledger) acquisition(ask ledger.Ask, owner string, now time.Time, seen item) change {
+	life, full := ask.Life+margin(ask.Life), seen.time("full")
 	c := change{
 		sk: state,
 		update: "SET #epoch = if_not_exists(#epoch, :zero) + :one, #keyed = if_not_exists(#keyed, :zero) + :one, #before = if_not_exists(#owner, :nobody), #owner = :owner, " +
 			"#until = :until, #life = :life",
-		when: "attribute_not_exists(#off) AND (attribute_not_exists(#owner) OR #until <= :now)",
+		when: "attribute_not_exists(#off) AND (attribute_not_exists(#owner) OR #until <= :now) " +
+			"AND (attribute_not_exists(#ended) OR #ended <= :now OR #epoch = :seen)",
 		values: item{
-			":zero": number(0), ":one": number(1), ":nobody": text(""), ":now": moment(now),
+			":zero": number(0), ":one": number(1), ":nobody": text(""), ":now": moment(now), ":seen": number(seen.number("epoch")),
 			":owner": text(owner), ":until": moment(now.Add(life)), ":life": number(life.Milliseconds()),
 		},
 	}
@@ -176,6 +179,7 @@ func (l *Ledger) ask(ctx context.Context, found item, now time.Time, say bool) (
 type lease struct {
 	*Ledger
 	grant     ledger.Grant
+	clears    atomic.Int64
 	givenBack atomic.Bool // set once the table says so; until then the table's own condition refuses
 
 	keyed, unkeyed, trusted int64 // of state, as Acquire found them; Recover's only
@@ -218,8 +222,24 @@ func (l *lease) Heartbeat(ctx context.Context) error {
 	return l.holding(ctx, "SET #until = #life + :now", item{":now": moment(l.now())})
 }
 
+// Clear must not be made twice: the copy of a request that was sent again may arrive late, and would take a later mark away.
 func (l *lease) Clear(ctx context.Context) error {
-	return l.holding(ctx, "REMOVE #asked", nil)
+	if l.givenBack.Load() {
+		return ledger.ErrLost
+	}
+	n := l.grant.Epoch<<20 + l.clears.Add(1)
+	found, ok, err := l.apply(ctx, change{
+		sk: state, update: "SET #cleared = :cleared REMOVE #asked",
+		when:   held + " AND (attribute_not_exists(#cleared) OR #cleared < :cleared)",
+		values: item{":epoch": number(l.grant.Epoch), ":cleared": number(n)},
+	})
+	if err == nil && !ok && !(l.holds(found) && found.number("cleared") == n) {
+		return ledger.ErrLost
+	}
+	if err == nil {
+		l.hear(found)
+	}
+	return err
 }
 
 func (l *lease) Release(ctx context.Context, plan ledger.Plan, received bool) error {

@@ -10,6 +10,8 @@ export interface Turn {
   /** names the conversation; turns with equal keys run one after another */
   session_key: string;
   event: Event;
+  /** of several messages that are one turn: each as it came, the oldest first; event is the last one with the texts of all and the attachments of all */
+  events?: Event[];
   /** event.context as lines to read, a heading and one line for each message; for reference, not addressed to the bot */
   context?: string;
   /** the question that this turn answers */
@@ -50,14 +52,15 @@ export interface Turn {
     age_s: number;
     /** true if an operator tries the agent: the answer goes nowhere; else it is missing */
     trial?: boolean;
-    /** what an earlier attempt, cut short in its stream, has put into the chat */
+    /** what an earlier attempt, cut short in its stream, has sent, in order */
     sent?: {
       op: string;
-      /** missing if nobody knows whether it arrived */
+      /** of what is in the chat; missing if nobody knows whether it arrived, or under which id */
       message_id?: string;
-      outcome?: "ok" | "unknown";
-      /** of an outcome that is not ok: unknown */
-      class?: string;
+      /** ok: it is in the chat; unknown: it may be; refused, declined: it is not */
+      outcome: "ok" | "unknown" | "refused" | "declined";
+      /** of an outcome that is not ok: what it means */
+      class?: "unknown" | "permanent" | "declined";
     }[];
   };
 }

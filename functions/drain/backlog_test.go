@@ -47,6 +47,7 @@ func in256MB(env map[string]string, agent string) map[string]string {
 	env["GOMEMLIMIT"], env["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"] = "204MiB", "256"
 	env["DORMOUSE_AGENT"], env["DORMOUSE_CONCURRENCY"] = agent, "32"
 	env["DORMOUSE_LOG_LEVEL"], env["DORMOUSE_MAX_HANDOFFS"] = "warn", "1000"
+	env["DORMOUSE_MERGE"] = "off" // each message is told by its answer
 	return env
 }
 

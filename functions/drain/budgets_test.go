@@ -54,7 +54,7 @@ func TestBudgetsHoldOverProcesses(t *testing.T) {
 	t.Parallel()
 	is := is.New(t)
 	awayFromMidnight()
-	rig := newCrashRig(t, map[string]string{"DORMOUSE_BOT_TURNS": "1", "DORMOUSE_MAX_TURNS_PER_DAY": "3"})
+	rig := newCrashRig(t, map[string]string{"DORMOUSE_BOT_TURNS": "1", "DORMOUSE_MAX_TURNS_PER_DAY": "3", "DORMOUSE_MERGE": "off"})
 	ofBot := func(id string) relay.Event {
 		e := event(0, id)
 		e.Source.IsBot = true

@@ -259,7 +259,7 @@ func TestKilledAtAnyPointItIsAnswered(t *testing.T) {
 func TestKilledBetweenAckAndTurn(t *testing.T) {
 	t.Parallel()
 	is := is.New(t)
-	rig := newCrashRig(t, map[string]string{"DORMOUSE_CONCURRENCY": "1"})
+	rig := newCrashRig(t, map[string]string{"DORMOUSE_CONCURRENCY": "1", "DORMOUSE_MERGE": "off"})
 	first := make(chan struct{})
 	rig.answer = func(r *http.Request, id string) {
 		if id == "m0" && rig.times(id) == 1 {

@@ -122,7 +122,7 @@ func newWork(t *testing.T) *work {
 	w.env, w.table = onTable(t)
 	server := httptest.NewServer(http.HandlerFunc(w.serveAgent))
 	t.Cleanup(server.Close)
-	w.env["DORMOUSE_AGENT"], w.env["DORMOUSE_APOLOGY"] = server.URL, "off"
+	w.env["DORMOUSE_AGENT"], w.env["DORMOUSE_APOLOGY"], w.env["DORMOUSE_MERGE"] = server.URL, "off", "off"
 	return w
 }
 

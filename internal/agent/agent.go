@@ -27,6 +27,7 @@ type Turn struct {
 	SessionKey string            `json:"session_key"`
 	Results    map[string]Result `json:"results,omitempty"` // of KindResults: by the names that the agent gave
 	Event      *relay.Event      `json:"event"`             // contract section 6, defaults filled in
+	Events     []*relay.Event    `json:"events,omitempty"`  // of several messages: as they came; Event is the last with the texts of all
 	Context    string            `json:"context,omitempty"` // the event's context as lines to read, for reference only
 	Prompt     *Prompt           `json:"prompt,omitempty"`  // the question that this answers
 	Media      []Media           `json:"media,omitempty"`   // the event's attachments, with files that were fetched
@@ -80,16 +81,16 @@ type Delivery struct {
 	ReceivedAt time.Time `json:"received_at"`
 	SaidAt     time.Time `json:"said_at"`         // by the platform's own id, where that holds a time; else ReceivedAt
 	AgeS       int64     `json:"age_s"`           // whole seconds since then, as this attempt starts
-	Sent       []Sent    `json:"sent,omitempty"`  // what earlier attempts have put into the chat before their stream broke
+	Sent       []Sent    `json:"sent,omitempty"`  // what earlier attempts have sent before their stream broke
 	Trial      bool      `json:"trial,omitempty"` // an operator tries whether the agent answers: nothing of the answer is sent
 }
 
-// Sent is an action that an earlier attempt has sent, or may have sent.
+// Sent is an action that an earlier attempt has sent, or may have.
 type Sent struct {
 	Op        string `json:"op"`
 	MessageID string `json:"message_id,omitempty"` // empty if no answer told it
-	Outcome   string `json:"outcome"`              // ok or unknown
-	Class     string `json:"class,omitempty"`      // of an outcome that is not ok
+	Outcome   string `json:"outcome"`              // ok, unknown, refused or declined
+	Class     string `json:"class,omitempty"`      // of an outcome that is not ok: unknown, permanent or declined
 }
 
 // Result is what became of an action.

@@ -111,7 +111,8 @@ func TestTurnsAreAsTheirSchemaSays(t *testing.T) {
 	var full agent.Turn
 	fill(reflect.ValueOf(&full).Elem())
 	full.Kind, full.Event.MessageType = agent.KindPassthrough, "text"
-	full.Delivery.Sent[0].Outcome = "ok"
+	full.Delivery.Sent[0].Outcome, full.Delivery.Sent[0].Class = "unknown", "unknown"
+	full.Events = append(full.Events[:0], full.Event, full.Event)
 	least := turn("hi")
 	least.Kind, least.Descriptor.MaxMessageLength = agent.KindMessage, 4096
 	for _, tn := range []agent.Turn{full, least} {

@@ -55,6 +55,7 @@ func TestDefaults(t *testing.T) {
 		StaleAfter:      15 * time.Minute,
 		BotTurns:        20,
 		Reactions:       true,
+		Merge:           true,
 		Stop:            "/stop",
 		Apology:         "Sorry, this message could not be answered.",
 		IdleAfter:       20 * time.Second,
@@ -96,6 +97,7 @@ func TestEverythingSet(t *testing.T) {
 		"DORMOUSE_TEXTS":        `{"apology": "unused", "closed_question": "Too late."}`,
 		"DORMOUSE_AGENT_STREAM": "on",
 		"DORMOUSE_REACTIONS":    "off", // on is the default
+		"DORMOUSE_MERGE":        "off", // likewise
 		"DORMOUSE_COMMANDS":     `[{"name": "new", "description": "Starts anew."}]`,
 		"DORMOUSE_AGENT_SECRET": "whsec_c2lnbmVk", "DORMOUSE_TABLE": "stack-ledger",
 		"DORMOUSE_IDLE_AFTER": "2s", "DORMOUSE_EMPTY_AFTER": "1500ms", "DORMOUSE_POKE_COOLDOWN": "0s",

@@ -59,6 +59,7 @@ type DrainSettings struct {
 	BotTurns        int            `env:"DORMOUSE_BOT_TURNS" envDefault:"20"`         // messages of bots answered, an hour and chat; 0: none
 	MaxTurnsPerDay  int            `env:"DORMOUSE_MAX_TURNS_PER_DAY"`                 // of the instance; 0: any number
 	Reactions       bool           `env:"-"`                                          // a mark on the message while its turn runs, and after it
+	Merge           bool           `env:"-"`                                          // what waits in a session is one turn
 	Passthrough     bool           `env:"-"`                                          // raw turns for platforms other than Discord
 
 	IdleAfter     time.Duration `env:"DORMOUSE_IDLE_AFTER" envDefault:"20s"`     // quiet time before going_idle
@@ -96,6 +97,7 @@ type drainVariables struct {
 	RawCommands     string   `env:"DORMOUSE_COMMANDS"`
 	RawAgentStream  string   `env:"DORMOUSE_AGENT_STREAM" envDefault:"off"`
 	RawReactions    string   `env:"DORMOUSE_REACTIONS" envDefault:"on"`
+	RawMerge        string   `env:"DORMOUSE_MERGE" envDefault:"on"`
 	RawPassthrough  string   `env:"DORMOUSE_PASSTHROUGH" envDefault:"off"`
 	MemoryLimit     string   `env:"GOMEMLIMIT"`
 	MemorySize      int64    `env:"AWS_LAMBDA_FUNCTION_MEMORY_SIZE"` // in MB
@@ -190,6 +192,7 @@ func (v *drainVariables) checkAgent(faults *faultList) {
 		}
 	}
 	v.Reactions = isOn("DORMOUSE_REACTIONS", v.RawReactions, faults)
+	v.Merge = isOn("DORMOUSE_MERGE", v.RawMerge, faults)
 	v.Passthrough = isOn("DORMOUSE_PASSTHROUGH", v.RawPassthrough, faults)
 	v.AgentStream = isOn("DORMOUSE_AGENT_STREAM", v.RawAgentStream, faults)
 }

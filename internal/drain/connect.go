@@ -210,6 +210,7 @@ func (r *run) startWorker(ctx context.Context, conn *relay.Conn, left ledger.Pag
 		Grace:        r.times.grace,
 		Passthrough:  r.settings.Passthrough,
 		Reactions:    r.settings.Reactions,
+		Merge:        r.settings.Merge,
 
 		BotTurns:       cmp.Or(r.settings.BotTurns, -1),
 		MaxTurnsPerDay: r.settings.MaxTurnsPerDay,

@@ -156,7 +156,8 @@ func TestWhatIsKnownIsWrittenBeforeTheInvocationEnds(t *testing.T) {
 // A message that waits behind another one of its session is in the journal with the reason, and leaving it there is nothing
 // to warn of.
 func TestWhatWaitsBehindAnotherMessageSaysSo(t *testing.T) {
-	bubble(t, setup{ledger: durable(ledger.NewMemory())}, func(t *testing.T, r *rig) {
+	env := map[string]string{"DORMOUSE_MERGE": "off"}
+	bubble(t, setup{ledger: durable(ledger.NewMemory()), env: env}, func(t *testing.T, r *rig) {
 		is := is.New(t)
 		is.NoErr(r.RefuseAs(devconnector.Refusing{Class: "rate_limited", Op: "send", Count: 1, RetryAfter: 20 * time.Minute}))
 		r.Deliver(gateway, event("discord", "c1", "m1", "one"))

@@ -62,6 +62,13 @@ const (
 	// AnswersLater says that the agent has announced its answer for later: the message waits for it. With KeySession and KeyUntil.
 	AnswersLater = "the agent answers later"
 
+	// Merged says that several messages are one turn: KeyDelivery is the key of the last one. With KeySession and KeyMessages.
+	Merged = "messages are one turn"
+
+	// SetFailed is a warning: such a turn has failed, and its messages are tried one by one. With KeySession, KeyError and
+	// KeyMessages.
+	SetFailed = "the turn of several messages failed: they are tried one by one"
+
 	// TurnStopped says that a person has stopped the turn: its answer is not sent. With KeySession.
 	TurnStopped = "turn stopped"
 

@@ -198,10 +198,10 @@ func TestDesignHasStatusesAndKeys(t *testing.T) {
 
 // What is decided and not built has its text in a section of its own. Whoever builds it moves the text.
 func TestWhatIsNotBuiltIsNotInTheCode(t *testing.T) {
-	names := docTable(t, designDoc, 8, "name", 0)
-	if len(names.rows) == 0 {
+	if strings.Contains(readDoc(t, designDoc), "\nNothing is on it now.\n") {
 		t.Skip("everything is built")
 	}
+	names := docTable(t, designDoc, 8, "name", 0)
 	built := slices.Concat(config.DrainVariables(), config.WakeVariables())
 	for name := range documented(t) {
 		built = append(built, name)

@@ -19,7 +19,7 @@ func (a *attempts) hasBudget(d *delivery) bool {
 // admit says whether a delivery may have a turn. That is no error for a bot's message that is over its chat's budget: it is
 // finished unanswered. Else the error is errSpent.
 func (a *attempts) admit(ctx context.Context, d *delivery) (ok bool, err error) {
-	if !a.days.left(d.place) {
+	if !a.days.left(turnPlace(d)) {
 		return false, errSpent
 	}
 	s := d.Event.Source
@@ -33,20 +33,23 @@ func (a *attempts) admit(ctx context.Context, d *delivery) (ok bool, err error) 
 		d.log.Warn(logs.BotsLimited, logs.KeyOf, max(a.cfg.BotTurns, 0))
 	}
 	if !ok {
-		a.counts.add(func(c *Counts) { c.Limited++ })
+		a.counts.add(func(c *Counts) { c.Limited += 1 + len(d.set) })
 	}
 	return ok, nil
 }
 
 // begin says that a turn starts, in the state as: to the journal, if that does not say so, and to the day's budget.
 func (a *attempts) begin(d *delivery, as ledger.State) error {
+	if len(d.set) > 0 && !d.joined {
+		return a.startSet(d, as)
+	}
 	if !a.days.counts() {
 		if d.state == as || d.unkept {
 			return nil
 		}
 		return a.journal.start(d.key, as)
 	}
-	day, ok := a.days.take(d.place)
+	day, ok := a.days.take(turnPlace(d))
 	if !ok {
 		return errSpent
 	}

@@ -184,12 +184,12 @@ func (a *answer) followed(i int, o action.Outgoing) bool {
 	})
 }
 
-// sent is what earlier attempts have put into the chat, or may have. Of a message in parts it has the first.
+// sent is what earlier attempts have sent, or may have. Of a message in parts it has the first.
 func (a *answer) sent() (list []agent.Sent) {
 	for i, raw := range a.actions {
 		var o action.Outgoing
 		json.Unmarshal(raw, &o) // an action that cannot be read has no op
-		if !inChat(a.outcomes[i]) || o.Op() == "send" && o.Of != "" {
+		if a.outcomes[i] == outcomeSkipped || o.Op() == "send" && o.Of != "" {
 			continue
 		}
 		r := resultOf(o, a.outcomes[i])
@@ -197,6 +197,9 @@ func (a *answer) sent() (list []agent.Sent) {
 	}
 	return list
 }
+
+// replied says whether something of it is in the chat, or may be.
+func (a *answer) replied() bool { return slices.ContainsFunc(a.outcomes, inChat) }
 
 // refused is the first action that an earlier run has found refused for good; nil if there is none. words say why.
 func (a *answer) refused(words string) *refusedError {

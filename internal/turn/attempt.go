@@ -47,15 +47,7 @@ func (a *attempts) answer(ctx context.Context, d *delivery) error {
 	}
 	for {
 		if !d.answer.complete() && time.Now().Before(d.wait.Due) {
-			if !d.volatile && time.Until(d.wait.Due) > workAhead {
-				d.mark.takeOff() // it is left, perhaps for a later run
-			}
-			unloaded := a.unload(d, d.wait.Due)
-			err := a.rests.sit(ctx, d.session, !d.volatile, d.wait.Due, nil)
-			if err == nil && unloaded {
-				err = a.reload(d)
-			}
-			if err != nil && ctx.Err() != nil {
+			if err := a.untilDue(ctx, d); err != nil && ctx.Err() != nil {
 				return a.cutShort(ctx, d)
 			} else if err != nil {
 				return err
@@ -75,6 +67,23 @@ func (a *attempts) answer(ctx context.Context, d *delivery) error {
 			return err
 		}
 	}
+}
+
+// untilDue waits until a delivery may be tried again, with what was said out of memory. One that was not asked about yet may be
+// one turn with what has come meanwhile: then its error is errAnew.
+func (a *attempts) untilDue(ctx context.Context, d *delivery) error {
+	if !d.volatile && time.Until(d.wait.Due) > workAhead {
+		marksOf(d).takeOff() // it is left, perhaps for a later run
+	}
+	unloaded := a.unload(d, d.wait.Due)
+	err := a.rests.sit(ctx, d.session, !d.volatile, d.wait.Due, nil)
+	if err == nil && unloaded {
+		err = a.reload(d)
+	}
+	if err == nil && a.cfg.Merge && mayJoin(d) {
+		err = errAnew
+	}
+	return err
 }
 
 // answerAlone gives a suspect one attempt. again means that it failed and is to be tried again, beside others; else err is
@@ -105,28 +114,27 @@ func (a *attempts) answerAlone(ctx context.Context, d *delivery) (again bool, er
 
 // attempt waits for attachments and a slot, and tries. The journal is told that the turn runs in the state as.
 func (a *attempts) attempt(ctx context.Context, d *delivery, as ledger.State) error {
-	if ctx.Err() != nil {
-		return a.cutShort(ctx, d)
+	if d.has == nil || d.has.free == nil { // else it has its slot
+		d.has = &holding{gate: a.gate}
 	}
-	var media []agent.Media
-	d.has = &holding{gate: a.gate}
 	if isApology(d.key) {
 		d.has.gate = nil
 	}
 	defer d.has.letGo()
+	if ctx.Err() != nil {
+		return a.cutShort(ctx, d)
+	}
+	var media []agent.Media
 	if !d.answer.complete() && a.gate.mayStart() {
 		if ok, err := a.admit(ctx, d); !ok {
 			return err
 		}
-		fetched, release, err := a.files.attach(ctx, d.log, d.Event, d.typing)
-		switch {
-		case err != nil && ctx.Err() != nil:
+		var err error
+		if media, err = a.attach(ctx, d); err != nil && ctx.Err() != nil {
 			return a.cutShort(ctx, d)
-		case err != nil:
+		} else if err != nil {
 			return err
 		}
-		d.has.files = release
-		media = fetched
 	}
 	err := d.has.slot(ctx)
 	if err == nil {
@@ -136,6 +144,17 @@ func (a *attempts) attempt(ctx context.Context, d *delivery, as ledger.State) er
 		return a.cutShort(ctx, d)
 	}
 	return err
+}
+
+// attach waits for the attachments of a turn's messages. A slow download holds up no other session.
+func (a *attempts) attach(ctx context.Context, d *delivery) ([]agent.Media, error) {
+	event := turnEvent(d)
+	if a.files.fetches(event) {
+		d.has.letGo()
+	}
+	media, release, err := a.files.attach(ctx, d.log, event, d.typing)
+	d.has.files = release
+	return media, err
 }
 
 // try is an attempt that has its slot.
@@ -192,7 +211,7 @@ func (a *attempts) turn(ctx context.Context, d *delivery, prompt *agent.Prompt, 
 	if !absent {
 		showTyping()
 	}
-	d.mark.begin(absent || d.attempts > 0 || d.suspect)
+	marksOf(d).begin(absent || d.attempts > 0 || d.suspect)
 
 	a.cfg.Link.WaitDescriptors(asking)
 	shaper := a.chats.shaper(d.Event, d.session)
@@ -208,8 +227,8 @@ func (a *attempts) turn(ctx context.Context, d *delivery, prompt *agent.Prompt, 
 	if absent {
 		showTyping()
 	}
-	d.mark.show()
-	fit := &fitter{shaper: shaper, files: a.files, log: d.log, counts: a.counts, replied: len(d.answer.sent()) > 0}
+	marksOf(d).show()
+	fit := &fitter{shaper: shaper, files: a.files, log: d.log, counts: a.counts, replied: d.answer.replied()}
 	if said.Stream != nil || d.answer.streamed {
 		if d.board == nil {
 			d.board = d.answer.board()
@@ -256,7 +275,7 @@ func (a *attempts) ask(
 	}()
 	turn := agent.Turn{
 		Version: 1, Kind: agent.KindMessage, SessionKey: d.session,
-		Event: d.Event, Context: d.Event.ContextText(), Prompt: prompt, Media: media, Forward: d.Forward, Descriptor: descriptor,
+		Event: turnEvent(d), Events: eventsOf(d), Context: d.Event.ContextText(), Prompt: prompt, Media: media, Forward: d.Forward, Descriptor: descriptor,
 		Delivery: agent.Delivery{
 			Key: d.key, Attempt: d.attempts + 1, Buffered: d.BufferID != "", ReceivedAt: d.ReceivedAt, Sent: d.answer.sent(),
 		},

@@ -31,6 +31,8 @@ func (a *attempts) failed(d *delivery, cause error) (final bool, err error) {
 		return a.postpone(d)
 	case agent.ClassOf(cause) == agent.Away:
 		return a.absent(d, cause)
+	case len(d.set) > 0:
+		return true, a.part(d, cause)
 	}
 	d.attempts++
 	dead := d.attempts >= a.cfg.MaxAttempts || agent.ClassOf(cause) == agent.Refused
@@ -91,6 +93,10 @@ func (a *attempts) absent(d *delivery, cause error) (final bool, err error) {
 
 // postpone is failed for a delivery over the day's budget: it waits for the next day. Its chat is told once.
 func (a *attempts) postpone(d *delivery) (final bool, err error) {
+	if len(d.set) > 0 && !d.joined {
+		a.scatter(d)
+		return true, errApart // the first waits, and the others behind it
+	}
 	now := time.Now()
 	if a.days.firstToday() {
 		d.log.Warn(logs.DaySpent, logs.KeyOf, a.cfg.MaxTurnsPerDay)
@@ -202,22 +208,22 @@ func (a *attempts) conclude(d *delivery, err error) ending {
 	case late:
 		return a.waitLate(asLate(d))
 	case err == nil && d.halted:
-		d.mark.end(markNothing)
+		marksOf(d).end(markNothing)
 		return a.finish(d)
 	case err == nil:
-		d.mark.end(markCheck)
+		marksOf(d).end(markCheck)
 		return a.finish(d)
 	case dead:
-		d.mark.end(markCross)
+		marksOf(d).end(markCross)
 		a.dropEarly(d)
-		a.counts.add(func(c *Counts) { c.Dead++ })
+		a.counts.add(func(c *Counts) { c.Dead += 1 + len(d.set) })
 		return endDead
 	}
 	if d.apology != nil { // it is not dead after all
 		a.sorry.unsaid(chatOf(d.Event))
 		d.apology, d.early = nil, true
 	}
-	d.mark.takeOff()
+	marksOf(d).takeOff()
 	return a.putOff(d, errors.Is(err, errBehind))
 }
 
@@ -228,13 +234,14 @@ func asLate(d *delivery) late {
 
 // finish finishes a delivery in the journal.
 func (a *attempts) finish(d *delivery) ending {
+	a.finishOthers(d)
 	if !d.unkept || d.unsure {
 		if err := a.journal.finish(d.key, !d.unkept); err != nil && !d.unsure {
 			return endNotRecorded
 		}
 	}
 	a.dropEarly(d)
-	a.counts.add(func(c *Counts) { c.Finished++ })
+	a.counts.add(func(c *Counts) { c.Finished += 1 + len(d.set) })
 	return endFinished
 }
 
@@ -255,7 +262,12 @@ func (a *attempts) putOff(d *delivery, behind bool) ending {
 	if d.wait.Due.After(due) {
 		due = d.wait.Due
 	}
-	a.counts.add(func(c *Counts) { c.leave(d.ReceivedAt, due, behind) })
+	a.counts.add(func(c *Counts) {
+		for _, m := range d.set {
+			c.leave(m.ReceivedAt, due, behind)
+		}
+		c.leave(d.ReceivedAt, due, behind)
+	})
 	return endDeferred
 }
 

@@ -41,6 +41,13 @@ type delivery struct {
 	alone    bool  // it is a suspect, and nothing runs beside it
 	admitted bool  // its turn is counted: a bot's further attempts are not
 
+	set     []*delivery // the others that are one turn with it, as they arrived: it leads them
+	joined  bool        // the journal has that set, and what is written of the leader is written of all
+	leader  string      // as the journal has it, the key of the one that leads it; empty: none
+	members []string    // likewise, the keys of those that it leads
+	single  bool        // it was in a set that was parted, and is put into no other
+	came    time.Time   // when it came, if the connector had buffered it; of one that an earlier run had: zero
+
 	state    ledger.State // as the journal has it
 	attempts int          // failed ones, in all runs
 	wait     ledger.Wait  // zero: it may be tried at once

@@ -139,7 +139,7 @@ func (i *intake) arriveLocked(d *delivery, why string) arrival {
 // empty: it can.
 func (i *intake) record(received relay.Delivery) (d *delivery, why string) {
 	key := Key(i.cfg.Instance, received)
-	d = &delivery{Delivery: received, key: key, ready: make(chan struct{})}
+	d = &delivery{Delivery: received, key: key, state: ledger.New, ready: make(chan struct{})}
 	d.volatile = !i.cfg.Journal.Durable()
 	d.receipt = &receipt{key: key, ackAtEnd: d.volatile}
 	d.Forward = nil

@@ -60,6 +60,21 @@ func (j *journal) startCounted(key string, as ledger.State, day ledger.Day) erro
 	return j.check(err, logs.StartNotJournalled, key)
 }
 
+// startSet says that the turn of several deliveries starts, of which the last one leads the others.
+func (j *journal) startSet(keys []string, as ledger.State, day ledger.Day) error {
+	err := j.insist(func() error { return j.ledger.StartSet(j.run.ctx, keys, as, day) })
+	return j.check(err, logs.StartNotJournalled, keys[len(keys)-1])
+}
+
+// part ends a set whose turn has failed.
+func (j *journal) part(key string, p ledger.Parting) error {
+	err := j.insist(func() error { return j.ledger.Part(j.run.ctx, key, p) })
+	if errors.Is(err, ledger.ErrNoEntry) {
+		return nil // each has ended, or is on its own
+	}
+	return j.check(err, logs.FailureNotJournalled, key, logs.KeyReason, p.Reason)
+}
+
 // keep keeps a whole answer.
 func (j *journal) keep(key string, actions []json.RawMessage) error {
 	err := j.insist(func() error { return j.ledger.Keep(j.run.ctx, key, actions) })

@@ -17,6 +17,7 @@ func (s *schedule) place(d *delivery) (startsNow bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	d.line = sessionHash(d.session)
+	s.arrivesLocked(d)
 	if !d.volatile && (s.learning || !s.window.stays(d.line, d.size)) {
 		d.parked = true
 		s.window.park(d.line, parked{key: d.key, place: d.place, d: d})
@@ -123,6 +124,7 @@ func (s *schedule) load(list []parked, lines []*line) error {
 	for i, d := range records {
 		s.queueLoadedLocked(d, list[i], lines[i])
 	}
+	s.loadedLocked()
 	s.mu.Unlock()
 	for i, d := range records {
 		if d == nil { // it is not open any more, or cannot be read
@@ -143,6 +145,13 @@ func (s *schedule) putBack(list []parked, lines []*line) {
 		s.window.leave(lines[i].name, s.window.typical)
 		s.window.park(lines[i].name, p)
 	}
+	s.loadedLocked()
+}
+
+// loadedLocked tells who waits for it that a load has ended.
+func (s *schedule) loadedLocked() {
+	close(s.loads)
+	s.loads = make(chan struct{})
 }
 
 // queueLoadedLocked queues a delivery of a line that was read; nil: it could not be, or is not open any more.
@@ -226,6 +235,7 @@ func (a *attempts) restore(e ledger.Entry) (*delivery, error) {
 	if e.Error == errSpent.Error() && a.days.more() {
 		d.wait.Due = time.Time{} // the budget was raised
 	}
+	d.leader, d.members, d.single = e.Set.Leader, e.Set.Members, e.Set.Single
 	d.session, d.by = d.Event.SessionKey(), speakerOf(d.Event.Source)
 	if d.say = body.Say; d.say != nil {
 		d.session = d.say.Session
@@ -290,7 +300,7 @@ func (s *schedule) sits(session string, so, far bool) {
 			}
 			s.window.park(name, back...)
 		}
-		s.window.sit(name, so, far, q.now.size-actionBytes(q.now))
+		s.window.sit(name, so, far, setSize(q.now))
 	}
 	s.mu.Unlock()
 	for range back {

@@ -88,6 +88,11 @@ func (f *files) attach(
 	return list, release, nil
 }
 
+// fetches reports whether something of an event's attachments is fetched.
+func (f *files) fetches(e *relay.Event) bool {
+	return f.media != nil && slices.ContainsFunc(e.MediaURLs, f.media.Hosts)
+}
+
 // mark says of each attachment that can be had from nobody why not: a link to a file of another connector is no public one.
 func (f *files) mark(log *slog.Logger, list []agent.Media) {
 	for i := range list {

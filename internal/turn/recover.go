@@ -50,10 +50,15 @@ func (w *Worker) Recover(first ledger.Page) {
 			s.changed()
 		}
 		suspects, learnt := s.learn(r.unread)
+		parted := s.partDied()
 		for _, p := range suspects {
-			s.serveAlone(p)
+			if parted {
+				s.serveAlone(p)
+			} else {
+				s.back("", time.Time{}, p)
+			}
 		}
-		if known && learnt { // else no turn starts any more
+		if known && learnt && parted { // else no turn starts any more
 			s.mu.Lock()
 			s.learning = false
 			s.mu.Unlock()
@@ -243,7 +248,7 @@ func (s *schedule) learnOf(e ledger.Entry, p parked) (suspect bool) {
 		s.mu.Unlock()
 		return false
 	}
-	if time.Now().Before(d.late) && s.waitsLate(d) {
+	if time.Now().Before(d.late) && (d.leader != "" || s.waitsLate(d)) { // its leader waits for all of them
 		s.ended(receiptOf(p), ackDue)
 		return false
 	}
@@ -257,6 +262,9 @@ func (s *schedule) learnOf(e ledger.Entry, p parked) (suspect bool) {
 		s.attempts.days.drop(d.place)
 	}
 	if d.suspect {
+		if len(d.members) > 0 {
+			s.died = append(s.died, d)
+		}
 		return true
 	}
 	p.attempts = d.attempts

@@ -2,12 +2,11 @@ package turn
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/dormouse-relay/dormouse/internal/ledger"
 )
 
 // schedule says which turn runs, and when: those of one session one after another, those of different sessions side by
@@ -28,13 +27,17 @@ type schedule struct {
 
 	suspectsDone chan struct{} // closed once no suspect runs
 
-	early map[string]bool // messages for which an earlier run has kept an apology, by their keys
+	early  map[string]bool // messages for which an earlier run has kept an apology, by their keys
+	merges bool            // what waits in a session is one turn
+	died   []*delivery     // leaders of sets whose process died before their answer was whole; Recover's only
 
 	mu       sync.Mutex // guards the rest, and every delivery's stopped
 	window   *window
-	reading  bool        // the keys of what earlier runs left are not known yet
-	learning bool        // nor what they do not tell: no turn starts, and nothing that comes stays in memory
-	stops    []*delivery // commands to stop, while something is in the journal alone that they may be for
+	loads    chan struct{} // closed as a load ends, which puts a new one in its place
+	buffered time.Time     // when something came last that the connector had buffered
+	reading  bool          // the keys of what earlier runs left are not known yet
+	learning bool          // nor what they do not tell: no turn starts, and nothing that comes stays in memory
+	stops    []*delivery   // commands to stop, while something is in the journal alone that they may be for
 	sessions map[string]*session
 	deferred map[string][]*delivery
 	glanced  map[string]bool // commands to stop that were carried out before they were taken, by their messages' names
@@ -53,6 +56,7 @@ type session struct {
 func newSchedule(g *gate, a *attempts, run *lifetime, most int) *schedule {
 	return &schedule{
 		gate: g, attempts: a, run: run, log: a.cfg.Log, window: newWindow(most), suspectsDone: make(chan struct{}),
+		loads:    make(chan struct{}),
 		sessions: map[string]*session{}, deferred: map[string][]*delivery{}, glanced: map[string]bool{},
 	}
 }
@@ -66,7 +70,7 @@ func (s *schedule) queueLocked(d *delivery) (startsNow bool) {
 		s.workLocked(d.session, q)
 	}
 	q.queue = append(q.queue, d)
-	return !known && len(s.deferred[d.session]) == 0 && s.gate.free() && s.gate.mayStart() && !s.attempts.hasBudget(d)
+	return !known && (d.came.IsZero() || !mayJoin(d)) && len(s.deferred[d.session]) == 0 && s.gate.free() && s.gate.mayStart() && !s.attempts.hasBudget(d)
 }
 
 // workLocked starts a session's goroutine.
@@ -171,10 +175,17 @@ func (s *schedule) runSession(key string, q *session) {
 // serve runs a delivery's turn until the delivery is answered, dead or deferred.
 func (s *schedule) serve(d *delivery) {
 	err := errBehind
-	if !s.mustWait(d) {
+	for again := !s.mustWait(d); again; again = errors.Is(err, errAnew) {
 		ctx, done := s.begin(d)
-		err = s.attempts.answer(ctx, d)
+		err = s.gather(ctx, d)
+		if d = s.turnOf(d.session); err == nil {
+			err = s.attempts.answer(ctx, d)
+		}
 		done()
+	}
+	if errors.Is(err, errApart) {
+		s.apart(d)
+		return
 	}
 	how := s.attempts.conclude(d, err)
 	if how == endDead && d.apology != nil {
@@ -185,6 +196,13 @@ func (s *schedule) serve(d *delivery) {
 		s.serveNext(d)
 	}
 	s.end(d, how)
+}
+
+// turnOf is the delivery that a session's goroutine is at: of several that are one turn the one that leads.
+func (s *schedule) turnOf(session string) *delivery {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sessions[session].now
 }
 
 // serveApology tells the chat of a delivery that is dead, in the delivery's place: nothing of its session overtakes that.
@@ -248,44 +266,27 @@ func (s *schedule) mustWait(d *delivery) bool {
 	return len(s.deferred[d.session]) > 0 && (!d.unkept || d.BufferID != "") && !d.stopped
 }
 
-// waiting is what the journal is to know of a delivery that waits.
-type waiting struct {
-	key      string
-	wait     ledger.Wait
-	attempts int
-}
-
-// behind are deliveries that wait behind one that rests, and of which the journal does not know so. From now on it is taken
-// for told.
-func (s *schedule) behind() (list []waiting) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	tell := func(l *line, from int) {
-		for i := from; i < len(l.parked) && len(list) < mostTold; i++ {
-			if p := &l.parked[i]; !p.told && p.settled && p.d == nil {
-				p.told = true
-				list = append(list, waiting{p.key, ledger.Wait{Since: time.Now()}, p.attempts})
-			}
-		}
-	}
-	for _, l := range s.window.resting.list {
-		tell(l, 1)
-	}
-	for l := range s.window.sitting {
-		tell(l, 0)
-	}
-	return list
-}
-
-// mostTold is how many of them are told in one call: each is a write.
-const mostTold = 256
-
-// end ends a delivery as its turn has ended, and tells the intake.
+// end ends a delivery as its turn has ended, and those that are one turn with it, and tells the intake. What is left to the next
+// run as a set stays one.
 func (s *schedule) end(d *delivery, how ending) {
+	set, stays := d.set, how == endDeferred && d.joined
+	if !stays {
+		d.set = nil
+	}
+	for _, m := range set {
+		s.endOne(m, how, !stays)
+	}
+	s.endOne(d, how, true)
+}
+
+// endOne ends a delivery. One that is left to the next run is deferred, unless its leader is.
+func (s *schedule) endOne(d *delivery, how ending, defers bool) {
 	d.ended = true
 	if how == endDeferred {
 		s.mu.Lock()
-		s.deferred[d.session] = append(s.deferred[d.session], d)
+		if defers {
+			s.deferred[d.session] = append(s.deferred[d.session], d)
+		}
 		if !d.volatile && d.Event != nil {
 			d.Event = slim(d.Event)
 		}

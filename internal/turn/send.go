@@ -187,7 +187,7 @@ func (a *attempts) untilFree(ctx context.Context, d *delivery, chat chatName) er
 		}
 		a.noteWait(d, until)
 		if !d.volatile && time.Until(until) > workAhead {
-			d.mark.takeOff()
+			marksOf(d).takeOff()
 		}
 		if err := a.waitFor(ctx, d, until, changed, begun); err != nil {
 			d.due = until

@@ -19,6 +19,7 @@
 //	     |  queueLocked, end                                                             runs left
 //	     v
 //	schedule.go   which turn runs, and when: sessions, slots, suspects
+//	merge.go      its part that says which messages are one turn
 //	stop.go       its part that carries out commands to stop
 //	     |  answer, answerAlone, conclude, finish
 //	     v
@@ -63,6 +64,8 @@
 //	journal.go    what is written of a delivery after it was journalled
 //	event.go      what an event says of itself
 //	unload.go     what was said, out of memory while a turn waits
+//	together.go   what several messages are as one turn
+//	left.go       what is left to the next run
 //	ids.go        request ids and other names
 //
 // # What is one step
@@ -114,7 +117,7 @@ type Link interface {
 	WaitDescriptors(ctx context.Context)
 }
 
-// Config is what New needs; everything but Chats, Media, Stop, Apology, Texts, Reactions, Passthrough, GiveUpAfter, StaleAfter, Grace,
+// Config is what New needs; everything but Chats, Media, Stop, Apology, Texts, Reactions, Merge, Passthrough, GiveUpAfter, StaleAfter, Grace,
 // Deadline and the budgets is required.
 type Config struct {
 	Journal      ledger.Journal
@@ -139,6 +142,7 @@ type Config struct {
 	Apology      string        // sent for a dead message
 	Texts        texts.Texts   // our other sentences; zero: English
 	Reactions    bool          // a mark on the message while its turn runs, and after it
+	Merge        bool          // what waits in a session is one turn
 	Passthrough  bool          // raw requests of platforms other than Discord become turns
 
 	BotTurns       int        // messages of bots that get a turn, an hour and chat; zero: any number, negative: none
@@ -156,6 +160,9 @@ var (
 	errTimeout   = errors.New("the agent took longer than DORMOUSE_AGENT_TIMEOUT")
 	errBehind    = fmt.Errorf("%w, behind another message of its session", errDeferred)
 	errDiedAlone = errors.New("the process died while this message ran alone")
+	errDied      = errors.New("the process died while these messages were one turn")
+	errApart     = errors.New("turn: the messages of a set go on one by one")
+	errAnew      = errors.New("turn: what has come meanwhile may be one turn with it")
 )
 
 // Worker receives deliveries and runs their turns. All methods may be called from any goroutine, but Take only from one
@@ -190,6 +197,7 @@ func New(ctx context.Context, cfg Config) *Worker {
 	}
 	cfg.Window = cmp.Or(cfg.Window, 64<<20)
 	schedule := newSchedule(start, attempts, run, cfg.Window/2)
+	schedule.merges = cfg.Merge && cfg.Journal.Durable()
 	intake := newIntake(cfg, schedule, chats, counts, run)
 	schedule.ended, schedule.unloaded, schedule.changed = intake.end, intake.unloaded, intake.signal
 	rests.changed, rests.sits = intake.signal, schedule.sits

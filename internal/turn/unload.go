@@ -16,37 +16,47 @@ func (a *attempts) unload(d *delivery, until time.Time) bool {
 		return false
 	}
 	d.Event, d.Forward = slim(d.Event), nil
+	for _, m := range d.set {
+		m.Event = slim(m.Event)
+	}
 	return true
 }
 
 // reload reads what unload has dropped. If that fails, the delivery is left to the next run.
 func (a *attempts) reload(d *delivery) error {
-	var read relay.Delivery
-	entries, err := a.cfg.Journal.Load(a.run.ctx, d.key)
-	switch {
-	case err != nil:
-	case len(entries) == 0:
-		err = ledger.ErrNoEntry
-	case entries[0].Unreadable != nil:
-		err = entries[0].Unreadable
-	default:
-		err = json.Unmarshal(entries[0].Body, &read)
-	}
-	if err == nil && read.Event == nil {
-		err = errors.New("the entry has no event")
-	}
+	read, err := a.bodies(keysOf(d))
 	if err != nil {
-		d.log.Warn(logs.NotLoaded, logs.KeyMessages, 1, logs.KeyError, err)
+		d.log.Warn(logs.NotLoaded, logs.KeyMessages, len(d.set)+1, logs.KeyError, err)
 		return errDeferred
 	}
-	d.Event, d.Forward = read.Event, read.Forward
+	for i, m := range d.set {
+		m.Event, m.Forward = read[i].Event, read[i].Forward
+	}
+	d.Event, d.Forward = read[len(d.set)].Event, read[len(d.set)].Forward
 	return nil
 }
 
-// actionBytes is what the kept answer takes of a delivery's size.
-func actionBytes(d *delivery) (bytes int) {
-	for _, raw := range d.answer.actions {
-		bytes += len(raw)
+// bodies are deliveries as the journal has them, by their keys.
+func (a *attempts) bodies(keys []string) (list []relay.Delivery, err error) {
+	entries, err := a.cfg.Journal.Load(a.run.ctx, keys...)
+	if err != nil {
+		return nil, err
 	}
-	return bytes
+	if len(entries) != len(keys) {
+		return nil, ledger.ErrNoEntry
+	}
+	for _, e := range entries {
+		var read relay.Delivery
+		if e.Unreadable != nil {
+			return nil, e.Unreadable
+		}
+		if err := json.Unmarshal(e.Body, &read); err != nil {
+			return nil, err
+		}
+		if read.Event == nil {
+			return nil, errors.New("the entry has no event")
+		}
+		list = append(list, read)
+	}
+	return list, nil
 }

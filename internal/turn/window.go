@@ -277,19 +277,25 @@ func (w *window) take(now time.Time) (list []parked, lines []*line) {
 	}
 	for len(w.ready.list) > 0 && len(list) < w.batch && w.fits(w.typical) && !w.full() {
 		l := w.ready.list[0]
-		list, lines = append(list, l.parked[0]), append(lines, l)
-		if l.parked[0].d != nil {
-			l.bodies--
-		}
-		l.parked[0] = parked{}
-		l.parked = l.parked[1:]
-		w.parked--
-		w.enter(l.name, w.typical)
-		l.coming++
-		w.over = w.used > w.most
-		w.update(l)
+		list, lines = append(list, w.takeFirst(l)), append(lines, l)
 	}
 	return list, lines
+}
+
+// takeFirst takes the first delivery out of a line.
+func (w *window) takeFirst(l *line) parked {
+	p := l.parked[0]
+	if p.d != nil {
+		l.bodies--
+	}
+	l.parked[0] = parked{}
+	l.parked = l.parked[1:]
+	w.parked--
+	w.enter(l.name, w.typical)
+	l.coming++
+	w.over = w.used > w.most
+	w.update(l)
+	return p
 }
 
 // loaded corrects the size of what take has taken.

@@ -229,6 +229,7 @@ func (r *run) settings(home, database, agent string) map[string]string {
 		"DORMOUSE_SWEEP":               sweep,
 		"DORMOUSE_SWEEP_MAX":           sweep,
 		"DORMOUSE_WINDOW":              window,
+		"DORMOUSE_MERGE":               "off",
 		"TMPDIR":                       home,
 		"HOME":                         home,
 	}

@@ -227,11 +227,6 @@ func (a *attempts) conclude(d *delivery, err error) ending {
 	return a.putOff(d, errors.Is(err, errBehind))
 }
 
-// asLate is what is known of a message while it waits for its late answer.
-func asLate(d *delivery) late {
-	return late{key: d.key, session: d.session, by: d.by, place: d.place, until: d.late, event: slim(d.Event)}
-}
-
 // finish finishes a delivery in the journal.
 func (a *attempts) finish(d *delivery) ending {
 	a.finishOthers(d)

@@ -1,12 +1,9 @@
 package turn
 
 import (
-	"encoding/json"
-	"slices"
 	"strings"
 	"time"
 
-	"github.com/dormouse-relay/dormouse/internal/action"
 	"github.com/dormouse-relay/dormouse/internal/ledger"
 	"github.com/dormouse-relay/dormouse/internal/logs"
 )
@@ -345,17 +342,4 @@ func (s *schedule) serveAlone(p parked) {
 		p.attempts = d.attempts
 		s.back(d.session, d.wait.Due, p)
 	}
-}
-
-// waitsFor is the chat that a delivery waits for, if it is a chat. Also if the time is over: the oldest goes first.
-func waitsFor(d *delivery) (chat chatName, waits bool) {
-	i := slices.Index(d.answer.outcomes, "")
-	if !d.answer.complete() || i < 0 || d.wait.Tries == 0 {
-		return chatName{}, false
-	}
-	var o action.Outgoing
-	if err := json.Unmarshal(d.answer.actions[i], &o); err != nil {
-		return chatName{}, false
-	}
-	return nameOf(o, d.Event.Source), true
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/dormouse-relay/dormouse/internal/action"
@@ -336,4 +337,17 @@ func aside(d *delivery, key string, log *slog.Logger) *delivery {
 		answer: answer{outcomes: []string{""}}, inChats: chatState{declined: d.inChats.declined}, place: d.place, has: d.has,
 		typing: d.typing, alone: d.alone,
 	}
+}
+
+// waitsFor is the chat that a delivery waits for, if it is a chat. Also if the time is over: the oldest goes first.
+func waitsFor(d *delivery) (chat chatName, waits bool) {
+	i := slices.Index(d.answer.outcomes, "")
+	if !d.answer.complete() || i < 0 || d.wait.Tries == 0 {
+		return chatName{}, false
+	}
+	var o action.Outgoing
+	if err := json.Unmarshal(d.answer.actions[i], &o); err != nil {
+		return chatName{}, false
+	}
+	return nameOf(o, d.Event.Source), true
 }

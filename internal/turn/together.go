@@ -252,3 +252,8 @@ func actionBytes(d *delivery) (bytes int) {
 	}
 	return bytes
 }
+
+// asLate is what is known of a message while it waits for its late answer.
+func asLate(d *delivery) late {
+	return late{key: d.key, session: d.session, by: d.by, place: d.place, until: d.late, event: slim(d.Event)}
+}

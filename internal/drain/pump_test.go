@@ -139,7 +139,8 @@ func (l slowTable) Receive(ctx context.Context, entries ...ledger.Entry) ([]ledg
 // What waits for the journal dies with the process. So no more of it is let in than the journal takes in a while.
 func TestWhatComesFasterThanItIsJournalledIsBufferedInstead(t *testing.T) {
 	slow := ledgertest.Wrap(ledger.NewMemory(), func(l ledger.Lease) ledger.Lease { return slowTable{l, 100 * time.Millisecond} })
-	bubble(t, setup{ledger: durable(slow), awake: true, pinned: true}, func(t *testing.T, r *rig) {
+	env := map[string]string{"DORMOUSE_MERGE": "off"} // each is told by its answer
+	bubble(t, setup{ledger: durable(slow), awake: true, pinned: true, env: env}, func(t *testing.T, r *rig) {
 		is := is.New(t)
 		const many = 1200
 		began := time.Now()

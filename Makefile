@@ -73,6 +73,11 @@ test-dynamodb: $(LOCAL_JARS)/complete ## the ledger on Amazon's DynamoDB Local; 
 run: host ## the whole loop on this machine: connector, wake and drain, with a timeline
 	build/dormouse demo --functions build/functions
 
+.PHONY: dev
+dev: ## a page to talk to an agent, and to see why the gateway does what it does (AGENT='node agent.mjs', or a URL; default echo)
+	$(STAMPED) -o build/dormouse ./cmd/dormouse
+	build/dormouse dev $(if $(AGENT),--agent "$(AGENT)")
+
 .PHONY: host
 host: ## build/: the command line and both functions for this machine
 	$(STAMPED) -o build/dormouse ./cmd/dormouse

@@ -17,6 +17,7 @@ import (
 )
 
 func main() {
+	asFunction(os.Args)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	context.AfterFunc(ctx, stop) // so that a second signal ends the process at once
 	code := run(ctx, os.Args, os.Stdin, os.Stdout, os.Stderr)
@@ -47,7 +48,7 @@ AWS is reached as the AWS command line would reach it (AWS_PROFILE, AWS_REGION a
 all is well, 1 if it could not be done, 2 if the command line is wrong, and 3 if what was found is not well.
 Completion for your shell: source <(dormouse completion bash), or zsh, fish, pwsh.`,
 		Commands: []*cli.Command{
-			demoCommand(out), chatCommand(),
+			devCommand(), demoCommand(out), chatCommand(),
 			initCommand(), enrollCommand(), armCommand(), drainCommand(), removeCommand(),
 			statusCommand(), doctorCommand(), logsCommand(), enableCommand(), deadCommand(), rotateCommand(), versionCommand(),
 			connectorCommand(), issuerCommand(), hostCommand(), conformCommand(),

@@ -24,6 +24,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(actsAsGateway) != "" {
 		actAsGateway()
 	}
+	asFunction(os.Args)
 	if len(os.Args) > 1 && slices.Contains([]string{"connector", "enroll", "host", "init", "rotate"}, os.Args[1]) {
 		main()
 	}

@@ -54,6 +54,7 @@ type supervisor struct {
 	cfg    Agent
 	target *url.URL // nil: echo
 	log    *Log
+	watch  *watch
 	again  chan string // why the process is to be started anew
 
 	mu    sync.Mutex
@@ -85,6 +86,8 @@ func newSupervisor(cfg Agent, log *Log) (*supervisor, error) {
 	if len(cfg.Command) == 0 {
 		s.set(AgentState{What: AgentURL})
 	} else {
+		s.watch = newWatch(cfg.Watch)
+		s.is.Watched = s.watch.size()
 		s.set(AgentState{What: AgentStarting})
 	}
 	return s, nil
@@ -164,16 +167,15 @@ func (s *supervisor) run(ctx context.Context) {
 		return
 	}
 	defer s.wg.Wait()
-	watch := newWatch(s.cfg.Watch)
 	ticker := time.NewTicker(pollEvery)
 	defer ticker.Stop()
 	why, pause := "the first time", firstPause
 	for starts := 1; ; starts++ {
-		p, err := s.start(ctx, AgentState{What: AgentStarting, Why: why, Starts: starts, Watched: watch.size()})
+		p, err := s.start(ctx, AgentState{What: AgentStarting, Why: why, Starts: starts, Watched: s.watch.size()})
 		if err != nil {
 			s.set(AgentState{What: AgentExited, Why: err.Error()})
 		}
-		if why = s.keep(ctx, p, watch, ticker.C, &pause); why == "" {
+		if why = s.keep(ctx, p, ticker.C, &pause); why == "" {
 			p.stop()
 			s.set(AgentState{What: AgentStopped})
 			return
@@ -184,7 +186,7 @@ func (s *supervisor) run(ctx context.Context) {
 
 // keep returns why the process is to be started anew, or "" once ctx ends. A process that ends is started anew after pause,
 // which grows.
-func (s *supervisor) keep(ctx context.Context, p *process, watch *watch, tick <-chan time.Time, pause *time.Duration) string {
+func (s *supervisor) keep(ctx context.Context, p *process, tick <-chan time.Time, pause *time.Duration) string {
 	began, ended := time.Now(), p.ended()
 	var over <-chan time.Time
 	if p == nil {
@@ -198,7 +200,7 @@ func (s *supervisor) keep(ctx context.Context, p *process, watch *watch, tick <-
 			*pause = firstPause
 			return why
 		case <-tick:
-			if changed := watch.changed(); changed != "" {
+			if changed := s.watch.changed(); changed != "" {
 				*pause = firstPause
 				return changed + " has changed"
 			}

@@ -21,6 +21,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dormouse-relay/dormouse/internal/config"
 	"github.com/dormouse-relay/dormouse/internal/devconnector"
 	"github.com/dormouse-relay/dormouse/internal/devtable"
 	"github.com/dormouse-relay/dormouse/internal/ledger"
@@ -67,8 +68,8 @@ type Stage struct {
 	wg       sync.WaitGroup
 }
 
-// Start starts everything, or nothing if there is an error. The gateway is asleep and unknown to the connector until it is
-// armed: Arm.
+// Start starts everything, or nothing if there is an error. The gateway is asleep, and has to be armed before it can prove
+// itself to the connector: by Arm, or by the first message.
 func Start(ctx context.Context, cfg Config) (_ *Stage, err error) {
 	s := &Stage{log: newLog()}
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -105,22 +106,26 @@ func Start(ctx context.Context, cfg Config) (_ *Stage, err error) {
 	for name, given := range cfg.Settings {
 		env[name] = given.Value
 	}
+	if err := checkSettings(env); err != nil {
+		return nil, err
+	}
 	preset := cfg.Preset
 	if preset.Name == "" {
 		preset = devconnector.Hosted()
-		preset.PokeCooldown = cooldown
 	}
 	s.rig, err = rig.Start(rig.Config{
 		Wake:  &locallambda.Function{Command: cfg.Wake, Env: levels(env)},
 		Drain: &locallambda.Function{Command: cfg.Drain, Env: env},
 		Host:  locallambda.Config{Log: s.log.line, Tell: s.log.function},
 		Connector: &devconnector.Config{
-			Preset: preset, Identities: map[string]string{identity: "dev"}, Observe: s.log.observe,
+			Preset: AtHome(preset), Identities: map[string]string{identity: "dev"}, Observe: s.log.observe,
 		},
 	})
 	if err != nil {
 		return nil, err
 	}
+	// What is said before the gateway has introduced itself is for it, too.
+	s.rig.Connector.Register(devconnector.Gateway{ID: Gateway, WakeURL: s.rig.WakeURL, Asleep: true})
 	maps.Copy(made, cfg.Settings)
 	s.settings = settingsInForce(made)
 	s.wg.Go(func() { s.fire(running, cmp.Or(cfg.Schedule, defaultSchedule)) })
@@ -128,6 +133,16 @@ func Start(ctx context.Context, cfg Config) (_ *Stage, err error) {
 }
 
 const defaultSchedule = 15 * time.Second
+
+// checkSettings finds what drain would refuse to start with.
+func checkSettings(env map[string]string) error {
+	env = maps.Clone(env)
+	env["GATEWAY_RELAY_URL"], env["AWS_LAMBDA_FUNCTION_NAME"] = "http://127.0.0.1:1", rig.Drain
+	if _, err := config.Drain(env); err != nil {
+		return fmt.Errorf("the gateway does not start with these settings: %w", err)
+	}
+	return nil
+}
 
 // levels are wake's settings: it logs as drain does.
 func levels(drain map[string]string) map[string]string {
@@ -186,6 +201,10 @@ func (s *Stage) Ledger() ledger.Operator { return s.table.Ledger(Gateway) }
 // Table is where the ledger is kept: to inject faults into it, and to see what it has cost.
 func (s *Stage) Table() *devtable.Store { return s.table.Store }
 
+// TableURL is where the table is served, and TablePath the file that it is kept in.
+func (s *Stage) TableURL() string  { return s.table.URL }
+func (s *Stage) TablePath() string { return s.table.path }
+
 // Agent is how the agent is.
 func (s *Stage) Agent() AgentState { return s.agent.state() }
 
@@ -218,6 +237,15 @@ func (s *Stage) Close(ctx context.Context) error {
 }
 
 const cooldown = time.Second
+
+// AtHome is a connector's preset as far as a stage can have it: the gateway proves itself as it does here, and the pause between
+// pokes is a short one.
+func AtHome(p devconnector.Preset) devconnector.Preset {
+	hosted := devconnector.Hosted()
+	p.Provision, p.NoCredentials, p.RotationWindow = hosted.Provision, false, hosted.RotationWindow
+	p.PokeCooldown, p.MediaBase = min(p.PokeCooldown, cooldown), ""
+	return p
+}
 
 // stageSettings are what makes a gateway at home here: quiet times are short, so that it can be seen to sleep.
 func stageSettings(identity, agentURL string) map[string]Given {

@@ -2,7 +2,13 @@ package devstage_test
 
 import (
 	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -11,13 +17,20 @@ import (
 
 	"github.com/dormouse-relay/dormouse/internal/devconnector"
 	"github.com/dormouse-relay/dormouse/internal/devstage"
+	"github.com/dormouse-relay/dormouse/internal/devtable"
+	"github.com/dormouse-relay/dormouse/internal/ledger"
 	"github.com/dormouse-relay/dormouse/internal/locallambda"
 	"github.com/dormouse-relay/dormouse/internal/rig"
 	"github.com/dormouse-relay/dormouse/internal/rig/rigtest"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if file := os.Getenv(agentVariable); file != "" {
+		actAsAgent(file)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 const patience = 30 * time.Second
 
@@ -25,7 +38,10 @@ const patience = 30 * time.Second
 func start(t *testing.T, cfg devstage.Config) *devstage.Stage {
 	t.Helper()
 	built := rigtest.Bootstraps(t)
-	cfg.Wake, cfg.Drain, cfg.Dir = []string{built.Wake}, []string{built.Drain}, t.TempDir()
+	cfg.Wake, cfg.Drain = []string{built.Wake}, []string{built.Drain}
+	if cfg.Dir == "" {
+		cfg.Dir = t.TempDir()
+	}
 	s, err := devstage.Start(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -126,4 +142,74 @@ func TestAMessageIsAnsweredAndAllOfItIsInTheLog(t *testing.T) {
 	}
 	since, _ := s.Log().Since(len(events) - 1)
 	is.Equal(len(since), 1)
+}
+
+// The ledger is a deployed one's: what was received outlives the stage, and a stop ends what runs.
+func TestTheLedgerOutlivesTheStage(t *testing.T) {
+	is := is.New(t)
+	ctx := t.Context()
+	dir, asked := t.TempDir(), make(chan struct{}, 10)
+	agent := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		asked <- struct{}{}
+		switch {
+		case strings.Contains(string(body), `"text":"wait"`):
+			<-r.Context().Done()
+		case strings.Contains(string(body), `"text":"never"`):
+			w.WriteHeader(http.StatusUnprocessableEntity) // dead at once
+		}
+	}))
+	defer agent.Close()
+	cfg := devstage.Config{Dir: dir, Agent: devstage.Agent{URL: agent.URL}}
+	s := start(t, cfg)
+	s.Connector().Deliver("", hello("1", "wait"))
+	<-asked
+	pending, err := s.Ledger().ListPending(ctx)
+	is.NoErr(err)
+	is.Equal(len(pending), 1)
+	stop := hello("2", "/stop")
+	s.Connector().Deliver("", stop)
+	s.Connector().Deliver("", hello("3", "never"))
+	<-asked
+	untilLedger(t, s, func(o ledger.Overview, dead []ledger.Entry) bool { return o.Pending == 0 && len(dead) == 1 })
+	is.NoErr(s.Close(ctx))
+
+	s = start(t, cfg)
+	dead, err := s.Ledger().ListDead(ctx)
+	is.NoErr(err)
+	is.Equal(len(dead), 1)
+	is.NoErr(s.Ledger().RetryDead(ctx, dead[0].Key, false))
+	is.NoErr(s.Host().InvokeEvent(rig.Drain, []byte(`{"reason":"arm"}`)))
+	<-asked
+	_, err = devstage.Start(ctx, cfg) // a table has one owner
+	is.True(errors.Is(err, devtable.ErrInUse))
+	is.True(strings.Contains(err.Error(), "--dir"))
+	writes, reads := s.Table().Units()
+	is.True(writes > 0 && reads > 0)
+}
+
+// untilLedger waits until the ledger is as ok says.
+func untilLedger(t *testing.T, s *devstage.Stage, ok func(ledger.Overview, []ledger.Entry) bool) {
+	t.Helper()
+	await(t, s, func([]devstage.Event) bool { // the functions log whatever they write
+		o, err := s.Ledger().Overview(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		dead, err := s.Ledger().ListDead(t.Context())
+		return err == nil && ok(o, dead)
+	})
+}
+
+func TestTheScheduleFires(t *testing.T) {
+	s := start(t, devstage.Config{Schedule: 50 * time.Millisecond})
+	await(t, s, func(events []devstage.Event) bool {
+		n := 0
+		for _, e := range events {
+			if e.Function != nil && e.Function.Function == rig.Drain && e.Function.What == locallambda.EventInvoked {
+				n++
+			}
+		}
+		return n >= 3 // the first is arming
+	})
 }

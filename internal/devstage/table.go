@@ -27,6 +27,7 @@ type Table struct {
 	*devtable.Store
 	URL string
 
+	path   string
 	client *dynamodb.Client
 	idle   *http.Transport
 }
@@ -40,7 +41,7 @@ func OpenTable(ctx context.Context, path string) (_ *Table, err error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Table{Store: store, idle: &http.Transport{}}
+	t := &Table{Store: store, path: path, idle: &http.Transport{}}
 	defer func() {
 		if err != nil {
 			t.Close()
@@ -53,6 +54,7 @@ func OpenTable(ctx context.Context, path string) (_ *Table, err error) {
 	t.URL = "http://" + listener.Addr().String()
 	store.Serve(listener)
 	cloud := awsconf.New(withKeys(t.Variables()))
+	cloud.BaseEndpoint = &t.URL // whatever AWS_ENDPOINT_URL this process has, which the SDK looks at itself
 	cloud.HTTPClient = &http.Client{Transport: t.idle}
 	t.client = dynamo.NewClient(cloud)
 	ctx, cancel := context.WithTimeout(ctx, tableTime)

@@ -35,33 +35,34 @@ func cutTokens(what, text string) (tokens []token, err error) {
 	case !utf8.ValidString(text):
 		return nil, invalid("Invalid %s: it is no UTF-8", what)
 	}
-	for rest := text; rest != ""; {
-		c := rest[0]
-		n, kind := 1, tokenSign
-		switch {
-		case strings.ContainsRune(" \t\r\n", rune(c)):
-			rest = rest[1:]
-			continue
-		case letter(c):
-			n, kind = 1+span(rest[1:], wordByte), tokenName
-		case c >= '0' && c <= '9':
-			n, kind = span(rest, digit), tokenNumber
-		case c == '#':
-			n, kind = 1+span(rest[1:], wordByte), tokenAlias
-		case c == ':':
-			n, kind = 1+span(rest[1:], wordByte), tokenValue
-		case strings.HasPrefix(rest, "<>"), strings.HasPrefix(rest, "<="), strings.HasPrefix(rest, ">="):
-			n = 2
-		case strings.IndexByte("=<>()[],.+-", c) < 0:
+	for rest := strings.TrimLeft(text, blanks); rest != ""; rest = strings.TrimLeft(rest, blanks) {
+		t, ok := firstToken(rest)
+		if !ok {
 			return nil, invalid("Invalid %s: Syntax error; token: %q, near: %q", what, firstRune(rest), near(rest))
 		}
-		if n == 1 && (kind == tokenAlias || kind == tokenValue) {
-			return nil, invalid("Invalid %s: Syntax error; token: %q without a name, near: %q", what, c, near(rest))
-		}
-		tokens = append(tokens, token{kind, rest[:n]})
-		rest = rest[n:]
+		tokens = append(tokens, t)
+		rest = rest[len(t.text):]
 	}
 	return tokens, nil
+}
+
+const blanks = " \t\r\n"
+
+// firstToken is the word that an expression begins with; ok is false if that is none.
+func firstToken(rest string) (t token, ok bool) {
+	switch c := rest[0]; {
+	case letter(c):
+		return token{tokenName, rest[:span(rest, wordByte)]}, true
+	case digit(c):
+		return token{tokenNumber, rest[:span(rest, digit)]}, true
+	case c == '#' || c == ':':
+		n := 1 + span(rest[1:], wordByte)
+		return token{map[byte]tokenKind{'#': tokenAlias, ':': tokenValue}[c], rest[:n]}, n > 1
+	case strings.HasPrefix(rest, "<>"), strings.HasPrefix(rest, "<="), strings.HasPrefix(rest, ">="):
+		return token{tokenSign, rest[:2]}, true
+	default:
+		return token{tokenSign, rest[:1]}, strings.IndexByte("=<>()[],.+-", c) >= 0
+	}
 }
 
 func letter(c byte) bool   { return c|0x20 >= 'a' && c|0x20 <= 'z' }

@@ -211,13 +211,7 @@ func (r rows) walk(keys bounds, backwards bool, start item, use func(it, key ite
 	place, raw := cursor.Seek(from)
 	if backwards {
 		step = cursor.Prev
-		if to == nil {
-			place, raw = cursor.Last()
-		} else if place, raw = cursor.Seek(to); place == nil {
-			place, raw = cursor.Last()
-		} else {
-			place, raw = cursor.Prev()
-		}
+		place, raw = lastBefore(cursor, to)
 	}
 	for ; place != nil && bytes.Compare(place, from) >= 0 && (to == nil || bytes.Compare(place, to) < 0); place, raw = step() {
 		it, key, size, err := r.row(keys.pk, place, raw)
@@ -232,4 +226,14 @@ func (r rows) walk(keys bounds, backwards bool, start item, use func(it, key ite
 		}
 	}
 	return nil
+}
+
+// lastBefore goes to the last row before a place; nil is the end.
+func lastBefore(cursor *bbolt.Cursor, to []byte) (place, raw []byte) {
+	if to != nil {
+		if found, _ := cursor.Seek(to); found != nil {
+			return cursor.Prev()
+		}
+	}
+	return cursor.Last()
 }

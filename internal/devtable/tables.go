@@ -88,20 +88,21 @@ func (c createTable) keys(schema []keyElement) (partition, sort string, err erro
 	return schema[0].AttributeName, schema[1].AttributeName, nil
 }
 
-func (s *Store) createTable(in createTable) (any, error) {
-	if in.BillingMode != "" && in.BillingMode != "PAY_PER_REQUEST" {
-		return nil, foreign("BillingMode " + in.BillingMode)
+// definition is the table that is asked for.
+func (c createTable) definition() (*table, error) {
+	if c.BillingMode != "" && c.BillingMode != "PAY_PER_REQUEST" {
+		return nil, foreign("BillingMode " + c.BillingMode)
 	}
-	if len(in.TableName) < 3 || len(in.TableName) > 255 || strings.Trim(in.TableName, nameBytes) != "" {
-		return nil, invalid("TableName is %.40q: want 3 to 255 letters, digits, -, _ or .", in.TableName)
+	if len(c.TableName) < 3 || len(c.TableName) > 255 || strings.Trim(c.TableName, nameBytes) != "" {
+		return nil, invalid("TableName is %.40q: want 3 to 255 letters, digits, -, _ or .", c.TableName)
 	}
-	t := &table{Name: in.TableName, Created: float64(s.Now().UnixMilli()) / 1000}
+	t := &table{Name: c.TableName}
 	var err error
-	if t.Partition, t.Sort, err = in.keys(in.KeySchema); err != nil {
+	if t.Partition, t.Sort, err = c.keys(c.KeySchema); err != nil {
 		return nil, err
 	}
-	for _, x := range in.LocalSecondaryIndexes {
-		hash, sort, err := in.keys(x.KeySchema)
+	for _, x := range c.LocalSecondaryIndexes {
+		hash, sort, err := c.keys(x.KeySchema)
 		switch {
 		case err != nil:
 			return nil, err
@@ -112,6 +113,15 @@ func (s *Store) createTable(in createTable) (any, error) {
 		}
 		t.Indexes = append(t.Indexes, index{x.IndexName, sort})
 	}
+	return t, nil
+}
+
+func (s *Store) createTable(in createTable) (any, error) {
+	t, err := in.definition()
+	if err != nil {
+		return nil, err
+	}
+	t.Created = float64(s.Now().UnixMilli()) / 1000
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.tables[t.Name] != nil {

@@ -247,11 +247,7 @@ func (m *Machine) preset(_ context.Context, in struct {
 	if err != nil {
 		return nil, err
 	}
-	// The gateway keeps proving itself as it does here, and a pause between pokes is short.
-	hosted := devconnector.Hosted()
-	p.Provision, p.NoCredentials, p.RotationWindow = hosted.Provision, false, hosted.RotationWindow
-	p.PokeCooldown, p.MediaBase = min(p.PokeCooldown, time.Second), ""
-	m.stage.Connector().Become(p)
+	m.stage.Connector().Become(devstage.AtHome(p))
 	m.model.SetAbout(func(a *About) { a.Preset = in.Name })
 	return nil, nil
 }

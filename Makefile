@@ -137,6 +137,10 @@ bench: host build ## every figure with its comparator, in one run
 .PHONY: reference
 reference: $(HERMES_VENV)/complete $(HERMES_IOT_VENV)/complete ## the reference gateway, two versions of it, as a peer for bench; needs Python
 
+.PHONY: conform
+conform: host ## the built drain against the contract, under each preset of the development connector at once
+	sh scripts/conform.sh build/dormouse
+
 .PHONY: conform-reference
 conform-reference: ## the reference gateway, two versions of it, against the contract: what they do otherwise is known; needs Python
 	@if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then echo 'conform-reference: skipped, as there is no python3 with venv'; exit 0; fi; \

@@ -19,13 +19,14 @@ from gateway.relay.ws_transport import WebSocketRelayTransport  # noqa: E402
 
 
 async def run() -> None:
-    platform = os.environ["GATEWAY_RELAY_PLATFORMS"].split(",")[0]
-    bot = json.loads(os.environ["GATEWAY_RELAY_BOT_IDS"])[platform]["botId"]
+    bots = json.loads(os.environ["GATEWAY_RELAY_BOT_IDS"])
+    identities = [(platform, bots[platform]["botId"]) for platform in os.environ["GATEWAY_RELAY_PLATFORMS"].split(",")]
+    platform, bot = identities[0]
     transport = WebSocketRelayTransport(
         os.environ["GATEWAY_RELAY_URL"],
         platform,
         bot,
-        identities=[(platform, bot)],
+        identities=identities,
         gateway_id=os.environ["GATEWAY_RELAY_ID"],
         upgrade_secret=os.environ.get("GATEWAY_RELAY_SECRET"),
         reconnect=True,

@@ -16,6 +16,7 @@ import (
 
 	"github.com/dormouse-relay/dormouse/internal/conform"
 	"github.com/dormouse-relay/dormouse/internal/rig"
+	"github.com/dormouse-relay/dormouse/internal/version"
 	"github.com/dormouse-relay/dormouse/pkg/provision"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
@@ -69,11 +70,15 @@ The exit code is 3 if a check fails that --baseline does not name, or if one pas
 	}
 }
 
+// contractURL is where the contract can be read.
+const contractURL = "https://github.com/dormouse-relay/dormouse/blob/main/docs/contract.md"
+
 // reportFlags say what becomes of a report.
 func reportFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "baseline", Usage: "`FILE` with what is known to deviate: {\"known\":[{\"id\",\"reason\"}]}"},
 		&cli.StringFlag{Name: "junit", Usage: "write JUnit's XML into `FILE`, too"},
+		&cli.StringFlag{Name: "html", Usage: "write one page to send to somebody into `FILE`, too"},
 		&cli.BoolFlag{Name: "list", Usage: "print the catalogue, and run nothing"},
 		jsonFlag(),
 	}
@@ -226,6 +231,15 @@ func tellReport(cmd *cli.Command, report conform.Report, baseline conform.Baseli
 	if file := cmd.String("junit"); file != "" {
 		if err := writeFile(file, report.WriteJUnit); err != nil {
 			return fmt.Errorf("--junit: %w", err)
+		}
+	}
+	if file := cmd.String("html"); file != "" {
+		about := conform.About{What: strings.Join(cmd.Args().Slice(), " "), At: time.Now(), Version: version.String(), Sections: contractURL, Baseline: baseline}
+		if about.What == "" {
+			about.What = "a gateway"
+		}
+		if err := writeFile(file, func(out io.Writer) error { return report.WriteHTML(out, about) }); err != nil {
+			return fmt.Errorf("--html: %w", err)
 		}
 	}
 	var err error

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -41,9 +42,10 @@ It may sleep: then it provisions its wake URL, or --wake-url names it. The last 
 			&cli.StringFlag{Name: "preset", Value: "hosted", Usage: "be a connector such as `NAME`: " + strings.Join(devconnector.PresetNames(), ", ")},
 			&cli.StringFlag{Name: "listen", Value: "127.0.0.1:0", Usage: "`ADDRESS` for the gateway"},
 			&cli.StringFlag{Name: "gateway-id", Value: "conform", Usage: "its `ID`"},
-			&cli.StringFlag{Name: "platform", Value: "discord", Usage: "have it front the platform `NAME`", DefaultText: "discord, or the preset's only one"},
+			&cli.StringSliceFlag{Name: "platform", Value: []string{"discord"}, Usage: "have it front the platform `NAME`", DefaultText: "discord, or the preset's only one"},
 			&cli.BoolFlag{Name: "pinned", Usage: "give it a secret, also where the preset provisions"},
 			&cli.StringFlag{Name: "wake-url", Usage: "`URL` to poke, of a gateway that does not provision it"},
+			&cli.StringFlag{Name: "suite", Value: string(conform.All), Usage: "run the checks of `NAME`: " + strings.Join(conform.Suites(), ", ")},
 			&cli.StringSliceFlag{Name: "only", Usage: "run the check `ID` alone; may be repeated"},
 			&cli.BoolFlag{Name: "slow", Usage: "also run checks that wait for minutes"},
 			&cli.DurationFlag{Name: "timeout", Value: 10 * time.Second, Usage: "wait `TIME` for what has to come"},
@@ -74,7 +76,8 @@ func runConformGateway(ctx context.Context, cmd *cli.Command) error {
 		return err
 	}
 	report, err := conform.RunGateway(ctx, conform.GatewayConfig{
-		Connector: k.connector, Gateway: cmd.String("gateway-id"), Platform: k.platform, Only: cmd.StringSlice("only"), Slow: cmd.Bool("slow"),
+		Connector: k.connector, Gateway: cmd.String("gateway-id"), Platforms: k.platforms, Only: cmd.StringSlice("only"), Slow: cmd.Bool("slow"),
+		Suite: conform.Suite(cmd.String("suite")), URL: k.url, Elsewhere: elsewhere(k.url),
 		Wait: cmd.Duration("timeout"), Progress: progress(cmd),
 	})
 	cause := context.Cause(ctx)
@@ -88,12 +91,21 @@ func runConformGateway(ctx context.Context, cmd *cli.Command) error {
 	return tellReport(cmd, report, baseline)
 }
 
+// elsewhere is a URL on this machine with another host in it; "" if there is none.
+func elsewhere(local string) string {
+	if other := strings.Replace(local, "127.0.0.1", "localhost", 1); other != local {
+		return other
+	}
+	return ""
+}
+
 // gatewayKit is the connector that a gateway is held against, on a listener.
 type gatewayKit struct {
 	connector *devconnector.Connector
 	server    *http.Server
 	served    chan struct{}
-	platform  string
+	platforms []string
+	url       string   // under which the gateway reaches the connector
 	settings  []string // for the gateway
 }
 
@@ -107,14 +119,22 @@ func newGatewayKit(cmd *cli.Command) (*gatewayKit, error) {
 		return nil, fmt.Errorf("listening for the gateway: %w: choose another address with --listen", err)
 	}
 	id, proof := cmd.String("gateway-id"), rand.Text()
-	k := &gatewayKit{platform: cmd.String("platform"), served: make(chan struct{})}
+	k := &gatewayKit{platforms: cmd.StringSlice("platform"), url: rig.LocalURL(ln), served: make(chan struct{})}
 	if preset.Platforms != nil && !cmd.IsSet("platform") {
-		k.platform = preset.Platforms[0]
+		k.platforms = preset.Platforms
+	}
+	bots := map[string]map[string]string{}
+	for n, platform := range k.platforms {
+		bots[platform] = map[string]string{"botId": fmt.Sprint(n + 1)}
+	}
+	ids, err := json.Marshal(bots)
+	if err != nil {
+		return nil, err
 	}
 	cfg := devconnector.Config{Preset: preset, Gateways: []devconnector.Gateway{{ID: id, WakeURL: cmd.String("wake-url"), Asleep: true}}}
 	k.settings = []string{
-		"GATEWAY_RELAY_URL=" + rig.LocalURL(ln), "GATEWAY_RELAY_ID=" + id, "GATEWAY_RELAY_PLATFORMS=" + k.platform,
-		fmt.Sprintf(`GATEWAY_RELAY_BOT_IDS={%q:{"botId":"1"}}`, k.platform),
+		"GATEWAY_RELAY_URL=" + k.url, "GATEWAY_RELAY_ID=" + id, "GATEWAY_RELAY_PLATFORMS=" + strings.Join(k.platforms, ","),
+		"GATEWAY_RELAY_BOT_IDS=" + string(ids),
 	}
 	switch {
 	case preset.NoCredentials:

@@ -55,8 +55,8 @@ func conforms(t *testing.T, args ...string) (code int, out, errs string) {
 func TestConformTellsWhatAConnectorDoesOtherwise(t *testing.T) {
 	is := is.New(t)
 	url, control := subject(t, "agentsync")
-	junit := filepath.Join(t.TempDir(), "out.xml")
-	code, out, errs := conforms(t, url, "--gateway-id", "gw-7", "--json", "--junit", junit, "--inject", control,
+	junit, html := filepath.Join(t.TempDir(), "out.xml"), filepath.Join(t.TempDir(), "out.html")
+	code, out, errs := conforms(t, url, "--gateway-id", "gw-7", "--json", "--junit", junit, "--html", html, "--inject", control,
 		"--only", "upgrade-signature", "--only", "hello-each", "--only", "live-without-id", "--only", "poke-get")
 	t.Log(errs)
 	is.Equal(code, 3)
@@ -85,6 +85,10 @@ func TestConformTellsWhatAConnectorDoesOtherwise(t *testing.T) {
 			} `xml:"failure"`
 		} `xml:"testcase"`
 	}
+	page, err := os.ReadFile(html)
+	is.NoErr(err)
+	says(t, string(page), "Conformance of "+url, "HTTP 401 to the upgrade", "2 passed, 2 failed, 1 skipped")
+	is.True(!strings.Contains(string(page), conformSecret))
 	raw, err := os.ReadFile(junit)
 	is.NoErr(err)
 	is.NoErr(xml.Unmarshal(raw, &suite))

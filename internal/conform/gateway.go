@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -13,12 +14,15 @@ import (
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
-// GatewayConfig is what RunGateway needs. Connector, Gateway and Platform are required; a zero duration means its default.
+// GatewayConfig is what RunGateway needs. Connector, Gateway and Platforms are required; a zero duration means its default.
 type GatewayConfig struct {
 	Connector *devconnector.Connector // the gateway dials it
 	Gateway   string                  // its id
-	Platform  string                  // that the gateway fronts
-	Only      []string                // ids; empty: all
+	Platforms []string                // that the gateway fronts, in its order; messages come from the first
+	URL       string                  // under which the gateway reaches the connector, for files; without it those checks are skipped
+	Elsewhere string                  // the same under another host
+	Suite     Suite                   // default All
+	Only      []string                // ids; empty: all of the suite
 	Slow      bool                    // also run checks that wait for minutes
 	Wait      time.Duration           // for what has to come; default 10 s
 	Quiet     time.Duration           // how long nothing has to come; default 1 s
@@ -39,7 +43,16 @@ func (c GatewayConfig) withDefaults() (GatewayConfig, error) {
 	if c.Progress == nil {
 		c.Progress = func(Result) {}
 	}
+	if c.Suite == "" {
+		c.Suite = All
+	}
 	var faults []error
+	if len(c.Platforms) == 0 {
+		faults = append(faults, errors.New("conform: no platform: name one that the gateway fronts"))
+	}
+	if !slices.Contains(Suites(), string(c.Suite)) {
+		faults = append(faults, fmt.Errorf("conform: no suite %q: take one of %s", c.Suite, strings.Join(Suites(), ", ")))
+	}
 	for _, id := range c.Only {
 		if !slices.ContainsFunc(GatewayCatalogue(), func(check Check) bool { return check.ID == id }) {
 			faults = append(faults, fmt.Errorf("conform: no check %q: --list shows them", id))
@@ -58,13 +71,15 @@ func RunGateway(ctx context.Context, cfg GatewayConfig) (Report, error) {
 	var report Report
 	dials := true
 	for _, check := range GatewayCatalogue() {
-		if len(cfg.Only) > 0 && check.ID != gatewayGate && !slices.Contains(cfg.Only, check.ID) {
+		if check.ID != gatewayGate && !cfg.chooses(check) {
 			continue
 		}
 		result := Result{ID: check.ID, Section: check.Section, Level: check.Level, Status: Skip, Expected: check.Sentence}
 		switch {
 		case !dials:
 			result.Observed = "needs a gateway that answers, and " + gatewayGate + " failed"
+		case check.needs.fronts > len(cfg.Platforms):
+			result.Observed = fmt.Sprintf("needs %d platforms (--platform)", check.needs.fronts)
 		case check.needs.slow && !cfg.Slow:
 			result.Observed = "waits for minutes (--slow)"
 		default:
@@ -81,6 +96,13 @@ func RunGateway(ctx context.Context, cfg GatewayConfig) (Report, error) {
 }
 
 const gatewayGate = "gateway-answer"
+
+func (c GatewayConfig) chooses(check Check) bool {
+	if len(c.Only) > 0 {
+		return slices.Contains(c.Only, check.ID)
+	}
+	return c.Suite == All || check.Suite == c.Suite
+}
 
 func runGatewayCheck(ctx context.Context, cfg GatewayConfig, check Check, result Result) Result {
 	g := &subject{ctx: ctx, cfg: cfg, c: cfg.Connector, check: check}
@@ -121,6 +143,8 @@ type subject struct {
 	c     *devconnector.Connector
 	check Check
 	chats int
+
+	messages int
 }
 
 // message is one that was written to the gateway.
@@ -145,20 +169,26 @@ func (g *subject) ready() error {
 }
 
 // write has somebody write to the gateway. more are further members of the event.
-func (g *subject) write(more map[string]any) message {
+func (g *subject) write(more map[string]any) message { return g.writeIn(g.newChat(), more) }
+
+// newChat is one that no other check uses.
+func (g *subject) newChat() string {
 	g.chats++
-	chat := fmt.Sprintf("%s-%x-%d", g.check.ID, time.Now().UnixNano(), g.chats)
-	m := message{chat: chat, id: "m-" + chat}
+	return fmt.Sprintf("%s-%x-%d", g.check.ID, time.Now().UnixNano(), g.chats)
+}
+
+// writeIn is write in a chat.
+func (g *subject) writeIn(chat string, more map[string]any) message {
+	g.messages++
+	m := message{chat: chat, id: fmt.Sprintf("m-%s-%d", chat, g.messages)}
 	event := map[string]any{
 		"text": "conform", "message_type": "text", "message_id": m.id,
 		"source": map[string]any{
-			"platform": g.cfg.Platform, "chat_id": m.chat, "chat_type": "group", "chat_name": "Conformance", "user_id": author,
+			"platform": g.cfg.Platforms[0], "chat_id": m.chat, "chat_type": "group", "chat_name": "Conformance", "user_id": author,
 			"user_name": "Conformance", "thread_id": nil, "chat_topic": nil, "scope_id": "conform-scope",
 		},
 	}
-	for name, value := range more {
-		event[name] = value
-	}
+	maps.Copy(event, more)
 	raw, err := json.Marshal(event)
 	if err != nil {
 		panic("conform: our events always marshal: " + err.Error())
@@ -167,13 +197,14 @@ func (g *subject) write(more map[string]any) message {
 	return m
 }
 
-// buffered has somebody write while the connector takes the gateway for idle, and cuts its socket, so that it dials again.
+// buffered has somebody write while the connector takes the gateway for idle. A gateway that is connected gets what is buffered
+// on its socket: to dial again may take it a while.
 func (g *subject) buffered(more map[string]any) (message, error) {
 	if err := g.idle(); err != nil {
 		return message{}, err
 	}
 	m := g.write(more)
-	if err := g.cut(); err != nil {
+	if err := g.resume(); err != nil {
 		return m, err
 	}
 	if m.buffer == "" {
@@ -188,6 +219,14 @@ func (g *subject) idle() error {
 		return err
 	}
 	return g.c.TakeForIdle(g.cfg.Gateway)
+}
+
+// resume has what is buffered be sent, if the gateway is connected; one that is not dials for it.
+func (g *subject) resume() error {
+	if g.c.State().Instance(g.cfg.Gateway).Connected {
+		return g.c.Resume(g.cfg.Gateway)
+	}
+	return nil
 }
 
 // cut ends the gateway's socket, if it has one.

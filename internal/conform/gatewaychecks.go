@@ -3,47 +3,34 @@ package conform
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
-	"time"
+	"unicode/utf16"
 
 	"github.com/dormouse-relay/dormouse/internal/devconnector"
 )
 
 // GatewayCatalogue returns the checks of gateways, in the order in which they run. The last one ends the gateway.
-func GatewayCatalogue() []Check { return slices.Clone(gatewayChecks) }
+func GatewayCatalogue() []Check {
+	return slices.Concat(gatewayCoreChecks, gatewayOutcomeChecks, gatewaySleepChecks, gatewayMediaChecks, gatewayPromptChecks, gatewayIdentityChecks)
+}
 
-var gatewayChecks = []Check{
+var gatewayCoreChecks = []Check{
 	{
-		ID: gatewayGate, Section: 11, Level: Must,
+		ID: gatewayGate, Suite: Core, Section: 11, Level: Must,
 		Sentence: "it dials, and answers a message by a send to its chat",
 		Quote:    "| `send` | yes | `chat_id`, `content`, `reply_to` (null when none), `metadata` |",
 		gateway:  func(g *subject) error { _, _, err := g.exchange(); return err },
 	},
 	{
-		ID: "gateway-token", Section: 2, Level: Must,
-		Sentence: "each of its dials has a token that verifies",
-		Quote:    "A token is minted anew at EVERY dial",
-		gateway: func(g *subject) error {
-			if m, err := g.buffered(nil); err == nil {
-				if err := g.acked(m.buffer); err != nil {
-					return err
-				}
-			}
-			if refused := g.c.State().Count(devconnector.ObsRefused); refused > 0 {
-				return fmt.Errorf("%d dials were refused", refused)
-			}
-			return nil
-		},
-	},
-	{
-		ID: "gateway-hello", Section: 4, Level: Must,
+		ID: "gateway-hello", Suite: Core, Section: 4, Level: Must,
 		Sentence: "hello is the first frame of each socket, for the platform that it fronts",
 		Quote:    "Send one `hello` per fronted identity, in configured order, without waiting in between.",
 		gateway:  checkGatewayHello,
 	},
 	{
-		ID: "gateway-frames", Section: 5, Level: Must,
+		ID: "gateway-frames", Suite: Core, Section: 5, Level: Must,
 		Sentence: "its frames are those of the contract: known types, requestIds of 32 hex digits, acks with a string",
 		Quote:    "| `outbound` | yes | `requestId` (32 hex), `action`, `platform`?, `botId`? |",
 		gateway: func(g *subject) error {
@@ -57,53 +44,31 @@ var gatewayChecks = []Check{
 		},
 	},
 	{
-		ID: "gateway-platform", Section: 10, Level: Must,
+		ID: "gateway-platform", Suite: Core, Section: 10, Level: Must,
 		Sentence: "an answer's frame is tagged with the chat's platform",
 		Quote:    "The chat's platform is not metadata: it goes on the frame",
 		gateway: func(g *subject) error {
 			_, out, err := g.exchange()
-			if err == nil && out.Platform != g.cfg.Platform {
+			if err == nil && out.Platform != g.cfg.Platforms[0] {
 				err = fmt.Errorf("platform %q", out.Platform)
 			}
 			return err
 		},
 	},
 	{
-		ID: "gateway-routing", Section: 10, Level: Must,
+		ID: "gateway-routing", Suite: Core, Section: 10, Level: Must,
 		Sentence: "an answer's metadata has the chat's scope and the author",
 		Quote:    "On every outbound action that names a chat, `metadata` gets `scope_id`, `user_id` and `profile` where they are known",
 		gateway:  checkGatewayRouting,
 	},
 	{
-		ID: "gateway-reply-to", Section: 20, Level: Should,
+		ID: "gateway-reply-to", Suite: Core, Section: 20, Level: Should,
 		Sentence: "an answer is a reply to its message",
 		Quote:    "`reply_to` of an answer = the message_id of its message",
 		gateway:  checkGatewayReplyTo,
 	},
 	{
-		ID: "gateway-ack", Section: 6, Level: Must,
-		Sentence: "a buffered message is acked by its id, and answered",
-		Quote:    "The reference sends `inbound_ack` after its handler returns, for every inbound frame whose `bufferId` is not empty",
-		gateway: func(g *subject) error {
-			m, err := g.buffered(nil)
-			if err != nil {
-				return err
-			}
-			if err := g.acked(m.buffer); err != nil {
-				return err
-			}
-			_, err = g.answer(m)
-			return err
-		},
-	},
-	{
-		ID: "gateway-once", Section: 6, Level: Must,
-		Sentence: "a message that comes twice is answered once",
-		Quote:    "also for duplicates that it drops",
-		gateway:  checkGatewayOnce,
-	},
-	{
-		ID: "gateway-garbage", Section: 3, Level: Must,
+		ID: "gateway-garbage", Suite: Core, Section: 3, Level: Must,
 		Sentence: "bad lines and unknown frames lose no message that comes behind them",
 		Quote:    "A line of bad JSON is skipped with a warning. A frame of an unknown `type` is ignored.",
 		gateway: func(g *subject) error {
@@ -116,7 +81,7 @@ var gatewayChecks = []Check{
 		},
 	},
 	{
-		ID: "gateway-large", Section: 3, Level: Must,
+		ID: "gateway-large", Suite: Core, Section: 3, Level: Must,
 		Sentence: "a message of 900,000 bytes is taken",
 		Quote:    "the largest message is 1 MiB",
 		gateway: func(g *subject) error {
@@ -128,57 +93,84 @@ var gatewayChecks = []Check{
 		},
 	},
 	{
-		ID: "gateway-forward", Section: 9, Level: Must,
-		Sentence: "a buffered forward is acked",
-		Quote:    "The contract says that a buffered forward is acked after durable handoff.",
-		gateway:  checkGatewayForward,
+		ID: "gateway-several", Suite: Core, Section: 4, Level: Must,
+		Sentence: "it says one hello for each platform that it fronts, in the order in which they are configured",
+		Quote:    "Send one `hello` per fronted identity, in configured order",
+		needs:    needs{fronts: 2},
+		gateway:  checkGatewaySeveral,
 	},
 	{
-		ID: "gateway-interrupt", Section: 5, Level: Must,
-		Sentence: "an interrupt of a session that is not at work changes nothing",
-		Quote:    "it cancels exactly that session's turn",
+		ID: "gateway-bot", Suite: Core, Section: 5, Level: Must,
+		Sentence: "the bot id of a frame is the one of its hello for that platform, or is left out",
+		Quote:    "it is never another platform's id",
+		gateway:  checkGatewayBot,
+	},
+	{
+		ID: "gateway-requests", Suite: Core, Section: 5, Level: Must,
+		Sentence: "no two of its frames have the same requestId",
+		Quote:    "ids that are unknown or already answered are ignored",
+		gateway: func(g *subject) error {
+			for range 2 {
+				if _, _, err := g.exchange(); err != nil {
+					return err
+				}
+			}
+			for _, out := range g.c.State().Outbounds {
+				if out.Repeated {
+					return fmt.Errorf("%s came again", out.RequestID)
+				}
+			}
+			return nil
+		},
+	},
+	{
+		ID: "gateway-cut", Suite: Core, Section: 3, Level: Must,
+		Sentence: "a frame that comes in two messages, the first of which also has a blank line and another frame, is taken",
+		Quote:    "So one message may hold several frames, and one frame may come in several messages.",
 		gateway: func(g *subject) error {
 			if err := g.ready(); err != nil {
 				return err
 			}
-			if g.c.Interrupt("agent:main:conform:group:none", "none") == 0 {
-				return &skipped{"no interrupt was sent: the connector sends none, or nobody is connected"}
-			}
+			g.c.Chop(1)
+			defer g.c.Chop(0)
 			_, _, err := g.exchange()
 			return err
 		},
 	},
 	{
-		ID: "gateway-declined", Section: 11, Level: Must,
-		Sentence: "after an egress decline nothing more is sent to that chat for that message",
-		Quote:    "Never try it again as another op or as a plain send to the same chat",
-		gateway:  checkGatewayDeclined,
+		ID: "gateway-sparse", Suite: Core, Section: 6, Level: Must,
+		Sentence: "an event whose source has nothing but null beside platform, chat and author is answered",
+		Quote:    "\"always\" means that the connector always sends it, perhaps as null",
+		gateway: func(g *subject) error {
+			if err := g.ready(); err != nil {
+				return err
+			}
+			chat := g.newChat()
+			m := g.writeIn(chat, map[string]any{"message_type": "conform_no_such_type", "source": map[string]any{
+				"platform": g.cfg.Platforms[0], "chat_id": chat, "chat_type": "dm", "chat_name": nil, "user_id": author, "user_name": nil,
+				"thread_id": nil, "chat_topic": nil,
+			}})
+			_, err := g.answer(m)
+			return err
+		},
 	},
 	{
-		ID: "gateway-limited", Section: 11, Level: Should,
-		Sentence: "a send that is refused as rate limited is sent again",
-		Quote:    "The reference's base adapter sends a network-like refusal again",
-		gateway:  checkGatewayLimited,
+		ID: "gateway-descriptor", Suite: Core, Section: 7, Level: Must,
+		Sentence: "after a close 1001 it dials again, and goes on with a descriptor whose optional fields are missing, and which has unknown ones",
+		Quote:    "Unknown keys are ignored.",
+		gateway:  checkGatewayDescriptor,
 	},
 	{
-		ID: "gateway-expired", Section: 13, Level: Must,
-		Sentence: "after a close 4401 expired it dials again, and takes what waits",
-		Quote:    "reason exactly `expired`: ordinary reconnect",
-		gateway:  checkGatewayExpired,
+		ID: "gateway-ops", Suite: Core, Section: 7, Level: Must,
+		Sentence: "it sends no op that its descriptor does not offer",
+		Quote:    "A list that is not empty is the whole truth",
+		gateway:  checkGatewayOps,
 	},
 	{
-		ID: "gateway-idle", Section: 12, Level: Must,
-		Sentence: "a gateway that leaves by itself has had its going_idle acked before",
-		Quote:    "never stop without the ack",
-		needs:    needs{slow: true},
-		gateway:  checkGatewayIdle,
-	},
-	{
-		ID: "gateway-revoked", Section: 13, Level: Must,
-		Sentence: "a gateway that is revoked dials at most twice more in two minutes",
-		Quote:    "That connection accepted and then closed 4401 (not expired), or the dial itself failing with 4401: revoked, terminal.",
-		needs:    needs{slow: true},
-		gateway:  checkGatewayRevoked,
+		ID: "gateway-split", Suite: Core, Section: 11, Level: Should,
+		Sentence: "an answer that is longer than the descriptor allows comes in parts that are not",
+		Quote:    "a gateway that splits by limit and unit is safe with both",
+		gateway:  checkGatewaySplit,
 	},
 }
 
@@ -197,8 +189,8 @@ func checkGatewayHello(g *subject) error {
 			return fmt.Errorf("socket %d began with %s", socket, kind)
 		}
 	}
-	if !slices.ContainsFunc(state.Hellos, func(h devconnector.Hello) bool { return h.Platform == g.cfg.Platform }) {
-		return fmt.Errorf("no hello for %s", g.cfg.Platform)
+	if !slices.ContainsFunc(state.Hellos, func(h devconnector.Hello) bool { return h.Platform == g.cfg.Platforms[0] }) {
+		return fmt.Errorf("no hello for %s", g.cfg.Platforms[0])
 	}
 	return nil
 }
@@ -222,121 +214,101 @@ func checkGatewayReplyTo(g *subject) error {
 	return err
 }
 
-func checkGatewayOnce(g *subject) error {
-	g.c.Duplicate(1)
-	m, err := g.buffered(nil)
-	if err != nil {
-		return err
-	}
-	if _, err := g.answer(m); err != nil {
-		return err
-	}
-	g.quiet(g.cfg.Quiet)
-	if n := len(sends(g.c.State(), m)); n > 1 {
-		return fmt.Errorf("%d answers", n)
-	}
-	return nil
-}
-
-func checkGatewayForward(g *subject) error {
-	if g.cfg.Platform != "discord" {
-		return &skipped{"only Discord has forwards"}
-	}
-	if err := g.idle(); err != nil {
-		return err
-	}
-	id := g.c.Forward(g.cfg.Gateway, forward("conform-forward"))
-	if id == "" {
-		return &skipped{"the connector does not buffer forwards"}
-	}
-	if err := g.cut(); err != nil {
-		return err
-	}
-	return g.acked(id)
-}
-
-func checkGatewayDeclined(g *subject) error {
-	if err := g.ready(); err != nil {
-		return err
-	}
-	if err := g.c.RefuseAs(devconnector.Refusing{Class: "declined", Op: "send", Count: 1}); err != nil {
-		return err
-	}
-	m := g.write(nil)
-	defer g.c.Refuse("", 0)
-	if !g.until(g.cfg.Wait, func(s devconnector.State) bool { return len(sends(s, m)) > 0 }) {
-		return fmt.Errorf("no send within %v", g.cfg.Wait)
-	}
-	g.quiet(g.cfg.Quiet)
-	if n := len(sends(g.c.State(), m)); n > 1 {
-		return fmt.Errorf("%d sends to the chat that was declined", n)
-	}
-	return nil
-}
-
-func checkGatewayLimited(g *subject) error {
-	if err := g.ready(); err != nil {
-		return err
-	}
-	if err := g.c.RefuseAs(devconnector.Refusing{Class: "rate_limited", Op: "send", Count: 1, RetryAfter: time.Second}); err != nil {
-		return err
-	}
-	defer g.c.Refuse("", 0)
-	m := g.write(nil)
-	if _, err := g.answer(m); err != nil {
-		return fmt.Errorf("%d refused, then: %w", len(sends(g.c.State(), m)), err)
-	}
-	return nil
-}
-
-func checkGatewayExpired(g *subject) error {
-	if _, _, err := g.exchange(); err != nil { // so that it is connected
-		return err
-	}
-	if err := g.idle(); err != nil {
-		return err
-	}
-	m := g.write(nil)
-	if err := g.c.Expire(g.cfg.Gateway); err != nil {
-		return &skipped{"it went to sleep before its token could expire: " + err.Error()}
-	}
-	if m.buffer == "" {
-		return &skipped{"the connector buffers nothing"}
-	}
-	return g.acked(m.buffer)
-}
-
-func checkGatewayIdle(g *subject) error {
+func checkGatewaySeveral(g *subject) error {
 	if _, _, err := g.exchange(); err != nil {
 		return err
 	}
-	var last devconnector.Socket
-	if !g.until(g.cfg.Leave, func(s devconnector.State) bool {
-		last = s.Sockets[len(s.Sockets)-1]
-		return !s.Instance(g.cfg.Gateway).Connected
-	}) {
-		return &skipped{fmt.Sprintf("it does not sleep: it is connected after %v", g.cfg.Leave)}
+	said := map[int][]string{}
+	for _, hello := range g.c.State().Hellos {
+		said[hello.Socket] = append(said[hello.Socket], hello.Platform)
 	}
-	for _, idle := range g.c.State().Idles {
-		if idle.Socket == last.ID && idle.Acked {
-			return nil
+	for socket, platforms := range said {
+		if !slices.Equal(platforms, g.cfg.Platforms) {
+			return fmt.Errorf("socket %d said hello for %s", socket, strings.Join(platforms, ", "))
 		}
 	}
-	return fmt.Errorf("socket %d ended by %s with %d, without going_idle", last.ID, last.By, last.Code)
+	return nil
 }
 
-func checkGatewayRevoked(g *subject) error {
+func checkGatewayBot(g *subject) error {
 	if _, _, err := g.exchange(); err != nil {
 		return err
 	}
-	before := dials(g.c.State())
-	if err := g.c.Revoke(g.cfg.Gateway); err != nil {
+	state := g.c.State()
+	bots := map[string]string{}
+	for _, hello := range state.Hellos {
+		bots[hello.Platform] = hello.BotID
+	}
+	for _, out := range state.Outbounds {
+		if bot, said := bots[out.Platform]; out.BotID != "" && (!said || out.BotID != bot) {
+			return fmt.Errorf("a frame for %q has the bot id %q; its hello had %q", out.Platform, out.BotID, bot)
+		}
+	}
+	return nil
+}
+
+func checkGatewayDescriptor(g *subject) error {
+	if err := g.ready(); err != nil {
 		return err
 	}
-	g.write(nil)
-	g.quiet(2 * time.Minute)
-	if n := dials(g.c.State()) - before; n > 2 {
-		return fmt.Errorf("%d dials in two minutes", n)
+	before := g.c.Behaviour().Descriptor
+	odd := map[string]any{"emoji": nil, "platform_hint": nil, "conform": map[string]any{"a": []any{1, nil}}}
+	maps.Copy(odd, before)
+	g.c.Describe(odd)
+	defer g.c.Describe(before)
+	if g.c.State().Instance(g.cfg.Gateway).Connected {
+		if err := g.c.Kick(g.cfg.Gateway, 1001, "going away"); err != nil {
+			return err
+		}
+	}
+	_, _, err := g.exchange()
+	return err
+}
+
+func checkGatewayOps(g *subject) error {
+	if _, _, err := g.exchange(); err != nil {
+		return err
+	}
+	for _, out := range g.c.State().Outbounds {
+		if strings.HasPrefix(out.Result.Error, "unsupported op") && out.Op != "" {
+			return fmt.Errorf("%s is not offered", out.Op)
+		}
+	}
+	return nil
+}
+
+// units is how long a text is, as a descriptor counts.
+func units(text string, unit any) int {
+	if unit == "utf16" {
+		return len(utf16.Encode([]rune(text)))
+	}
+	return len([]rune(text))
+}
+
+func checkGatewaySplit(g *subject) error {
+	if err := g.ready(); err != nil {
+		return err
+	}
+	d := g.c.Descriptor(g.cfg.Platforms[0])
+	limit, _ := d["max_message_length"].(int)
+	text := strings.TrimSpace(strings.Repeat("conform ", limit/8+100))
+	m := g.write(map[string]any{"text": text})
+	length, longest := 0, 0
+	whole := g.until(g.cfg.Redial, func(s devconnector.State) bool {
+		length, longest = 0, 0
+		for _, out := range sends(s, m) {
+			length += units(out.Content, d["len_unit"])
+			longest = max(longest, units(out.Content, d["len_unit"]))
+		}
+		return length >= len(text)*9/10
+	})
+	switch {
+	case longest > limit:
+		return fmt.Errorf("a part has %d of at most %d", longest, limit)
+	case !whole && length > 0:
+		return &skipped{"its answers do not have the text that they answer, as an echo's do"}
+	case !whole:
+		return fmt.Errorf("no send within %v", g.cfg.Redial)
 	}
 	return nil
 }

@@ -202,7 +202,14 @@ func (i *instance) sendDelivery(e *entry) {
 		copies = 2
 	}
 	for range copies {
-		i.sock.enqueue(outgoing{data: e.line})
+		messages := [][]byte{e.line}
+		if faults.chop > 0 {
+			faults.chop--
+			messages = chopped(e.line)
+		}
+		for _, message := range messages {
+			i.sock.enqueue(outgoing{data: message})
+		}
 		detail := ""
 		if e.again {
 			detail = "again"

@@ -25,6 +25,8 @@ type faults struct {
 	withholdDescriptor int
 	withholdIdleAck    int // negative: all
 	duplicate          int
+	ignoreAcks         int
+	chop               int
 	delayResults       time.Duration
 	delayIdleAck       time.Duration
 	refuse             []*Refusing
@@ -235,6 +237,8 @@ var faultsByName = map[string]func(*Connector, Fault) error{
 	"take_for_idle":       func(c *Connector, f Fault) error { return c.TakeForIdle(f.Gateway) },
 	"forget":              func(c *Connector, f Fault) error { return c.Forget(f.Gateway) },
 	"oversize":            func(c *Connector, f Fault) error { return c.Oversize(f.Gateway, f.Size) },
+	"ignore_acks":         func(c *Connector, f Fault) error { c.IgnoreAcks(f.Count); return nil },
+	"chop":                func(c *Connector, f Fault) error { c.Chop(f.Count); return nil },
 	"duplicate":           func(c *Connector, f Fault) error { c.Duplicate(f.Count); return nil },
 	"garbage":             func(c *Connector, f Fault) error { c.SendGarbage(); return nil },
 	"delay_results":       func(c *Connector, f Fault) error { c.DelayResults(f.duration(0)); return nil },

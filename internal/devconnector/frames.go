@@ -113,6 +113,11 @@ func (s *socket) inboundAck(f frame) {
 		s.breach("inbound_ack whose bufferId is not a string")
 		return
 	}
+	if s.c.faults.ignoreAcks > 0 {
+		s.c.faults.ignoreAcks--
+		s.observe(Observation{What: ObsAckIgnored, BufferID: id})
+		return
+	}
 	if !s.inst.ack(id) {
 		known := s.inst.issued[id]
 		o := Observation{What: ObsAckIgnored}

@@ -96,8 +96,11 @@ func (c *Connector) serveUpload(w http.ResponseWriter, r *http.Request) {
 }
 
 func (c *Connector) serveDownload(w http.ResponseWriter, r *http.Request, id string) {
-	_, tenant, ok := c.authorized(w, r)
+	gateway, tenant, ok := c.authorized(w, r)
 	if !ok {
+		c.mu.Lock()
+		c.download(r, "", http.StatusUnauthorized)
+		c.mu.Unlock()
 		return
 	}
 	c.mu.Lock()
@@ -106,9 +109,14 @@ func (c *Connector) serveDownload(w http.ResponseWriter, r *http.Request, id str
 		delete(c.media, id)
 		ok = false
 	}
+	status := http.StatusOK
+	if ok = ok && m.tenant == tenant; !ok {
+		status = http.StatusNotFound
+	}
+	c.download(r, gateway, status)
 	c.mu.Unlock()
-	if !ok || m.tenant != tenant {
-		fail(w, http.StatusNotFound, "no such file")
+	if !ok {
+		fail(w, status, "no such file")
 		return
 	}
 	if m.contentType != "" {

@@ -13,7 +13,8 @@ const (
 	ObsEnroll       = "enroll"
 	ObsPolicy       = "policy"
 	ObsUpload       = "upload"
-	ObsRefused      = "refused" // a dial with a bad credential; Detail: "expired" or "unauthorized", and whether its gateway is not known
+	ObsDownload     = "download" // Status; Detail: the host that was asked, after "bearer " if a token was shown
+	ObsRefused      = "refused"  // a dial with a bad credential; Detail: "expired" or "unauthorized", and whether its gateway is not known
 	ObsUpgrade      = "upgrade"
 	ObsHello        = "hello" // Detail: the commands that it registers, if any
 	ObsDescriptor   = "descriptor"

@@ -279,13 +279,18 @@ func (g *subject) quiet(d time.Duration) {
 	g.until(d, func(devconnector.State) bool { return false })
 }
 
-// exchange has somebody write and waits for the answer.
-func (g *subject) exchange() (message, devconnector.Outbound, error) {
-	if err := g.ready(); err != nil {
-		return message{}, devconnector.Outbound{}, err
+// exchange has somebody write and waits for the answer. Where the connector buffers nothing, what is written in the moment in
+// which the gateway leaves is lost, so somebody writes once more.
+func (g *subject) exchange() (m message, out devconnector.Outbound, err error) {
+	for range 2 {
+		if err := g.ready(); err != nil {
+			return m, out, err
+		}
+		m = g.write(nil)
+		if out, err = g.answer(m); err == nil || !g.c.Behaviour().LiveOnly {
+			break
+		}
 	}
-	m := g.write(nil)
-	out, err := g.answer(m)
 	return m, out, err
 }
 

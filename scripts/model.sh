@@ -61,6 +61,7 @@ parts() {
 	stored safety 1 0 -
 	stored looked 1 0 -
 	stored safety 1 0 no_false_opt_out NO_MINUTE
+	stored safety 1 0 no_false_opt_out MINUTE_OF_THE_FIRST
 	stored safety 1 0 few_dials DESCRIPTOR_ACQUITS
 	stored looked 1 0 looked DESCRIPTOR_ACQUITS
 	versions safety 2 0 -

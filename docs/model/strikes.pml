@@ -25,9 +25,12 @@ byte faults = FAULTS;
 bool question;   /* it is open */
 bool minute;     /* a minute has passed since */
 bool reread;     /* the store was read after that minute and held the same */
+bool let_in_since; /* it was let in since the refusal that opened the question */
+bool again;      /* the minute has begun again */
+byte tries;      /* dials in this minute, up to 2 */
 byte dials;      /* after the opt-out, up to MOST */
 #ifdef STORED
-#define MOST 4   /* the pauses grow: after the second of them the minute is over */
+#define MOST 8   /* the pauses grow: the minute is over after the second dial in it at the latest, and not before the first */
 #else
 #define MOST 3
 #endif
@@ -46,7 +49,10 @@ inline revoke() {
 inline close_question() {
 	question = 0;
 	minute = 0;
-	reread = 0
+	reread = 0;
+	let_in_since = 0;
+	again = 0;
+	tries = 0
 }
 
 /* refused is a refusal, of a dial or of a socket that was up. */
@@ -54,7 +60,10 @@ inline refused() {
 	up = 0;
 #ifdef STORED
 	if
-	:: !question -> question = 1; minute = 0; reread = 0
+	:: !question -> question = 1; minute = 0; reread = 0; tries = 0
+#ifndef MINUTE_OF_THE_FIRST
+	:: question && let_in_since && !again -> again = 1; minute = 0; reread = 0; tries = 0
+#endif
 	:: else
 	fi;
 	if
@@ -82,6 +91,7 @@ inline refused() {
 
 inline let_in() {
 	up = 1;
+	let_in_since = question;
 #ifdef DESCRIPTOR_ACQUITS
 	close_question();
 	phase = connected
@@ -118,6 +128,7 @@ end:
 		:: opted_out && dials < MOST -> dials++
 		:: else
 		fi;
+		tries = (question && tries < 2 -> tries + 1 : tries);
 		if
 		:: opted_out -> refused()              /* at the upgrade */
 		:: opted_out -> let_in()               /* or a moment after its descriptor */
@@ -126,7 +137,7 @@ end:
 		:: !opted_out && hand == good && faults -> faults--; refused()
 		fi;
 #ifdef STORED
-		minute = (question && !turning && phase != revoked && dials > 1 -> 1 : minute)
+		minute = (question && !turning && phase != revoked && tries > 1 -> 1 : minute)
 #endif
 		}
 	:: atomic { up && opted_out -> refused() }
@@ -142,9 +153,9 @@ active proctype world() {
 end:
 	do
 #ifdef STORED
-	:: atomic { good == 1 && !turning && !opted_out && !question -> turning = 1; good = 2 } /* rotate: the connector first, */
+	:: atomic { good == 1 && !turning && !opted_out -> turning = 1; good = 2 } /* rotate: the connector first, */
 	:: atomic { turning -> stored = 2; turning = 0 }                         /* and the store within a minute */
-	:: atomic { question && !minute && !turning -> minute = 1 }
+	:: atomic { question && !minute && !turning && tries > 0 -> minute = 1 }
 #endif
 	:: atomic { !opted_out && !turning -> opted_out = 1 }
 	od

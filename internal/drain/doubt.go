@@ -14,10 +14,13 @@ const proof = time.Minute
 
 // doubt is the question whether a refusal of credentials that are pinned in a store is an opt-out. A rotation changes the
 // connector first and the store a moment later, so it is one only if the store has held the same credentials for a minute
-// since their first refusal, and if they are refused at its end.
+// since their first refusal, and if they are refused at its end. If they were let in after a refusal, that one may have been a
+// mistake, and the next one a rotation's: then the minute begins again, once, as a connector may let in and refuse for ever.
 type doubt struct {
 	since time.Time // the first refusal of the credentials in hand; zero: there is no question
 	read  time.Time // when the store last said that these are the credentials
+	letIn bool      // they were let in since
+	again bool      // the minute has begun again
 }
 
 func (d *doubt) close() { *d = doubt{} }
@@ -27,6 +30,8 @@ func (d *doubt) refused(p phase, known bool) phase {
 	now := time.Now()
 	if d.since.IsZero() {
 		d.since = now
+	} else if d.letIn && !d.again {
+		d.since, d.again = now, true
 	}
 	if known && d.read.Sub(d.since) >= proof {
 		return revoked

@@ -224,6 +224,50 @@ func TestARotationTakesItsTime(t *testing.T) {
 	}
 }
 
+// A refusal by mistake has opened the question already, and the connection that followed lives for less than a minute.
+func TestARotationBehindAMistakeHasAMinuteOfItsOwn(t *testing.T) {
+	s, v := stored("hosted")
+	bubble(t, s, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		r.Deliver(gateway, event("discord", "c1", "m1", "hello"))
+		wait := r.during(answered, func() {
+			r.Kick(gateway, 4401, "unauthorized")
+			is.NoErr(r.Wait(t.Context(), dialled(2)))
+			for range 5 { // it stays awake
+				time.Sleep(9 * time.Second)
+				r.Deliver(gateway, event("discord", "c1", fmt.Sprint("m", time.Now()), "hello"))
+			}
+			time.Sleep(time.Second)
+			r.rotate("second-canary")
+			r.Kick(gateway, 4401, "unauthorized")
+			time.Sleep(50 * time.Second)
+			v.put("second-canary")
+		})
+		rep, _, err := r.run(ledger.Wake, quarter)
+		wait()
+		is.NoErr(err)
+		is.Equal(rep.Status, drain.Drained)
+		is.True(!r.disabled(t))
+		is.Equal(len(r.replies()), 6)
+	})
+}
+
+// A connector that greets and refuses does not begin the minute again each time.
+func TestAMinuteBeginsAgainOnce(t *testing.T) {
+	s, _ := stored("hosted")
+	bubble(t, s, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		_, _, err := r.run(ledger.Wake, quarter)
+		is.NoErr(err)
+		dials := r.endsAll(ending{code: 4401, greets: true, lives: 2 * time.Second})
+		rep, took, err := r.run(ledger.Wake, quarter)
+		is.NoErr(err)
+		is.Equal(rep.Status, drain.Revoked)
+		is.True(took >= time.Minute && took < 2*time.Minute)
+		is.True(len(dials.list()) <= 10)
+	})
+}
+
 // What answers nothing during the minute decides nothing, and a store that changed begins another one.
 func TestTheMinuteOfARotation(t *testing.T) {
 	tests := map[string]struct {

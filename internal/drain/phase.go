@@ -54,6 +54,7 @@ func (p phase) ended(suspended bool) phase {
 // letIn is for a descriptor. A new dial ends the flip (sections 12 and 19).
 func (r *run) letIn(ctx context.Context) {
 	r.flipped, r.met = false, time.Now()
+	r.doubt.letIn = !r.doubt.since.IsZero()
 	if r.phase == onTrial {
 		r.phase = onParole
 	} else {

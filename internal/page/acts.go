@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dormouse-relay/dormouse/internal/ledger"
 	"github.com/dormouse-relay/dormouse/internal/rig"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
@@ -276,22 +275,12 @@ func (m *Machine) openCase(_ context.Context, in json.RawMessage) (any, error) {
 	return last, nil
 }
 
-func (m *Machine) book() (ledger.Operator, error) {
-	if book := m.stage.Ledger(); book != nil {
-		return book, nil
-	}
-	return nil, errors.New("this gateway has no table")
-}
-
 // retry puts dead messages back, and has drain look.
 func (m *Machine) retry(ctx context.Context, in struct {
 	Keys []string `json:"keys"`
 	Ask  bool     `json:"ask"`
 }) (any, error) {
-	book, err := m.book()
-	if err != nil {
-		return nil, err
-	}
+	book := m.stage.Ledger()
 	done, err := each(in.Keys, func(key string) error { return book.RetryDead(ctx, key, in.Ask) })
 	if done > 0 {
 		err = errors.Join(err, m.stage.Host().InvokeEvent(rig.Drain, []byte(`{"reason":"arm"}`)))
@@ -303,10 +292,7 @@ func (m *Machine) retry(ctx context.Context, in struct {
 func (m *Machine) drop(ctx context.Context, in struct {
 	Keys []string `json:"keys"`
 }) (any, error) {
-	book, err := m.book()
-	if err != nil {
-		return nil, err
-	}
+	book := m.stage.Ledger()
 	done, err := each(in.Keys, func(key string) error { return book.DropDead(ctx, key) })
 	m.readBooks()
 	return map[string]int{"done": done}, err
@@ -328,10 +314,7 @@ func each(keys []string, do func(string) error) (done int, err error) {
 }
 
 func (m *Machine) enable(ctx context.Context, _ struct{}) (any, error) {
-	book, err := m.book()
-	if err != nil {
-		return nil, err
-	}
+	book := m.stage.Ledger()
 	if err := book.Enable(ctx); err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/dormouse-relay/dormouse/internal/devconnector"
+	"github.com/dormouse-relay/dormouse/internal/devtable"
 )
 
 // Where a fault is.
@@ -104,6 +105,27 @@ func HostFaults() []Fault {
 	}
 }
 
+// tablePrefix tells the table's faults from the connector's.
+const tablePrefix = "table_"
+
+// LedgerFaults are those of the development table.
+func LedgerFaults() []Fault {
+	list := []Fault{
+		{ID: devtable.FaultDown, Title: "Take the table down", Lasts: true, Params: []Param{count("how many requests (-1: all)", "-1")},
+			Promise: "Buffered messages stay with the connector, unacked; live ones are answered before drain leaves. A drain that starts dials nobody."},
+		{ID: devtable.FaultThrottle, Title: "Refuse requests as too many", Lasts: true, Params: []Param{count("how many requests (-1: all)", "3")},
+			Promise: "The write is tried again with a backoff. Nothing is acked that is not journalled."},
+		{ID: devtable.FaultSlow, Title: "Answer every request late", Lasts: true, Params: []Param{count("how many requests (-1: all)", "-1"), seconds("1")},
+			Promise: "Acks wait for the journal. A heartbeat that takes too long makes drain stop sending before another can have the lease."},
+		{ID: devtable.FaultLost, Title: "Write, and lose the answer", Lasts: true, Params: []Param{count("how many requests (-1: all)", "1")},
+			Promise: "The write is made once more and recognised: nothing is journalled, kept or counted twice."},
+	}
+	for i := range list {
+		list[i].Where, list[i].ID = AtLedger, tablePrefix+list[i].ID
+	}
+	return list
+}
+
 // faultOf reads what the connector's control API would.
 func faultOf(id string, params map[string]string, off bool) (f devconnector.Fault, err error) {
 	raw := map[string]any{"name": id, "off": off}
@@ -151,7 +173,7 @@ func (m *Model) fault(id string) (f Fault, ok bool) {
 	return *found, true
 }
 
-// setFault notes that a fault was put on or off.
+// setFault notes that a fault was put on or off. One that is over after some times is not shown as on: nobody tells of its end.
 func (m *Model) setFault(id string, on bool, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -160,16 +182,24 @@ func (m *Model) setFault(id string, on bool, err error) {
 		return
 	}
 	f.Error = ""
-	switch {
-	case err != nil:
+	if err != nil {
 		f.Error = err.Error()
-	case f.Lasts:
-		f.On = on
+	} else {
+		f.On = on && f.Lasts
 		if on {
 			f.Used++
 		}
-	default:
-		f.Used++
 	}
 	m.entries.put(KindFault, id, f)
+}
+
+// usedFault notes that a fault was done that ends by itself.
+func (m *Model) usedFault(id string, err error) {
+	m.setFault(id, true, err)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if f := m.faults[id]; f != nil {
+		f.On = false
+		m.entries.put(KindFault, id, f)
+	}
 }

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
+	"github.com/dormouse-relay/dormouse/internal/devtable"
 	"github.com/dormouse-relay/dormouse/internal/rig"
 )
 
@@ -35,9 +37,13 @@ func (m *Machine) injectFault(_ context.Context, in struct {
 	case AtHost:
 		err = m.hostFault(f.ID, params)
 	default:
-		err = m.ledgerFault(f.ID, in.Off)
+		err = m.ledgerFault(f.ID, params, in.Off)
 	}
-	m.model.setFault(f.ID, !in.Off, err)
+	if times := params["count"]; times != "" && !strings.HasPrefix(times, "-") && !in.Off {
+		m.model.usedFault(f.ID, err)
+	} else {
+		m.model.setFault(f.ID, !in.Off, err)
+	}
 	return nil, err
 }
 
@@ -51,6 +57,8 @@ func (m *Machine) connectorFault(f Fault, params map[string]string, off bool) er
 	}
 	return m.stage.Connector().Inject(fault)
 }
+
+var errSeconds = errors.New("seconds: want a number up to 600")
 
 var errNoProcess = errors.New("there is no process to do it to: the gateway sleeps, and has none")
 
@@ -70,6 +78,9 @@ func (m *Machine) hostFault(id string, params map[string]string) error {
 	case "shutdown":
 		return host.Shutdown(name)
 	case "freeze":
+		if !m.model.awake() {
+			return errNoProcess
+		}
 		return m.freeze(pids, params["seconds"])
 	}
 	return fmt.Errorf("the host has no fault %q", id)
@@ -79,7 +90,7 @@ func (m *Machine) hostFault(id string, params map[string]string) error {
 func (m *Machine) freeze(pids []int, seconds string) error {
 	n, err := strconv.ParseFloat(seconds, 64)
 	if err != nil || n <= 0 || n > 600 {
-		return errors.New("seconds: want a number up to 600")
+		return errSeconds
 	}
 	for _, pid := range pids {
 		if err := syscall.Kill(-pid, syscall.SIGSTOP); err != nil {
@@ -98,6 +109,22 @@ func (m *Machine) freeze(pids []int, seconds string) error {
 	return nil
 }
 
-func (m *Machine) ledgerFault(id string, _ bool) error {
-	return fmt.Errorf("the ledger has no fault %q", id)
+// ledgerFault has the table fail.
+func (m *Machine) ledgerFault(id string, params map[string]string, off bool) error {
+	f := devtable.Fault{Name: strings.TrimPrefix(id, tablePrefix), Off: off}
+	if count := params["count"]; count != "" {
+		n, err := strconv.Atoi(count)
+		if err != nil {
+			return errors.New("how many: want a number")
+		}
+		f.Count = n
+	}
+	if seconds := params["seconds"]; seconds != "" {
+		n, err := strconv.ParseFloat(seconds, 64)
+		if err != nil || n <= 0 || n > 600 {
+			return errSeconds
+		}
+		f.Delay = time.Duration(n * float64(time.Second))
+	}
+	return m.stage.Table().Inject(f)
 }

@@ -320,3 +320,10 @@ func (l *life) setOff(at time.Time, why string) {
 	l.off = true
 	l.become(Disabled, at, cmp.Or(why, "the connector refused it for good"))
 }
+
+// awake says whether a drain runs.
+func (m *Model) awake() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.life.run != nil
+}

@@ -25,6 +25,9 @@ type Machine struct {
 	ctx    context.Context
 	wg     sync.WaitGroup
 	look   chan struct{} // the books may have changed
+
+	reading      sync.Mutex // of the books
+	look1, looks float64    // read units of one look, and of all of them: they are not the gateway's
 }
 
 // NewMachine follows a stage. version is what is said of this program.
@@ -45,6 +48,7 @@ func NewMachine(stage *devstage.Stage, version string) *Machine {
 	}
 	m.model.AddFaults(ConnectorFaults())
 	m.model.AddFaults(HostFaults())
+	m.model.AddFaults(LedgerFaults())
 	m.agentIs(stage.Agent())
 	m.settings()
 	m.wg.Go(m.follow)
@@ -133,9 +137,6 @@ const (
 
 // read keeps the books up to date.
 func (m *Machine) read() {
-	if m.stage.Ledger() == nil {
-		return
-	}
 	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
 	for {
@@ -157,11 +158,21 @@ func (m *Machine) read() {
 func (m *Machine) readBooks() {
 	ctx, cancel := context.WithTimeout(m.ctx, lookEvery)
 	defer cancel()
+	m.reading.Lock()
+	defer m.reading.Unlock()
 	began := time.Now()
+	_, before := m.stage.Table().Units()
 	books, err := ReadBooks(ctx, m.stage.Ledger())
-	if m.ctx.Err() == nil {
-		m.model.SetBooks(books, err, began)
+	if m.ctx.Err() != nil {
+		return
 	}
+	m.model.SetBooks(books, err, began)
+	writes, reads := m.stage.Table().Units()
+	if !books.Held { // nobody else reads
+		m.look1 = reads - before
+	}
+	m.looks += m.look1
+	m.model.UsedTable(writes, max(0, reads-m.looks))
 }
 
 // File returns a file that the connector keeps.

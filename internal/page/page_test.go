@@ -14,6 +14,7 @@ import (
 	"github.com/chromedp/chromedp/kb"
 
 	"github.com/dormouse-relay/dormouse/internal/devconnector"
+	"github.com/dormouse-relay/dormouse/internal/devtable"
 )
 
 const (
@@ -30,6 +31,9 @@ type stage struct {
 
 // part runs a part of the test in the tab.
 func (p *stage) part(t *testing.T, name string, do func(p *stage)) {
+	if t.Failed() { // what comes after would only fail, too
+		return
+	}
 	t.Run(name, func(t *testing.T) { do(&stage{p.scene, p.in(t)}) })
 }
 
@@ -106,6 +110,7 @@ func TestThePageInABrowser(t *testing.T) {
 	p.part(t, "a second tab sees the same", (*stage).isSeenInASecondTab)
 	p.part(t, "by keyboard alone", (*stage).isUsedByKeyboard)
 	p.part(t, "5,000 messages in the list", (*stage).showsManyMessages)
+	p.part(t, "waiting, dead, retried", (*stage).retriesTheDead)
 	p.part(t, "every fault once", (*stage).switchesEveryFault)
 	if faults := b.faults.all(); len(faults) > 0 {
 		t.Errorf("the browser complains: %s", strings.Join(faults, "\n"))
@@ -391,6 +396,43 @@ func (p *stage) showsManyMessages() {
 	p.shoot("many")
 }
 
+func (p *stage) retriesTheDead() {
+	p.view("faults")
+	p.switchFault("refuse", "as", "rate_limited", "action", "send", "how many", "-1", "seconds", "1")
+	p.until(`document.querySelector("[data-fault=refuse] [aria-checked=true]")`)
+	p.openChat(discord)
+	p.write("refused for now")
+	p.says(".sent", "waiting")
+	p.view("books")
+	p.says("section[aria-labelledby=b-waiting]", "refused for now")
+	p.says("section[aria-labelledby=b-waiting]", "rate limited")
+	p.shoot("waiting")
+	p.says("section[aria-labelledby=b-dead]", "refused for now") // after DORMOUSE_GIVE_UP_AFTER
+	p.says(".views .count.bad", "1")
+	p.shoot("dead")
+	p.view("faults")
+	p.switchFault("refuse")
+	p.until(`document.querySelector("[data-fault=refuse] [aria-checked=false]")`)
+	p.view("books")
+	p.click("section[aria-labelledby=b-dead] [aria-label='Retry refused for now']")
+	p.says("section[aria-labelledby=b-dead]", "Nothing is dead")
+	p.openChat(discord)
+	p.says(".bubble.bot .text", "You said: refused for now")
+	// The agent refuses for good: dead, and dropped after it was asked.
+	p.write("no")
+	p.says(".sent.s-dead", "dead")
+	p.view("books")
+	p.click("section[aria-labelledby=b-dead] [data-focus=drop-some]")
+	p.says("#dialog", "Drop this message?")
+	p.shoot("asked-first")
+	p.click("#dialog button.quiet") // no
+	p.says("section[aria-labelledby=b-dead]", "no")
+	p.click("section[aria-labelledby=b-dead] [data-focus=drop-some]")
+	p.click("#dialog button.bad")
+	p.says("section[aria-labelledby=b-dead]", "Nothing is dead")
+}
+
+// switchesEveryFault switches each once, by the page, while the gateway is connected, and looks whether it answers afterwards.
 func (p *stage) switchesEveryFault() {
 	p.view("faults")
 	known := eval[[]string](p.browser, `[...document.querySelectorAll("[data-fault]")].map((el) => el.dataset.fault)`)
@@ -399,5 +441,47 @@ func (p *stage) switchesEveryFault() {
 			p.t.Errorf("the connector's fault %s has no switch", name)
 		}
 	}
+	for _, name := range devtable.FaultNames() {
+		if !slices.Contains(known, "table_"+name) {
+			p.t.Errorf("the table's fault %s has no switch", name)
+		}
+	}
 	p.shoot("faults")
+	short := map[string][]string{
+		"suspend": {"seconds", "0.2"}, "ghost": {"seconds", "0.2"}, "down": {"seconds", "0.2"}, "freeze": {"seconds", "0.2"}, "oversize": {"bytes", "500000"},
+		"delay_results": {"seconds", "0.1"}, "delay_idle_ack": {"seconds", "0.1"}, "table_slow": {"seconds", "0.05"}, "unanswered": {"action", "react"},
+	}
+	last := []string{"kick", "revoke", "restore"} // 1000 and revoke end the gateway's run
+	slices.SortStableFunc(known, func(a, b string) int { return slices.Index(last, a) - slices.Index(last, b) })
+	for n, id := range known {
+		p.connected(n)
+		p.switchFault(id, short[id]...)
+		p.until(fmt.Sprintf(`/used|done/.test(document.querySelector('[data-fault=%q]').innerText)`, id))
+		if eval[bool](p.browser, fmt.Sprintf(`!!document.querySelector('[data-fault=%q] [aria-checked=true]')`, id)) && id != "revoke" {
+			p.switchFault(id)
+			p.until(fmt.Sprintf(`document.querySelector('[data-fault=%q] [aria-checked=false]')`, id))
+		}
+		if id == "withhold_descriptor" || id == "lose_poke" { // of the next time, which is not to be now
+			p.act("fault", map[string]any{"id": id, "off": true})
+		}
+	}
+	p.view("books")
+	p.says(".notice", "Disabled")
+	p.says("#state", "disabled")
+	p.shoot("disabled")
+	p.click(".notice button")
+	p.until(`document.documentElement.dataset.word !== "disabled"`)
+	p.openChat(telegram)
+	p.write("still there?")
+	p.says(".bubble.bot .text", "You said: still there?")
+}
+
+// connected has the gateway connected, unless it is disabled.
+func (p *stage) connected(n int) {
+	p.t.Helper()
+	if word := eval[string](p.browser, `document.documentElement.dataset.word`); word == "connected" || word == "disabled" {
+		return
+	}
+	p.act("say", map[string]any{"chat": telegram, "text": fmt.Sprint("ping ", n)})
+	p.until(`["connected", "disabled"].includes(document.documentElement.dataset.word)`)
 }

@@ -29,6 +29,8 @@ type scene struct {
 	stopped chan struct{} // the agent's turn was cancelled
 }
 
+func set(value string) devstage.Given { return devstage.Given{Value: value, Source: "the test"} }
+
 const token = "page-token-canary"
 
 // open starts a stage with its page, and arms the gateway.
@@ -41,7 +43,8 @@ func open(t *testing.T) *scene {
 	var err error
 	s.stage, err = devstage.Start(t.Context(), devstage.Config{
 		Wake: []string{built.Wake}, Drain: []string{built.Drain}, Dir: t.TempDir(), Agent: devstage.Agent{URL: agent.URL}, Schedule: -1,
-		Settings: map[string]devstage.Given{"DORMOUSE_IDLE_AFTER": {Value: "1s", Source: "the test"}},
+		Settings: map[string]devstage.Given{"DORMOUSE_IDLE_AFTER": set("1s"), "DORMOUSE_GIVE_UP_AFTER": set("4s"), "DORMOUSE_OUTBOUND_TIMEOUT": set("1s"),
+			"DORMOUSE_LEASE": set("3s")},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -107,6 +110,8 @@ func (s *scene) play(w http.ResponseWriter, r *http.Request) {
 	case text == "a file, please":
 		png, _ := base64.StdEncoding.DecodeString(dot)
 		say(map[string]any{"op": "send_media", "media_kind": "image", "data": png, "mime": "image/png", "filename": "dot.png", "content": "A dot"})
+	case text == "no":
+		http.Error(w, "not that", http.StatusUnprocessableEntity)
 	case text == "evil":
 		say(send(hostile))
 	case text == "long":

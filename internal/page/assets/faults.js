@@ -31,7 +31,7 @@ export function faults(root) {
       (f.params || []).forEach((p, i) => { params[p.name] = fields[i].lastChild.value; });
       try {
         await act("fault", { id: f.id, off, params });
-        if (!f.lasts) toast(`${f.title}: done.`);
+        if (!f.lasts || params.count > 0) toast(`${f.title}: done.`);
       } catch (err) {
         toast(err.message, true);
       }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -283,7 +284,7 @@ func (m *Machine) retry(ctx context.Context, in struct {
 	book := m.stage.Ledger()
 	done, err := each(in.Keys, func(key string) error { return book.RetryDead(ctx, key, in.Ask) })
 	if done > 0 {
-		err = errors.Join(err, m.stage.Host().InvokeEvent(rig.Drain, []byte(`{"reason":"arm"}`)))
+		m.armNext()
 	}
 	m.readBooks()
 	return map[string]int{"done": done}, err
@@ -296,6 +297,22 @@ func (m *Machine) drop(ctx context.Context, in struct {
 	done, err := each(in.Keys, func(key string) error { return book.DropDead(ctx, key) })
 	m.readBooks()
 	return map[string]int{"done": done}, err
+}
+
+// armNext has a drain look once the one that runs has ended: only a run that begins takes up what was put back.
+func (m *Machine) armNext() {
+	m.wg.Go(func() {
+		for m.model.awake() {
+			_, _, changed := m.model.entries.since(math.MaxInt64 - 1)
+			select {
+			case <-changed:
+			case <-time.After(time.Second): // it may have ended in between
+			case <-m.ctx.Done():
+				return
+			}
+		}
+		_ = m.stage.Host().InvokeEvent(rig.Drain, []byte(`{"reason":"arm"}`)) // it fails once the stage closes
+	})
 }
 
 // each does something to each of some keys, and goes on if one cannot be done.
@@ -319,5 +336,6 @@ func (m *Machine) enable(ctx context.Context, _ struct{}) (any, error) {
 		return nil, err
 	}
 	m.readBooks()
-	return nil, m.stage.Host().InvokeEvent(rig.Drain, []byte(`{"reason":"arm"}`))
+	m.armNext()
+	return nil, nil
 }

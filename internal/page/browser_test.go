@@ -137,7 +137,8 @@ func (b *browser) says(selector, text string) {
 func (b *browser) click(selector string) {
 	b.t.Helper()
 	b.until(fmt.Sprintf(`document.querySelector(%q)`, selector))
-	b.do(chromedp.ScrollIntoView(chromedp.CSS(selector)), chromedp.Click(chromedp.CSS(selector)))
+	eval[bool](b, fmt.Sprintf(`(document.querySelector(%q).scrollIntoView({block: "center"}), true)`, selector))
+	b.do(chromedp.Click(chromedp.CSS(selector)))
 }
 
 // press presses keys where the focus is, as a keyboard does: a key that the page takes for itself types nothing.

@@ -66,7 +66,7 @@ func ConnectorFaults() []Fault {
 		{ID: "kick", Title: "Close the socket with a code", Params: []Param{{Name: "code", Label: "code", Value: "1011"}, {Name: "reason", Label: "reason", Value: ""}},
 			Promise: "Broken or busy: drain dials again. 1000 replaced: it stops, as somebody else has its seat."},
 		{ID: "expire", Title: "Say that the token has expired", Promise: "Drain dials again with a fresh token; nothing else happens."},
-		{ID: "forget", Title: "Forget the gateway's secrets", Promise: "The next dial is refused; drain provisions once more and is let in."},
+		{ID: "forget", Title: "Forget the gateway's secrets", Promise: "A run that begins is refused, provisions once more and is let in. A run that was let in before takes a second refusal for an opt-out."},
 		{ID: "revoke", Title: "Revoke the gateway", Lasts: true,
 			Promise: "An opt-out stays one: drain stops, the gateway is disabled, and nothing dials until somebody enables it."},
 		{ID: "restore", Title: "Let it in again", Promise: "Ends revoke, suspend and ghost. The gateway stays disabled until it is enabled in the books."},

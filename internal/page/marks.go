@@ -151,6 +151,10 @@ func (l *life) observe(o devconnector.Observation) {
 		l.become(Connected, o.At, "")
 	case devconnector.ObsGoingIdle:
 		l.become(GoingIdle, o.At, "")
+	case devconnector.ObsClosed:
+		if l.now.Word == Connected && l.run != nil {
+			l.become(Waking, o.At, "the socket ended: drain dials again")
+		}
 	case devconnector.ObsBuffered:
 		l.now.Buffered++
 		l.showNow()

@@ -237,6 +237,11 @@ func TestTheWordIsWhatTheGatewayDoes(t *testing.T) {
 			m.Observe(saw(2, idle))
 			m.Observe(saw(3, hello))
 		}, page.Connected},
+		"cut off": {func(m *page.Model) {
+			m.Observe(saw(1, poke))
+			m.Observe(saw(2, hello))
+			m.Observe(saw(3, devconnector.ObsClosed))
+		}, page.Waking},
 		"revoked": {func(m *page.Model) { m.Log(line(1, "r-1", logs.Revoked)); m.Observe(saw(2, poke)) }, page.Disabled},
 		"enabled again": {func(m *page.Model) {
 			m.SetBooks(page.Books{Disabled: true}, nil, after(1))

@@ -15,6 +15,7 @@ import (
 
 	"github.com/dormouse-relay/dormouse/internal/devconnector"
 	"github.com/dormouse-relay/dormouse/internal/devtable"
+	"github.com/dormouse-relay/dormouse/internal/rig"
 )
 
 const (
@@ -453,16 +454,30 @@ func (p *stage) switchesEveryFault() {
 	}
 	last := []string{"kick", "revoke", "restore"} // 1000 and revoke end the gateway's run
 	slices.SortStableFunc(known, func(a, b string) int { return slices.Index(last, a) - slices.Index(last, b) })
+	p.restart() // without what the parts before have left: an apology that waits, a backoff
 	for n, id := range known {
-		p.connected(n)
-		p.switchFault(id, short[id]...)
-		p.until(fmt.Sprintf(`/used|done/.test(document.querySelector('[data-fault=%q]').innerText)`, id))
+		card := fmt.Sprintf(`document.querySelector('[data-fault=%q]')`, id)
+		for try := 1; ; try++ { // it may fall asleep just before
+			p.connected(100*n + try)
+			p.switchFault(id, short[id]...)
+			p.until(card + `.querySelector(".why") || /used/.test(` + card + `.innerText)`)
+			why := eval[string](p.browser, card+`.querySelector(".why")?.innerText || ""`)
+			if why == "" {
+				break
+			}
+			if try == 5 || !strings.Contains(why, "not connected") && !strings.Contains(why, "no process") {
+				p.t.Fatalf("%s: %s", id, why)
+			}
+		}
 		if eval[bool](p.browser, fmt.Sprintf(`!!document.querySelector('[data-fault=%q] [aria-checked=true]')`, id)) && id != "revoke" {
 			p.switchFault(id)
 			p.until(fmt.Sprintf(`document.querySelector('[data-fault=%q] [aria-checked=false]')`, id))
 		}
 		if id == "withhold_descriptor" || id == "lose_poke" { // of the next time, which is not to be now
 			p.act("fault", map[string]any{"id": id, "off": true})
+		}
+		if !slices.Contains(last[1:], id) {
+			p.restart() // a run that has lost its socket takes its time with the next
 		}
 	}
 	p.view("books")
@@ -476,12 +491,26 @@ func (p *stage) switchesEveryFault() {
 	p.says(".bubble.bot .text", "You said: still there?")
 }
 
-// connected has the gateway connected, unless it is disabled.
+// restart ends drain's process, if there is one.
+func (p *stage) restart() {
+	p.t.Helper()
+	if err := p.scene.stage.Host().Shutdown(rig.Drain); err != nil {
+		p.t.Fatal(err)
+	}
+	p.asleep()
+}
+
+// connected has the gateway connected, unless it is disabled. After a death it is neither poked nor let in for a lease's life.
 func (p *stage) connected(n int) {
 	p.t.Helper()
-	if word := eval[string](p.browser, `document.documentElement.dataset.word`); word == "connected" || word == "disabled" {
-		return
+	for try := range 30 {
+		if slices.Contains([]string{"connected", "disabled"}, eval[string](p.browser, `document.documentElement.dataset.word`)) {
+			return
+		}
+		p.act("arm", struct{}{})
+		p.act("say", map[string]any{"chat": telegram, "text": fmt.Sprint("ping ", n, " ", try)})
+		eval[bool](p.browser, `new Promise((resolve) => { const end = Date.now() + 1000; const look = () => document.documentElement.dataset.word === "connected" ||
+			Date.now() > end ? resolve(true) : setTimeout(look, 10); look() })`)
 	}
-	p.act("say", map[string]any{"chat": telegram, "text": fmt.Sprint("ping ", n)})
-	p.until(`["connected", "disabled"].includes(document.documentElement.dataset.word)`)
+	p.t.Fatal("the gateway does not connect")
 }

@@ -90,7 +90,7 @@ export function hush(text) {
 
 export function toast(text, bad) {
   const el = h("div", { class: bad ? "toast bad" : "toast" }, h("span", {}, text),
-    h("button", { type: "button", class: "quiet", "aria-label": "Dismiss", onclick: () => el.remove() }, "×"));
+    bad && h("button", { type: "button", class: "quiet", "aria-label": "Dismiss", onclick: () => el.remove() }, "×"));
   $("#toasts").append(el);
   setTimeout(() => el.remove(), bad ? 12_000 : 5_000);
 }

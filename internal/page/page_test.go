@@ -452,6 +452,8 @@ func (p *stage) switchesEveryFault() {
 		"suspend": {"seconds", "0.2"}, "ghost": {"seconds", "0.2"}, "down": {"seconds", "0.2"}, "freeze": {"seconds", "0.2"}, "oversize": {"bytes", "500000"},
 		"delay_results": {"seconds", "0.1"}, "delay_idle_ack": {"seconds", "0.1"}, "table_slow": {"seconds", "0.05"}, "unanswered": {"action", "react"},
 	}
+	cutting := []string{"drop", "expire", "forget", "suspend", "ghost", "down", "restart", "withhold_descriptor", "kill", "shutdown", "freeze", "table_down",
+		"table_lost", "kick"}
 	last := []string{"kick", "revoke", "restore"} // 1000 and revoke end the gateway's run
 	slices.SortStableFunc(known, func(a, b string) int { return slices.Index(last, a) - slices.Index(last, b) })
 	p.restart() // without what the parts before have left: an apology that waits, a backoff
@@ -476,7 +478,7 @@ func (p *stage) switchesEveryFault() {
 		if id == "withhold_descriptor" || id == "lose_poke" { // of the next time, which is not to be now
 			p.act("fault", map[string]any{"id": id, "off": true})
 		}
-		if !slices.Contains(last[1:], id) {
+		if slices.Contains(cutting, id) {
 			p.restart() // a run that has lost its socket takes its time with the next
 		}
 	}

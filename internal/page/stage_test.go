@@ -44,7 +44,7 @@ func open(t *testing.T) *scene {
 	s.stage, err = devstage.Start(t.Context(), devstage.Config{
 		Wake: []string{built.Wake}, Drain: []string{built.Drain}, Dir: t.TempDir(), Agent: devstage.Agent{URL: agent.URL}, Schedule: -1,
 		Settings: map[string]devstage.Given{"DORMOUSE_IDLE_AFTER": set("1s"), "DORMOUSE_GIVE_UP_AFTER": set("4s"), "DORMOUSE_OUTBOUND_TIMEOUT": set("1s"),
-			"DORMOUSE_LEASE": set("3s")},
+			"DORMOUSE_LEASE": set("2s")},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -149,6 +149,102 @@ func TestOneApologyIsOwedToAChat(t *testing.T) {
 	})
 }
 
+// Two messages of a chat die at the same time. The apology for the first is not kept, or is void, as its process dies before that
+// message is dead; and then it is answered. The chat is told of the second all the same, and once.
+func TestAChatIsToldWhateverBecomesOfAnotherApology(t *testing.T) {
+	for name, dies := range map[string]func(u *unowing){
+		"the first is not kept": func(u *unowing) { u.owe = true },
+		"the first is void":     func(u *unowing) { u.fail = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, b *bench) {
+				is := is.New(t)
+				sorryBench(b, inVain(0, nil))
+				u := &unowing{}
+				b.ledger = ledgertest.Wrap(b.ledger, func(l ledger.Lease) ledger.Lease { u.Lease = l; return u })
+				dies(u)
+				w := b.start()
+				one := message("c1", "m1", "x")
+				u.key = turn.Key("inst", one)
+				is.NoErr(w.Take(one))
+				synctest.Wait() // a write for it is under way
+				is.NoErr(w.Take(other(message("c1", "m2", "x"))))
+				synctest.Wait()
+				b.crash()
+				u.key, b.agent = "", agentFunc(echo)
+				w = b.start()
+				defer w.Close()
+				idle(w)
+				is.Equal(sorted(b.wire.seen()), []string{"send c1 sorry", "send c1 x"})
+				is.Equal(b.open(is), 0)
+			})
+		})
+	}
+}
+
+// Apologies for several messages may be kept: the chat gets one of them.
+func TestAChatGetsOneOfTheApologiesThatAreKept(t *testing.T) {
+	for name, outcome := range map[string]func(int) error{"at once": inVain(0, nil), "after a while": inVain(3, flood(5)), "in a later run": inVain(1, flood(1800))} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, b *bench) {
+				is := is.New(t)
+				said := 0
+				sorryBench(b, func(n int) error {
+					err := outcome(n)
+					if err == nil {
+						said++
+					}
+					return err
+				})
+				slow := agentFunc(func(context.Context, agent.Turn) (agent.Answer, error) {
+					time.Sleep(time.Second) // they fail at the same moment
+					return agent.Answer{}, errors.New("boom")
+				})
+				b.agent = slow
+				w := b.start()
+				for i := range 5 {
+					d := message("c1", fmt.Sprint("m", i), "x")
+					d.Event.Source.UserID = fmt.Sprint("u", i)
+					is.NoErr(w.Take(d))
+				}
+				idle(w)
+				w.Close()
+				w = b.start()
+				defer w.Close()
+				idle(w)
+				is.Equal(said, 1)
+				is.Equal(b.open(is), 0)
+				dead, err := b.ledger.ListDead(t.Context())
+				is.NoErr(err)
+				is.Equal(len(dead), 5)
+			})
+		})
+	}
+}
+
+// unowing is a lease whose writes about one message hang until the process is gone.
+type unowing struct {
+	ledger.Lease
+	key       string
+	owe, fail bool
+}
+
+func (u *unowing) Owe(ctx context.Context, e ledger.Entry) error {
+	if u.owe && u.key != "" && e.Key == u.key+"/apology" {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return u.Lease.Owe(ctx, e)
+}
+
+func (u *unowing) Fail(ctx context.Context, key, reason string, dead bool) error {
+	if u.fail && key == u.key {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return u.Lease.Fail(ctx, key, reason, dead)
+}
+
 // other makes a message one of another user, whose session is another.
 func other(d relay.Delivery) relay.Delivery {
 	d.Event.Source.UserID = "u2"

@@ -45,6 +45,10 @@ func (a *attempts) answer(ctx context.Context, d *delivery) error {
 	if !d.late.IsZero() && ctx.Err() == nil {
 		return a.tooLate(d)
 	}
+	if isApology(d.key) && !a.sorry.mayBeSaid(ctx, chatOf(d.Event), d.key) {
+		d.void = true
+		return nil
+	}
 	for {
 		if !d.answer.complete() && time.Now().Before(d.wait.Due) {
 			if err := a.untilDue(ctx, d); err != nil && ctx.Err() != nil {

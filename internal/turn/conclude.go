@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dormouse-relay/dormouse/internal/action"
 	"github.com/dormouse-relay/dormouse/internal/agent"
 	"github.com/dormouse-relay/dormouse/internal/ledger"
 	"github.com/dormouse-relay/dormouse/internal/logs"
@@ -216,11 +215,13 @@ func (a *attempts) conclude(d *delivery, err error) ending {
 	case dead:
 		marksOf(d).end(markCross)
 		a.dropEarly(d)
+		if d.apology != nil {
+			a.sorry.owes(chatOf(d.Event))
+		}
 		a.counts.add(func(c *Counts) { c.Dead += 1 + len(d.set) })
 		return endDead
 	}
 	if d.apology != nil { // it is not dead after all
-		a.sorry.unsaid(chatOf(d.Event))
 		d.apology, d.early = nil, true
 	}
 	marksOf(d).takeOff()
@@ -283,61 +284,6 @@ func (a *attempts) dropEarly(d *delivery) {
 	}
 }
 
-// mustApologise says whether the chat of a message that is dead is to be told: not if the chat is what refused it, or has
-// something of the answer, or a bot has written it, or the chat has been told within the hour.
-func (a *attempts) mustApologise(d *delivery, cause error) bool {
-	refused, is := errors.AsType[*refusedError](cause)
-	switch {
-	case a.cfg.Apology == "", d.Event.Source.IsBot, d.say != nil:
-		return false
-	case is && (refused.chat || refused.waited):
-		return false
-	case is && slices.ContainsFunc(d.answer.outcomes, func(outcome string) bool { return strings.HasPrefix(outcome, outcomeOK) }):
-		return false
-	}
-	return a.sorry.mayTell(a.run.ctx, chatOf(d.Event))
-}
-
-// apologise makes what the chat of a message is told that is about to be dead. It is an entry of its own, with a whole answer,
-// and is kept before the message is: so it goes the way of any answer, also in later runs. What
-// cannot be kept now leaves the message as it is, for the next run: then the error is errDeferred.
-func (a *attempts) apologise(d *delivery, cause error) error {
-	if d.apology = nil; !a.mustApologise(d, cause) {
-		return nil
-	}
-	parts, err := a.chats.shaper(d.Event, d.session).ShapeAll([]relay.Action{{"op": "send", "content": a.cfg.Apology}})
-	var raws []json.RawMessage
-	if err == nil {
-		raws, err = action.Encode(parts)
-	}
-	if err != nil {
-		a.cfg.Log.Warn(logs.ChatNotTold, logs.KeyDelivery, d.key, logs.KeyError, err)
-		a.sorry.unsaid(chatOf(d.Event))
-		return nil
-	}
-	key := d.key + apologySuffix
-	d.apology = &delivery{
-		Delivery: relay.Delivery{Kind: relay.KindInbound, ReceivedAt: d.ReceivedAt, Event: &relay.Event{
-			MessageType: "text", MessageID: d.Event.MessageID, Source: d.Event.Source,
-		}},
-		key: key, session: d.session, by: d.by, log: logTo(a.cfg.Log, key, d.session), place: d.place, typing: d.typing,
-		state: ledger.New, answer: answer{actions: raws, outcomes: make([]string, len(raws))},
-		unkept: d.unkept, volatile: d.volatile,
-	}
-	if d.unkept {
-		return nil
-	}
-	body, _ := json.Marshal(d.apology.Delivery) // strings and numbers: it marshals
-	err = a.journal.oweApology(ledger.Entry{
-		Key: key, Seq: max(0, d.place), Session: sessionHash(d.session), Body: body, Actions: raws,
-	})
-	if errors.Is(err, ledger.ErrTooLarge) {
-		d.apology.unkept, d.apology.volatile = true, true
-		return nil
-	}
-	return err
-}
-
 // concludeApology is conclude for an apology. What the chat does not take is forgotten: its message is dead, and listed.
 func (a *attempts) concludeApology(d *delivery, err error) ending {
 	a.pauses.leave(d.place)
@@ -353,7 +299,9 @@ func (a *attempts) concludeApology(d *delivery, err error) ending {
 	if err != nil {
 		d.log.Warn(logs.ChatNotTold, logs.KeyError, err)
 	}
-	a.sorry.said(chatOf(d.Event))
+	if !d.void {
+		a.sorry.said(chatOf(d.Event))
+	}
 	if !d.unkept {
 		_ = a.journal.finish(d.key, true) // it is owed if it fails
 	}

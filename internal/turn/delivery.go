@@ -60,6 +60,7 @@ type delivery struct {
 	mark      *mark // nil: it gets none
 	halted    bool  // its turn was stopped
 
+	void    bool                    // it is an apology, and its chat is told by another one
 	apology *delivery               // what its chat is to be told, as it is dead; nil: nothing
 	results map[string]agent.Result // of a turn of results: what it tells
 	next    *delivery               // the turn of results that follows it; nil: none

@@ -16,40 +16,52 @@ import (
 const sorryEvery = time.Hour
 
 // sorry knows which chats are to be told so; memos knows which have been. Its lock is held for no call.
+//
+// A message whose chat is to be told anyway has no apology of its own. That counts only from when the other message is dead: until
+// then its apology is void if the process dies. So several may be kept; which of them is said is decided when the first is.
 type sorry struct {
 	memos *memos
 
-	mu   sync.Mutex
-	owed map[chatName]bool
+	mu     sync.Mutex
+	owed   map[chatName]bool
+	saying map[chatName]string // the key of the apology that is being said
 }
 
-// mayTell reports whether a chat may be told. Then it is to be told, until said is called.
+// mayTell reports whether a chat is to be told of a message that will be dead.
 func (s *sorry) mayTell(ctx context.Context, chat chatName) bool {
 	if !s.memos.mayApologise(ctx, chat) {
 		return false
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.owed[chat] {
-		return false
-	}
-	s.owed[chat] = true
-	return true
+	return !s.owed[chat]
 }
 
-// owes is for a chat that an earlier run had to tell.
+// owes is for a chat that has an apology whose message is dead, of this run or of an earlier one.
 func (s *sorry) owes(chat chatName) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.owed[chat] = true
 }
 
+// mayBeSaid reports whether an apology is the one that its chat is told, and not another one.
+func (s *sorry) mayBeSaid(ctx context.Context, chat chatName, key string) bool {
+	if !s.memos.mayApologise(ctx, chat) {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if other, busy := s.saying[chat]; busy && other != key {
+		return false
+	}
+	s.saying[chat] = key
+	return true
+}
+
 // said is for a chat that has been told, or does not want to be.
 func (s *sorry) said(chat chatName) {
 	s.memos.apologised(chat)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.owed, chat)
+	s.unsaid(chat)
 }
 
 // unsaid is for a chat that will not be told.
@@ -57,6 +69,7 @@ func (s *sorry) unsaid(chat chatName) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.owed, chat)
+	delete(s.saying, chat)
 }
 
 // apologySuffix is what the key of an apology ends with: what is before it is that of the message that is dead.

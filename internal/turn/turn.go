@@ -27,8 +27,10 @@
 //	admit.go      its part that says whether a budget has a turn left
 //	     |  failed, send                        (conclude: from the schedule, too)
 //	     v
-//	conclude.go   what a failure leads to, and how a turn ends: finished, dead or deferred; what a dead message's chat is told
-//	     |  tellAs
+//	conclude.go   what a failure leads to, and how a turn ends: finished, dead or deferred
+//	     |  apologise, tellAs
+//	     v
+//	apologise.go  what the chat of a message that will be dead is to be told
 //	     v
 //	streamed.go   keeps and sends what an agent streams, beside it or after it    (from the attempt)
 //	     |  sendKept, send
@@ -192,7 +194,7 @@ func New(ctx context.Context, cfg Config) *Worker {
 	sender := &sender{link: cfg.Link, journal: journal, prompts: prompts, memos: memos, counts: counts, run: run}
 	attempts := &attempts{
 		cfg: cfg, gate: start, chats: chats, files: files, prompts: prompts, sender: sender, counts: counts, run: run,
-		journal: journal, pauses: pauses, rests: rests, sorry: &sorry{memos: memos, owed: map[chatName]bool{}},
+		journal: journal, pauses: pauses, rests: rests, sorry: &sorry{memos: memos, owed: map[chatName]bool{}, saying: map[chatName]string{}},
 		days: newDays(cfg.MaxTurnsPerDay, cfg.Day), memos: memos, marks: marks, lates: newLates(run, start.closing),
 	}
 	cfg.Window = cmp.Or(cfg.Window, 64<<20)

@@ -18,21 +18,6 @@ import (
 // errMustWait means that a suspect, beside which nothing runs, would have to wait for its chat.
 var errMustWait = errors.New("turn: its chat has to be left alone for a while")
 
-// refusedError is why a message is dead whose answer the connector does not take.
-type refusedError struct {
-	op     string
-	words  string // the connector's
-	chat   bool   // it is the chat that refuses: nothing else may be sent there
-	waited bool   // it would have passed later, and has been tried for too long
-}
-
-func (e *refusedError) Error() string {
-	if e.waited {
-		return fmt.Sprintf("the connector has refused an action of the answer for too long: %s: %.500q", e.op, e.words)
-	}
-	return fmt.Sprintf("the connector refuses an action of the answer: %s: %.500q", e.op, e.words)
-}
-
 // send sends the kept actions that have no outcome yet, until ctx ends; then its error is ctx's cause. It is a
 // *refusedError if the connector does not take them all, and errDeferred if they have to wait for another run.
 func (a *attempts) send(ctx context.Context, d *delivery) error {

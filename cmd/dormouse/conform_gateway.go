@@ -47,6 +47,7 @@ It may sleep: then it provisions its wake URL, or --wake-url names it. The last 
 			&cli.StringFlag{Name: "wake-url", Usage: "`URL` to poke, of a gateway that does not provision it"},
 			&cli.StringFlag{Name: "suite", Value: string(conform.All), Usage: "run the checks of `NAME`: " + strings.Join(conform.Suites(), ", ")},
 			&cli.StringSliceFlag{Name: "only", Usage: "run the check `ID` alone; may be repeated"},
+			&cli.DurationFlag{Name: "poke-cooldown", Usage: "shortest `TIME` between two pokes", DefaultText: "the preset's"},
 			&cli.BoolFlag{Name: "slow", Usage: "also run checks that wait for minutes"},
 			&cli.DurationFlag{Name: "timeout", Value: 10 * time.Second, Usage: "wait `TIME` for what has to come"},
 		}, reportFlags()...),
@@ -113,6 +114,9 @@ func newGatewayKit(cmd *cli.Command) (*gatewayKit, error) {
 	preset, err := devconnector.PresetNamed(cmd.String("preset"))
 	if err != nil {
 		return nil, misuse(fmt.Errorf("--preset: %w", err))
+	}
+	if cmd.IsSet("poke-cooldown") {
+		preset.PokeCooldown = max(0, cmd.Duration("poke-cooldown"))
 	}
 	ln, err := net.Listen("tcp", cmd.String("listen"))
 	if err != nil {

@@ -42,6 +42,7 @@ func checkUnsaid(t *trial) error {
 		return err
 	}
 	p.leave()
+	t.pause(t.cfg.Quiet) // until the connector knows
 	if err := t.write(t.chat(), "message 1"); err != nil {
 		return err
 	}

@@ -45,12 +45,6 @@ var gatewaySleepChecks = []Check{
 		gateway:  checkGatewayOrder,
 	},
 	{
-		ID: "gateway-expired", Suite: Sleep, Section: 13, Level: Must,
-		Sentence: "after a close 4401 expired it dials again, and takes what waits",
-		Quote:    "reason exactly `expired`: ordinary reconnect",
-		gateway:  checkGatewayExpired,
-	},
-	{
 		ID: "gateway-idle", Suite: Sleep, Section: 12, Level: Must,
 		Sentence: "a gateway that leaves by itself has had its going_idle acked before",
 		Quote:    "never stop without the ack",
@@ -87,23 +81,6 @@ func checkGatewayOnce(g *subject) error {
 		return fmt.Errorf("%d answers", n)
 	}
 	return nil
-}
-
-func checkGatewayExpired(g *subject) error {
-	if _, _, err := g.exchange(); err != nil { // so that it is connected
-		return err
-	}
-	if err := g.idle(); err != nil {
-		return err
-	}
-	m := g.write(nil)
-	if err := g.c.Expire(g.cfg.Gateway); err != nil {
-		return &skipped{"it went to sleep before its token could expire: " + err.Error()}
-	}
-	if m.buffer == "" {
-		return &skipped{"the connector buffers nothing"}
-	}
-	return g.acked(m.buffer)
 }
 
 func checkGatewayIdle(g *subject) error {

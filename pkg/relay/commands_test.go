@@ -52,6 +52,28 @@ func TestCommandsAreTakenAsDiscordTakesThem(t *testing.T) {
 	}
 }
 
+// Discord takes 8,000 characters in all.
+func TestACommandHasEightThousandCharactersAtMost(t *testing.T) {
+	is := is.New(t)
+	manifest := func(more int) string { // 14 of the command, 3 of each option, 160 of each choice but the last
+		var choices [2][]string
+		for i := range 50 {
+			size := 160
+			if i == 49 {
+				size = 8000 - 14 - 6 - 49*160 + more
+			}
+			name := fmt.Sprintf("%02d%s", i, strings.Repeat("x", size/2-2))
+			choices[i%2] = append(choices[i%2], fmt.Sprintf(`{"name":"%s","value":"%s"}`, name, strings.Repeat("v", size-size/2)))
+		}
+		return command(fmt.Sprintf(`[{"type":3,"name":"o0","description":"d","choices":[%s]},{"type":3,"name":"o1","description":"d","choices":[%s]}]`,
+			strings.Join(choices[0], ","), strings.Join(choices[1], ",")))
+	}
+	_, err := relay.ParseCommands([]byte(manifest(0)))
+	is.NoErr(err)
+	_, err = relay.ParseCommands([]byte(manifest(1)))
+	is.True(err != nil && strings.Contains(err.Error(), "have 8001 characters in all; Discord takes 8000"))
+}
+
 func TestWrongCommandsAreNamedByTheirField(t *testing.T) {
 	tests := map[string]struct{ raw, want string }{
 		"no JSON":               {`{`, "want a JSON list"},

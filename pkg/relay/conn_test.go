@@ -225,6 +225,64 @@ func TestAMessageEndsAFrameThatIsWhole(t *testing.T) {
 	})
 }
 
+// So often a line is looked at, whether it is whole by now. Then it ends with its line feed alone.
+func TestALineIsNotLookedAtForEver(t *testing.T) {
+	for ends, whole := range map[int]bool{15: true, 16: false} {
+		t.Run(fmt.Sprint(ends), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				is := is.New(t)
+				conn, peer := dial(t)
+				message := func(text string) { is.NoErr(peer.ws.WriteMessage(websocket.TextMessage, []byte(text))) }
+				message(`{"type":"inbound","bufferId":"b-1","event":{"text":"`)
+				for range ends {
+					message("}")
+				}
+				message(`"}}`)
+				synctest.Wait()
+				waiting, _ := conn.Queued()
+				is.Equal(waiting == 1, whole)
+				message("\n")
+				is.Equal(receive(t, conn, 1)[0].BufferID, "b-1")
+			})
+		})
+	}
+}
+
+// Discord's commands go with Discord's hello, and with no other one.
+func TestCommandsGoWithDiscordsHello(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		commands, err := relay.ParseCommands([]byte(`[{"name":"new","description":"Starts anew."}]`))
+		is.NoErr(err)
+		_, peer := dial(t, func(cfg *relay.Config) {
+			cfg.Commands = commands
+			cfg.Fronts = []relay.Front{{Platform: "discord"}, {Platform: "telegram"}, {Platform: "slack"}}
+		})
+		for range 2 {
+			line := <-peer.lines // the first one is read
+			is.True(strings.Contains(line, `"type":"hello"`) && !strings.Contains(line, "command_manifest"))
+		}
+	})
+}
+
+func TestADialThatIsGivenUpDoesNotBlameTheConnector(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		c := newConnector(t)
+		go func() {
+			p := <-c.peers
+			p.ws.ReadMessage() // and there is no descriptor
+			p.ws.ReadMessage()
+			p.ws.Close()
+		}()
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, cancel)
+		_, err := relay.Dial(ctx, c.config())
+		is.True(errors.Is(err, relay.ErrNoDescriptor) && errors.Is(err, context.Canceled))
+		is.True(!strings.Contains(err.Error(), "30s"))
+	})
+}
+
 func TestMalformedFramesDoNotEndTheConn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		is := is.New(t)

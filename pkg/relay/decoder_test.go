@@ -177,6 +177,13 @@ func TestDecoderTakesALineAsLongAsTheLimit(t *testing.T) {
 	fits, tooSmall := relay.Decoder{Limit: len(line)}, relay.Decoder{Limit: len(line) - 1}
 	is.Equal(fits.Feed([]byte(line + "\n"))[0].Fault, "")
 	is.Equal(tooSmall.Feed([]byte(line + "\n"))[0].Fault, "too large")
+
+	line = `{"type":"inbound","bufferId":"b","event":{"text":"` + strings.Repeat("x", 20_000) + `"}}`
+	fits, tooSmall = relay.Decoder{Limit: len(line)}, relay.Decoder{Limit: len(line) - 1}
+	for d, fault := range map[*relay.Decoder]string{&fits: "", &tooSmall: "too large"} {
+		is.Equal(len(d.Feed([]byte(line))), 0) // held, and not yet at its end
+		is.Equal(d.Feed([]byte("\n"))[0].Fault, fault)
+	}
 }
 
 func FuzzDecoder(f *testing.F) { // however the stream is cut into messages, the frames are the same

@@ -134,6 +134,8 @@ func TestForwardBodyIsDecodedLeniently(t *testing.T) {
 		"over several lines": {"a\r\nGk\n=\n", "hi"},
 		"after the padding":  {"aGk=aGk=", "hi"},
 		"URL alphabet":       {"-_8=", ""},
+		"two of padding":     {"aA==QUJD", "h"},
+		"padding too early":  {"a=Gk=", "hi"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -26,6 +26,15 @@ func TestTextLen(t *testing.T) {
 	})
 }
 
+// The last character of the first plane is one unit of UTF-16, the next one two.
+func TestTheEndOfTheFirstPlane(t *testing.T) {
+	is := is.New(t)
+	for text, parts := range map[string]int{strings.Repeat("\uffff", 40): 1, strings.Repeat("\U00010000", 20): 1, strings.Repeat("\U00010000", 21): 2} {
+		is.Equal(len(split(text, 40, relay.UnitUTF16)), parts)
+	}
+	is.True(strings.Count(split(strings.Repeat("\uffff", 120), 40, relay.UnitUTF16)[0], "\uffff") > 20)
+}
+
 // split cuts text for a platform with a limit in a unit, and no dialect.
 func split(text string, limit int, unit string) []string {
 	return relay.Descriptor{MaxMessageLength: limit, LenUnit: unit}.Split(text)

@@ -112,7 +112,7 @@ lint: ## golangci-lint: the list of .golangci.yml, and the limits of files and f
 
 .PHONY: cfn-lint
 cfn-lint: $(TOOLS)
-	"$(VENV)/bin/cfn-lint" template.yaml
+	"$(VENV)/bin/cfn-lint" template.yaml examples/say/alarm.yaml
 
 .PHONY: lint-template
 lint-template: cfn-lint $(MOTO_VENV)/complete ## template.yaml under cfn-lint and sam validate --lint; what its roles may do; what sam makes of dormouse init

@@ -42,6 +42,11 @@ func invoke(ctx context.Context, client *lambda.Client, function string, reason 
 	if err != nil {
 		return drain.Report{}, err
 	}
+	return invokeWith(ctx, client, function, payload)
+}
+
+// invokeWith is invoke with a payload.
+func invokeWith(ctx context.Context, client *lambda.Client, function string, payload []byte) (drain.Report, error) {
 	answer, err := client.Invoke(ctx, &lambda.InvokeInput{FunctionName: &function, Payload: payload, LogType: types.LogTypeTail})
 	if err != nil {
 		return drain.Report{}, notInvoked(function, err)

@@ -1,4 +1,4 @@
-// What agents get and answer: docs/agent/turn.schema.json and answer.schema.json as types. A test holds them together.
+// What agents get, answer and have said: docs/agent/turn.schema.json, answer.schema.json and say.schema.json as types. A test holds them together.
 
 /** What an agent gets: one message, its chat and its delivery. Further members may come with later versions. */
 export interface Turn {
@@ -208,12 +208,14 @@ export interface Descriptor {
   supported_ops?: string[];
 }
 
-/** What an agent returns: actions, a text, or nothing. A streamed answer has one of $defs/line on each line. */
+/** What an agent returns: actions, a text, later, or nothing. A streamed answer has one of $defs/line on each line. */
 export type Answer = {
   /** short for one send; blank says nothing */
   text?: string;
   /** carried out in this order */
   actions?: Action[];
+  /** the answer comes later, within this time, 24h at most, as a say; nothing to be said is beside it */
+  later?: string;
 } | null;
 
 export type Line = null | Record<string, never> | Action | {
@@ -341,4 +343,48 @@ export interface DeleteAction extends ActionBase {
   op: "delete";
   /** missing: the newest message of this turn */
   message_id?: Id;
+}
+
+/** What drain is invoked with to have something said: actions, a text or a question to the agent, for a chat or as a part of a late answer. */
+export type Say = {
+  reason: "say";
+  /** the same key is said once; of a late answer it is reply_to_delivery, a slash and n, and may be left out */
+  key?: string;
+  chat?: Place;
+  /** short for one send */
+  text?: string;
+  /** as in answer.schema.json */
+  actions?: {
+    op: string;
+  }[];
+  ask?: Question;
+  /** delivery.key of a turn that was answered with later */
+  reply_to_delivery?: string;
+  /** which part it is; missing: the whole answer */
+  n?: number;
+  /** no other part follows */
+  last?: boolean;
+} | null;
+
+export interface Place {
+  platform: string;
+  /** as event.source.chat_id has it */
+  chat_id: string | number;
+  /** this and the next are needed for a chat that has not written within 90 days */
+  chat_type?: string;
+  /** guild, workspace or server */
+  scope_id?: string | number;
+  /** missing: the chat itself */
+  thread_id?: string | number;
+  /** of a dm, who it is; with ask, whose session it is */
+  user_id?: string | number;
+  profile?: string;
+  parent_chat_id?: string | number;
+}
+
+export interface Question {
+  /** event.text of the turn */
+  text: string;
+  /** whose session it is; missing: ask:PLATFORM:CHAT_ID */
+  user_id?: string | number;
 }

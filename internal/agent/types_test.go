@@ -35,8 +35,8 @@ func TestTheTypesAreThoseOfTheSchemas(t *testing.T) {
 
 func declarations(t *testing.T) string {
 	var out strings.Builder
-	out.WriteString("// What agents get and answer: docs/agent/turn.schema.json and answer.schema.json as types. A test holds them together.\n")
-	for _, name := range []string{"turn.schema.json", "answer.schema.json"} {
+	out.WriteString("// What agents get, answer and have said: docs/agent/turn.schema.json, answer.schema.json and say.schema.json as types. A test holds them together.\n")
+	for _, name := range []string{"turn.schema.json", "answer.schema.json", "say.schema.json"} {
 		w := &typeWriter{out: &out, schema: readNode(t, filepath.Join(docs, name))}
 		w.declare()
 	}

@@ -312,7 +312,11 @@ func TestTranslatedRolesMayDoWhatTheirConfigurationNeeds(t *testing.T) {
 			role := map[string]any{"Fn::GetAtt": []any{strings.TrimSuffix(name, "Function") + "Role", "Arn"}}
 			is.Equal(res.Properties["Role"], role)
 		case "AWS::Lambda::Permission":
-			is.Equal(name, "WakePermission") // nobody but the API may invoke anything
+			if res.Condition != "" {
+				is.True(strings.HasSuffix(res.Condition, "MaySay")) // below
+				break
+			}
+			is.Equal(name, "WakePermission") // nobody but the API may invoke anything, unless the deployment says who
 			is.Equal(res.Properties["Principal"], "apigateway.amazonaws.com")
 		default:
 			is.True(!strings.HasPrefix(res.Type, "AWS::IAM::")) // no other way to a permission
@@ -320,6 +324,50 @@ func TestTranslatedRolesMayDoWhatTheirConfigurationNeeds(t *testing.T) {
 	}
 	slices.Sort(roles)
 	is.Equal(roles, []string{"DrainRole", "ScheduleRole", "WakeRole"}) // SAM adds none of its own
+}
+
+// Whoever may say may invoke drain, and do nothing else: each role of MaySay is in one permission of that function, and in
+// nothing else of the template.
+func TestTranslatedRolesThatMaySayMayDoNothingElse(t *testing.T) {
+	tpl := translate(t)
+	role := func(name string) string { return "arn:aws:iam::123456789012:role/ci/" + name }
+	for name, given := range map[string][]string{
+		"nobody": nil, "one": {role("a")}, "two": {role("a"), role("b")}, "four": {role("a"), role("b"), role("c"), role("d")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			is := is.New(t)
+			d := tpl.deploy(map[string]string{"RelayUrl": "https://c.example", "MaySay": strings.Join(given, ",")})
+			var may []string
+			for name, res := range d.Resources {
+				if res.Condition != "" && !d.condition(res.Condition) {
+					continue
+				}
+				properties, _ := d.value(res.Properties).(map[string]any)
+				if res.Type == "AWS::Lambda::Permission" && name != "WakePermission" {
+					is.Equal(properties["Action"], "lambda:InvokeFunction")
+					is.Equal(properties["FunctionName"], "DrainFunction")
+					is.Equal(len(properties), 3)
+					may = append(may, properties["Principal"].(string))
+					continue
+				}
+				raw, err := json.Marshal(properties)
+				is.NoErr(err)
+				is.True(!strings.Contains(string(raw), "role/ci/"))
+			}
+			slices.Sort(may)
+			is.Equal(may, given)
+		})
+	}
+	is := is.New(t)
+	pattern := regexp.MustCompile(fmt.Sprint(tpl.Raw["Parameters"].(map[string]any)["MaySay"].(map[string]any)["AllowedPattern"]))
+	is.True(pattern.MatchString(""))
+	is.True(pattern.MatchString(role("a") + "," + role("b")))
+	for _, wrong := range []string{"*", "123456789012", "arn:aws:iam::123456789012:user/a", "arn:aws:iam::123456789012:role/*", role("a") + ", " + role("b")} {
+		is.True(!pattern.MatchString(wrong))
+	}
+	events := tpl.Resources["DrainEvents"].Properties
+	is.Equal(events["MaximumEventAgeInSeconds"], 21600.0) // what is to be said waits while drain is busy
+	is.Equal(tpl.Resources["SaySchedules"].Type, "AWS::Scheduler::ScheduleGroup")
 }
 
 // With Alarms drain may write to the queue for wakes that were given up, and to no other; nothing of it is there without.

@@ -118,7 +118,7 @@ func TestDeploymentKeepsItsPromises(t *testing.T) {
 		"the path is a parameter":        {tpl.Resources["WakeRoute"].at("RouteKey"), "ANY /w/${WakePath}"},
 		"Lambda keeps a chain of drains": {drain.at("RecursiveLoop"), "Allow"},
 		"a failed drain is retried once": {events.at("MaximumRetryAttempts"), uint64(1)},
-		"an old wake is dropped":         {events.at("MaximumEventAgeInSeconds"), uint64(300)},
+		"what is to be said waits":       {events.at("MaximumEventAgeInSeconds"), uint64(21600)},
 		"the schedule's interval":        {schedule.at("ScheduleExpression"), "rate(5 minutes)"},
 		"the schedule is not retried":    {schedule.at("Target", "RetryPolicy", "MaximumRetryAttempts"), uint64(0)},
 		"the schedule's name is its own": {schedule.at("Name"), "${AWS::StackName}-drain"},
@@ -313,7 +313,7 @@ func TestParametersNameTheirVariables(t *testing.T) {
 			}
 		}
 	}
-	is.True(len(tpl.Parameters) <= 28)
+	is.True(len(tpl.Parameters) <= 29)
 	var grouped []string
 	for _, group := range tpl.Metadata.Interface.ParameterGroups {
 		is.True(group.Label["default"] != "")

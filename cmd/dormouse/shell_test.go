@@ -19,7 +19,7 @@ func parse(ctx context.Context, args ...string) (name string, err error) {
 	root := newCommand(strings.NewReader(""), io.Discard, io.Discard)
 	eachCommand(root, func(cmd *cli.Command) {
 		cmd.Before = nil
-		leaf := len(cmd.Commands) == 0
+		leaf := len(cmd.Commands) == 0 || cmd.ArgsUsage != "" // say has both
 		cmd.Action = func(_ context.Context, cmd *cli.Command) error {
 			name = cmd.FullName()
 			switch {

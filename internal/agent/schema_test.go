@@ -140,12 +140,18 @@ func TestAnswersAreAsTheirSchemaSays(t *testing.T) {
 		`[]`:                        false,
 		`{"text":7}`:                false,
 		`{"text":"a","actions":[]}`: true,
-		`{"text":" ","actions":[{"op":"typing"}]}`: true,
-		`{"text":"a","actions":[{"op":"typing"}]}`: false,
-		`{"actions":[{"content":"a"}]}`:            false,
-		`{"actions":["send"]}`:                     false,
-		`{"actions":[{"op":7}]}`:                   false,
-		`{"actions":{"op":"send","content":""}}`:   false,
+		`{"text":" ","actions":[{"op":"typing"}]}`:               true,
+		`{"text":"a","actions":[{"op":"typing"}]}`:               false,
+		`{"actions":[{"content":"a"}]}`:                          false,
+		`{"actions":["send"]}`:                                   false,
+		`{"actions":[{"op":7}]}`:                                 false,
+		`{"actions":{"op":"send","content":""}}`:                 false,
+		`{"later":"2h"}`:                                         true,
+		`{"later":"1h30m","actions":[]}`:                         true,
+		`{"later":"soon"}`:                                       false,
+		`{"later":7200}`:                                         false,
+		`{"later":"2h","text":"a"}`:                              false,
+		`{"later":"2h","actions":[{"op":"send","content":"a"}]}`: false,
 	} {
 		is.Equal(whole.Validate(value(t, []byte(raw))) == nil, want) // raw fits the schema if
 		_, err := agent.Decode([]byte(raw))
@@ -179,7 +185,9 @@ func TestTheDocumentedExamplesFit(t *testing.T) {
 			switch text := string(raw); {
 			case strings.Contains(text, `"version"`):
 				file, pointer = "turn.schema.json", ""
-			case strings.Contains(text, `"actions"`):
+			case strings.Contains(text, `"reason"`):
+				file, pointer = "say.schema.json", ""
+			case strings.Contains(text, `"actions"`), strings.Contains(text, `"later"`):
 				pointer = ""
 			case strings.Contains(text, `"attempt"`):
 				file, pointer = "turn.schema.json", "#/properties/delivery"
@@ -196,7 +204,7 @@ func TestTheDocumentedExamplesFit(t *testing.T) {
 			checked[file+pointer]++
 		}
 	}
-	is.Equal(len(checked), 8)
+	is.Equal(len(checked), 9)
 }
 
 // The ops of the schema are those that relay.Descriptor can offer and turns carry out; turn's tests have the same list.

@@ -221,8 +221,11 @@ func (e *takenError) pause() time.Duration {
 // host may show them by its Lambda API, which asks for no credentials.
 var operatorVariables = []string{
 	"GATEWAY_RELAY_URL", "GATEWAY_RELAY_WAKE_URL", "GATEWAY_RELAY_CREDENTIALS_ARN", "GATEWAY_RELAY_ID", "GATEWAY_RELAY_INSTANCE_ID",
-	"DORMOUSE_TABLE",
+	"DORMOUSE_TABLE", tableEndpoint,
 }
+
+// tableEndpoint is where the table of a gateway is that dormouse host runs.
+const tableEndpoint = "AWS_ENDPOINT_URL_DYNAMODB"
 
 // shownVariables are those operatorVariables of a deployed function that are set. It returns no others, so that a command
 // that works on AWS also works with dormouse host.

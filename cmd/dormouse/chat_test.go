@@ -56,7 +56,7 @@ func TestChatCarriesLinesAndButtons(t *testing.T) {
 		say.Close()
 	}()
 	var errs bytes.Buffer
-	code := run(t.Context(), []string{"dormouse", "chat", "--functions", rigtest.Functions(t), "--agent", server.URL}, in, out, &errs)
+	code := run(t.Context(), []string{"dormouse", "chat", "--dir", t.TempDir(), "--functions", rigtest.Functions(t), "--agent", server.URL}, in, out, &errs)
 	t.Log(out)
 	is.Equal(errs.String(), "")
 	is.Equal(code, 0)
@@ -74,7 +74,7 @@ func TestChatSaysWhatKeepsAnAgentFromAnswering(t *testing.T) {
 			t.Parallel()
 			is := is.New(t)
 			var out, errs buffer
-			args := []string{"dormouse", "chat", "--functions", rigtest.Functions(t), "--agent", tt.agent}
+			args := []string{"dormouse", "chat", "--dir", t.TempDir(), "--functions", rigtest.Functions(t), "--agent", tt.agent}
 			is.Equal(run(t.Context(), args, strings.NewReader("hello\n"), &out, &errs), 1)
 			t.Log(out.String(), errs.String())
 			is.True(strings.Contains(out.String(), tt.told))
@@ -100,7 +100,7 @@ func TestChatSaysWhatItCannotRead(t *testing.T) {
 			t.Parallel()
 			is := is.New(t)
 			var out, errs buffer
-			is.Equal(run(t.Context(), []string{"dormouse", "chat", "--functions", rigtest.Functions(t)}, tt.in, &out, &errs), 1)
+			is.Equal(run(t.Context(), []string{"dormouse", "chat", "--dir", t.TempDir(), "--functions", rigtest.Functions(t)}, tt.in, &out, &errs), 1)
 			is.Equal(errs.String(), tt.want)
 			is.True(strings.Contains(out.String(), "  send hello  ("))
 			is.True(!strings.Contains(out.String(), "send bye"))
@@ -130,14 +130,14 @@ func TestChatStopsAnAnswerThatTakesTooLong(t *testing.T) {
 	in, say := io.Pipe()
 	go func() {
 		io.WriteString(say, "work\n")
-		<-asked // the message that woke the gateway is unacked: there is no table
+		<-asked
 		io.WriteString(say, "/stop\n")
 		<-stopped
 		io.WriteString(say, "hello\n")
 		say.Close()
 	}()
 	var out, errs buffer
-	args := []string{"dormouse", "chat", "--functions", rigtest.Functions(t), "--agent", server.URL}
+	args := []string{"dormouse", "chat", "--dir", t.TempDir(), "--functions", rigtest.Functions(t), "--agent", server.URL}
 	is.Equal(run(t.Context(), args, in, &out, &errs), 0)
 	t.Log(out.String(), errs.String())
 	is.Equal(strings.Count(out.String(), "  send "), 1)

@@ -27,7 +27,7 @@ func conformGateway() *cli.Command {
 	return &cli.Command{
 		Name:      "gateway",
 		ArgsUsage: "-- COMMAND...",
-		Metadata: example("dormouse conform gateway --slow -- build/dormouse host --schedule 5s",
+		Metadata: example("dormouse conform gateway --slow -- build/dormouse host --no-table --schedule 5s",
 			"dormouse conform gateway --preset rustcell -- python3 my_gateway.py",
 			"dormouse conform gateway --wait --listen 127.0.0.1:8787"),
 		Usage: "be the connector of the gateway that COMMAND runs, and say what it does otherwise than the contract",

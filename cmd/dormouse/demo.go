@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"github.com/dormouse-relay/dormouse/internal/demo"
+	"github.com/dormouse-relay/dormouse/internal/devstage"
 )
 
 const agentSecretVariable = "DORMOUSE_AGENT_SECRET"
@@ -46,18 +48,29 @@ func chatCommand() *cli.Command {
 		Usage:    "talk to an agent on this machine, through the whole loop",
 		Description: `Each line is a message in a Discord channel, "/name ..." is a command, and a number presses that button of
 the last question. What the agent does is printed as it reaches the connector. The gateway runs as in
-the demonstration: it sleeps a second after the last word, and a message wakes it. With a signing secret
+the demonstration, with a table of its own: it sleeps a second after the last word, and a message wakes it. With a signing secret
 in ` + agentSecretVariable + ` turns are signed.`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "agent", Value: "echo", Usage: "`URL` of the agent, http on this machine or https, or echo"},
 			functionsFlag(),
+			dirFlag(),
 		},
-		Action: func(ctx context.Context, cmd *cli.Command) error {
+		Action: func(ctx context.Context, cmd *cli.Command) (err error) {
 			cfg, err := demoConfig(cmd)
 			if err != nil {
 				return err
 			}
-			env := map[string]string{"DORMOUSE_AGENT": cmd.String("agent")}
+			table, err := openOwnTable(ctx, cmd)
+			if err != nil {
+				return fmt.Errorf("chat: %w", err)
+			}
+			defer func() { err = errors.Join(err, table.Close()) }()
+			cfg.Ledger = table.Ledger(demo.Gateway)
+			env := table.Variables()
+			env["DORMOUSE_AGENT"] = cmd.String("agent")
+			fmt.Fprintf(cmd.Root().Writer, "What is said is kept %s. While this runs, in another shell:\n  export AWS_ENDPOINT_URL_DYNAMODB=%s%s\n"+
+				"  build/dormouse status --table %[4]s --instance %[5]s\n  build/dormouse dead list --table %[4]s --instance %[5]s\n\n",
+				table.Where(), table.URL, anyKeys(nil), devstage.TableName, demo.Gateway)
 			if secret := os.Getenv(agentSecretVariable); secret != "" {
 				env[agentSecretVariable] = secret
 			}

@@ -83,7 +83,11 @@ func (p *deployed) ledger() (*dynamo.Ledger, error) {
 	if p.table == "" {
 		return nil, fmt.Errorf("%s has no table: its ledger is in its memory and cannot be read from here", p.function)
 	}
-	return dynamo.New(dynamo.NewClient(p.cloud), p.table, p.instance), nil
+	cloud := p.cloud
+	if at := p.variables[tableEndpoint]; p.local && at != "" {
+		cloud.BaseEndpoint = &at
+	}
+	return dynamo.New(dynamo.NewClient(cloud), p.table, p.instance), nil
 }
 
 // lookUp finds a deployed function.

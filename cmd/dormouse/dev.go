@@ -40,7 +40,7 @@ started with a port in PORT and started again when its files change, or a URL, o
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "agent", Value: "echo", Usage: "`AGENT`: echo, the URL of one that runs, or a command that starts one"},
 			&cli.StringFlag{Name: "agent-url", Usage: "`URL` where the command listens, if it does not heed PORT"},
-			&cli.StringFlag{Name: "dir", Value: ".dormouse", Usage: "`DIR` where the table is kept"},
+			dirFlag(),
 			&cli.StringFlag{Name: "listen", Value: devAddress, Usage: "`ADDRESS` of the page, on loopback; if this one is taken, any other"},
 			&cli.StringFlag{Name: "preset", Value: "hosted", Usage: "whose ways the connector takes, as of dormouse connector: `NAME`"},
 			&cli.StringSliceFlag{Name: "set", Usage: "`NAME=VALUE` of a setting (docs/settings.md); may be repeated"},
@@ -122,7 +122,7 @@ func announceDev(out io.Writer, url string, stage *devstage.Stage) {
 	default:
 		fmt.Fprintln(out, "The agent: echo. Give your own with --agent URL or --agent 'COMMAND'.")
 	}
-	fmt.Fprintf(out, "The table: %s\n\n", stage.TablePath())
+	fmt.Fprintf(out, "The table: %s\n\n", stage.Table().Path())
 	fmt.Fprintf(out, "The operator's commands work here, too, in another shell:\n  export AWS_ENDPOINT_URL_DYNAMODB=%s%s\n"+
 		"  build/dormouse status --table %s --instance %s\n\nCtrl-C ends it.\n\n", stage.TableURL(), anyKeys(nil), devstage.TableName, devstage.Gateway)
 }
@@ -130,11 +130,8 @@ func announceDev(out io.Writer, url string, stage *devstage.Stage) {
 // devFolder makes the folder, keeps it out of git, and returns the page's token, which stays the same: a page that is open
 // may go on when dev is started again.
 func devFolder(dir string) (token string, err error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", fmt.Errorf("making the folder for the table: %w: choose another with --dir", err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, ".gitignore"), []byte("*\n"), 0o600); err != nil {
-		return "", fmt.Errorf("writing into the folder for the table: %w: choose another with --dir", err)
+	if err := keepOutOfGit(dir); err != nil {
+		return "", err
 	}
 	file := filepath.Join(dir, "token")
 	if kept, err := os.ReadFile(file); err == nil && len(kept) == len(newToken()) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"strings"
 	"time"
@@ -33,11 +34,14 @@ func hostCommand() *cli.Command {
 		Usage:    "run both functions on this machine, as Lambda would run them",
 		Description: `Wake gets a URL and drain the settings of this shell (docs/settings.md): GATEWAY_..., DORMOUSE_..., AWS_...,
 ..._ALLOW_BOTS. The schedule fires, too, and dormouse arm and status find them as the stack "` + localStack + `". Nothing is
-deployed; AWS is asked only for what the settings name, such as a table or a stored secret.`,
+deployed; AWS is asked only for what the settings name, such as a stored secret. If they name no table (DORMOUSE_TABLE), this
+command has one of its own, in --dir.`,
 		Flags: []cli.Flag{
 			functionsFlag(),
 			&cli.StringFlag{Name: "listen", Value: "127.0.0.1:8790", Usage: "`ADDRESS` of the wake URL"},
 			&cli.StringFlag{Name: "lambda", Value: "127.0.0.1:8791", Usage: "`ADDRESS` of the Lambda API, on loopback, as it asks for no credential (it shows none either)"},
+			dirFlag(),
+			&cli.BoolFlag{Name: "no-table", Usage: "without DORMOUSE_TABLE, keep what a table would hold in drain's memory: it dies with the process"},
 			&cli.DurationFlag{Name: "schedule", Value: 5 * time.Minute, Usage: "`TIME` between two firings of the schedule"},
 		},
 		Action: func(ctx context.Context, cmd *cli.Command) error {
@@ -54,7 +58,7 @@ deployed; AWS is asked only for what the settings name, such as a table or a sto
 
 // host runs the functions and the schedule until ctx ends. A running drain then sends going_idle, so that the connector
 // buffers, and gives its lease back.
-func host(ctx context.Context, cmd *cli.Command) error {
+func host(ctx context.Context, cmd *cli.Command) (err error) {
 	front, err := net.Listen("tcp", cmd.String("listen"))
 	if err != nil {
 		return fmt.Errorf("listening for pokes: %w: choose another address with --listen", err)
@@ -62,6 +66,15 @@ func host(ctx context.Context, cmd *cli.Command) error {
 	path := "/w/" + rand.Text()
 	env := hostSettings(config.Environ(), rig.LocalURL(front)+path)
 	out := cmd.Root().Writer
+	var table *ownTable
+	if env["DORMOUSE_TABLE"] == "" && !cmd.Bool("no-table") {
+		if table, err = openOwnTable(ctx, cmd); err != nil {
+			front.Close()
+			return err
+		}
+		defer func() { err = errors.Join(err, table.Close()) }()
+		maps.Copy(env, table.Variables())
+	}
 	r, err := hostFunctions(cmd.String("functions"), cmd.String("lambda"), rig.Config{Front: front, WakePath: path}, env, out)
 	if err != nil {
 		front.Close()
@@ -69,14 +82,26 @@ func host(ctx context.Context, cmd *cli.Command) error {
 	}
 	fmt.Fprint(out, "Both functions on this machine, as Lambda would run them. Ctrl-C ends it.\n\n")
 	fmt.Fprintf(out, "The wake URL, which drain names when it provisions:\n  %s\n\n", env["GATEWAY_RELAY_WAKE_URL"])
-	fmt.Fprintf(out, "To arm, and to look (status needs a table), in another shell:\n  export AWS_ENDPOINT_URL_LAMBDA=%s%s\n"+
-		"  build/dormouse arm --stack %[3]s\n  build/dormouse status --stack %[3]s\n\n", r.URL(), anyKeys(env), localStack)
+	tellHost(out, r.URL(), table, env)
 	fire(ctx, r.Host, cmd.Duration("schedule"))
 	r.Refuse() // a drain that a poke starts from now on could not end as the one that runs does
 	shut := r.Shutdown(localDrain)
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewellTime)
 	defer cancel()
 	return errors.Join(shut, r.Close(closing))
+}
+
+// tellHost says how the operator's commands find the gateway.
+func tellHost(out io.Writer, lambdaURL string, table *ownTable, env map[string]string) {
+	look := "look"
+	switch {
+	case table != nil:
+		fmt.Fprintf(out, "The table: %s\n\n", table.Where())
+	case env["DORMOUSE_TABLE"] == "":
+		look = "look (status needs a table)"
+	}
+	fmt.Fprintf(out, "To arm, and to %s, in another shell:\n  export AWS_ENDPOINT_URL_LAMBDA=%s%s\n"+
+		"  build/dormouse arm --stack %[4]s\n  build/dormouse status --stack %[4]s\n\n", look, lambdaURL, anyKeys(env), localStack)
 }
 
 // anyKeys are AWS keys for a shell that has none. The local Lambda API takes any, but without keys the SDK would look for

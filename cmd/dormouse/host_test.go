@@ -131,7 +131,7 @@ func TestAnIdentityCanBeTriedByHand(t *testing.T) {
 			for name, value := range variables {
 				t.Setenv(name, value)
 			}
-			host := start(t, "host", "--functions", rigtest.Functions(t), "--listen", "127.0.0.1:0", "--lambda", "127.0.0.1:0")
+			host := start(t, "host", "--dir", t.TempDir(), "--functions", rigtest.Functions(t), "--listen", "127.0.0.1:0", "--lambda", "127.0.0.1:0")
 			line := host.until(`(?m)^  export AWS_ENDPOINT_URL_LAMBDA=(\S+)\n  build/dormouse (arm .*)$`)
 			t.Setenv("AWS_ENDPOINT_URL_LAMBDA", line[1])
 			code, out, errs := dormouse(t.Context(), strings.Fields(line[2])...)
@@ -139,9 +139,10 @@ func TestAnIdentityCanBeTriedByHand(t *testing.T) {
 			is.Equal(code, 0)
 			is.True(strings.HasPrefix(out, "drain: empty: 0 received, 0 recovered, 0 answered, 0 died, 0 left\nwake URL at 127.0.0.1:"))
 			is.True(strings.HasSuffix(out, ": answers\narmed\n"))
-			code, _, errs = dormouse(t.Context(), "status", "--stack", "local")
-			is.Equal(code, 1)
-			is.Equal(errs, "dormouse: local-drain has no table: its ledger is in its memory and cannot be read from here\n")
+			code, out, errs = dormouse(t.Context(), "status", "--stack", "local") // of the table that host has itself
+			is.Equal(errs, "")
+			is.Equal(code, 0)
+			is.True(strings.HasPrefix(out, "gw-1: asleep\n"))
 
 			// The whole way: the connector pokes the wake URL, and the answer comes back.
 			curl := connector.until(`(?s)curl (\S+) -d '(.*?)'\n`)
@@ -159,6 +160,34 @@ func TestAnIdentityCanBeTriedByHand(t *testing.T) {
 	is.True(strings.Contains(issuer.out.String(), "  GET  /.well-known/openid-configuration  200\n"))
 }
 
+func TestAHostMayBeWithoutATable(t *testing.T) {
+	noAccount(t, map[string]string{"GATEWAY_RELAY_ID": "gw-1", "GATEWAY_RELAY_URL": "http://127.0.0.1:1"})
+	is := is.New(t)
+	dir := filepath.Join(t.TempDir(), "not made")
+	host := start(t, "host", "--no-table", "--dir", dir, "--functions", rigtest.Functions(t), "--listen", "127.0.0.1:0", "--lambda", "127.0.0.1:0")
+	t.Setenv("AWS_ENDPOINT_URL_LAMBDA", host.until(`status needs a table(?s:.*)AWS_ENDPOINT_URL_LAMBDA=(\S+)`)[1])
+	code, _, errs := dormouse(t.Context(), "status", "--stack", "local")
+	is.Equal(code, 1)
+	is.Equal(errs, "dormouse: local-drain has no table: its ledger is in its memory and cannot be read from here\n")
+	_, err := os.Stat(dir)
+	is.True(os.IsNotExist(err))
+}
+
+// Somebody may run two of them side by side.
+func TestATableThatIsInUseIsReplacedForTheTimeBeing(t *testing.T) {
+	noAccount(t, map[string]string{"GATEWAY_RELAY_ID": "gw-1", "GATEWAY_RELAY_URL": "http://127.0.0.1:1"})
+	is := is.New(t)
+	t.Chdir(t.TempDir())
+	functions := rigtest.Functions(t)
+	args := []string{"host", "--functions", functions, "--listen", "127.0.0.1:0", "--lambda", "127.0.0.1:0"}
+	start(t, args...).until(`The table: in .dormouse/host.db\n`)
+	second := start(t, args...)
+	second.until(`The table: for this time only, .*--dir DIR`)
+	code, _, errs := dormouse(t.Context(), append(args, "--dir", ".dormouse")...)
+	is.Equal(code, 1) // who names a folder means it
+	is.True(strings.Contains(errs, "another process has this table"))
+}
+
 func TestHostEndsWithAGoodbye(t *testing.T) {
 	noAccount(t, map[string]string{
 		"GATEWAY_RELAY_ID": "gw-1", "GATEWAY_RELAY_PLATFORMS": "telegram", "GATEWAY_RELAY_BOT_IDS": `{"telegram":{"botId":"1"}}`,
@@ -166,7 +195,7 @@ func TestHostEndsWithAGoodbye(t *testing.T) {
 	})
 	connector := start(t, loopback...)
 	t.Setenv("GATEWAY_RELAY_URL", connector.until(`GATEWAY_RELAY_URL=(\S+)`)[1])
-	host := start(t, "host", "--functions", rigtest.Functions(t), "--listen", "127.0.0.1:0", "--lambda", "127.0.0.1:0", "--schedule", "10ms")
+	host := start(t, "host", "--dir", t.TempDir(), "--functions", rigtest.Functions(t), "--listen", "127.0.0.1:0", "--lambda", "127.0.0.1:0", "--schedule", "10ms")
 	host.until(`"message":"descriptor"`) // the schedule has fired, and drain is at work
 	host.stop()
 	connector.until(`(?m)^\S+  going_idle_ack `)

@@ -297,7 +297,7 @@ func TestAnOperatorsWay(t *testing.T) {
 		t.Setenv("GATEWAY_RELAY_SECRET", secret)
 		t.Setenv("DORMOUSE_ALLOW_ENV_SECRETS", "1")
 		t.Setenv("GATEWAY_RELAY_IDENTITY", map[bool]string{true: "aws"}[secret == ""])
-		host := start(t, "host", "--functions", rigtest.Functions(t), "--listen", "127.0.0.1:0", "--lambda", "127.0.0.1:0")
+		host := start(t, "host", "--dir", t.TempDir(), "--functions", rigtest.Functions(t), "--listen", "127.0.0.1:0", "--lambda", "127.0.0.1:0")
 		t.Setenv("AWS_ENDPOINT_URL_LAMBDA", host.until(`AWS_ENDPOINT_URL_LAMBDA=(\S+)`)[1])
 		return host
 	}

@@ -186,7 +186,7 @@ func terminal(t *testing.T, id string, given, expect json.RawMessage) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		chat := exec.CommandContext(ctx, rigtest.Build(t, "cmd/dormouse"), "chat",
-			"--functions", rigtest.Functions(t), "--agent", server.URL)
+			"--dir", t.TempDir(), "--functions", rigtest.Functions(t), "--agent", server.URL)
 		chat.Stdin = strings.NewReader(g.Typed)
 		out, err := chat.CombinedOutput() // the end of what is typed ends it once all is answered
 		if err != nil {

@@ -9,12 +9,12 @@ import (
 	"io"
 	"maps"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/dormouse-relay/dormouse/internal/devconnector"
+	"github.com/dormouse-relay/dormouse/internal/ledger"
 	"github.com/dormouse-relay/dormouse/internal/rig"
 	"github.com/dormouse-relay/dormouse/internal/terminal"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
@@ -26,14 +26,13 @@ const chatPatience = 3 * time.Second // for a buffered message once the gateway 
 const chatGiveUp = "5s"
 
 // Chat carries lines of in to the agent until they end, or one cannot be read, and all is answered. What the agent does is
-// printed to out. env is laid over drain's settings and names the agent. A read of in that blocks may outlive Chat.
+// printed to out. env is laid over drain's settings, and names the agent and the table. A read of in that blocks may outlive
+// Chat.
 func Chat(ctx context.Context, cfg Config, env map[string]string, in io.Reader, out io.Writer) (err error) {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	rec := newRecord(fail)
 	rec.warn = func(text string) { fmt.Fprintln(out, "  !", text) }
-	// There is no table, so a message is acked once it is answered, and a stop must not wait for that.
-	cfg.Connector = slices.Concat(cfg.Connector, []string{"--window", "0"})
 	env = maps.Clone(env)
 	if env["DORMOUSE_GIVE_UP_AFTER"] == "" {
 		env["DORMOUSE_GIVE_UP_AFTER"] = chatGiveUp
@@ -54,7 +53,10 @@ func Chat(ctx context.Context, cfg Config, env map[string]string, in io.Reader, 
 		unread <- readLines(ctx, in, lines)
 	}()
 	fmt.Fprintln(out, "Write a line. Ctrl-D ends.")
-	t := &talk{stage: s, out: out}
+	t := &talk{stage: s, out: out, book: cfg.Ledger, began: time.Now()}
+	if t.dead, err = t.given(ctx); err != nil {
+		return because(ctx, err)
+	}
 	err = because(ctx, t.carry(ctx, lines))
 	select {
 	case end := <-unread:
@@ -89,6 +91,9 @@ func readLines(ctx context.Context, in io.Reader, lines chan<- string) error {
 type talk struct {
 	*stage
 	out      io.Writer
+	book     ledger.Operator
+	began    time.Time
+	dead     int                   // messages that earlier talks have left
 	messages int                   // so far
 	shown    int                   // of the connector's outbounds
 	question devconnector.Outbound // the last
@@ -105,13 +110,14 @@ func (t *talk) carry(ctx context.Context, lines <-chan string) error {
 			t.show(o)
 		}
 		t.shown = len(state.Outbounds)
-		gateway := state.Instance(gatewayID)
+		gateway := state.Instance(Gateway)
 		var over <-chan time.Time
+		left := 0
 		if lines == nil && !gateway.Connected {
-			if gateway.Buffered == 0 {
-				return nil
-			}
 			over = time.After(chatPatience)
+			if left, err = t.left(ctx, gateway.Buffered); err != nil || left == 0 {
+				return errors.Join(err, t.gaveUp(ctx))
+			}
 		}
 		select {
 		case line, ok := <-lines:
@@ -125,35 +131,64 @@ func (t *talk) carry(ctx context.Context, lines <-chan string) error {
 			}
 		case <-changed:
 		case <-over:
-			return fmt.Errorf("messages left without an answer: %d", gateway.Buffered)
+			return unanswered(left)
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 	}
 }
 
+// left is how many messages nobody has answered yet: those that the connector holds, and those in the ledger.
+func (t *talk) left(ctx context.Context, buffered int) (int, error) {
+	o, err := t.book.Overview(ctx)
+	return buffered + o.Pending, err
+}
+
+// given is how many messages were given up, in this talk and before.
+func (t *talk) given(ctx context.Context) (int, error) {
+	dead, err := t.book.ListDead(ctx)
+	return len(dead), err
+}
+
+// gaveUp is the error of messages that were given up in this talk.
+func (t *talk) gaveUp(ctx context.Context) error {
+	dead, err := t.given(ctx)
+	if err == nil && dead > t.dead {
+		err = unanswered(dead - t.dead)
+	}
+	return err
+}
+
+func unanswered(n int) error { return fmt.Errorf("messages left without an answer: %d", n) }
+
+// id is the next message's, as Discord makes them: no talk before has had it.
+func (t *talk) id() string {
+	const discordEpoch = 1420070400000 // ms
+	t.messages++
+	return strconv.FormatInt((t.began.UnixMilli()-discordEpoch)<<22|int64(t.messages), 10)
+}
+
 // say delivers a line, or presses a button.
 func (t *talk) say(ctx context.Context, line string) error {
-	t.messages++
 	options, _ := t.question.Action["options"].([]any)
 	if n, err := strconv.Atoi(line); err == nil && n > 0 && n <= len(options) {
 		option, _ := options[n-1].(map[string]any)
 		return t.press(ctx, fmt.Sprint(option["id"]))
 	}
-	event := relay.Event{Text: line, MessageType: "text", MessageID: strconv.Itoa(t.messages), Source: relay.Source{
+	event := relay.Event{Text: line, MessageType: "text", MessageID: t.id(), Source: relay.Source{
 		Platform: "discord", ChatID: "1180023456789012345", ChatType: "group", ChatName: "#agents", UserID: "175928847299117063",
 		UserName: "Ann", ScopeID: "1101100110011001100",
 	}}
 	if strings.HasPrefix(line, "/") {
 		event.MessageType = "command"
 	}
-	return t.control(ctx, http.MethodPost, "/deliver", map[string]any{"gateway": gatewayID, "event": event}, new(any))
+	return t.control(ctx, http.MethodPost, "/deliver", map[string]any{"gateway": Gateway, "event": event}, new(any))
 }
 
 // press is a button's interaction, as Discord sends it.
 func (t *talk) press(ctx context.Context, option string) error {
 	body, err := json.Marshal(map[string]any{
-		"id": strconv.Itoa(t.messages), "type": 3, "channel_id": "1180023456789012345", "guild_id": "1101100110011001100",
+		"id": t.id(), "type": 3, "channel_id": "1180023456789012345", "guild_id": "1101100110011001100",
 		"member":  map[string]any{"nick": "Ann", "user": map[string]string{"id": "175928847299117063"}},
 		"message": map[string]string{"id": t.question.Result.MessageID},
 		"data": map[string]string{"custom_id": relay.PromptToken{
@@ -164,7 +199,7 @@ func (t *talk) press(ctx context.Context, option string) error {
 		return err
 	}
 	return t.control(ctx, http.MethodPost, "/forward", map[string]any{
-		"gateway": gatewayID, "forward": map[string]any{"platform": "discord", "method": "POST", "path": "/", "bodyB64": body},
+		"gateway": Gateway, "forward": map[string]any{"platform": "discord", "method": "POST", "path": "/", "bodyB64": body},
 	}, new(any))
 }
 

@@ -160,7 +160,7 @@ func (o *outcome) checkGoodbye(fault faultFunc) {
 	if closed == 0 {
 		fault("the gateway has not dialled")
 	}
-	if inst := o.after.Instance(gatewayID); inst.Connected || !inst.Flipped || inst.Buffered != 0 {
+	if inst := o.after.Instance(Gateway); inst.Connected || !inst.Flipped || inst.Buffered != 0 {
 		fault("the gateway is not asleep: connected %t, buffered for %t, %d messages wait",
 			inst.Connected, inst.Flipped, inst.Buffered)
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/dormouse-relay/dormouse/internal/devconnector"
+	"github.com/dormouse-relay/dormouse/internal/ledger"
 	"github.com/dormouse-relay/dormouse/internal/locallambda"
 	"github.com/dormouse-relay/dormouse/internal/rig"
 )
@@ -24,6 +25,7 @@ type Config struct {
 	Functions string   // folder with wake/bootstrap and drain/bootstrap
 	Connector []string // the command that is dormouse connector; flags are put behind it
 	Color     bool
+	Ledger    ledger.Operator // of Gateway, for Chat: where env says that drain keeps it
 }
 
 // Run shows the whole loop on out: a poke, the drain that it starts, an answer to each message, and sleep. Its error says

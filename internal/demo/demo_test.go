@@ -78,7 +78,7 @@ func flawless() outcome {
 		o.after.Provisions = append(o.after.Provisions, devconnector.Provision{Platform: platform, Status: http.StatusOK})
 	}
 	o.after.Pokes = []devconnector.Poke{{Status: http.StatusAccepted}}
-	o.after.Instances = []devconnector.Instance{{ID: gatewayID, Flipped: true}}
+	o.after.Instances = []devconnector.Instance{{ID: Gateway, Flipped: true}}
 	o.scene.observations = []devconnector.Observation{
 		{What: devconnector.ObsGoingIdleAck, Socket: 1},
 		{What: devconnector.ObsClosed, Socket: 1, Code: 1000, By: "gateway"},

@@ -34,13 +34,13 @@ func Script() (asleep, again []Message) {
 // delivery is the control API's path and body for it.
 func (m Message) delivery() (path string, body map[string]any) {
 	if m.Forward == nil {
-		return "/deliver", map[string]any{"gateway": gatewayID, "event": m.Event}
+		return "/deliver", map[string]any{"gateway": Gateway, "event": m.Event}
 	}
 	forward := map[string]any{"bodyB64": []byte(m.Interaction)} // a byte slice marshals as base64
 	for name, value := range m.Forward {
 		forward[name] = value
 	}
-	return "/forward", map[string]any{"gateway": gatewayID, "forward": forward}
+	return "/forward", map[string]any{"gateway": Gateway, "forward": forward}
 }
 
 // expectation is what the echo of a message must look like: it is read from the wire form alone, not by package relay.

@@ -20,8 +20,10 @@ import (
 	"github.com/dormouse-relay/dormouse/internal/rig"
 )
 
+// Gateway is the gateway's id, in the connector and in the ledger.
+const Gateway = "gw-demo"
+
 const (
-	gatewayID = "gw-demo"
 	closeTime = 5 * time.Second
 )
 
@@ -79,7 +81,7 @@ func openStage(ctx context.Context, cfg Config, env map[string]string, rec *reco
 func drainSettings(relayURL, identity string) map[string]string {
 	return map[string]string{
 		"GATEWAY_RELAY_URL":            relayURL,
-		"GATEWAY_RELAY_ID":             gatewayID,
+		"GATEWAY_RELAY_ID":             Gateway,
 		"GATEWAY_RELAY_IDENTITY_TOKEN": identity,
 		"GATEWAY_RELAY_PLATFORMS":      strings.Join(platforms, ","),
 		"GATEWAY_RELAY_BOT_IDS": `{"discord":{"botId":"1180000000000000001"},"telegram":{"botId":"700100"},` +

@@ -201,9 +201,8 @@ func (s *Stage) Ledger() ledger.Operator { return s.table.Ledger(Gateway) }
 // Table is where the ledger is kept: to inject faults into it, and to see what it has cost.
 func (s *Stage) Table() *devtable.Store { return s.table.Store }
 
-// TableURL is where the table is served, and TablePath the file that it is kept in.
-func (s *Stage) TableURL() string  { return s.table.URL }
-func (s *Stage) TablePath() string { return s.table.path }
+// TableURL is where the table is served.
+func (s *Stage) TableURL() string { return s.table.URL }
 
 // Agent is how the agent is.
 func (s *Stage) Agent() AgentState { return s.agent.state() }

@@ -27,7 +27,6 @@ type Table struct {
 	*devtable.Store
 	URL string
 
-	path   string
 	client *dynamodb.Client
 	idle   *http.Transport
 }
@@ -41,7 +40,7 @@ func OpenTable(ctx context.Context, path string) (_ *Table, err error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Table{Store: store, path: path, idle: &http.Transport{}}
+	t := &Table{Store: store, idle: &http.Transport{}}
 	defer func() {
 		if err != nil {
 			t.Close()

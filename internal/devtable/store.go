@@ -138,6 +138,9 @@ func (s *Store) Close() error {
 	return s.db.Close() // it waits for transactions
 }
 
+// Path is the file's.
+func (s *Store) Path() string { return s.db.Path() }
+
 // Units are the capacity units that all requests so far would have used on AWS, for what they would have cost.
 func (s *Store) Units() (writes, reads float64) {
 	return float64(s.writeUnits.Load()) / 2, float64(s.readUnits.Load()) / 2

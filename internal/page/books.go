@@ -167,5 +167,8 @@ func (x *way) ended() string {
 			return WayAnswered
 		}
 	}
+	if x.Attempts == 0 {
+		return WayDone
+	}
 	return WaySilent
 }

@@ -113,6 +113,7 @@ func TestThePageInABrowser(t *testing.T) {
 	p.part(t, "5,000 messages in the list", (*stage).showsManyMessages)
 	p.part(t, "waiting, dead, retried", (*stage).retriesTheDead)
 	p.part(t, "every fault once", (*stage).switchesEveryFault)
+	p.part(t, "axe finds nothing", (*stage).pleasesAxe)
 	if faults := b.faults.all(); len(faults) > 0 {
 		t.Errorf("the browser complains: %s", strings.Join(faults, "\n"))
 	}
@@ -491,6 +492,39 @@ func (p *stage) switchesEveryFault() {
 	p.openChat(telegram)
 	p.write("still there?")
 	p.says(".bubble.bot .text", "You said: still there?")
+}
+
+// pleasesAxe looks at each view in both themes and widths with axe-core, which DORMOUSE_AXE names (make page fetches it).
+func (p *stage) pleasesAxe() {
+	path := os.Getenv("DORMOUSE_AXE")
+	if path == "" {
+		p.t.Skip("no axe-core: accessibility is not checked (make page)")
+	}
+	axe, err := os.ReadFile(path)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	eval[bool](p.browser, string(axe)+"; true")
+	way := eval[string](p.browser, `fetch("/api/way/delivery-1").then((r) => r.json()).then((w) => w.id)`)
+	for _, view := range []string{"chats", "life", "messages/" + way, "faults", "books", "settings", "keys"} {
+		if view == "keys" {
+			p.press("?")
+		} else {
+			p.view(view)
+		}
+		for _, width := range []int64{1920, 360} {
+			p.do(chromedp.EmulateViewport(width, 900))
+			for _, theme := range []string{"light", "dark"} {
+				found := eval[[]string](p.browser, fmt.Sprintf(`(document.documentElement.dataset.theme = %q, axe.run(document, {resultTypes: ["violations"]})
+					.then((r) => r.violations.map((v) => v.impact + " " + v.id + ": " + v.help + ": " + v.nodes.slice(0, 3).map((n) => n.html.slice(0, 160) + " " + n.failureSummary).join(" | "))))`, theme))
+				for _, fault := range found {
+					p.t.Errorf("%s, %d pixels, %s: %s", view, width, theme, fault)
+				}
+			}
+		}
+	}
+	p.press(kb.Escape)
+	p.do(chromedp.EmulateViewport(1920, 1080))
 }
 
 // restart ends drain's process, if there is one.

@@ -23,6 +23,7 @@ const (
 	WayAsked    = "asked"        // its turn runs
 	WayAnswered = "answered"     // something of its answer is in the chat
 	WaySilent   = "said nothing" // its turn is over, and nothing was said
+	WayDone     = "done"         // it needed no turn, such as a command to stop
 	WayStopped  = "stopped"
 	WayWaiting  = "waiting"
 	WayDead     = "dead"

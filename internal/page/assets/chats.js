@@ -31,7 +31,7 @@ function sortMessages() {
 
 const states = {
   sent: "sent", buffered: "buffered: the gateway is poked", lost: "nobody got it", journalled: "kept", asked: "the agent is asked",
-  answered: "answered", "said nothing": "read, and nothing said", stopped: "stopped", waiting: "waiting", dead: "dead", dropped: "dropped",
+  answered: "answered", "said nothing": "read, and nothing said", done: "done, without a turn", stopped: "stopped", waiting: "waiting", dead: "dead", dropped: "dropped",
   "seen before": "seen before",
 };
 
@@ -153,7 +153,7 @@ const field = (label, input) => h("label", { class: "field" }, h("span", {}, lab
 // pane is one chat: its messages, who types, and where one writes.
 function pane(id, go, back) {
   const d = draft(id);
-  const name = h("h3", {});
+  const name = h("h2", {});
   const topic = h("span", { class: "muted" });
   const feed = h("div", { class: "messages", tabindex: 0, role: "region", "aria-label": "Messages" });
   const list = new Windowed(feed, (m) => bubble(m, id, { go, reply, edit }), { follow: true, guess: 72, label: "Messages" });

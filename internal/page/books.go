@@ -140,6 +140,9 @@ func (w *ways) settle(b Books, at time.Time) {
 		dead[e.Key] = e
 	}
 	for key, x := range w.byKey {
+		if x.With != "" {
+			continue
+		}
 		before := x.Way
 		e, waits := open[key]
 		d, died := dead[key]

@@ -325,6 +325,29 @@ func TestAMessagesWayIsTold(t *testing.T) {
 	is.Equal(first.Repeats, 1)
 }
 
+func TestMessagesOfOneTurnShareWhatBecomesOfIt(t *testing.T) {
+	is := is.New(t)
+	m := page.NewModel(page.About{})
+	for _, n := range []string{"1", "2", "3"} {
+		m.Log(line(1, "r", logs.Journalled, "delivery", "k-"+n, "message_id", "m-"+n))
+	}
+	m.Log(line(2, "r", logs.Turn, "delivery", "k-3", "attempt", 1))
+	turn := json.RawMessage(`{"events":[{"message_id":"m-1"},{"message_id":"m-2"},{"message_id":"m-3"}]}`)
+	m.Exchange(devstage.Exchange{Key: "k-3", Attempt: 1, Began: after(2), Turn: turn})
+	m.Exchange(devstage.Exchange{Key: "k-3", Attempt: 1, Began: after(2), Ended: after(3), Status: 200, Turn: turn, Answer: []byte(`{}`)})
+	m.Log(line(4, "r", logs.Reply, "delivery", "k-3", "op", "send", "request", "q", "message_id", "m-9"))
+	last, _ := m.Way("k-3")
+	for _, key := range []string{"k-1", "k-2"} {
+		p, _ := m.Way(key)
+		is.Equal(p.State, page.WayAnswered)
+		is.Equal(p.With, last.ID)
+		is.Equal(len(p.Exchanges), 1)
+	}
+	m.SetBooks(page.Books{}, nil, after(5))
+	first, _ := m.Way("k-1")
+	is.Equal(first.State, page.WayAnswered)
+}
+
 func TestARefusalIsToldWithItsClassUntilItIsAccepted(t *testing.T) {
 	is := is.New(t)
 	m := page.NewModel(page.About{})

@@ -105,13 +105,17 @@ func (m *Model) Way(id string) (p WayPage, ok bool) {
 	if x == nil {
 		return p, false
 	}
+	exchanges := x.exchanges
+	if leader := m.ways.all[x.With]; leader != nil {
+		exchanges = leader.exchanges
+	}
 	p = WayPage{
 		Way: x.Way, Steps: append([]Step{}, x.steps...), Done: append([]Done{}, x.done...),
-		Exchanges: append([]Exchange{}, x.exchanges...), Event: x.event, Forward: x.forward,
+		Exchanges: append([]Exchange{}, exchanges...), Event: x.event, Forward: x.forward,
 		Lines: m.linesOf(func(l *LogLine) bool { return x.Key != "" && strings.HasPrefix(l.Delivery, x.Key) }),
 	}
-	if n := len(x.exchanges); n > 0 && m.about.Agent != "" {
-		p.Curl = curl(m.about.Agent, x.exchanges[n-1].Turn)
+	if n := len(exchanges); n > 0 && m.about.Agent != "" {
+		p.Curl = curl(m.about.Agent, exchanges[n-1].Turn)
 	}
 	return p, true
 }
@@ -144,19 +148,46 @@ type Exchange struct {
 
 // Exchange tells of a request to the agent that has begun, been answered or ended.
 func (m *Model) Exchange(e devstage.Exchange) {
-	if e.Ended.IsZero() || e.Trial {
-		return
-	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	key, _, _ := strings.Cut(e.Key, "/")
 	x := m.ways.byKey[key]
+	if x != nil {
+		m.ways.join(x, e)
+	}
+	if e.Ended.IsZero() || e.Trial {
+		return
+	}
 	if x == nil { // its log line is on the way
 		m.ways.early[key] = append(m.ways.early[key], e)
 		return
 	}
 	x.exchange(e)
 	m.ways.show(x)
+}
+
+// join notes which messages are one turn: that of the last one.
+func (w *ways) join(leader *way, e devstage.Exchange) {
+	var turn struct {
+		Events []struct {
+			MessageID string `json:"message_id"`
+		} `json:"events"`
+	}
+	if len(leader.members) > 0 || json.Unmarshal(e.Turn, &turn) != nil || len(turn.Events) < 2 {
+		return
+	}
+	for _, event := range turn.Events[:len(turn.Events)-1] {
+		for _, x := range slices.Backward(w.order) {
+			if x.MID == event.MessageID && x.MID != "" && x.Key != "" && x != leader && x.With == "" && x.State != WaySeen {
+				x.With = leader.ID
+				x.step(e.Began, false, "it is one turn with %d others", len(turn.Events)-1)
+				leader.members = append(leader.members, x)
+				break
+			}
+		}
+	}
+	leader.step(e.Began, false, "it is one turn with %d others that waited", len(turn.Events)-1)
+	w.show(leader)
 }
 
 func (x *way) exchange(e devstage.Exchange) {

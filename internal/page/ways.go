@@ -68,6 +68,7 @@ type Way struct {
 	Actions  int     `json:"actions,omitempty"`
 	Repeats  int     `json:"repeats,omitempty"`  // deliveries of it that were recognised
 	Replayed string  `json:"replayed,omitempty"` // the id of the way that this one repeats
+	With     string  `json:"with,omitempty"`     // the id of the way whose turn is its turn, too
 }
 
 // way is a Way with what only its own page shows.
@@ -77,7 +78,8 @@ type way struct {
 	done      []Done
 	exchanges []Exchange
 	event     json.RawMessage
-	forward   bool // event is a raw request of the platform
+	forward   bool   // event is a raw request of the platform
+	members   []*way // the others of its turn
 	touched   time.Time
 }
 
@@ -99,6 +101,10 @@ func (w *ways) init(m *Model) {
 }
 
 func (w *ways) show(x *way) {
+	for _, member := range x.members { // what becomes of one becomes of all
+		member.State, member.Why, member.Next, member.Attempts = x.State, x.Why, x.Next, x.Attempts
+		w.show(member)
+	}
 	w.m.entries.put(KindWay, x.ID, x.Way)
 	first := w.all[x.Replayed]
 	if x.Chat == "" || x.MID == "" || first != nil && first.MID == x.MID { // the message is the first one's

@@ -63,7 +63,7 @@ const fact = (name, value) => h("div", {}, h("dt", {}, name), h("dd", {}, value)
 
 function table(heads, rows, none, kind = "") {
   if (!rows.length) return h("p", { class: "muted" }, none);
-  return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "List" }, h("table", { class: kind }, h("thead", {}, h("tr", {}, heads.map((t) => (t ? h("th", { scope: "col" }, t) : h("td", {}))))),
+  return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": heads.filter(Boolean).join(", ") }, h("table", { class: kind }, h("thead", {}, h("tr", {}, heads.map((t) => (t ? h("th", { scope: "col" }, t) : h("td", {}))))),
     h("tbody", {}, rows.map((row) => h("tr", {}, row.map((cell) => h("td", {}, cell)))))));
 }
 

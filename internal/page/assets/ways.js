@@ -117,6 +117,7 @@ function drawWay(el, w, go) {
           h("button", { type: "button", class: "main", onclick: () => act("retry", { keys: [w.key] }).then(() => toast("Put back."), (err) => toast(err.message, true)) }, "Retry"),
           h("button", { type: "button", class: "bad", onclick: async () => await sure("Drop this message?", "Its answer and its text are deleted from the table.", "Drop it") && act("drop", { keys: [w.key] }).catch((err) => toast(err.message, true)) }, "Drop")])),
     w.state === "seen before" && h("p", { class: "notice" }, "Seen before: the gateway has recognised it as a repeat. It is acked and not answered again.", from && h("button", { type: "button", class: "quiet", onclick: () => go(`messages/${from.id}`) }, "The first")),
+    w.with && h("p", { class: "notice" }, "One turn with others that waited in its session: the last of them has the answer.", h("button", { type: "button", class: "quiet", onclick: () => go(`messages/${w.with}`) }, "The last")),
     w.why && w.state !== "seen before" && h("p", { class: "why" }, w.why, w.next ? h("span", {}, ", next try ", time(w.next)) : ""),
     h("dl", { class: "facts" },
       fact("Key", h("code", {}, w.key || "none yet")), fact("Message id", h("code", {}, w.mid || "none")), fact("Buffer id", h("code", {}, w.buffer || "live")),

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -62,6 +63,7 @@ The exit code is 3 if a check fails that --baseline does not name, or if one pas
 			&cli.StringFlag{Name: "inject", Usage: "have somebody write: `URL` or command"},
 			&cli.StringFlag{Name: "wake-listen", Usage: "be the wake URL at `ADDRESS`; without it pokes are not checked"},
 			&cli.StringFlag{Name: "wake-url", Usage: "`URL` under which the connector reaches that address", DefaultText: "the address itself"},
+			&cli.StringFlag{Name: "profile", Usage: "write what was met into `FILE`, for dormouse init --profile and dormouse connector --preset"},
 			&cli.BoolFlag{Name: "slow", Usage: "also run checks that wait for the cooldown to end, or take long otherwise"},
 			&cli.DurationFlag{Name: "cooldown", Value: 61 * time.Second, Usage: "the connector pokes at most once in `TIME`"},
 			&cli.DurationFlag{Name: "timeout", Value: 5 * time.Second, Usage: "wait `TIME` for what has to come"},
@@ -119,6 +121,12 @@ func runConformConnector(ctx context.Context, cmd *cli.Command) error {
 			err = misuse(err)
 		}
 		return err
+	}
+	if file := cmd.String("profile"); file != "" {
+		name := strings.TrimSuffix(filepath.Base(file), filepath.Ext(file))
+		if err := writeFile(file, func(out io.Writer) error { return printJSON(out, report.Profile(name)) }); err != nil {
+			return fmt.Errorf("--profile: %w", err)
+		}
 	}
 	return tellReport(cmd, report, baseline)
 }

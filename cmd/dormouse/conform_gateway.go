@@ -111,7 +111,7 @@ type gatewayKit struct {
 }
 
 func newGatewayKit(cmd *cli.Command) (*gatewayKit, error) {
-	preset, err := devconnector.PresetNamed(cmd.String("preset"))
+	preset, err := devconnector.PresetOf(cmd.String("preset"))
 	if err != nil {
 		return nil, misuse(fmt.Errorf("--preset: %w", err))
 	}

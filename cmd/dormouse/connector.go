@@ -54,7 +54,7 @@ invoke) it is http://host.docker.internal:8787; on Linux that takes --listen 0.0
 			&cli.StringFlag{Name: "control", Value: "127.0.0.1:8788",
 				Usage: "`ADDRESS` of the control API, on loopback, as it asks for no credential"},
 			&cli.StringFlag{Name: "preset", Value: "hosted",
-				Usage: "whose ways to take: `NAME` is one of " + strings.Join(devconnector.PresetNames(), ", ")},
+				Usage: "whose ways to take: `NAME` is one of " + strings.Join(devconnector.PresetNames(), ", ") + ", or a file that conform connector --profile wrote"},
 			&cli.StringSliceFlag{Name: "identity-token", Value: []string{defaultIdentity},
 				Sources: cli.EnvVars(identityVariable),
 				Usage:   "accept `TOKEN` or TOKEN=TENANT at provisioning; may be repeated"},

@@ -43,7 +43,7 @@ func (f *connectorFlags) fault(format string, args ...any) {
 }
 
 func (f *connectorFlags) preset() devconnector.Preset {
-	preset, err := devconnector.PresetNamed(f.String("preset"))
+	preset, err := devconnector.PresetOf(f.String("preset"))
 	if err != nil {
 		f.fault("--preset: %w", err)
 	}

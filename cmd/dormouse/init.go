@@ -51,6 +51,7 @@ With --yes nothing is asked, and a check that needs the network only warns.`,
 			&cli.StringFlag{Name: "alarms", Usage: "`WHERE` alarms go, an e-mail address or the ARN of an SNS topic; none for no alarms"},
 			&cli.StringSliceFlag{Name: "parameter", Usage: "`NAME=VALUE` of a further parameter of template.yaml; may be repeated"},
 			&cli.StringSliceFlag{Name: "set", Usage: "`NAME=VALUE` of a further setting (docs/settings.md); may be repeated"},
+			&cli.StringFlag{Name: "profile", Usage: "take the settings for a connector from `FILE`, which conform connector --profile wrote"},
 			&cli.StringFlag{Name: "left-over", Usage: "what to do with a table that an earlier stack of this name left: `WHAT` is import or delete"},
 			&cli.BoolFlag{Name: "no-trial", Usage: "post the agent no trial turn"},
 			&cli.BoolFlag{Name: "yes", Usage: "ask nothing; only warn where a check needs the network"},
@@ -107,6 +108,9 @@ func initialize(ctx context.Context, cmd *cli.Command) error {
 	}
 	cloud, err := p.cloud(ctx, old.Default.Global.Parameters.Region)
 	if err != nil {
+		return err
+	}
+	if err := p.profile(); err != nil {
 		return err
 	}
 	if err := p.further(); err != nil {

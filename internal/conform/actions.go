@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
@@ -178,7 +179,8 @@ func checkLiveIDs(t *trial) error {
 	if err != nil {
 		return err
 	}
-	for n := range 2 { // some connectors give an id to every other one
+	with := make([]bool, 2)
+	for n := range with { // some connectors give an id to every other one
 		if err := t.write(t.chat(), fmt.Sprint("message ", n+1)); err != nil {
 			return err
 		}
@@ -186,10 +188,13 @@ func checkLiveIDs(t *trial) error {
 		if err != nil {
 			return err
 		}
-		if len(f.BufferID) > 0 && string(f.BufferID) != "null" {
+		if with[n] = len(f.BufferID) > 0 && string(f.BufferID) != "null"; with[n] {
 			p.ack(f.bufferID())
-			return fmt.Errorf("message %d came live with the bufferId %s", n+1, f.BufferID)
 		}
+	}
+	t.facts.note("live-ids", with)
+	if n := slices.Index(with, true); n >= 0 {
+		return fmt.Errorf("message %d came live with a bufferId", n+1)
 	}
 	return nil
 }
@@ -199,7 +204,10 @@ func checkSend(t *trial) error {
 	if err != nil {
 		return err
 	}
-	return p.does(sending(chat), "message_id")
+	began := time.Now()
+	err = p.does(sending(chat), "message_id")
+	t.facts.note("send-took", time.Since(began))
+	return err
 }
 
 // sending is a send to a chat.

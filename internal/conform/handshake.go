@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
@@ -32,8 +33,14 @@ var handshakeChecks = []Check{
 				return err
 			}
 			p.send(`{"type":"hello","platform":%q,"botId":""}`, t.cfg.Platforms[0])
-			_, err = p.expect(relay.TypeDescriptor)
-			return err
+			if _, err = p.expect(relay.TypeDescriptor); err != nil {
+				return err
+			}
+			result, err := p.act(t.cfg.Platforms[0], fmt.Sprintf(`{"op":"typing","chat_id":%q,%s}`, t.chat(), metadata()))
+			if err == nil { // section 4: refused with a structured failure
+				t.facts.note("bot-ids", strings.Contains(textOf(result, "code")+textOf(result, "error"), "bot"))
+			}
+			return nil
 		},
 	},
 	{
@@ -53,7 +60,10 @@ var handshakeChecks = []Check{
 				return err
 			}
 			p.hello("conform-platform")
-			_, err = p.expect(relay.TypeDescriptor)
+			f, err := p.expect(relay.TypeDescriptor)
+			if err == nil && !strings.Contains(string(f.Desc), "conform-platform") {
+				t.facts.note("platforms", t.cfg.Platforms) // there are no others
+			}
 			return err
 		},
 	},
@@ -233,6 +243,8 @@ func checkOps(t *trial) error {
 	if err != nil {
 		return err
 	}
+	t.facts.note("descriptor", d)
+	t.facts.note("ops", listedOps(d))
 	ops, ok := d["supported_ops"].([]any)
 	if !ok {
 		return fmt.Errorf("supported_ops is %v", d["supported_ops"])
@@ -243,6 +255,14 @@ func checkOps(t *trial) error {
 		}
 	}
 	return fmt.Errorf("supported_ops has no send: %v", ops)
+}
+
+// listedOps are those that a descriptor lists; nil: it lists none.
+func listedOps(d map[string]any) []string {
+	if listed, ok := d["supported_ops"].([]any); !ok || len(listed) == 0 {
+		return nil
+	}
+	return opsOf(d)
 }
 
 func checkKnownFrames(t *trial) error {
@@ -259,6 +279,7 @@ func checkKnownFrames(t *trial) error {
 			return nil
 		}
 		if !known[f.Type] {
+			t.facts.note("odd-frames", []string{f.line})
 			return fmt.Errorf("a frame of the type %s", f.Type)
 		}
 		p.clear(f)
@@ -292,6 +313,7 @@ func checkOneSeat(t *trial) error {
 	if first.open() {
 		gone, stays = second, first
 	}
+	t.facts.note("seat", gone.end)
 	if !takesSeat(gone.end) {
 		return fmt.Errorf("one of them ended with %v", gone.end)
 	}

@@ -3,6 +3,7 @@ package conform
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 func checkPoke(t *trial) error {
@@ -14,6 +15,9 @@ func checkPoke(t *trial) error {
 		return err
 	}
 	poke, ok := t.poked(t.pokeWait())
+	if ok {
+		t.facts.note("poke", poke)
+	}
 	switch {
 	case !ok:
 		return fmt.Errorf("no poke within %v", t.pokeWait())
@@ -36,7 +40,10 @@ func checkPokeOnce(t *trial) error {
 	if _, ok := t.poked(t.pokeWait()); !ok {
 		return fmt.Errorf("no poke within %v", t.pokeWait())
 	}
+	began := time.Now()
+	t.facts.note("cooldown", t.cfg.Cooldown)
 	if _, again := t.poked(t.cfg.Cooldown / 2); again {
+		t.facts.note("poke-interval", time.Since(began))
 		return fmt.Errorf("a second poke within %v", t.cfg.Cooldown/2)
 	}
 	return nil

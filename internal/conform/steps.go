@@ -211,6 +211,7 @@ func (t *trial) refused4401(token string) error {
 		return &skipped{"the kit has no secret: it dials without a token"}
 	}
 	end, err := t.refusal(token)
+	t.noteRefusal(end, err)
 	if err == nil && end.code != 4401 {
 		err = errors.New(end.String())
 	}

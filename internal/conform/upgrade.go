@@ -109,7 +109,14 @@ func checkLeeway(t *trial) error {
 	}
 	_, err := t.refusal(t.aged(time.Minute))
 	if refusal, ok := errors.AsType[*refused](err); ok && refusal.status != 0 {
-		return nil // by HTTP: upgrade-expired says so
+		err = nil // by HTTP: upgrade-expired says so
+	}
+	t.facts.note("leeway", time.Duration(0))
+	if err != nil {
+		t.facts.note("leeway", 10*time.Minute)
+		if _, later := t.refusal(t.aged(150 * time.Second)); later == nil {
+			t.facts.note("leeway", 2*time.Minute)
+		}
 	}
 	return err
 }
@@ -117,7 +124,9 @@ func checkLeeway(t *trial) error {
 func checkPath(t *trial) error {
 	p, err := t.dialWith(t.token(), "/")
 	if err == nil {
-		return fmt.Errorf("the upgrade was accepted, then: %v", p.closes())
+		end := p.closes()
+		t.facts.note("lost", end.code)
+		return fmt.Errorf("the upgrade was accepted, then: %v", end)
 	}
 	if refusal, ok := errors.AsType[*refused](err); ok && refusal.status == 400 {
 		return nil

@@ -52,6 +52,7 @@ func TestMain(m *testing.M) {
 type setup struct {
 	change   func(*devconnector.Preset)      // of the hosted connector
 	before   func(http.Handler) http.Handler // stands before the connector; nil: nothing does
+	between  func(string) (string, error)    // what drain dials in place of the connector's URL; nil: that
 	env      map[string]string               // of drain
 	timeout  time.Duration                   // of drain; default a minute
 	wake     bool                            // the wake URL leads to the wake function; else pokes are taken and forgotten
@@ -157,6 +158,7 @@ func deploy(t *testing.T, s setup) *stack {
 			}
 			return st.count(connector)
 		},
+		Between:  s.between,
 		Secret:   st.note,
 		WakePath: "/w/" + wakePath,
 		Deaf:     !s.wake,

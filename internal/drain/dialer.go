@@ -17,8 +17,9 @@ type dialer struct {
 	dial relay.DialFunc
 	addr string
 
-	mu    sync.Mutex
-	ahead []chan net.Conn // each gives one connection, or nil if dialling failed
+	mu        sync.Mutex
+	ahead     []chan net.Conn // each gives one connection, or nil if dialling failed
+	encrypted func()          // is called when a connection has TLS; may be nil
 }
 
 // newDialer returns the dialer for a connector. dial opens one connection, with TLS where the URL asks for it; nil means
@@ -37,11 +38,32 @@ func newDialer(connector relay.BaseURL, dial relay.DialFunc) *dialer {
 	switch {
 	case dial != nil:
 	case u.Scheme == "wss":
-		d.dial = (&tls.Dialer{Config: &tls.Config{NextProtos: []string{"http/1.1"}}}).DialContext
+		d.dial = d.dialTLS
 	default:
 		d.dial = new(net.Dialer).DialContext
 	}
 	return d
+}
+
+func (d *dialer) dialTLS(ctx context.Context, network, addr string) (net.Conn, error) {
+	conn, err := (&tls.Dialer{Config: &tls.Config{NextProtos: []string{"http/1.1"}}}).DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	tell := d.encrypted
+	d.mu.Unlock()
+	if tell != nil {
+		tell()
+	}
+	return conn, nil
+}
+
+// onTLS has f called for each connection from now on that has TLS. The run before is told no more.
+func (d *dialer) onTLS(f func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.encrypted = f
 }
 
 // open opens n connections ahead. closeUnused closes those of them that were not taken: they would age while the sandbox

@@ -152,6 +152,8 @@ func isLost(err error) bool { return errors.Is(err, errLeaseLost) || errors.Is(e
 // Run drains once. The error is not nil only if the status is Failed; the report is good either way.
 func (d *Drainer) Run(ctx context.Context, req Request) (Report, error) {
 	r := &run{Drainer: d, ctx: ctx, req: req, figures: &figures{start: time.Now()}, link: newLink()}
+	r.beforehand()
+	d.dialer.onTLS(func() { r.figures.stamp(&r.figures.MS.TLS) })
 	r.pump = &pump{log: d.Log, most: int(d.settings.Window / 4)}
 	r.inbox = newInbox(d.Log)
 	r.media = media.New(media.Config{URL: d.settings.URL, Token: d.access.bearer, NetDial: d.NetDial})
@@ -290,6 +292,7 @@ func (r *run) takeLease(ctx context.Context) error {
 	r.link.guard = r.heart.check
 	r.link.onAck = r.figures.acked
 	r.link.onResult = func() { r.figures.stamp(&r.figures.MS.FirstReply) }
+	r.link.onTyping = func() { r.figures.stamp(&r.figures.MS.FirstTyping) }
 	return nil
 }
 

@@ -1289,11 +1289,20 @@ func TestTheReportIsOneLine(t *testing.T) {
 	bubble(t, setup{}, func(t *testing.T, r *rig) {
 		is := is.New(t)
 		r.Deliver(gateway, event("discord", "c1", "m1", "hello"))
+		r.drainer.Started(40 * time.Millisecond)
 		rep, _, err := r.run(ledger.Wake, quarter)
 		is.NoErr(err)
-		for _, at := range []*int64{rep.MS.Lease, rep.MS.Dial, rep.MS.Descriptor, rep.MS.FirstAck, rep.MS.FirstReply, rep.MS.All} {
+		ms := rep.MS
+		for _, at := range []*int64{ms.Lease, ms.Dial, ms.Descriptor, ms.FirstTyping, ms.FirstAck, ms.FirstReply, ms.All} {
 			is.True(at != nil)
 		}
-		is.True(slices.IsSorted([]int64{*rep.MS.Lease, *rep.MS.Dial, *rep.MS.Descriptor, *rep.MS.All}))
+		is.True(slices.IsSorted([]int64{*ms.Lease, *ms.Dial, *ms.Descriptor, *ms.FirstTyping, *ms.FirstReply, *ms.All}))
+		is.Equal(*ms.Init, int64(40))
+		is.True(ms.TLS == nil) // its socket is in memory
+
+		rep, _, err = r.run(ledger.Wake, quarter)
+		is.NoErr(err)
+		is.True(rep.MS.Init == nil) // the process was there
+		is.True(rep.MS.FirstTyping == nil)
 	})
 }

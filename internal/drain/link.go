@@ -15,6 +15,7 @@ type link struct {
 	guard    func() error // refuses actions once the lease may be another drain's
 	onAck    func()       // is called after each ack
 	onResult func()       // is called after each action that the connector took
+	onTyping func()       // is called after each typing that was sent
 
 	mu      sync.Mutex
 	conn    *relay.Conn
@@ -105,6 +106,9 @@ func endsSoon(ctx context.Context, conn *relay.Conn) bool {
 func (l *link) Post(out relay.Outbound) {
 	if conn, _ := l.current(); conn != nil && l.guard() == nil {
 		conn.Post(out)
+		if out.Action.Op() == "typing" {
+			l.onTyping()
+		}
 	}
 }
 

@@ -80,6 +80,18 @@ func (d *Drainer) billed(start time.Time) time.Duration {
 	return spent.Truncate(time.Millisecond) + time.Millisecond
 }
 
+// beforehand notes what was before the run: the poke, and the start of the process if this is its first run.
+func (r *run) beforehand() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if at := r.req.At; !at.IsZero() && r.req.Reason == ledger.Wake {
+		r.figures.MS.Poke = new(r.figures.start.Sub(at).Milliseconds())
+	}
+	if r.init > 0 {
+		r.figures.MS.Init = new(r.init.Milliseconds())
+	}
+}
+
 // Started tells the Drainer how long its process took to start, before the first run.
 func (d *Drainer) Started(took time.Duration) {
 	d.mu.Lock()

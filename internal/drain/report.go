@@ -59,14 +59,18 @@ type Report struct {
 	Check      *Check               `json:"check,omitempty"`  // of a check
 }
 
-// Times are milliseconds from the drain's start; a missing one did not happen.
+// Times are milliseconds from the drain's start, but for the first two; a missing one did not happen.
 type Times struct {
-	Lease      *int64 `json:"lease,omitempty"`
-	Dial       *int64 `json:"dial,omitempty"`
-	Descriptor *int64 `json:"descriptor,omitempty"`
-	FirstAck   *int64 `json:"first_ack,omitempty"`
-	FirstReply *int64 `json:"first_reply,omitempty"`
-	All        *int64 `json:"all,omitempty"`
+	Poke        *int64 `json:"poke,omitempty"` // from the poke to the drain's start
+	Init        *int64 `json:"init,omitempty"` // that the process took to start: a cold start has it
+	Lease       *int64 `json:"lease,omitempty"`
+	TLS         *int64 `json:"tls,omitempty"`  // the first connection to the connector is encrypted; opened ahead, it may be before the lease
+	Dial        *int64 `json:"dial,omitempty"` // credentials are there, and what was left is being read
+	Descriptor  *int64 `json:"descriptor,omitempty"`
+	FirstTyping *int64 `json:"first_typing,omitempty"`
+	FirstAck    *int64 `json:"first_ack,omitempty"`
+	FirstReply  *int64 `json:"first_reply,omitempty"`
+	All         *int64 `json:"all,omitempty"`
 }
 
 // figures are the report of a run while it goes on. Its methods may be called from any goroutine.

@@ -109,6 +109,7 @@ func TestThePageInABrowser(t *testing.T) {
 	p.part(t, "a drain's timeline", (*stage).seesADrain)
 	p.part(t, "nothing that an agent says runs", (*stage).runsNothing)
 	p.part(t, "a second tab sees the same", (*stage).isSeenInASecondTab)
+	p.part(t, "chats side by side", (*stage).isReadSideBySide)
 	p.part(t, "by keyboard alone", (*stage).isUsedByKeyboard)
 	p.part(t, "5,000 messages in the list", (*stage).showsManyMessages)
 	p.part(t, "waiting, dead, retried", (*stage).retriesTheDead)
@@ -376,6 +377,18 @@ func (p *stage) isUsedByKeyboard() {
 	}
 	if len(seen) != want {
 		p.t.Errorf("%d of %d controls are reached by Tab", len(seen), want)
+	}
+}
+
+func (p *stage) isReadSideBySide() {
+	p.view("chats")
+	for n := 4; n > 0; n-- {
+		eval[bool](p.browser, fmt.Sprintf(`(() => { const el = document.querySelector(".side select"); el.value = "%d"; el.dispatchEvent(new Event("change")); return true })()`, n))
+		p.until(fmt.Sprintf(`document.querySelectorAll(".pane").length === %d`, n))
+		if n == 4 {
+			p.until(`new Set([...document.querySelectorAll(".pane")].map((el) => el.getBoundingClientRect().left)).size === 4`)
+			p.shoot("side-by-side")
+		}
 	}
 }
 

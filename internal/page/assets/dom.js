@@ -135,7 +135,9 @@ export class Windowed {
     el.classList.add("window");
     this.atEnd = true;
     el.addEventListener("scroll", () => {
-      this.atEnd = el.scrollHeight - el.scrollTop - el.clientHeight < 60;
+      const sizes = `${el.clientHeight} ${el.scrollHeight}`;
+      if (sizes === this.lastSizes) this.atEnd = el.scrollHeight - el.scrollTop - el.clientHeight < 60; // somebody scrolled, nothing grew
+      this.lastSizes = sizes;
       this.place();
     }, { passive: true });
     this.sizes = new ResizeObserver(() => this.measure());
@@ -211,7 +213,8 @@ export class Windowed {
   }
 
   measure() {
-    let changed = false;
+    let changed = this.seen !== this.el.clientHeight;
+    this.seen = this.el.clientHeight;
     for (const [id, shown] of this.drawn) {
       const height = shown.el.getBoundingClientRect().height;
       if (height && Math.abs((this.heights.get(id) || 0) - height) > 0.5) {

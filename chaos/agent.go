@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -85,16 +87,18 @@ func (r *run) serveAgent(w http.ResponseWriter, req *http.Request) {
 		return // cut off with its process
 	}
 	io.Copy(io.Discard, req.Body)
-	m := r.askedAbout(t, asked)
-	if m == nil {
+	all := r.askedAbout(t, asked)
+	if all == nil {
 		w.WriteHeader(http.StatusUnprocessableEntity)
 		return
 	}
+	last := len(all) - 1
+	m := all[last].together(all[:last])
 	if r.lucky("agent slow", r.weather.slowTurn) {
 		time.Sleep(r.between(50, 600))
 	}
 	switch {
-	case m.kind == hopeless:
+	case slices.ContainsFunc(all, (*message).isHopeless):
 		w.WriteHeader(http.StatusUnprocessableEntity)
 	case r.lucky("agent kills the process", r.weather.killTurn):
 		r.host.Kill(rig.Drain)
@@ -112,8 +116,8 @@ func (r *run) serveAgent(w http.ResponseWriter, req *http.Request) {
 	}
 }
 
-// askedAbout checks a turn, and finds the message that it is about.
-func (r *run) askedAbout(t agent.Turn, asked time.Time) *message {
+// askedAbout checks a turn, and finds the messages that it is about, which may be several.
+func (r *run) askedAbout(t agent.Turn, asked time.Time) (all []*message) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.seen["turns asked of the agent"]++
@@ -123,36 +127,64 @@ func (r *run) askedAbout(t agent.Turn, asked time.Time) *message {
 	wrong := func(format string, args ...any) {
 		r.wrong = append(r.wrong, t.Event.MessageID+": "+fmt.Sprintf(format, args...))
 	}
-	m := r.byID[t.Event.MessageID]
-	if m == nil {
-		wrong("the agent is asked about what nobody wrote")
-		return nil
+	events := t.Events
+	if len(events) == 0 {
+		events = []*relay.Event{t.Event}
+	} else {
+		r.seen["turns that are several messages"]++
 	}
-	if lack := m.lacks(t); lack != "" {
+	for _, e := range events {
+		m := r.byID[e.MessageID]
+		if m == nil {
+			wrong("the agent is asked about what nobody wrote")
+			return nil
+		}
+		all = append(all, m)
+	}
+	if lack := lacks(all, t); lack != "" {
 		wrong("%s", lack)
 	}
 	if r.stoppedAround(asked) { // a process that wakes up late may ask before it knows that it has lost
-		return m
+		return all
 	}
-	for what, at := range map[string]time.Time{
-		"its answer is kept": r.history.kept[m.key], "it is finished": r.history.finished[m.key], "it is dead": r.history.dead[m.key],
-	} {
-		if !at.IsZero() && at.Before(asked) {
-			wrong("the agent is asked although %s", what)
+	for _, m := range all {
+		for what, at := range map[string]time.Time{
+			"its answer is kept": r.history.kept[m.key], "it is finished": r.history.finished[m.key], "it is dead": r.history.dead[m.key],
+		} {
+			if !at.IsZero() && at.Before(asked) {
+				wrong("the agent is asked about %s although %s", m, what)
+			}
 		}
 	}
-	return m
+	return all
 }
 
-// lacks says what a turn lacks of its message; empty: nothing.
-func (m *message) lacks(t agent.Turn) string {
+// lacks says what a turn lacks of its messages; empty: nothing.
+func lacks(all []*message, t agent.Turn) string {
+	padding, files, m := 0, 0, all[len(all)-1]
+	for _, m := range all {
+		padding += m.padding
+		if m.attached {
+			files++
+		}
+		if !strings.Contains(t.Event.Text, fmt.Sprint(m.number)) && m.kind != pressed {
+			return fmt.Sprintf("%s is not in its text", m)
+		}
+	}
 	switch {
-	case m.kind == pressed && (t.Prompt == nil || t.Prompt.Ref != m.asked || t.Prompt.OptionID != "yes"):
-		return fmt.Sprintf("the answer to a question comes as %+v", t.Prompt)
-	case m.attached && (len(t.Media) != 1 || t.Media[0].Error == "" && string(t.Media[0].Data) != attachment):
-		return fmt.Sprintf("a file comes as %+v", t.Media)
-	case len(t.Event.Text) < m.padding:
-		return fmt.Sprintf("%d bytes of text come as %d", m.padding, len(t.Event.Text))
+	case t.Event.MessageID != m.id():
+		return fmt.Sprintf("it is led by %s, not by its last message", t.Event.MessageID)
+	case m.kind == pressed && (len(all) > 1 || t.Prompt == nil || t.Prompt.Ref != m.asked || t.Prompt.OptionID != "yes"):
+		return fmt.Sprintf("the answer to a question comes as %+v, of %d messages", t.Prompt, len(all))
+	case len(t.Media) != files:
+		return fmt.Sprintf("%d files come as %d", files, len(t.Media))
+	case len(t.Event.Text) < padding:
+		return fmt.Sprintf("%d bytes of text come as %d", padding, len(t.Event.Text))
+	}
+	for _, file := range t.Media {
+		if file.Error == "" && string(file.Data) != attachment {
+			return fmt.Sprintf("a file comes as %+v", file)
+		}
 	}
 	return ""
 }
@@ -186,14 +218,10 @@ func (m *message) actions() (list []relay.Action) {
 	return list
 }
 
-// stream answers piece by piece. If an attempt before was cut short, it goes on behind what has certainly arrived.
+// stream answers piece by piece. If an attempt before was cut short, it goes on behind what has certainly arrived: not behind
+// what has arrived of an answer to others, too.
 func (r *run) stream(w http.ResponseWriter, t agent.Turn, m *message) {
-	arrived := 0
-	for _, sent := range t.Delivery.Sent {
-		if sent.MessageID != "" {
-			arrived++
-		}
-	}
+	arrived := r.arrived(t, m)
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	for n := range 2 + int(m.kind-stream) { // a growing one has a part more
 		op := "send"
@@ -214,4 +242,23 @@ func (r *run) stream(w http.ResponseWriter, t agent.Turn, m *message) {
 			panic(http.ErrAbortHandler)
 		}
 	}
+}
+
+// arrived is how many texts of the answer the chat has.
+func (r *run) arrived(t agent.Turn, m *message) (n int) {
+	if len(t.Delivery.Sent) == 0 {
+		return 0
+	}
+	texts := map[string]string{} // of the platform's messages, as they were sent
+	for _, out := range r.connector.Outbounds() {
+		if out.Applied && out.Op != "edit" {
+			texts[out.MessageID] = out.Content
+		}
+	}
+	for _, sent := range t.Delivery.Sent {
+		if _, ok := m.says(texts[sent.MessageID]); ok && sent.MessageID != "" {
+			n++
+		}
+	}
+	return n
 }

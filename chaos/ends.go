@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,20 +38,44 @@ func (r *run) checkChats(state devconnector.State, verdicts map[string]*verdict)
 		if !out.Applied {
 			continue
 		}
-		part, ok := m.says(out.Content)
-		if !ok {
+		part, ok := r.led(m).says(out.Content)
+		if ok {
+			for _, other := range r.others(m) {
+				verdicts[other.id()].answeredAt(place)
+			}
+		} else if part, ok = m.says(out.Content); !ok {
 			r.fault("%s: answered with %q", m, out.Content)
 			continue
 		}
-		if v.first < 0 {
-			v.first = place
-		}
+		v.answeredAt(place)
 		texts[out.MessageID] = shown{v, part}
 	}
 	for _, text := range texts {
 		text.v.shown[text.part]++
 	}
 }
+
+// answeredAt notes that something of an answer to the message stands at a place.
+func (v *verdict) answeredAt(place int) {
+	if v.first < 0 {
+		v.first = place
+	}
+}
+
+// others are the messages that were one turn with one that led them.
+func (r *run) others(m *message) (list []*message) {
+	for _, key := range r.history.sets[m.key] {
+		for _, other := range r.sent {
+			if other.key == key {
+				list = append(list, other)
+			}
+		}
+	}
+	return list
+}
+
+// led is a message as the one that led others, if it did.
+func (r *run) led(m *message) *message { return m.together(r.others(m)) }
 
 // note is for an action that was refused.
 func (v *verdict) note(out devconnector.Outbound) {
@@ -80,50 +105,101 @@ func (r *run) checkEnds(verdicts map[string]*verdict, left rest) {
 		waiting, isWaiting := left.open[m.key]
 		journalled := !r.history.journalled[m.key].IsZero()
 		r.checkDoubles(v)
+		r.checkOnce(v, verdicts)
 		switch {
 		case m.calm && m.kind != hopeless && (isDead || isWaiting):
 			r.fault("%s: neither answered nor calm: dead %t: %s%s", m, isDead, dead.reason, waiting.reason)
 		case isDead:
-			r.checkDead(v, dead)
+			r.checkDead(v, verdicts, dead)
 		case isWaiting:
 			r.seen["messages that wait"]++
 			r.checkReason(v, waiting.reason, waiting.due.IsZero())
-		case m.bufferID == "" && !journalled && !v.whole(): // nobody else has it
+		case m.bufferID == "" && !journalled && !r.whole(v, verdicts): // nobody else has it
 			r.seen["live messages lost with a socket"]++
 		case m.kind == hopeless:
 			r.fault("%s: refused by the agent, and not dead; buffered %t, journalled %t", m, m.bufferID != "", journalled)
 		default:
-			r.checkAnswered(v)
+			r.checkAnswered(v, verdicts)
 		}
 	}
 }
 
-// whole reports whether the chat shows the whole answer.
-func (v *verdict) whole() bool {
-	for _, part := range v.wants() {
-		if v.shown[part] == 0 {
-			return false
-		}
-	}
-	return v.first >= 0
+// answer is an answer that a message may have: its own, or that of several messages that were one turn.
+type answer struct {
+	*message
+	of *verdict // of the message that led
 }
 
-// checkAnswered demands the whole answer. An action of unknown outcome excuses itself.
-func (r *run) checkAnswered(v *verdict) {
-	missing := 0
-	for _, part := range v.wants() {
-		if v.shown[part] > 0 {
+// answersTo are those to a message, its own first. The agent answers nothing to messages of which it refuses one.
+func (r *run) answersTo(v *verdict, verdicts map[string]*verdict) []answer {
+	list := []answer{{v.message, v}}
+	for _, leader := range verdicts {
+		members := r.history.sets[leader.key]
+		mine := leader == v && len(members) > 0 || slices.Contains(members, v.key)
+		if mine && !slices.ContainsFunc(append(r.others(leader.message), leader.message), (*message).isHopeless) {
+			list = append(list, answer{r.led(leader.message), leader})
+		}
+	}
+	return list
+}
+
+// missing is how many of its texts the chat does not show, and the first of them.
+func (a answer) missing() (n int, first string) {
+	for _, part := range a.wants() {
+		if a.of.shown[part] == 0 {
+			if n == 0 {
+				first = part
+			}
+			n++
+		}
+	}
+	return n, first
+}
+
+// isThere reports whether the chat shows it, but for actions of unknown outcome.
+func (a answer) isThere() bool {
+	n, _ := a.missing()
+	return n <= a.of.unknown || a.of.edits && (a.kind == growing || a.kind == amended)
+}
+
+// whole reports whether the chat shows a whole answer to a message.
+func (r *run) whole(v *verdict, verdicts map[string]*verdict) bool {
+	return v.first >= 0 && slices.ContainsFunc(r.answersTo(v, verdicts), func(a answer) bool {
+		n, _ := a.missing()
+		return n == 0
+	})
+}
+
+// checkAnswered demands a whole answer. An action of unknown outcome excuses itself.
+func (r *run) checkAnswered(v *verdict, verdicts map[string]*verdict) {
+	answers := r.answersTo(v, verdicts)
+	i := slices.IndexFunc(answers, answer.isThere)
+	if i < 0 {
+		_, part := answers[len(answers)-1].missing()
+		r.fault("%s: %q did not come; buffered %t, journalled %t, finished %t, refused %t, unknown %d", v, part, v.bufferID != "",
+			!r.history.journalled[v.key].IsZero(), !r.history.finished[v.key].IsZero(), v.refused, v.unknown)
+		return
+	}
+	n, _ := answers[i].missing()
+	r.seen["actions of unknown outcome that did not come"] += n
+	r.seen["messages answered"]++
+	if i > 0 {
+		r.seen["messages answered with others"]++
+	}
+}
+
+// checkOnce demands that what was answered with others is not answered alone, too. A stream that ran again may repeat itself.
+func (r *run) checkOnce(v *verdict, verdicts map[string]*verdict) {
+	for _, a := range r.answersTo(v, verdicts)[1:] {
+		if n, _ := a.missing(); n > 0 || a.kind.streamed() {
 			continue
 		}
-		if missing++; missing > v.unknown && !(v.edits && (v.kind == growing || v.kind == amended)) {
-			journalled := !r.history.journalled[v.key].IsZero()
-			r.fault("%s: %q did not come; buffered %t, journalled %t, finished %t, refused %t, unknown %d", v, part,
-				v.bufferID != "", journalled, !r.history.finished[v.key].IsZero(), v.refused, v.unknown)
-			return
+		for _, part := range v.wants() {
+			if v.shown[part] > 0 {
+				r.fault("%s: answered with others, and alone with %q", v, part)
+			}
 		}
-		r.seen["actions of unknown outcome that did not come"]++
 	}
-	r.seen["messages answered"]++
 }
 
 // checkDoubles demands that the chat shows each part once. That an action came twice under its request id is looked at
@@ -142,11 +218,12 @@ func (r *run) checkDoubles(v *verdict) {
 }
 
 // checkDead demands a reason, and one that the run has given.
-func (r *run) checkDead(v *verdict, e entry) {
+func (r *run) checkDead(v *verdict, verdicts map[string]*verdict, e entry) {
 	r.seen["messages dead"]++
 	r.checkReason(v, e.reason, false)
 	causes := r.failures[v.key] + len(r.history.takeovers) + len(r.stops)
-	if v.kind != hopeless && !v.refused && causes < maxAttempts {
+	refused := slices.ContainsFunc(r.answersTo(v, verdicts), func(a answer) bool { return a.of.refused })
+	if v.kind != hopeless && !refused && causes < maxAttempts {
 		r.fault("%s: dead without a cause after %d attempts: %s", v, e.attempts, e.reason)
 	}
 }

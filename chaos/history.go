@@ -15,6 +15,7 @@ import (
 type history struct {
 	journalled, kept, finished, dead map[string]time.Time // by delivery key
 	confirmed                        map[string]time.Time // by request id: its outcome is written
+	sets                             map[string][]string  // by the key of a leader: those that are one turn with it
 	takeovers                        []time.Time          // of a lease that was not given back
 	holder                           int                  // the process that took the lease last
 	tokens                           map[string]bool      // of transactions that were made: one is made once
@@ -23,7 +24,7 @@ type history struct {
 func newHistory() history {
 	return history{
 		journalled: map[string]time.Time{}, kept: map[string]time.Time{}, finished: map[string]time.Time{},
-		dead: map[string]time.Time{}, confirmed: map[string]time.Time{},
+		dead: map[string]time.Time{}, confirmed: map[string]time.Time{}, sets: map[string][]string{},
 		tokens: map[string]bool{},
 	}
 }
@@ -43,7 +44,8 @@ type write struct {
 	dead   bool // it is put aside, or given up
 	keep   bool
 	finish bool
-	action int // whose outcome it writes; -1: none's
+	action int      // whose outcome it writes; -1: none's
+	set    []string // the keys of those that are one turn with it from then on
 }
 
 var confirmation = regexp.MustCompile(`#done\[(\d+)\] = `)
@@ -87,11 +89,18 @@ func read(target string, body []byte) (what request) {
 		}
 		update := item.Update.UpdateExpression
 		w := write{
-			key: key, keep: strings.Contains(update, "#answer = :answer"), finish: strings.Contains(update, ":finished"),
+			key: key, keep: strings.Contains(update, "#answer = :answer") && !strings.Contains(update, "#single"), finish: strings.Contains(update, ":finished"),
 			dead: strings.Contains(update, "#died = :died"), action: -1,
 		}
 		if found := confirmation.FindStringSubmatch(update); found != nil && text(item.Update.ExpressionAttributeValues[":outcome"]) != "" {
 			w.action, _ = strconv.Atoi(found[1])
+		}
+		if raw, ok := item.Update.ExpressionAttributeValues[":members"]; ok {
+			var members struct{ L []attribute }
+			json.Unmarshal(raw, &members)
+			for _, member := range members.L {
+				w.set = append(w.set, member.S)
+			}
 		}
 		what.writes = append(what.writes, w)
 	}
@@ -117,6 +126,17 @@ func (what request) ends() bool {
 		}
 	}
 	return false
+}
+
+// ofSet reports whether a step of several messages that are one turn is written; or of several turns at once, which looks alike.
+func (what request) ofSet() bool {
+	changes := 0
+	for _, w := range what.writes {
+		if !w.put {
+			changes++
+		}
+	}
+	return changes > 1
 }
 
 // underWay is called before a process's request is made, and what it returns once it was made.
@@ -161,6 +181,9 @@ func (h *history) note(now time.Time, w write) {
 		if times[key].IsZero() {
 			times[key] = now
 		}
+	}
+	if w.set != nil {
+		h.sets[w.key] = w.set
 	}
 	switch {
 	case w.put:

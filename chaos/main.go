@@ -3,6 +3,10 @@
 // dead or waiting; answered once, unless its process died with an outcome that was not written down; in order; and nothing
 // else is left behind.
 //
+// Whose answer a text is, its first word says: the id of the message, which is session-number. If several messages were one turn,
+// the text ends with the ids of the others in brackets: such an answer counts as the answer to each of them. The checker takes
+// who belongs together from what was written to the table, and the agent from the turn, so that one holds the other.
+//
 // A run's seed decides which faults it gets and how often. Processes and timers do not repeat themselves, so the same
 // seed makes a similar run, not the same one.
 package main

@@ -39,7 +39,10 @@ type message struct {
 	asked           string // of pressed: the id of the message that was answered with the question
 	attached        bool   // it has a file
 	padding         int    // bytes of its text
+	beside          string // what each text of its answer ends with, if it is the answer to others, too
 }
+
+func (m *message) isHopeless() bool { return m.kind == hopeless }
 
 func (m *message) id() string { return fmt.Sprintf("%d-%d", m.session, m.number) }
 
@@ -47,7 +50,21 @@ func (m *message) id() string { return fmt.Sprintf("%d-%d", m.session, m.number)
 func (m *message) String() string { return fmt.Sprintf("%s (%s, %s)", m.id(), m.kind, m.key) }
 
 // part is a text of the answer; nothing else has it.
-func (m *message) part(n int) string { return fmt.Sprintf("%s %c.", m.id(), 'a'+n) }
+func (m *message) part(n int) string { return fmt.Sprintf("%s %c.%s", m.id(), 'a'+n, m.beside) }
+
+// together is the message as the one that leads others: its answer is theirs, too, and each text of it names them.
+func (m *message) together(others []*message) *message {
+	if len(others) == 0 {
+		return m
+	}
+	led := *m
+	var ids []string
+	for _, other := range others {
+		ids = append(ids, other.id())
+	}
+	led.beside = " (" + strings.Join(ids, " ") + ")"
+	return &led
+}
 
 // wants are the texts that the chat must show in the end, each once. first says how a text may go on.
 func (m *message) wants() (texts []string) {

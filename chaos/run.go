@@ -229,7 +229,7 @@ func (r *run) settings(home, database, agent string) map[string]string {
 		"DORMOUSE_SWEEP":               sweep,
 		"DORMOUSE_SWEEP_MAX":           sweep,
 		"DORMOUSE_WINDOW":              window,
-		"DORMOUSE_MERGE":               "off",
+		"DORMOUSE_MERGE":               map[bool]string{true: "on", false: "off"}[r.seed%6 > 0],
 		"TMPDIR":                       home,
 		"HOME":                         home,
 	}

@@ -20,7 +20,7 @@ type weather struct {
 	bulky                           bool // some messages are long
 	narrow                          bool // the window is full with two or three of them
 	killTable, failTable, slowTable float64
-	killConfirm, stall              float64
+	killConfirm, killSet, stall     float64
 	killTurn, failTurn, slowTurn    float64
 	failMedia                       float64
 	pause                           time.Duration
@@ -33,7 +33,7 @@ func newWeather(seed uint64, rng *rand.Rand) weather {
 	pick := func(choices ...float64) float64 { return choices[rng.IntN(len(choices))] }
 	w := weather{
 		killTable: pick(0, 0, 0.002, 0.01), failTable: pick(0, 0, 0.05, 0.3), slowTable: pick(0, 0.05, 0.2),
-		killConfirm: pick(0, 0.05, 0.2), stall: pick(0, 0, 0.03, 0.1),
+		killConfirm: pick(0, 0.05, 0.2), killSet: pick(0, 0.1, 0.3), stall: pick(0, 0, 0.03, 0.1),
 		killTurn: pick(0, 0, 0.05, 0.2), failTurn: pick(0, 0.1, 0.3), slowTurn: pick(0, 0.3), failMedia: pick(0, 0.2),
 		lease: time.Duration(pick(1, 2)) * time.Second, timeout: time.Duration(pick(8, 20)) * time.Second,
 		pause:    time.Duration(pick(500, 1500, 4000)) * time.Millisecond,

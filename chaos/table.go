@@ -109,6 +109,14 @@ func (r *run) tableFault(what request) tableFault {
 		r.injected["SIGKILL after an outcome was written"]++
 		return killedAfter
 	}
+	if what.ofSet() && r.rng.Float64() < r.weather.killSet {
+		if r.rng.IntN(2) == 0 {
+			r.injected["SIGKILL before a step of several messages"]++
+			return killedFirst
+		}
+		r.injected["SIGKILL after a step of several messages"]++
+		return killedAfter
+	}
 	if what.journal && r.rng.Float64() < r.weather.stall {
 		r.injected["SIGSTOP with a journal write under way"]++
 		return stalled

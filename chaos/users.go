@@ -28,7 +28,13 @@ func (r *run) users(ctx context.Context) {
 	for pause(ctx, r.between(10, 250)) {
 		session := r.dice(sessions)
 		r.press(session)
-		r.write(&message{session: session, kind: r.anyKind()})
+		lines := 1
+		if r.dice(6) == 0 {
+			lines += r.dice(5) // somebody writes line by line
+		}
+		for range lines {
+			r.write(&message{session: session, kind: r.anyKind()})
+		}
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/matryer/is"
 
 	"github.com/dormouse-relay/dormouse/internal/agent"
+	"github.com/dormouse-relay/dormouse/internal/devconnector"
 	"github.com/dormouse-relay/dormouse/internal/drain"
 	"github.com/dormouse-relay/dormouse/internal/ledger"
 	"github.com/dormouse-relay/dormouse/internal/ledger/dynamo"
@@ -119,7 +120,7 @@ type crashRig struct {
 	asked map[string]int // by message id
 }
 
-func newCrashRig(t *testing.T, more map[string]string) *crashRig {
+func newCrashRig(t *testing.T, more map[string]string, change ...func(*devconnector.Preset)) *crashRig {
 	rig := &crashRig{asked: map[string]int{}}
 	rig.env, rig.table = onTable(t)
 	rig.proxy = newTableProxy(t, rig.env["AWS_ENDPOINT_URL_DYNAMODB"])
@@ -144,7 +145,11 @@ func newCrashRig(t *testing.T, more map[string]string) *crashRig {
 	for name, value := range more {
 		rig.env[name] = value
 	}
-	rig.stack = deploy(t, setup{env: rig.env})
+	s := setup{env: rig.env}
+	if len(change) > 0 {
+		s.change = change[0]
+	}
+	rig.stack = deploy(t, s)
 	return rig
 }
 

@@ -113,6 +113,7 @@ type work struct {
 	*stack
 
 	mu     sync.Mutex
+	atOnce bool // the connector hands out all that it has buffered
 	leaves bool // the agent answers as the work needs it to be left; else it answers all
 	asked  map[string][]agent.Turn
 }
@@ -132,7 +133,11 @@ func (w *work) deploy(bootstrap string) {
 	for name, value := range w.env {
 		env[name] = value
 	}
-	anywhere := func(p *devconnector.Preset) { p.Routing = devconnector.RouteAny }
+	anywhere := func(p *devconnector.Preset) {
+		if p.Routing = devconnector.RouteAny; w.atOnce {
+			atOnce(p)
+		}
+	}
 	if w.first != nil {
 		env["GATEWAY_RELAY_URL"] = w.first.host.ConnectorURL
 	}
@@ -157,9 +162,9 @@ func (w *work) serveAgent(out http.ResponseWriter, r *http.Request) {
 	w.mu.Unlock()
 	const waits = `{"op":"react","emoji":"+1"}` // the connector does not answer it while the work is made
 	switch {
-	case leaves && (id == "running" || id == "stopped"):
+	case leaves && (id == "running" || id == "stopped" || id == "run-2"):
 		<-r.Context().Done() // until its process is killed, or the turn stopped
-	case leaves && id == "away":
+	case leaves && (id == "away" || id == "away-2"):
 		out.WriteHeader(http.StatusTooManyRequests)
 	case leaves && id == "refused":
 		out.WriteHeader(http.StatusBadRequest)
@@ -167,6 +172,8 @@ func (w *work) serveAgent(out http.ResponseWriter, r *http.Request) {
 		io.WriteString(out, `{"actions":[{"op":"prompt","prompt_kind":"choice","content":"Sure?","options":[{"id":"y","label":"Yes"},{"id":"n","label":"No"}],"ref":"r-1"}]}`)
 	case id == "half":
 		fmt.Fprintf(out, `{"actions":[{"op":"send","content":"half one"},%s,{"op":"send","content":"half two"}]}`, waits)
+	case id == "kept-2":
+		fmt.Fprintf(out, `{"actions":[%s,{"op":"send","content":"answer to kept-2"}]}`, waits)
 	case id == "kept":
 		fmt.Fprintf(out, `{"actions":[%s,{"op":"send","content":"answer to kept"}]}`, waits)
 	default:

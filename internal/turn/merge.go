@@ -273,6 +273,13 @@ func (s *schedule) apart(leader *delivery) {
 	q.queue = slices.Concat(set, []*delivery{leader}, q.queue)
 }
 
+// overtakesLocked reports whether a suspect would overtake one of its session: of a set that was parted, one that waits to be
+// tried again, or whose answer is there.
+func (s *schedule) overtakesLocked(d *delivery) bool {
+	l := s.window.lines[sessionHash(d.session)]
+	return d.single && l != nil && len(l.parked) > 0 && l.parked[0].place < d.place
+}
+
 // partDied parts the sets whose process died before their answer was whole: each of their messages is a suspect of its own
 // from then on. It is false if no turn starts any more.
 func (s *schedule) partDied() bool {

@@ -308,6 +308,37 @@ func TestOneOfASetThatKillsTheProcessIsDeadAlone(t *testing.T) {
 	})
 }
 
+func TestSuspectsOfASetKeepTheirOrder(t *testing.T) {
+	merging(t, func(t *testing.T, is *is.I, b *bench, turns *turnList) {
+		change, inner := b.change, b.agent
+		b.change = func(c *turn.Config) {
+			change(c)
+			c.AgentTimeout = 24 * time.Hour
+		}
+		fails := true
+		b.agent = agentFunc(func(ctx context.Context, tn agent.Turn) (agent.Answer, error) {
+			answer, err := inner.Answer(ctx, tn)
+			switch {
+			case len(tn.Events) > 0: // its process dies
+				<-ctx.Done()
+				err = context.Cause(ctx)
+			case fails:
+				err, fails = errors.New("500"), false
+			}
+			return answer, err
+		})
+		b.start()
+		b.takeAll("1", "2", "3")
+		pass(time.Second)
+		b.crash()
+		w := b.start()
+		defer w.Close()
+		pass(time.Minute)
+		is.Equal(asked(turns), []string{"1/2/3", "1", "1", "2", "3"})
+		is.Equal(len(b.unfinished()), 0)
+	})
+}
+
 func TestAnAbsentAgentLeavesTheSetAsItIs(t *testing.T) {
 	merging(t, func(t *testing.T, is *is.I, b *bench, turns *turnList) {
 		away := true

@@ -304,7 +304,7 @@ func (s *schedule) serveAlone(p parked) {
 		return
 	}
 	s.mu.Lock()
-	if s.isStoppedLocked(d) || !d.suspect {
+	if s.isStoppedLocked(d) || !d.suspect || s.overtakesLocked(d) {
 		s.mu.Unlock()
 		s.back(d.session, time.Time{}, p)
 		return

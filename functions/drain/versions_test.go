@@ -81,21 +81,27 @@ func TestARollbackWithWorkInTheTable(t *testing.T) {
 // versionBefore builds the drain of the version before from the history, where that is at hand.
 func versionBefore(t *testing.T) (bootstrap string) {
 	t.Helper()
-	if exec.Command("git", "rev-parse", "--quiet", "--verify", versionAgo+"^{commit}").Run() != nil {
-		t.Skipf("skipped: the history here does not reach back to %s, the version before (git fetch --unshallow)", versionAgo)
+	return builtOf(t, versionAgo)
+}
+
+// builtOf builds the drain of an earlier version from the history, where that is at hand.
+func builtOf(t *testing.T, version string) (bootstrap string) {
+	t.Helper()
+	if exec.Command("git", "rev-parse", "--quiet", "--verify", version+"^{commit}").Run() != nil {
+		t.Skipf("skipped: the history here does not reach back to %s, a version before (git fetch --unshallow)", version)
 	}
 	is := is.New(t)
 	builtBefore.Lock()
 	defer builtBefore.Unlock()
 	cache, err := os.UserCacheDir()
 	is.NoErr(err)
-	dir := filepath.Join(cache, "dormouse", "version-"+versionAgo)
+	dir := filepath.Join(cache, "dormouse", "version-"+version)
 	tree, bin := filepath.Join(dir, "tree"), filepath.Join(dir, "bin")
 	is.NoErr(os.MkdirAll(tree, 0o755))
-	archive := exec.CommandContext(t.Context(), "sh", "-c", `git -C ../.. archive "$0" | tar -x -C "$1"`, versionAgo, tree)
+	archive := exec.CommandContext(t.Context(), "sh", "-c", `git -C ../.. archive "$0" | tar -x -C "$1"`, version, tree)
 	out, err := archive.CombinedOutput()
 	if err != nil {
-		t.Fatalf("unpacking %s: %v: %s", versionAgo, err, out)
+		t.Fatalf("unpacking %s: %v: %s", version, err, out)
 	}
 	is.NoErr(rig.Build(t.Context(), tree, bin, nil, "functions/drain"))
 	return rig.Bootstrap(bin, "drain")

@@ -130,6 +130,9 @@ type Options struct {
 	// LambdaStreams, if set, invokes a lambda: agent in place of Lambda, so that its answers may stream.
 	LambdaStreams StreamInvoker
 
+	// Durable, if it is not zero, says that a lambda: agent is a durable function, whose answers come later, within that time.
+	Durable time.Duration
+
 	// ReadSecret, if set, returns the signing secret in place of Secret. It is called when the first turn is posted.
 	ReadSecret func(context.Context) (relay.Secret, error)
 
@@ -147,6 +150,9 @@ func New(spec string, opt Options) (a Agent, done func(), err error) {
 	if function, ok := strings.CutPrefix(spec, "lambda:"); ok {
 		if function == "" || opt.Lambda == nil {
 			return nil, nil, errors.New("agent: lambda: wants a function's name or ARN behind it, and a client to invoke it with")
+		}
+		if opt.Durable > 0 {
+			return NewDurable(function, opt.Lambda, opt.Durable), none, nil
 		}
 		return NewLambda(function, opt.Lambda, opt.LambdaStreams), none, nil
 	}

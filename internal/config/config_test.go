@@ -95,7 +95,7 @@ func TestEverythingSet(t *testing.T) {
 		"DORMOUSE_STOP": "/halt", "DORMOUSE_APOLOGY": "Sorry, that did not work.", "DORMOUSE_PASSTHROUGH": "on",
 		"DORMOUSE_BOT_TURNS": "0", "DORMOUSE_MAX_TURNS_PER_DAY": "500",
 		"DORMOUSE_TEXTS":        `{"apology": "unused", "closed_question": "Too late."}`,
-		"DORMOUSE_AGENT_STREAM": "on",
+		"DORMOUSE_AGENT_STREAM": "on", "DORMOUSE_AGENT_DURABLE": "",
 		"DORMOUSE_REACTIONS":    "off", // on is the default
 		"DORMOUSE_MERGE":        "off", // likewise
 		"DORMOUSE_COMMANDS":     `[{"name": "new", "description": "Starts anew."}]`,

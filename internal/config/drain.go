@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -45,6 +46,7 @@ type DrainSettings struct {
 	Agent           string         `env:"DORMOUSE_AGENT" envDefault:"echo"`           // echo, lambda:NAME, an https or loopback http URL
 	AgentSecret     relay.Secret   `env:"DORMOUSE_AGENT_SECRET"`                      // whsec_ and base64: signs what is posted
 	AgentSecretARN  string         `env:"DORMOUSE_AGENT_SECRET_ARN"`                  // where that secret is, in place of it
+	AgentDurable    time.Duration  `env:"DORMOUSE_AGENT_DURABLE"`                     // within it the durable function answers later; 0: it is none
 	AgentStream     bool           `env:"-"`                                          // lambda: agents are invoked with a response stream
 	AgentTimeout    time.Duration  `env:"DORMOUSE_AGENT_TIMEOUT" envDefault:"5m"`     // for one turn
 	Concurrency     int            `env:"DORMOUSE_CONCURRENCY" envDefault:"8"`        // turns side by side
@@ -194,6 +196,7 @@ func (v *drainVariables) checkAgent(faults *faultList) {
 	v.Reactions = isOn("DORMOUSE_REACTIONS", v.RawReactions, faults)
 	v.Merge = isOn("DORMOUSE_MERGE", v.RawMerge, faults)
 	v.Passthrough = isOn("DORMOUSE_PASSTHROUGH", v.RawPassthrough, faults)
+	v.checkDurable(faults)
 	v.AgentStream = isOn("DORMOUSE_AGENT_STREAM", v.RawAgentStream, faults)
 }
 
@@ -236,6 +239,23 @@ func (v *drainVariables) checkTable(faults *faultList) {
 }
 
 // checkRanges checks durations and numbers. The defaults are in range.
+// isQualified matches a function's name or ARN with a version or alias behind it.
+var isQualified = regexp.MustCompile(`^lambda:(arn:[^:]+:lambda:[^:]+:[0-9]+:function:|[0-9]+:function:)?[^:]+:[^:]+$`)
+
+// checkDurable checks what a durable function needs: Lambda starts one by a version or alias only, and waits for none.
+func (v *drainVariables) checkDurable(faults *faultList) {
+	const name = "DORMOUSE_AGENT_DURABLE"
+	switch {
+	case v.AgentDurable == 0:
+	case v.AgentDurable < 0 || v.AgentDurable > 24*time.Hour:
+		faults.add(name, "is %v; want how long its answers take at most, up to 24h", v.AgentDurable)
+	case !isQualified.MatchString(v.Agent):
+		faults.add(name, "is for a durable function; want DORMOUSE_AGENT to be lambda:NAME:ALIAS")
+	case v.RawAgentStream == "on":
+		faults.add(name, "is set beside DORMOUSE_AGENT_STREAM=on; want one of them: what answers later does not stream")
+	}
+}
+
 func (v *drainVariables) checkRanges(values map[string]string, faults *faultList) {
 	for _, d := range []struct {
 		name  string

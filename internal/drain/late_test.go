@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 	"github.com/matryer/is"
 
 	"github.com/dormouse-relay/dormouse/internal/agent"
@@ -343,4 +345,63 @@ func TestALateAnswerIsSaidOnceThroughDeathsAtEachStep(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A durable function is started once for a message, by whichever attempt, and answers two hours later, while no drain runs.
+func TestADurableFunctionAnswersTwoHoursLater(t *testing.T) {
+	jobs := &durables{payloads: map[string]string{}}
+	a, _, err := agent.New("lambda:jobs:live", agent.Options{Lambda: jobs, Durable: 3 * time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bubble(t, setup{ledger: durable(ledger.NewMemory()), agent: a}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		jobs.dies = 2 // the process dies twice between the start and the table
+		r.Deliver(gateway, event("discord", "c1", "m1", "the yearly report"))
+		for range 3 {
+			ctx, cancel := context.WithCancel(t.Context())
+			jobs.kill = cancel
+			_, _ = r.drainer.Run(ctx, drain.Request{Reason: ledger.Arm})
+			cancel()
+			r = r.coldStart(t)
+			time.Sleep(5 * time.Minute)
+		}
+		is.Equal(len(jobs.payloads), 1)
+		is.True(jobs.invoked > 1)
+		is.Equal(len(r.taken()), 0)
+		time.Sleep(2 * time.Hour)
+		for name := range jobs.payloads { // which is the delivery's key
+			_, err := r.invoke(part(name, 1, true, "14 pages."), quarter)
+			is.NoErr(err)
+		}
+		is.Equal(r.taken(), []string{"c1 14 pages."})
+		o, err := r.ledger.Overview(t.Context())
+		is.NoErr(err)
+		is.Equal(o.Pending, 0)
+	})
+}
+
+// durables plays Lambda's part for a durable function: an execution for each name.
+type durables struct {
+	payloads map[string]string
+	invoked  int
+	dies     int
+	kill     func()
+}
+
+func (d *durables) Invoke(_ context.Context, in *lambda.InvokeInput, _ ...func(*lambda.Options)) (*lambda.InvokeOutput, error) {
+	d.invoked++
+	name := *in.DurableExecutionName
+	before, known := d.payloads[name]
+	if !known {
+		d.payloads[name] = string(in.Payload)
+	}
+	if d.dies > 0 {
+		d.dies--
+		d.kill()
+	}
+	if known && before != string(in.Payload) {
+		return nil, &types.DurableExecutionAlreadyStartedException{}
+	}
+	return &lambda.InvokeOutput{StatusCode: 202}, nil
 }

@@ -82,7 +82,7 @@ func (f *Function) Terminate() {
 }
 
 func newAgent(settings config.DrainSettings, lambdas *lambda.Client, secrets *secretstore.Store) (agent.Agent, error) {
-	options := agent.Options{Secret: settings.AgentSecret, Lambda: lambdas}
+	options := agent.Options{Secret: settings.AgentSecret, Lambda: lambdas, Durable: settings.AgentDurable}
 	if settings.AgentStream {
 		options.LambdaStreams = lambdas
 	}

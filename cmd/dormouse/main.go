@@ -50,7 +50,7 @@ Completion for your shell: source <(dormouse completion bash), or zsh, fish, pws
 		Commands: []*cli.Command{
 			devCommand(), demoCommand(out), chatCommand(),
 			initCommand(), enrollCommand(), armCommand(), drainCommand(), removeCommand(),
-			statusCommand(), doctorCommand(), logsCommand(), enableCommand(), deadCommand(), rotateCommand(), sayCommand(), versionCommand(),
+			statusCommand(), watchCommand(), doctorCommand(), logsCommand(), enableCommand(), deadCommand(), rotateCommand(), sayCommand(), versionCommand(),
 			connectorCommand(), issuerCommand(), hostCommand(), conformCommand(),
 		},
 		EnableShellCompletion: true,

@@ -1,6 +1,7 @@
 package devstage
 
 import (
+	"net/url"
 	"slices"
 	"strings"
 
@@ -15,8 +16,8 @@ type Setting struct {
 	Secret bool   `json:"secret"` // then Value says only whether it is set
 }
 
-// settingsInForce are all that drain knows, with what is given.
-func settingsInForce(given map[string]Given) []Setting {
+// InForce are all settings that drain knows, with what is given, sorted by name. Secrets are redacted.
+func InForce(given map[string]Given) []Setting {
 	defaults := config.Defaults()
 	names := map[string]bool{}
 	for name := range defaults {
@@ -31,13 +32,25 @@ func settingsInForce(given map[string]Given) []Setting {
 		if g, ok := given[name]; ok && g.Value != "" {
 			s.Value, s.Source = g.Value, g.Source
 		}
-		if s.Secret = secret(name); s.Secret && s.Value != "" {
+		switch s.Secret = secret(name); {
+		case s.Secret && s.Value != "":
 			s.Value = "set, not shown"
+		case name == "DORMOUSE_AGENT":
+			s.Value = withoutPath(s.Value)
 		}
 		list = append(list, s)
 	}
 	slices.SortFunc(list, func(a, b Setting) int { return strings.Compare(a.Name, b.Name) })
 	return list
+}
+
+// withoutPath is an agent as far as everybody may see it: the path of a URL may be a credential.
+func withoutPath(agent string) string {
+	u, err := url.Parse(agent)
+	if err != nil || u.Host == "" {
+		return agent
+	}
+	return u.Scheme + "://" + u.Host + "/..."
 }
 
 // secret reports whether a setting's value lets somebody do something: the wake URL and the agent's may hold a credential.

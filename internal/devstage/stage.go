@@ -127,7 +127,7 @@ func Start(ctx context.Context, cfg Config) (_ *Stage, err error) {
 	// What is said before the gateway has introduced itself is for it, too.
 	s.rig.Connector.Register(devconnector.Gateway{ID: Gateway, WakeURL: s.rig.WakeURL, Asleep: true})
 	maps.Copy(made, cfg.Settings)
-	s.settings = settingsInForce(made)
+	s.settings = InForce(made)
 	s.wg.Go(func() { s.fire(running, cmp.Or(cfg.Schedule, defaultSchedule)) })
 	return s, nil
 }

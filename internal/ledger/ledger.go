@@ -203,6 +203,8 @@ type Operator interface {
 
 	// ListPending returns the unfinished entries without body and actions, in the order they arrived.
 	ListPending(ctx context.Context) ([]Entry, error)
+	// ShowPending returns an unfinished one with all that is known of it, or ErrNoEntry.
+	ShowPending(ctx context.Context, key string) (Entry, error)
 	// ListDead returns the dead entries without body and actions, the longest dead first.
 	ListDead(ctx context.Context) ([]Entry, error)
 	// ShowDead returns one with all that is known of it, its kept answer too, or ErrNotDead.

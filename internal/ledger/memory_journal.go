@@ -242,6 +242,16 @@ func (m *Memory) ListPending(context.Context) ([]Entry, error) {
 	return list, nil
 }
 
+func (m *Memory) ShowPending(_ context.Context, key string) (Entry, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e, ok := m.open[key]
+	if !ok {
+		return Entry{}, ErrNoEntry
+	}
+	return e.Entry, nil
+}
+
 func (m *Memory) ListDead(context.Context) ([]Entry, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

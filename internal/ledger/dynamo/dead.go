@@ -18,6 +18,17 @@ func (l *Ledger) ListPending(ctx context.Context) ([]ledger.Entry, error) {
 	return l.listed(ctx, alive, func(it item) bool { return strings.HasPrefix(it.text("open"), alive) })
 }
 
+func (l *Ledger) ShowPending(ctx context.Context, key string) (ledger.Entry, error) {
+	it, err := l.get(ctx, entryKey(key))
+	if err != nil {
+		return ledger.Entry{}, err
+	}
+	if !strings.HasPrefix(it.text("open"), alive) {
+		return ledger.Entry{}, noEntry(key)
+	}
+	return decoded(it), nil
+}
+
 // listed are the entries, without body and actions, whose open has a prefix, as long as they are what is meant.
 func (l *Ledger) listed(ctx context.Context, prefix string, meant func(item) bool) ([]ledger.Entry, error) {
 	keys, err := l.list(ctx, prefix)

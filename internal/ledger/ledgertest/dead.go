@@ -79,6 +79,13 @@ func graveyard(t *testing.T, is *is.I, s Subject) {
 	is.NoErr(err)
 	is.Equal(string(shown.Body), `{"k":"b"}`)
 	is.Equal(shown.Error, "agent: 500")
+	shown, err = s.ShowPending(ctx, "c")
+	is.NoErr(err)
+	is.Equal(string(shown.Body), `{"k":"c"}`)
+	for _, key := range []string{"b", "never came"} {
+		_, err = s.ShowPending(ctx, key)
+		is.True(errors.Is(err, ledger.ErrNoEntry))
+	}
 }
 
 func retryDead(t *testing.T, is *is.I, s Subject) {

@@ -1,7 +1,7 @@
 #!/bin/sh
 # breaks.sh BUILD-COMMAND [NAME...] breaks one promise after the other, each by a patch of chaos/breaks in a copy of the files
 # that it changes, and demands that chaos notices within RUNS (50) seeds. It needs build/chaos, and a DynamoDB
-# whose address is in DORMOUSE_TEST_DYNAMODB. A patch says behind "Noticed:" what a run has to fail with.
+# whose address is in DORMOUSE_TEST_DYNAMODB; PARALLEL (14) run side by side. A patch says behind "Noticed:" what a run has to fail with.
 set -eu
 
 build=$1
@@ -28,7 +28,7 @@ for name; do
 	fi
 	printf '{"Replace":{"%s":"%s"}}\n' "$PWD/$file" "$dir/patched.go" >"$dir/overlay.json"
 	sh -c "$build -overlay $dir/overlay.json -o $dir/bootstrap ./functions/drain"
-	build/chaos -runs "${RUNS:-50}" -seed 1 -drain "$dir/bootstrap" -until "$text" || missed="$missed $name"
+	build/chaos -runs "${RUNS:-50}" -parallel "${PARALLEL:-14}" -seed 1 -drain "$dir/bootstrap" -until "$text" || missed="$missed $name"
 done
 if [ -n "$missed" ]; then
 	echo "breaks.sh: not noticed:$missed" >&2

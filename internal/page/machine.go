@@ -113,7 +113,9 @@ func (m *Machine) tell(e devstage.Event) {
 		}
 	case e.Function != nil:
 		m.model.Function(*e.Function)
-	case e.Line != nil && e.Line.From != devstage.FromAgent:
+	case e.Line != nil && e.Line.From == devstage.FromAgent:
+		m.model.Printed(e.Line.Text, e.At)
+	case e.Line != nil:
 		m.model.Log(ReadLog(e.Line.From, e.Line.Text, e.At))
 	case e.Exchange != nil:
 		m.model.Exchange(*e.Exchange)

@@ -52,6 +52,7 @@ type Model struct {
 	ways     ways
 	books    Books
 	faults   map[string]*Fault
+	printed  []Printed
 	lines    []LogLine // what functions logged, the newest at the end
 
 	// Outbound finds the action that an observation is about, by its number. nil: nobody knows it.
@@ -88,6 +89,26 @@ func (m *Model) SetAbout(change func(*About)) {
 
 // SetSettings shows the settings in force.
 func (m *Model) SetSettings(list []Setting) { m.entries.put(KindSettings, "settings", list) }
+
+// Printed is a line that the agent's process has printed.
+type Printed struct {
+	At   float64 `json:"at"`
+	Text string  `json:"text"`
+}
+
+// mostPrinted is how many lines of the agent's are kept.
+const mostPrinted = 200
+
+// Printed tells of a line that the agent's process has printed.
+func (m *Model) Printed(text string, at time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.printed = append(m.printed, Printed{ms(at), text})
+	if len(m.printed) > mostPrinted {
+		m.printed = m.printed[len(m.printed)-mostPrinted:]
+	}
+	m.entries.put(KindAgent, "agent", m.printed)
+}
 
 // SetCharts shows metrics.
 func (m *Model) SetCharts(list []Chart) { m.entries.put(KindCharts, "charts", list) }

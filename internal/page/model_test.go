@@ -348,6 +348,36 @@ func TestMessagesOfOneTurnShareWhatBecomesOfIt(t *testing.T) {
 	is.Equal(first.State, page.WayAnswered)
 }
 
+func TestAMessageOfTheTableAloneCanBeTakenAlong(t *testing.T) {
+	is := is.New(t)
+	m := page.NewModel(page.About{Deployed: true})
+	event := `{"text":"hello","message_type":"text","message_id":"m-1","source":{"platform":"slack","chat_id":"c","chat_type":"dm","user_id":"u","user_name":"Ann"}}`
+	m.KnowEvent("key-1", json.RawMessage(event), noon)
+	m.SetBooks(page.Books{Dead: []page.DeadMessage{{Key: "key-1", Reason: "it broke"}}}, nil, after(1))
+	p, ok := m.Way("key-1")
+	is.True(ok)
+	is.Equal([]string{p.State, p.Name, p.Text, p.Why}, []string{page.WayDead, "Ann", "hello", "it broke"})
+	c, err := p.Case()
+	is.NoErr(err)
+	raw, err := json.Marshal(c)
+	is.NoErr(err)
+	events, forwards, err := page.ReadCase(raw)
+	is.NoErr(err)
+	is.Equal(string(events[0]), event)
+	is.Equal(forwards, []bool{false})
+}
+
+func TestWhatTheAgentPrintsIsShown(t *testing.T) {
+	is := is.New(t)
+	m := page.NewModel(page.About{})
+	for n := range 300 {
+		m.Printed(fmt.Sprint("line ", n), noon)
+	}
+	lines := one[[]page.Printed](t, tell(t, m), page.KindAgent, "agent")
+	is.Equal(len(lines), 200)
+	is.Equal(lines[199].Text, "line 299")
+}
+
 func TestARefusalIsToldWithItsClassUntilItIsAccepted(t *testing.T) {
 	is := is.New(t)
 	m := page.NewModel(page.About{})

@@ -30,6 +30,7 @@ const (
 	KindSettings = "settings" // a list of Setting, one entry
 	KindPage     = "page"     // About, one entry
 	KindCharts   = "charts"   // a list of Chart, one entry
+	KindAgent    = "agent"    // a list of Printed: what the agent's process has printed, one entry
 )
 
 // Most entries of a kind that are kept; the oldest go first.

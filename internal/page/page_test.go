@@ -107,6 +107,7 @@ func TestThePageInABrowser(t *testing.T) {
 	p.part(t, "a lost poke and the sweep", (*stage).seesASweepFindTheMessage)
 	p.part(t, "replay with the same id", (*stage).replays)
 	p.part(t, "a drain's timeline", (*stage).seesADrain)
+	p.part(t, "settings without secrets", (*stage).showsNoSecrets)
 	p.part(t, "nothing that an agent says runs", (*stage).runsNothing)
 	p.part(t, "a second tab sees the same", (*stage).isSeenInASecondTab)
 	p.part(t, "chats side by side", (*stage).isReadSideBySide)
@@ -127,6 +128,7 @@ func (p *stage) seesTypingAndTheReply() {
 	p.says("#state", "connected")
 	p.shoot("typing")
 	p.says(".bubble.bot .text", "Here I am.")
+	p.says("#say", "Ada: Here I am.")          // for those who listen
 	p.says(".bubble .quote", "a little later") // the reply quotes what it answers
 	p.until(`!document.querySelector(".typing.on")`)
 	p.says(".sent", "answered")
@@ -168,10 +170,17 @@ func (p *stage) seesWhatChatsHave() {
 	p.says(".pane-head", "thread in #agents")
 	p.says(".bubble.bot .text", "It is out.")
 	p.openChat(discord)
-	p.act("command", map[string]any{"chat": discord, "user": "", "name": "status", "options": []map[string]string{{"name": "of", "value": "build"}}})
+	p.click(`.composer > .row:nth-of-type(2) button:nth-of-type(2)`) // a command, with an option
+	p.says("#dialog", "A command in #agents")
+	p.shoot("command")
+	p.do(chromedp.SendKeys(chromedp.CSS("#dialog .o-name"), "of"), chromedp.SendKeys(chromedp.CSS("#dialog .o-value"), "build"))
+	p.click("#dialog button.main")
 	p.says(".bubble.bot .text", "You said: /status build")
-	p.act("form", map[string]any{"chat": discord, "user": "", "id": "report", "fields": []map[string]string{{"name": "what", "value": "it broke"}}})
-	p.says(".bubble.bot .text", "what=it broke")
+	p.click(`.composer .only-discord`)
+	p.says("#dialog", "Send a form in")
+	p.shoot("form")
+	p.click("#dialog button.main")
+	p.says(".bubble.bot .text", "what=It broke")
 	p.write("with a tpyo")
 	p.says(".bubble.bot .text", "You said: with a tpyo")
 	p.click(`.bubble:not(.bot):has(.text p):nth-last-child(2) button[aria-label^="Edit"]`)
@@ -264,13 +273,24 @@ func (p *stage) replays() {
 	p.click(".way-list .item:last-child .item-button")
 	p.click(".way-head button:nth-of-type(2)") // under a new id
 	p.says(".way-head .tag", "answered")
+	p.click(".way-head button:nth-of-type(3)") // changed
+	p.until(`document.querySelector("#dialog textarea")?.value.includes("only once")`)
+	eval[bool](p.browser, `(() => { const el = document.querySelector("#dialog textarea"); el.value = el.value.replaceAll("only once", "only once more"); return true })()`)
+	p.click("#dialog button.main")
+	p.says(".way-head", "only once more")
+	p.says(".way-head .tag", "answered")
+	for n, what := range []string{"The curl line", "The case file"} {
+		p.click(fmt.Sprintf(".way-head .wrap:last-child button:nth-of-type(%d)", n+4))
+		p.until(fmt.Sprintf(`document.querySelector("#toasts").innerText.includes(%[1]q) || document.querySelector("#dialog[open]")?.innerText.includes(%[1]q)`, what))
+		p.press(kb.Escape)
+	}
 	curl := eval[string](p.browser, `fetch("/api/way/" + location.hash.split("/")[1]).then((r) => r.json()).then((w) => w.curl)`)
 	if !strings.HasPrefix(curl, "curl ") || !strings.Contains(curl, "only once") {
 		p.t.Errorf("the curl line is %s", curl)
 	}
 	kept := eval[string](p.browser, `fetch("/api/case/" + location.hash.split("/")[1]).then((r) => r.text())`)
 	p.act("case", json.RawMessage(kept))
-	p.until(`[...document.querySelectorAll(".way-list .tag")].filter((el) => el.innerText === "answered").length === 3`)
+	p.until(`[...document.querySelectorAll(".way-list .tag")].filter((el) => el.innerText === "answered").length === 4`)
 }
 
 func (p *stage) seesADrain() {
@@ -288,6 +308,17 @@ func (p *stage) seesADrain() {
 	p.says(".timeline", "cold start")
 	p.click("main details summary")
 	p.says(".log", "descriptor")
+}
+
+func (p *stage) showsNoSecrets() {
+	p.view("settings")
+	p.says("main table", "DORMOUSE_IDLE_AFTER")
+	p.says("main table", "the test")
+	p.until(`[...document.querySelectorAll("main tr")].some((el) => el.innerText.includes("GATEWAY_RELAY_IDENTITY_TOKEN") && el.innerText.includes("not shown"))`)
+	p.shoot("settings")
+	p.press("/")
+	p.press(strings.Split("sweep", "")...)
+	p.until(`document.querySelectorAll("main tbody tr").length < 6`)
 }
 
 func (p *stage) runsNothing() {
@@ -462,6 +493,7 @@ func (p *stage) switchesEveryFault() {
 		}
 	}
 	p.shoot("faults")
+	p.takesTheWaysOfAnother()
 	short := map[string][]string{
 		"suspend": {"seconds", "0.2"}, "ghost": {"seconds", "0.2"}, "down": {"seconds", "0.2"}, "freeze": {"seconds", "0.2"}, "oversize": {"bytes", "500000"},
 		"delay_results": {"seconds", "0.1"}, "delay_idle_ack": {"seconds", "0.1"}, "table_slow": {"seconds", "0.05"}, "unanswered": {"action", "react"},
@@ -547,6 +579,22 @@ func (p *stage) restart() {
 		p.t.Fatal(err)
 	}
 	p.asleep()
+}
+
+// takesTheWaysOfAnother has the connector be like another, and back.
+func (p *stage) takesTheWaysOfAnother() {
+	for _, preset := range []string{"rustcell", "hosted"} {
+		p.view("faults")
+		p.click(fmt.Sprintf(`input[value=%s]`, preset))
+		p.until(fmt.Sprintf(`document.querySelector("input[value=%s]").checked`, preset))
+		p.openChat(telegram)
+		p.act("arm", struct{}{})
+		p.write("hello " + preset)
+		p.says(".bubble.bot .text", "You said: hello "+preset)
+		p.asleep()
+	}
+	p.view("faults")
+	p.until(`document.querySelector("[data-fault]")`)
 }
 
 // connected has the gateway connected, unless it is disabled. After a death it is neither poked nor let in for a lease's life.

@@ -71,7 +71,14 @@ export function settings(root) {
   const search = h("input", { type: "search", placeholder: "Search settings", "aria-label": "Search settings", oninput: show });
   const body = h("div", {});
   const agent = h("div", { class: "card" });
-  put(root, h("div", { class: "stack pad" }, h("h2", {}, "Settings in force"), agent, search, body));
+  const said = h("section", { class: "card", "aria-label": "What the agent prints" });
+  put(root, h("div", { class: "stack pad" }, h("h2", {}, "Settings in force"), agent, said, search, body));
+  function showSaid() {
+    const lines = one("agent", "agent") || [];
+    said.hidden = !lines.length;
+    put(said, h("h3", {}, "What the agent prints"), h("pre", { class: "printed", tabindex: 0, "aria-label": "Lines" }, lines.map((l) => `${visible(l.text)}\n`)));
+    said.lastChild.scrollTop = said.lastChild.scrollHeight;
+  }
   function show() {
     const a = one("page", "page") || {};
     put(agent, h("div", { class: "row wrap" }, h("div", { class: "grow" }, h("b", {}, "The agent: "), visible(a.agent_state || "unknown"), a.agent && h("span", { class: "muted" }, ` at ${a.agent}`), a.agent_why && h("p", { class: "muted small" }, a.agent_why)),
@@ -81,5 +88,7 @@ export function settings(root) {
     put(body, table(["name", "value", "from"], list.map((s) => [h("code", {}, s.name), s.value ? h("code", {}, s.value) : h("span", { class: "muted" }, "not set"), s.source]), "No setting has such a name.", "two-lines"));
   }
   show();
-  return { stop: watch(["settings", "page"], show), keys: { "/": () => search.focus() } };
+  showSaid();
+  const stops = [watch(["settings", "page"], show), watch(["agent"], showSaid)];
+  return { stop: () => stops.forEach((stop) => stop()), keys: { "/": () => search.focus() } };
 }

@@ -80,3 +80,46 @@ func TestTheRustCellHandsOutMessageAfterMessage(t *testing.T) {
 		})
 	}
 }
+
+// One message is left waiting, and others of its session are queued behind it, each of which the cell hands out before the next
+// one of the chat: nobody else waits for them.
+func TestTheRustCellHandsOutWhatIsBehindAMessageThatIsLeft(t *testing.T) {
+	const takes = 2 * time.Second // a turn
+	s := setup{preset: "rustcell", ledger: durable(ledger.NewMemory())}
+	s.agent = agentFunc(func(ctx context.Context, tn agent.Turn) (agent.Answer, error) {
+		if tn.Event.Source.UserID == "u0" && time.Since(tn.Delivery.ReceivedAt) < 8*time.Minute {
+			return agent.Answer{}, comeLater{}
+		}
+		time.Sleep(takes)
+		return agent.Answer{Actions: []relay.Action{{"op": "send", "content": "answer to " + tn.Event.Text}}}, nil
+	})
+	bubble(t, s, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		for n := range 10 { // of two people in one chat
+			e := event("discord", "c1", fmt.Sprint("m", n), fmt.Sprint(n))
+			e.Source.UserID = fmt.Sprint("u", n%2)
+			r.Deliver(gateway, e)
+		}
+		began := time.Now()
+		rep, _, err := r.run(ledger.Wake, quarter)
+		is.NoErr(err)
+		is.Equal(rep.Received, 10)
+		is.Equal(rep.Left, 5)
+		var last time.Time
+		replies := func() (list []string) {
+			for _, out := range r.Outbounds() {
+				if out.Op == "send" {
+					list, last = append(list, fmt.Sprint(out.Action["reply_to"], " ", out.Content)), out.At
+				}
+			}
+			return list
+		}
+		want := []string{"m1 answer to 1", "m3 answer to 3", "m5 answer to 5", "m7 answer to 7", "m9 answer to 9"}
+		is.Equal(replies(), want)
+		is.True(last.Sub(began) < 5*takes+5*time.Second) // nothing waits for the eyes
+		time.Sleep(10 * time.Minute)
+		_, _, err = r.run(ledger.Schedule, quarter)
+		is.NoErr(err)
+		is.Equal(replies()[5:], []string{"m0 answer to 0", "m8 answer to 2\n4\n6\n8"}) // what waited behind it is one turn
+	})
+}

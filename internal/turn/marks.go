@@ -53,6 +53,7 @@ type mark struct {
 	tried   bool          // its turn has begun, in this run or before
 	wanted  bool          // to be shown
 	shown   bool
+	brief   bool // to be shown and taken off at once
 	over    bool
 }
 
@@ -92,8 +93,30 @@ func (k *mark) offered() bool {
 	return k.marks.link.Descriptor(k.event.Source.Platform).Supports("react")
 }
 
+// glance puts the mark up and takes it off at once: the message was seen, and nothing is done about it for now. Some connectors hand
+// out a chat's next message when the mark comes off (section 19).
+func (k *mark) glance() {
+	if k == nil {
+		return
+	}
+	k.marks.mu.Lock()
+	defer k.marks.mu.Unlock()
+	if k.tried || k.over {
+		return
+	}
+	k.brief = true
+	k.ask()
+	k.put()
+}
+
 // put posts the mark that is wanted. The lock is held.
 func (k *mark) put() {
+	if k.brief && k.may && !k.shown && !k.over {
+		k.brief = false
+		if k.post(markRuns, false) {
+			k.post(markRuns, true)
+		}
+	}
 	if k.wanted && k.may && !k.shown && !k.over {
 		k.shown = k.post(markRuns, false)
 	}

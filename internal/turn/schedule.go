@@ -141,6 +141,8 @@ func (s *schedule) release(d *delivery) {
 	s.attempts.days.claim(d.place)
 	if s.gate.mayStart() && !resting && s.attempts.days.left(d.place) {
 		d.typing.show() // before the turn can start: after a fast reply it would look as if more were to come
+	} else {
+		d.mark.glance() // it waits for what is far
 	}
 }
 

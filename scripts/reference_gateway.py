@@ -29,13 +29,17 @@ def machine() -> None:
 
     class Wake(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            gateway.send_signal(signal.SIGCONT)
+            nonlocal poked
+            with turn:
+                poked = time.monotonic()
+                gateway.send_signal(signal.SIGCONT)
             self.send_response(202)
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
             pass
 
+    turn, poked = threading.Lock(), float("-inf")
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Wake)
     with tempfile.TemporaryDirectory(prefix="hermes-") as home:
         env = os.environ | {"GATEWAY_RELAY_WAKE_URL": f"http://127.0.0.1:{server.server_port}/", "HERMES_HOME": home}
@@ -43,8 +47,9 @@ def machine() -> None:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         signal.signal(signal.SIGTERM, lambda *_: gateway.kill())
         for line in gateway.stdout:
-            if line.strip() == "dormant":
-                gateway.send_signal(signal.SIGSTOP)
+            with turn:
+                if line.strip() == "dormant" and time.monotonic() - poked > 2:  # not if it was poked on its way to sleep
+                    gateway.send_signal(signal.SIGSTOP)
         sys.exit(gateway.wait())
 
 

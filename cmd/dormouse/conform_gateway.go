@@ -49,6 +49,7 @@ It may sleep: then it provisions its wake URL, or --wake-url names it. The last 
 			&cli.StringSliceFlag{Name: "only", Usage: "run the check `ID` alone; may be repeated"},
 			&cli.DurationFlag{Name: "poke-cooldown", Usage: "shortest `TIME` between two pokes", DefaultText: "the preset's"},
 			&cli.BoolFlag{Name: "slow", Usage: "also run checks that wait for minutes"},
+			&cli.DurationFlag{Name: "redial", Value: 65 * time.Second, Usage: "wait `TIME` for a gateway whose socket was cut"},
 			&cli.DurationFlag{Name: "timeout", Value: 10 * time.Second, Usage: "wait `TIME` for what has to come"},
 		}, reportFlags()...),
 		Action: runConformGateway,
@@ -79,7 +80,7 @@ func runConformGateway(ctx context.Context, cmd *cli.Command) error {
 	report, err := conform.RunGateway(ctx, conform.GatewayConfig{
 		Connector: k.connector, Gateway: cmd.String("gateway-id"), Platforms: k.platforms, Only: cmd.StringSlice("only"), Slow: cmd.Bool("slow"),
 		Suite: conform.Suite(cmd.String("suite")), URL: k.url, Elsewhere: elsewhere(k.url),
-		Wait: cmd.Duration("timeout"), Progress: progress(cmd),
+		Wait: cmd.Duration("timeout"), Redial: cmd.Duration("redial"), Progress: progress(cmd),
 	})
 	cause := context.Cause(ctx)
 	stop()

@@ -43,7 +43,7 @@ func TestAConnectorThatIsMetBecomesAPresetAndSettings(t *testing.T) {
 	says(t, string(config), "DORMOUSE_POKE_COOLDOWN", "1m5s", "90s")
 
 	for args, want := range map[string]string{
-		"testdata/none":  "--profile: open testdata/none",
+		"testdata/none": "--profile: open testdata/none",
 		"template.yaml": "this is no profile",
 	} {
 		out, err := d.command(t, "--yes", "--profile", args).CombinedOutput()

@@ -89,8 +89,8 @@ func checkGatewayLate(g *subject) error {
 	if err := g.ready(); err != nil {
 		return err
 	}
-	g.c.DelayResults(outage)
-	defer g.c.DelayResults(0)
+	g.c.DelayResultsOf("send", outage)
+	defer g.c.DelayResultsOf("", 0)
 	m := g.write(nil)
 	if !g.until(g.cfg.Redial, func(s devconnector.State) bool { return len(sends(s, m)) > 0 }) {
 		return fmt.Errorf("no send within %v", g.cfg.Redial)

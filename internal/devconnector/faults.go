@@ -28,6 +28,7 @@ type faults struct {
 	ignoreAcks         int
 	chop               int
 	delayResults       time.Duration
+	delayOp            string // whose results; empty: all
 	delayIdleAck       time.Duration
 	refuse             []*Refusing
 	unanswered         opFault
@@ -144,7 +145,12 @@ func (c *Connector) SendGarbage() { c.set("garbage", func(f *faults) { f.garbage
 
 // DelayResults delays every outbound_result by d; 0 ends it.
 func (c *Connector) DelayResults(d time.Duration) {
-	c.set("delay_results", func(f *faults) { f.delayResults = d })
+	c.DelayResultsOf("", d)
+}
+
+// DelayResultsOf is DelayResults for an op alone.
+func (c *Connector) DelayResultsOf(op string, d time.Duration) {
+	c.set("delay_results", func(f *faults) { f.delayResults, f.delayOp = d, op })
 }
 
 // DelayIdleAck delays every going_idle_ack by d, but not the flip; 0 ends it.
@@ -241,7 +247,7 @@ var faultsByName = map[string]func(*Connector, Fault) error{
 	"chop":                func(c *Connector, f Fault) error { c.Chop(f.Count); return nil },
 	"duplicate":           func(c *Connector, f Fault) error { c.Duplicate(f.Count); return nil },
 	"garbage":             func(c *Connector, f Fault) error { c.SendGarbage(); return nil },
-	"delay_results":       func(c *Connector, f Fault) error { c.DelayResults(f.duration(0)); return nil },
+	"delay_results":       func(c *Connector, f Fault) error { c.DelayResultsOf(f.Op, f.duration(0)); return nil },
 	"delay_idle_ack":      func(c *Connector, f Fault) error { c.DelayIdleAck(f.duration(0)); return nil },
 	"withhold_idle_ack":   func(c *Connector, f Fault) error { c.WithholdIdleAck(f.Count); return nil },
 	"withhold_descriptor": func(c *Connector, f Fault) error { c.WithholdDescriptor(f.Count); return nil },

@@ -115,7 +115,7 @@ func (s *socket) outbound(f frame) {
 	if !record.Answered {
 		return
 	}
-	s.after(s.inst.outboundTakes(record.Content), func() {
+	s.after(s.inst.outboundTakes(op, record.Content), func() {
 		s.send(map[string]any{"type": relay.TypeResult, "requestId": f.RequestID, "result": record.Result})
 		o := Observation{What: ObsResult, Op: op, RequestID: f.RequestID, MessageID: record.Result.MessageID}
 		if !record.Result.Success {
@@ -140,13 +140,15 @@ func (s *socket) decide(f frame, o *Outbound) (refused bool) {
 }
 
 // outboundTakes says after which time an action's result is sent. In a serial queue each waits for the one before it.
-func (i *instance) outboundTakes(content string) time.Duration {
+func (i *instance) outboundTakes(op, content string) time.Duration {
 	p := i.c.preset()
 	takes := p.OutboundDelay
 	if p.OutboundChunk > 0 {
 		takes *= time.Duration(max(1, (len(utf16.Encode([]rune(content)))+p.OutboundChunk-1)/p.OutboundChunk))
 	}
-	takes += i.c.faults.delayResults
+	if of := i.c.faults.delayOp; of == "" || of == op {
+		takes += i.c.faults.delayResults
+	}
 	if !p.OutboundSerial {
 		return takes
 	}

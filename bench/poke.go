@@ -9,6 +9,7 @@ import (
 	"log"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -82,7 +83,11 @@ func (b *bench) pokes(ctx context.Context) ([]figure, error) {
 		}
 	}
 	encrypted, err := b.encrypted(ctx)
-	return append(figures, encrypted...), err
+	if err != nil {
+		return nil, err
+	}
+	replies, err := b.replies(ctx)
+	return slices.Concat(figures, encrypted, replies), err
 }
 
 // temperatures are the two kinds of start, with the bare client's round trips: those of TCP, of TLS, of provisioning when

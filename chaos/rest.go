@@ -31,11 +31,15 @@ type entry struct {
 	attempts int
 }
 
-// nextTry is how far away the next try of a message must be at least that is left waiting at a run's end.
-const nextTry = 6 * time.Second
+// How far away the next try of a message must be at least that is left waiting at a run's end. Where the agent was away for up to a
+// minute, all that waits for it is waited for.
+const (
+	nextTry       = 6 * time.Second
+	desertNextTry = 2 * time.Minute
+)
 
 // quiet reports whether all has ended but what waits for a time that is far away, and what waits behind that in its session.
-func (l rest) quiet(session func(key string) int) bool {
+func (l rest) quiet(session func(key string) int, nextTry time.Duration) bool {
 	if l.err != nil || l.buffered > 0 || l.held && len(l.open) == 0 {
 		return false
 	}

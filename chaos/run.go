@@ -52,6 +52,7 @@ type run struct {
 	secrets    map[string]bool
 	stops      []span // when processes were stopped
 	unwritable bool
+	awayUntil  time.Time // the agent is, beyond the storm
 	sent       []*message
 	byID       map[string]*message
 	requests   map[string]*message // by the request ids of their answers
@@ -96,6 +97,7 @@ func (r *run) do(ctx context.Context) []string {
 	r.connector.Duplicate(0)
 	r.connector.LosePoke("")
 	r.connector.RefuseAs(devconnector.Refusing{})
+	r.outlast(ctx)
 	r.agentBack()
 	before := r.number
 	left := r.settle(ctx, before)

@@ -60,15 +60,18 @@ func (r *run) standing(buffered int) standing {
 // settle lets the schedule fire until nothing is left to do now. A quiet run has no schedule: pokes must do.
 // Messages with a later number than newest have to have ended, which a live one is not known to have as long as nobody has it.
 func (r *run) settle(ctx context.Context, newest int) (left rest) {
-	limit := patience
-	if r.weather.quiet {
+	limit, next := patience, nextTry
+	switch {
+	case r.weather.quiet:
 		limit = quietPatience
+	case r.weather.desert:
+		limit, next = patience+desertNextTry, desertNextTry
 	}
 	began := time.Now()
 	p := newProgress(limit, r.standing(r.connector.Buffered(r.gateway)), began)
 	for n := 0; ; n++ {
 		left = r.rest(ctx)
-		if left.quiet(r.sessionOf) && r.ended(newest) && (len(left.open) > 0 || r.host.Events(rig.Drain) == 0) {
+		if left.quiet(r.sessionOf, next) && r.ended(newest) && (len(left.open) > 0 || r.host.Events(rig.Drain) == 0) {
 			break
 		}
 		if n%4 == 0 && !r.weather.quiet && r.host.Events(rig.Drain) < 3 {

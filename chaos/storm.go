@@ -19,6 +19,7 @@ type weather struct {
 	quiet                           bool // nobody sweeps, and nothing dies or fails: each poke must be heeded
 	bulky                           bool // some messages are long
 	narrow                          bool // the window is full with two or three of them
+	desert                          bool // the agent goes away for up to a minute, and the storm ends before it is back
 	killTable, failTable, slowTable float64
 	killConfirm, killSet, stall     float64
 	killTurn, failTurn, slowTurn    float64
@@ -40,7 +41,7 @@ func newWeather(seed uint64, rng *rand.Rand) weather {
 		refusals: time.Duration(pick(0, 0, 400, 1500)) * time.Millisecond,
 		bulky:    rng.IntN(6) == 0,
 	}
-	w.narrow = seed%4 == 0
+	w.narrow, w.desert = seed%4 == 0, seed%16 == 1
 	if seed%5 == 2 {
 		w = weather{quiet: true, slowTable: w.slowTable, slowTurn: w.slowTurn, pause: 500 * time.Millisecond,
 			lease: time.Minute, timeout: time.Minute} // else a slow table would cost the lease, and only a sweep helps then
@@ -102,6 +103,9 @@ func (r *run) blow(ctx context.Context) {
 	if r.weather.quiet {
 		r.connector.DelayIdleAck(150 * time.Millisecond)
 		faults = []func(context.Context) string{r.double, r.delayResults, r.delayIdleAck} // a cut may leave an action to a sweep
+	}
+	if r.weather.desert {
+		r.count(r.agentAway(ctx))
 	}
 	for pause(ctx, r.between(50, int(2*r.weather.pause.Milliseconds()))) {
 		if name := faults[r.dice(len(faults))](ctx); name != "" {
@@ -227,15 +231,36 @@ func (r *run) delayIdleAck(context.Context) string {
 func (r *run) agentAway(ctx context.Context) string {
 	status := awayStatuses[r.dice(len(awayStatuses))]
 	d := r.between(200, 4000)
+	if r.weather.desert {
+		d = r.between(10_000, 60_000)
+	}
 	if status == 0 {
 		r.agents.leave()
 	}
 	r.awayStatus.Store(int32(status))
+	if r.weather.desert {
+		r.mu.Lock()
+		r.awayUntil = time.Now().Add(d)
+		r.mu.Unlock()
+		return "agent away for up to a minute"
+	}
 	r.wg.Go(func() {
 		pause(ctx, d)
 		r.agentBack()
 	})
 	return "agent away"
+}
+
+// outlast waits for an agent that stays away beyond the storm, while the schedule goes on.
+func (r *run) outlast(ctx context.Context) {
+	r.mu.Lock()
+	until := r.awayUntil
+	r.mu.Unlock()
+	for time.Now().Before(until) && pause(ctx, time.Second) {
+		if r.host.Events(rig.Drain) < 3 {
+			r.schedule()
+		}
+	}
 }
 
 func (r *run) agentBack() {

@@ -51,10 +51,10 @@ func (w *watcher) tellCharts(ctx context.Context) {
 	}
 	out, err := cloudwatch.NewFromConfig(w.cloud).GetMetricData(ctx, in)
 	if err != nil {
-		w.charts = now.Add(-chartEvery + watchEvery) // soon again
-		w.complain(ctx, fmt.Errorf("asking CloudWatch for metrics: %w", err))
+		w.noCharts = fmt.Errorf("asking CloudWatch for metrics: %s", short(err))
 		return
 	}
+	w.noCharts = nil
 	shown := []page.Chart{}
 	for i, c := range list {
 		at := slices.IndexFunc(out.MetricDataResults, func(r types.MetricDataResult) bool { return aws.ToString(r.Id) == fmt.Sprintf("m%d", i) })

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -39,6 +40,8 @@ type watcher struct {
 	kept   map[string]string    // states of the messages whose events were told, by key
 	charts time.Time            // when they were read
 	said   string               // the last fault that was printed
+
+	noCharts error // why there are none
 }
 
 // run tells what there is until ctx ends. What cannot be read is said once, and tried again.
@@ -60,7 +63,7 @@ func (w *watcher) run(ctx context.Context, from time.Time) {
 		if err == nil {
 			from, patience = began.Add(-settle), watchTime
 		}
-		w.complain(ctx, err)
+		w.complain(ctx, errors.Join(err, w.noCharts))
 		select {
 		case <-ctx.Done():
 			return
@@ -85,7 +88,7 @@ func (w *watcher) complain(ctx context.Context, err error) {
 	if w.said = text; text != "" {
 		fmt.Fprintln(w.errs, text)
 	}
-	w.model.SetAbout(func(a *page.About) { a.AgentWhy = text })
+	w.model.SetAbout(func(a *page.About) { a.Trouble = text })
 }
 
 // tellLog tells what was logged since a time, in the order of time, but for what was told before.
@@ -201,6 +204,9 @@ func (w *watcher) settings(ctx context.Context) {
 	var list []page.Setting
 	for _, s := range devstage.InForce(given) {
 		list = append(list, page.Setting{Name: s.Name, Value: s.Value, Source: s.Source})
+		if s.Name == "DORMOUSE_AGENT" {
+			w.model.SetAbout(func(a *page.About) { a.AgentState = s.Value })
+		}
 	}
 	w.model.SetSettings(list)
 }

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/smithy-go/encoding/cbor"
 	"github.com/matryer/is"
 
 	"github.com/dormouse-relay/dormouse/internal/ledger"
@@ -51,6 +52,13 @@ func newWatchedStack(t *testing.T) *watchedStack {
 					"DORMOUSE_AGENT": "https://agent.example/canary-of-the-path", "DORMOUSE_IDLE_AFTER": "25s",
 				}},
 			})
+		case strings.HasSuffix(r.URL.Path, "/operation/GetMetricData"): // moto does not speak CloudWatch's protocol
+			w.Header().Set("Smithy-Protocol", "rpc-v2-cbor")
+			w.Header().Set("Content-Type", "application/cbor")
+			w.Write(cbor.Encode(cbor.Map{"MetricDataResults": cbor.List{cbor.Map{
+				"Id": cbor.String("m0"), "Values": cbor.List{cbor.Float64(7)},
+				"Timestamps": cbor.List{&cbor.Tag{ID: 1, Value: cbor.Float64(float64(time.Now().Unix()))}},
+			}}}))
 		case strings.HasSuffix(r.URL.Path, function+"/invocations"):
 			s.invoked.Add(1)
 			w.WriteHeader(http.StatusAccepted)
@@ -129,6 +137,7 @@ func TestWatchShowsADeployedGateway(t *testing.T) {
 	v.until(`"kind":"way"`, `"key":"k-waits"`, `"text":"It is still away"`, `"state":"waiting"`)
 	v.until(`"kind":"books"`, `"key":"k-dead"`, `"reason":"agent: 500"`)
 	v.until(`"kind":"settings"`, `DORMOUSE_IDLE_AFTER`, `the stack`)
+	v.until(`"kind":"charts"`, `"title":"Messages received"`, `,7]`)
 	v.until(`"kind":"now"`, `"word":"asleep"`)
 	s.write("drain", time.Now(), `"message":"`+logs.Lease+`","reason":"schedule","requestId":"d-2"`) // while somebody looks
 	v.until(`"kind":"drain"`, `"request":"d-2"`)

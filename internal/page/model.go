@@ -23,6 +23,8 @@ type About struct {
 
 	AgentState string `json:"agent_state,omitempty"`
 	AgentWhy   string `json:"agent_why,omitempty"`
+
+	Trouble string `json:"trouble,omitempty"` // what cannot be read of a deployed gateway, so that the page may be out of date
 }
 
 // Setting is one in force.

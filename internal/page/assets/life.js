@@ -29,7 +29,8 @@ export function life(root) {
   const view = h("section", { class: "card grow", "aria-label": "Drain" });
   const charts = h("section", { class: "charts", "aria-label": "Metrics" });
   const quiet = h("input", { type: "checkbox", onchange: () => show() });
-  put(root, h("div", { class: "stack pad" }, now, charts,
+  const trouble = h("p", { class: "why", role: "status" });
+  put(root, h("div", { class: "stack pad" }, trouble, now, charts,
     h("div", { class: "split" },
       h("section", { class: "card side-list", "aria-label": "Drains" }, h("h2", {}, "Drains"), h("label", { class: "small muted" }, quiet, " with those that had nothing to do"), list),
       view)));
@@ -41,6 +42,9 @@ export function life(root) {
   function show(changed) {
     if (!changed || changed.has("now") || changed.has("books")) drawNow(now);
     if (!changed || changed.has("charts")) drawCharts(charts);
+    const why = one("page", "page")?.trouble || "";
+    if (trouble.textContent !== why) trouble.textContent = why;
+    trouble.hidden = !why;
     const drains = [...all("drain").values()].sort((a, b) => b.begun - a.begun);
     const wanted = drains.filter((d) => quiet.checked || !idle(d));
     const at = one("drain", chosen) || wanted[0];
@@ -62,7 +66,7 @@ export function life(root) {
     }
   }
   show();
-  const stop = watch(["now", "drain", "charts", "books"], show);
+  const stop = watch(["now", "drain", "charts", "books", "page"], show);
   return { stop, keys: {} };
 }
 
@@ -90,7 +94,7 @@ function drawNow(el) {
         fact("Cost so far", money(c.dollars || 0)), fact("Drains", c.drains || 0), fact("Function time", span((c.seconds || 0) * 1000)),
         fact("of it init", span((c.init_seconds || 0) * 1000)), fact("of it lingering", span((c.linger_seconds || 0) * 1000)),
         c.writes || c.reads ? fact("Table units", `${Math.round(c.writes || 0)} written, ${Math.round(c.reads || 0)} read`) : null)),
-    h("p", { class: "muted small" }, "List prices in us-east-1, beyond the free tier, with init and linger counted; the time is this machine's."));
+    h("p", { class: "muted small" }, `List prices in us-east-1, beyond the free tier, with init and linger counted; the time is ${one("page", "page")?.deployed ? "what Lambda reports" : "this machine's"}.`));
 }
 
 const fact = (name, value) => h("div", {}, h("dt", {}, name), h("dd", {}, value));

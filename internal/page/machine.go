@@ -169,12 +169,33 @@ func (m *Machine) readBooks() {
 		return
 	}
 	m.model.SetBooks(books, err, began)
+	m.tellKept(ctx, books)
 	writes, reads := m.stage.Table().Units()
 	if !books.Held { // nobody else reads
 		m.look1 = reads - before
 	}
 	m.looks += m.look1
 	m.model.UsedTable(writes, max(0, reads-m.looks))
+}
+
+// mostShown is how many dead messages of earlier times are read at a look.
+const mostShown = 50
+
+// tellKept tells of dead messages that nobody here has seen come: an earlier dormouse dev did.
+func (m *Machine) tellKept(ctx context.Context, books Books) {
+	told := 0
+	for _, d := range books.Dead {
+		if told == mostShown {
+			return
+		}
+		if _, known := m.model.Way(d.Key); known {
+			continue
+		}
+		if e, err := m.stage.Ledger().ShowDead(ctx, d.Key); err == nil {
+			m.model.Kept(e)
+			told++
+		}
+	}
 }
 
 // File returns a file that the connector keeps.

@@ -348,11 +348,22 @@ func TestMessagesOfOneTurnShareWhatBecomesOfIt(t *testing.T) {
 	is.Equal(first.State, page.WayAnswered)
 }
 
+func decoded(t *testing.T, event string) *relay.Event {
+	t.Helper()
+	e, err := relay.DecodeEvent([]byte(event))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
 func TestAMessageOfTheTableAloneCanBeTakenAlong(t *testing.T) {
 	is := is.New(t)
 	m := page.NewModel(page.About{Deployed: true})
 	event := `{"text":"hello","message_type":"text","message_id":"m-1","source":{"platform":"slack","chat_id":"c","chat_type":"dm","user_id":"u","user_name":"Ann"}}`
-	m.KnowEvent("key-1", json.RawMessage(event), noon)
+	body, err := json.Marshal(relay.Delivery{Kind: relay.KindInbound, ReceivedAt: noon, Event: decoded(t, event)})
+	is.NoErr(err)
+	m.Kept(ledger.Entry{Key: "key-1", State: ledger.Dead, Body: body, Error: "it broke"})
 	m.SetBooks(page.Books{Dead: []page.DeadMessage{{Key: "key-1", Reason: "it broke"}}}, nil, after(1))
 	p, ok := m.Way("key-1")
 	is.True(ok)
@@ -363,7 +374,7 @@ func TestAMessageOfTheTableAloneCanBeTakenAlong(t *testing.T) {
 	is.NoErr(err)
 	events, forwards, err := page.ReadCase(raw)
 	is.NoErr(err)
-	is.Equal(string(events[0]), event)
+	is.Equal(decoded(t, string(events[0])), decoded(t, event))
 	is.Equal(forwards, []bool{false})
 }
 

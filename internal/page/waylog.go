@@ -120,25 +120,6 @@ func (m *Model) Way(id string) (p WayPage, ok bool) {
 	return p, true
 }
 
-// KnowEvent tells what came under a key, for whoever did not see it come: of a deployed gateway the table has the events of
-// messages that are not finished. A message that no log line has told of is shown from then on.
-func (m *Model) KnowEvent(key string, event json.RawMessage, at time.Time) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	x := m.ways.byKey[key]
-	if x == nil {
-		x = m.ways.begin(at)
-		x.Key, x.State = key, WayKept
-		m.ways.byKey[key] = x
-	}
-	x.event = event
-	if e, err := decode(event, false); err == nil {
-		x.Chat, x.MID = chatID(e.Source.Platform, e.Source.ChatID), cmp.Or(e.MessageID, x.MID)
-		x.Name, x.Text = cmp.Or(e.Source.UserName, e.Source.UserID), shorten(e.Text, 200)
-	}
-	m.ways.show(x)
-}
-
 // DrainLines returns the log lines of a drain, by its id.
 func (m *Model) DrainLines(id string) ([]LogLine, bool) {
 	m.mu.Lock()

@@ -32,7 +32,7 @@ export function books(root, go) {
         fact("Questions open", b.questions), fact("Not finished", b.pending), fact("Dead", b.dead.length),
         fact("Known to the connector as", b.gateway ? h("code", {}, b.gateway) : "nobody yet"),
         b.refused && Object.keys(b.refused).length ? fact("Refused in the last drain", Object.entries(b.refused).map(([c, n]) => `${n} ${c}`).join(", ")) : null),
-      b.last_error && h("p", { class: "why" }, b.last_error),
+      b.last_error && b.last_error !== b.disabled_by && h("p", { class: "why" }, b.last_error),
       b.disabled && h("div", { class: "notice" }, h("b", {}, "Disabled. "), b.disabled_by || "", may("enable") && h("button", { type: "button", class: "main", onclick: () => act("enable").then(() => toast("Enabled."), (err) => toast(err.message, true)) }, "Enable"))),
       h("section", { class: "card", "aria-labelledby": "b-waiting" }, h("h3", { id: "b-waiting" }, `Waiting (${b.waiting.length})`),
         table(["message", "state", "reason", "waits since", "tries", "next try"], b.waiting.map((w) => [way(w), w.state, visible(w.reason || "its turn"), w.since ? time(w.since) : "", w.tries || 0, w.next ? time(w.next) : "at once"]), "Nothing waits.")),

@@ -91,8 +91,10 @@ export function hush(text) {
 export function toast(text, bad) {
   const el = h("div", { class: bad ? "toast bad" : "toast" }, h("span", {}, text),
     bad && h("button", { type: "button", class: "quiet", "aria-label": "Dismiss", onclick: () => el.remove() }, "×"));
-  $("#toasts").append(el);
-  setTimeout(() => el.remove(), bad ? 12_000 : 5_000);
+  const all = $("#toasts");
+  all.append(el);
+  while (all.children.length > 3) all.firstChild.remove();
+  setTimeout(() => el.remove(), bad ? 12_000 : 3_500);
 }
 
 // dialog shows a form, and answers with what was filled in, or null.

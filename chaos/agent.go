@@ -109,6 +109,9 @@ func (r *run) serveAgent(w http.ResponseWriter, req *http.Request) {
 	case r.lucky("agent answers nonsense", r.weather.failTurn/2):
 		r.agentFailed(m)
 		io.WriteString(w, "nonsense")
+	case m.kind == late:
+		r.announce(m)
+		io.WriteString(w, `{"later":"1h"}`)
 	case m.kind.streamed():
 		r.stream(w, t, m)
 	default:

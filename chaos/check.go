@@ -158,6 +158,9 @@ func (r *run) checkMark(out devconnector.Outbound) {
 
 // whose is the message that an action is for, and the key of its entry, which may be that of its apology.
 func (r *run) whose(out devconnector.Outbound) (m *message, key string) {
+	if m = r.late[out.RequestID]; m != nil {
+		return m, m.key + lateSuffix
+	}
 	if m = r.requests[out.RequestID]; m != nil {
 		return m, m.key
 	}

@@ -101,19 +101,21 @@ func (r *run) checkEnds(verdicts map[string]*verdict, left rest) {
 	for _, m := range r.sent {
 		r.seen["messages"]++
 		v := verdicts[m.id()]
-		dead, isDead := left.dead[m.key]
-		waiting, isWaiting := left.open[m.key]
+		end, isDead, isWaiting := left.endOf(m)
 		journalled := !r.history.journalled[m.key].IsZero()
 		r.checkDoubles(v)
 		r.checkOnce(v, verdicts)
+		if _, open := left.open[m.key]; open && m.kind == late && !r.history.finished[m.key+lateSuffix].IsZero() {
+			r.fault("%s: answered late, and not finished", m)
+		}
 		switch {
 		case m.calm && m.kind != hopeless && (isDead || isWaiting):
-			r.fault("%s: neither answered nor calm: dead %t: %s%s", m, isDead, dead.reason, waiting.reason)
+			r.fault("%s: neither answered nor calm: dead %t: %s", m, isDead, end.reason)
 		case isDead:
-			r.checkDead(v, verdicts, dead)
+			r.checkDead(v, verdicts, end)
 		case isWaiting:
 			r.seen["messages that wait"]++
-			r.checkReason(v, waiting.reason, waiting.due.IsZero())
+			r.checkReason(v, end.reason, end.due.IsZero())
 		case m.bufferID == "" && !journalled && !r.whole(v, verdicts): // nobody else has it
 			r.seen["live messages lost with a socket"]++
 		case m.kind == hopeless:
@@ -183,6 +185,12 @@ func (r *run) checkAnswered(v *verdict, verdicts map[string]*verdict) {
 	n, _ := answers[i].missing()
 	r.seen["actions of unknown outcome that did not come"] += n
 	r.seen["messages answered"]++
+	switch v.kind {
+	case late:
+		r.seen["messages answered late"]++
+	case spoken:
+		r.seen["things said"]++
+	}
 	if i > 0 {
 		r.seen["messages answered with others"]++
 	}
@@ -241,6 +249,9 @@ func (r *run) checkOrder(verdicts map[string]*verdict, left rest) {
 	for _, m := range r.sent {
 		v := verdicts[m.id()]
 		_, dead := left.dead[m.key]
+		if m.kind == spoken { // in order among themselves, as they came to the table; not with the answers
+			continue
+		}
 		if v.first < 0 || dead || left.waits(m.key) {
 			continue
 		}
@@ -270,7 +281,7 @@ func (r *run) checkTold(state devconnector.State, left rest) {
 	r.untold(told)
 	for _, m := range r.sent {
 		e, dead := left.dead[m.key]
-		if dead && !told[m.session] && !strings.Contains(e.reason, "an action of the answer") {
+		if dead && m.kind != spoken && !told[m.session] && !strings.Contains(e.reason, "an action of the answer") {
 			r.fault("%s: dead, and its chat was told nothing", m)
 		}
 	}

@@ -18,11 +18,13 @@ const (
 	pressed              // the answer to a button: one text
 	filing               // a file that is uploaded, and a text
 	hopeless             // the agent refuses it: it is dead at once
+	late                 // one text, announced by the agent and said later
+	spoken               // nobody has written it: the gateway is invoked to say one text
 	kinds
 )
 
 func (k kind) String() string {
-	return [...]string{"one", "three", "stream", "growing", "amended", "asking", "pressed", "filing", "hopeless"}[k]
+	return [...]string{"one", "three", "stream", "growing", "amended", "asking", "pressed", "filing", "hopeless", "late", "spoken"}[k]
 }
 
 // streamed says that an answer comes piece by piece: an attempt that breaks leaves what it has sent.

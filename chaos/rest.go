@@ -19,6 +19,7 @@ import (
 type rest struct {
 	err      error
 	buffered int
+	inbox    int              // says that nobody has taken
 	held     bool             // the lease
 	open     map[string]entry // unfinished, by delivery key
 	dead     map[string]entry
@@ -40,7 +41,7 @@ const (
 
 // quiet reports whether all has ended but what waits for a time that is far away, and what waits behind that in its session.
 func (l rest) quiet(session func(key string) int, nextTry time.Duration) bool {
-	if l.err != nil || l.buffered > 0 || l.held && len(l.open) == 0 {
+	if l.err != nil || l.buffered > 0 || l.inbox > 0 || l.held && len(l.open) == 0 {
 		return false
 	}
 	soonest, blocked := time.Now().Add(nextTry), map[int]bool{}
@@ -67,7 +68,7 @@ func (l rest) String() string {
 	for key, e := range l.open {
 		waiting = append(waiting, fmt.Sprintf("%s due %s: %q", key[:8], time.Until(e.due).Round(time.Millisecond), e.reason))
 	}
-	return fmt.Sprintf("%d buffered, lease held: %t, open in the journal: [%s]", l.buffered, l.held, strings.Join(waiting, "; "))
+	return fmt.Sprintf("%d buffered, %d to be said, lease held: %t, open in the journal: [%s]", l.buffered, l.inbox, l.held, strings.Join(waiting, "; "))
 }
 
 // rest reads what is left.
@@ -133,6 +134,8 @@ func (l *rest) add(item map[string]types.AttributeValue) {
 		l.open[key] = e
 	case strings.HasPrefix(open, "x#"):
 		l.dead[key] = e
+	case strings.HasPrefix(open, "s#"):
+		l.inbox++
 	}
 }
 

@@ -56,6 +56,8 @@ type run struct {
 	sent       []*message
 	byID       map[string]*message
 	requests   map[string]*message // by the request ids of their answers
+	late       map[string]*message // by the request ids of their late answers, which are in requests, too
+	announced  map[string]bool     // by delivery key: the agent answers later
 	apologies  map[string]*message // by the request ids of what their chats are told of them
 	failures   map[string]int      // of the agent, by delivery key
 	wrong      []string
@@ -68,7 +70,8 @@ func newRun(seed uint64, endpoint, drain string, client *dynamodb.Client) *run {
 		seed: seed, gateway: fmt.Sprint("gw-", seed), identity: fmt.Sprint("identity-of-", seed, "-", rng.Uint64()),
 		endpoint: endpoint, drain: drain, client: client, rng: rng, weather: newWeather(seed, rng),
 		pressed: map[string]bool{}, injected: figures{}, seen: figures{}, secrets: map[string]bool{}, history: newHistory(),
-		byID: map[string]*message{}, requests: map[string]*message{}, apologies: map[string]*message{}, failures: map[string]int{},
+		byID: map[string]*message{}, requests: map[string]*message{}, apologies: map[string]*message{},
+		late: map[string]*message{}, announced: map[string]bool{}, failures: map[string]int{},
 	}
 }
 
@@ -89,6 +92,7 @@ func (r *run) do(ctx context.Context) []string {
 	r.wg.Go(func() { r.blow(weathering) })
 	r.wg.Go(func() { r.refuse(weathering) })
 	r.wg.Go(func() { r.schedules(weathering) })
+	r.wg.Go(func() { r.sayings(weathering) })
 	<-weathering.Done()
 	end()
 	r.calm.Store(true)
@@ -109,6 +113,11 @@ func (r *run) do(ctx context.Context) []string {
 		if !waiting[session] {
 			r.press(session) // by now the process that has asked is gone, or the lease was another's since
 			r.write(&message{session: session, calm: true, kind: []kind{one, three, growing, filing}[session%4]})
+		}
+	}
+	for i, m := range r.unsaid(false) { // once more, although the table has taken them
+		if i < 3 {
+			r.say(m)
 		}
 	}
 	left = r.settle(ctx, before)
@@ -257,7 +266,7 @@ func (r *run) sessionOf(key string) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, m := range r.sent {
-		if m.key == key {
+		if m.key == key || m.key+lateSuffix == key {
 			return m.session
 		}
 	}

@@ -71,11 +71,14 @@ func (r *run) settle(ctx context.Context, newest int) (left rest) {
 	p := newProgress(limit, r.standing(r.connector.Buffered(r.gateway)), began)
 	for n := 0; ; n++ {
 		left = r.rest(ctx)
-		if left.quiet(r.sessionOf, next) && r.ended(newest) && (len(left.open) > 0 || r.host.Events(rig.Drain) == 0) {
+		if left.quiet(r.sessionOf, next) && r.ended(newest) && len(r.unsaid(true)) == 0 && (len(left.open) > 0 || r.host.Events(rig.Drain) == 0) {
 			break
 		}
 		if n%4 == 0 && !r.weather.quiet && r.host.Events(rig.Drain) < 3 {
 			r.schedule()
+		}
+		if n%6 == 0 {
+			r.sayAgain()
 		}
 		if p.stalled(r.standing(left.buffered), time.Now()) {
 			r.fault("not quiet, and no further for %s: %s", time.Since(p.at).Round(time.Second), left)

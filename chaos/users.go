@@ -13,6 +13,9 @@ import (
 // apology is what the chat of a dead message is told.
 const apology = "This could not be answered."
 
+// lateSessions is the first session of messages that are answered late.
+const lateSessions = 1000
+
 // apologySuffix is what the key of an apology has behind that of its message.
 const apologySuffix = "/apology"
 
@@ -25,9 +28,19 @@ func (r *run) users(ctx context.Context) {
 		r.write(&message{session: r.dice(sessions), kind: r.anyKind()})
 		pause(ctx, r.between(200, 1100))
 	}
+	wrote := map[int]bool{} // sessions whose chats the connector knows
 	for pause(ctx, r.between(10, 250)) {
 		session := r.dice(sessions)
 		r.press(session)
+		switch r.dice(8) {
+		case 0:
+			if wrote[session] {
+				r.speak(session)
+			}
+		case 1:
+			r.write(&message{session: lateSessions + r.number, kind: late}) // each a chat of its own: nothing is one turn with it
+		}
+		wrote[session] = true
 		lines := 1
 		if r.dice(6) == 0 {
 			lines += r.dice(5) // somebody writes line by line
@@ -87,18 +100,27 @@ func (r *run) write(m *message) {
 		r.attach(&event)
 	}
 	m.key = turn.Key(r.gateway, relay.Delivery{Kind: relay.KindInbound, Event: &event})
+	r.register(m)
+	bufferID := r.connector.Deliver(r.gateway, event)
 	r.mu.Lock()
+	m.bufferID = bufferID
+	r.mu.Unlock()
+}
+
+// register makes a message known, with the request ids of its answer.
+func (r *run) register(m *message) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.sent = append(r.sent, m)
 	r.byID[m.id()] = m
 	for n := range mostActions {
 		r.requests[requestID(m.key, n)] = m
 		r.apologies[requestID(m.key+apologySuffix, n)] = m
+		if m.kind == late {
+			id := requestID(m.key+lateSuffix, n)
+			r.requests[id], r.late[id] = m, m
+		}
 	}
-	r.mu.Unlock()
-	bufferID := r.connector.Deliver(r.gateway, event)
-	r.mu.Lock()
-	m.bufferID = bufferID
-	r.mu.Unlock()
 }
 
 // noise is text that compresses badly.

@@ -15,9 +15,11 @@ import (
 	"github.com/dormouse-relay/dormouse/internal/ledger/dynamo"
 )
 
-func tableClient(t *testing.T) *dynamodb.Client {
+func tableClient(t *testing.T) *dynamodb.Client { return tableClientAt(t, os.Getenv("DORMOUSE_TEST_DYNAMODB")) }
+
+func tableClientAt(t *testing.T, endpoint string) *dynamodb.Client {
 	cfg := awsconf.New(map[string]string{
-		"AWS_ENDPOINT_URL": os.Getenv("DORMOUSE_TEST_DYNAMODB"), "AWS_REGION": region, "AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local",
+		"AWS_ENDPOINT_URL": endpoint, "AWS_REGION": region, "AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local",
 	})
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)
@@ -33,7 +35,7 @@ func (s *stack) searchTable() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	pages := dynamodb.NewScanPaginator(tableClient(s.t), &dynamodb.ScanInput{TableName: &table})
+	pages := dynamodb.NewScanPaginator(tableClientAt(s.t, s.env["AWS_ENDPOINT_URL_DYNAMODB"]), &dynamodb.ScanInput{TableName: &table})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -17,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/matryer/is"
 
+	"github.com/dormouse-relay/dormouse/internal/devtable"
 	"github.com/dormouse-relay/dormouse/internal/drain"
 	"github.com/dormouse-relay/dormouse/internal/ledger"
 	"github.com/dormouse-relay/dormouse/internal/ledger/dynamo"
@@ -35,13 +37,33 @@ func onTable(t *testing.T) (env map[string]string, l *dynamo.Ledger) {
 	if endpoint == "" {
 		t.Skip("DORMOUSE_TEST_DYNAMODB is not set: make test starts a server for this test")
 	}
+	return onTableAt(t, endpoint)
+}
+
+// onOwnTable is onTable on our own development table, which is quick and needs no server.
+func onOwnTable(t *testing.T) (env map[string]string, l *dynamo.Ledger) {
+	t.Helper()
+	store, err := devtable.Open(filepath.Join(t.TempDir(), "table.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(store.Handler())
+	t.Cleanup(func() {
+		server.Close()
+		store.Close()
+	})
+	return onTableAt(t, server.URL)
+}
+
+func onTableAt(t *testing.T, endpoint string) (env map[string]string, l *dynamo.Ledger) {
+	t.Helper()
 	is := is.New(t)
 	is.True(strings.HasPrefix(endpoint, "http://127.0.0.1:")) // no test leaves this machine
 	env = map[string]string{
 		"DORMOUSE_TABLE":            strings.NewReplacer("/", "-", ",", "").Replace(t.Name()),
 		"AWS_ENDPOINT_URL_DYNAMODB": endpoint,
 	}
-	client := tableClient(t)
+	client := tableClientAt(t, endpoint)
 	definition := dynamo.Definition(env["DORMOUSE_TABLE"])
 	_, err := client.CreateTable(t.Context(), definition)
 	is.NoErr(err)

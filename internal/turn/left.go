@@ -32,17 +32,7 @@ func (s *schedule) behind() (list []waiting) {
 	for l := range s.window.sitting {
 		tell(l, 0)
 	}
-	for _, q := range s.sessions { // what was being journalled as its session began to wait is in memory still
-		if q.now == nil || s.window.lines[q.now.line] == nil || !s.window.lines[q.now.line].sits {
-			continue
-		}
-		for _, d := range q.queue {
-			if !staysBehind(d) && !d.ended && !d.unkept && d.wait.Since.IsZero() && len(list) < mostTold {
-				d.wait.Since = time.Now()
-				list = append(list, waiting{d.key, d.wait, d.attempts})
-			}
-		}
-	}
+	list = append(list, s.queuedLocked(mostTold-len(list))...)
 	return list
 }
 

@@ -320,3 +320,20 @@ func staysBehind(d *delivery) bool {
 		return true
 	}
 }
+
+// queuedLocked are deliveries behind one that sits that are in memory still, as they were being journalled when it began to, and
+// of which the journal does not know why they wait. There are so many at most.
+func (s *schedule) queuedLocked(most int) (list []waiting) {
+	for _, q := range s.sessions {
+		if q.now == nil || s.window.lines[q.now.line] == nil || !s.window.lines[q.now.line].sits {
+			continue
+		}
+		for _, d := range q.queue {
+			if !staysBehind(d) && !d.ended && !d.unkept && d.wait.Since.IsZero() && len(list) < most {
+				d.wait.Since = time.Now()
+				list = append(list, waiting{d.key, d.wait, d.attempts})
+			}
+		}
+	}
+	return list
+}

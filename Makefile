@@ -153,6 +153,10 @@ reference: $(HERMES_VENV)/complete $(HERMES_IOT_VENV)/complete ## the reference 
 conform: host ## the built drain against the contract, under each preset of the development connector at once
 	sh scripts/conform.sh build/dormouse
 
+.PHONY: conform-mutants
+conform-mutants: ## each fault that the kit's tests know, put into a connector or a gateway alone, against the whole kit
+	go test -count=1 -timeout 30m -v -run TestEachFaultIsFoundByItsCheckAndFewOthers ./internal/conform -mutants
+
 .PHONY: conform-reference
 conform-reference: ## the reference gateway, two versions of it, against the contract: what they do otherwise is known; needs Python
 	@if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then echo 'conform-reference: skipped, as there is no python3 with venv'; exit 0; fi; \
@@ -187,6 +191,7 @@ nightly: ## what takes too long for each landing: 500 chaos seeds, broken promis
 	FAULTS=2 ENDS=1 $(MAKE) model
 	$(MAKE) fuzz
 	$(MAKE) mutants
+	$(MAKE) conform-mutants
 
 .PHONY: mutants
 mutants: $(MOTO_VENV)/complete ## MUTANTS (100) small faults in each of four packages, chosen by MUTANT_SEED: 90 of 100 must be noticed

@@ -227,9 +227,17 @@ func runOne(ctx context.Context, cfg Config, check Check, found facts) Result {
 	if result.Observed = check.needs.missing(cfg); result.Observed != "" {
 		return result
 	}
-	t := &trial{ctx: ctx, cfg: cfg, check: check, facts: found}
-	err := check.run(t)
-	t.close()
+	var t *trial
+	var err error
+	for until := time.Now().Add(cfg.Wait); ; {
+		t = &trial{ctx: ctx, cfg: cfg, check: check, facts: found}
+		err = check.run(t)
+		t.close()
+		if err == nil || !t.unseated() || time.Now().After(until) {
+			break
+		}
+		t.pause(cfg.Quiet) // a connector may take a moment to see that the socket of the check before has ended
+	}
 	result.Status, result.Frames = Pass, t.frames
 	if skip, ok := errors.AsType[*skipped](err); ok {
 		result.Status, result.Observed = Skip, skip.why

@@ -130,6 +130,15 @@ func tells(how func(object map[string]any)) func(*http.Request, *httptest.Respon
 	}
 }
 
+// at does something on one path alone.
+func at(path string, answer func(*http.Request, *httptest.ResponseRecorder)) func(*http.Request, *httptest.ResponseRecorder) {
+	return func(r *http.Request, rec *httptest.ResponseRecorder) {
+		if r.URL.Path == path {
+			answer(r, rec)
+		}
+	}
+}
+
 // misnamed has an op come to the connector under a name that it does not know.
 func misnamed(op string, which func(message string) bool) func(*session, string) []string {
 	return func(_ *session, m string) []string {
@@ -287,7 +296,7 @@ func refusal(f map[string]any) bool {
 // faults has one for each check that breaks its sentence.
 var faults = map[string]fault{
 	"upgrade-token":     {dial: func(*http.Request) int { return http.StatusUnauthorized }},
-	"upgrade-no-expiry": {dial: func(r *http.Request) int { _, exp := token(r); return map[bool]int{true: 401}[exp == 0] }},
+	"upgrade-no-expiry": {dial: func(r *http.Request) int { id, exp := token(r); return map[bool]int{true: 401}[id != "" && exp == 0] }},
 	"upgrade-signature": {dial: letsIn(func(r *http.Request) bool {
 		id, exp := token(r)
 		return id == gatewayID && exp > time.Now().Unix()
@@ -407,7 +416,7 @@ var faults = map[string]fault{
 	}},
 	"buffer-unsaid": {preset: func(p *devconnector.Preset) { p.BufferUnflipped = false }},
 
-	"provision-secret":     {answer: tells(func(o map[string]any) { o["secret"] = "another" })},
+	"provision-secret":     {answer: at("/relay/provision", tells(func(o map[string]any) { o["secret"] = "another" }))},
 	"provision-identity":   {answer: says(401, 200)},
 	"provision-incomplete": {answer: says(400, 200)},
 	"provision-repeat":     {preset: func(p *devconnector.Preset) { p.RotationWindow = 0 }},
@@ -433,14 +442,19 @@ var faults = map[string]fault{
 	}},
 	"provision-wake": {preset: func(p *devconnector.Preset) { p.Poke = devconnector.PokeNone }},
 	"seat-others":    {preset: func(p *devconnector.Preset) { p.NoCredentials = true }},
-	"enroll-secret":  {answer: tells(func(o map[string]any) { o["secret"] = "another" })},
+	"enroll-secret":  {answer: at("/relay/enroll", tells(func(o map[string]any) { o["secret"] = "another" }))},
 	"enroll-refused": {answer: says(403, 400)},
 	"policy-taken":   {answer: says(200, 202)},
 	"policy-token":   {answer: says(401, 200)},
 	"expired-open":   {close: func(code int, _ string) (int, string) { return code, "unauthorized" }},
 	"revoked-open":   {preset: func(p *devconnector.Preset) { p.RevokedCode = 4403 }},
 	"revoked-dial":   {close: func(int, string) (int, string) { return 1000, "" }},
-	"suspended":      {close: func(int, string) (int, string) { return 1000, "" }},
+	"suspended": {close: func(code int, reason string) (int, string) {
+		if code == 1013 {
+			return 1000, ""
+		}
+		return code, reason
+	}},
 
 	"media-upload":   {answer: tells(func(o map[string]any) { delete(o, "id") })},
 	"media-size":     {preset: func(p *devconnector.Preset) { p.MediaSize = false }},

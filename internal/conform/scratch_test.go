@@ -31,7 +31,8 @@ type scratch struct {
 	seen      map[string]bool // messages that were answered
 	asked     int             // requestIds given out
 	refused   bool            // by the last dial
-	mu        sync.Mutex      // guards writes
+	mute      bool
+	mu        sync.Mutex // guards writes
 }
 
 func (s *scratch) breaks(check string) bool { return s.fault == check }
@@ -216,7 +217,7 @@ func (c *socket) take(line []byte) (code int) {
 		}
 	case "interrupt_inbound":
 		if c.breaks("gateway-interrupt") {
-			c.seen = nil // it answers nothing any more
+			c.mute = true // it does not answer the next message
 		}
 	case "descriptor":
 		if _, odd := member(f, "descriptor")["conform"]; odd && c.breaks("gateway-descriptor") {
@@ -249,7 +250,10 @@ func (c *socket) event(event map[string]any) {
 	again := c.seen[key] && !c.breaks("gateway-once") && !c.breaks("gateway-again")
 	_, chosen := event["prompt_response"]
 	switch {
-	case c.seen == nil, again, c.breaks("gateway-answer"), chosen && !c.breaks("gateway-prompt"),
+	case c.mute:
+		c.mute = false
+		return
+	case again, c.breaks("gateway-answer"), chosen && !c.breaks("gateway-prompt"),
 		source["user_name"] == nil && c.breaks("gateway-sparse"):
 		return
 	}

@@ -189,8 +189,9 @@ func (s *supervisor) run(ctx context.Context) {
 func (s *supervisor) keep(ctx context.Context, p *process, tick <-chan time.Time, pause *time.Duration) string {
 	began, ended := time.Now(), p.ended()
 	var over <-chan time.Time
-	if p == nil {
+	if p == nil { // it could not be started
 		over = time.After(*pause)
+		*pause = min(2**pause, longestPause)
 	}
 	for {
 		select {

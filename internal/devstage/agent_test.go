@@ -149,3 +149,12 @@ func TestAnAgentThatIsNotThereIsAway(t *testing.T) {
 	_, err = devstage.Start(t.Context(), devstage.Config{Dir: t.TempDir(), Agent: devstage.Agent{URL: "gopher://x"}})
 	is.True(err != nil)
 }
+
+func TestAnAgentThatCannotBeStartedIsSaid(t *testing.T) {
+	is := is.New(t)
+	s := start(t, devstage.Config{Agent: devstage.Agent{Command: []string{"no-such-agent"}}})
+	untilAgent(t, s, func(a devstage.AgentState) bool {
+		return a.What == devstage.AgentExited && strings.Contains(a.Why, "no-such-agent")
+	})
+	is.Equal(s.Agent().What, devstage.AgentExited)
+}

@@ -19,10 +19,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs/types"
-	"github.com/chromedp/chromedp"
 
 	"github.com/dormouse-relay/dormouse/internal/ledger"
 	"github.com/dormouse-relay/dormouse/internal/ledger/dynamo"
+	"github.com/dormouse-relay/dormouse/internal/page/pagetest"
 	"github.com/dormouse-relay/dormouse/internal/rig/rigtest"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
@@ -166,32 +166,32 @@ func (c *cloud) command(t *testing.T, args ...string) string {
 func TestADeployedGatewayInABrowser(t *testing.T) {
 	c := newCloud(t)
 	c.bury(t, "k-dead", "It never came back")
-	b := start(t)
-	b.do(chromedp.Navigate(c.command(t, "watch", "--stack", c.stack)))
-	b.until(`document.documentElement.dataset.word === "asleep"`)
-	b.view("life")
-	b.says(".drain-list", "drained")
-	b.says(".timeline", "takes the lease")
-	b.says(".timeline", "descriptor: the link is up")
-	b.says(".timeline", "warm start") // as Lambda's report has no init
-	b.says(".facts", "$0.0000")
-	b.shoot("watch-life")
-	b.view("messages")
-	b.says(".way-list", "answered")
-	b.view("books")
-	b.says("section[aria-labelledby=b-dead]", "It never came back")
-	b.says("section[aria-labelledby=b-dead]", "agent: 500")
-	b.until(`!document.querySelector("section[aria-labelledby=b-dead] button[aria-label^=Retry]")`) // it only shows
-	b.shoot("watch-books")
-	kept := eval[string](b, `fetch("/api/case/k-dead").then((r) => r.text())`)
+	b := pagetest.Start(t)
+	b.Open(c.command(t, "watch", "--stack", c.stack))
+	b.Until(`document.documentElement.dataset.word === "asleep"`)
+	b.View("life")
+	b.Says(".drain-list", "drained")
+	b.Says(".timeline", "takes the lease")
+	b.Says(".timeline", "descriptor: the link is up")
+	b.Says(".timeline", "warm start") // as Lambda's report has no init
+	b.Says(".facts", "$0.0000")
+	b.Shoot("watch-life")
+	b.View("messages")
+	b.Says(".way-list", "answered")
+	b.View("books")
+	b.Says("section[aria-labelledby=b-dead]", "It never came back")
+	b.Says("section[aria-labelledby=b-dead]", "agent: 500")
+	b.Until(`!document.querySelector("section[aria-labelledby=b-dead] button[aria-label^=Retry]")`) // it only shows
+	b.Shoot("watch-books")
+	kept := pagetest.Eval[string](b, `fetch("/api/case/k-dead").then((r) => r.text())`)
 	if !strings.Contains(kept, "It never came back") || !strings.Contains(kept, `"frames"`) {
 		t.Errorf("the case file is %s", kept)
 	}
-	b.do(chromedp.Navigate(c.command(t, "watch", "--stack", c.stack, "--act")))
-	b.view("books")
-	b.click("section[aria-labelledby=b-dead] [aria-label='Retry It never came back']")
-	b.says("section[aria-labelledby=b-dead]", "Nothing is dead")
-	if list := b.faults.all(); len(list) > 0 {
+	b.Open(c.command(t, "watch", "--stack", c.stack, "--act"))
+	b.View("books")
+	b.Click("section[aria-labelledby=b-dead] [aria-label='Retry It never came back']")
+	b.Says("section[aria-labelledby=b-dead]", "Nothing is dead")
+	if list := b.Complaints(); len(list) > 0 {
 		t.Errorf("the browser complains: %q", list)
 	}
 }

@@ -17,6 +17,8 @@ import (
 	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
+
+	"github.com/dormouse-relay/dormouse/internal/config"
 )
 
 const patience = 30 * time.Second
@@ -184,7 +186,7 @@ func (b *Browser) Complaints() []string { return b.faults.all() }
 // Shoot takes a picture in both themes and widths if DORMOUSE_PICTURES names a folder for them.
 func (b *Browser) Shoot(name string) {
 	b.T.Helper()
-	dir := os.Getenv("DORMOUSE_PICTURES")
+	dir := config.Environ()["DORMOUSE_PICTURES"]
 	if dir == "" {
 		return
 	}
@@ -215,7 +217,7 @@ func (b *Browser) Close() {
 // fetches it). It skips the test without it.
 func (b *Browser) Axe(views ...string) {
 	b.T.Helper()
-	path := os.Getenv("DORMOUSE_AXE")
+	path := config.Environ()["DORMOUSE_AXE"]
 	if path == "" {
 		b.T.Skip("no axe-core: accessibility is not checked (make page)")
 	}

@@ -202,3 +202,65 @@ func TestARunThatEndsBeforeAllIsKnownLeavesEverything(t *testing.T) {
 		is.True(slices.Index(b.wire.seen(), "send c2 m30") > slices.Index(b.wire.seen(), "send c2 m29"))
 	})
 }
+
+// slowIntake is a journal in which a delivery that comes waits until it is let in, and what was left until it may be read.
+type slowIntake struct {
+	ledger.Lease
+	in, out *chan struct{} // nil: at once
+}
+
+func (l slowIntake) Load(ctx context.Context, keys ...string) ([]ledger.Entry, error) {
+	if wait := *l.out; wait != nil {
+		<-wait
+	}
+	return l.Lease.Load(ctx, keys...)
+}
+
+func (l slowIntake) Receive(ctx context.Context, entries ...ledger.Entry) ([]ledger.State, error) {
+	if wait := *l.in; wait != nil {
+		<-wait
+	}
+	return l.Lease.Receive(ctx, entries...)
+}
+
+// A repeat of a suspect that is dropped while the suspect has its attempt does not end their session under it: what comes then
+// waits for its turn, and has it.
+func TestARepeatOfASuspectDoesNotEndItsSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		var in, out chan struct{}
+		b := newBench(t, ledgertest.Wrap(ledger.NewMemory(), func(l ledger.Lease) ledger.Lease { return slowIntake{l, &in, &out} }))
+		w := b.start()
+		w.StopStarting()
+		suspect := buffered("b1", message("c", "m1", "one"))
+		is.NoErr(w.Take(suspect))
+		w.Close()
+		is.NoErr(b.lease.Start(t.Context(), turn.Key("inst", suspect), ledger.Running)) // and its process died
+
+		goOn := make(chan struct{})
+		b.agent = agentFunc(func(ctx context.Context, tn agent.Turn) (agent.Answer, error) {
+			<-goOn
+			return agent.Echo{}.Answer(ctx, tn)
+		})
+		in, out = make(chan struct{}), make(chan struct{})
+		w = b.start()
+		defer w.Close()
+		var taken sync.WaitGroup
+		taken.Go(func() {
+			if err := w.Take(suspect); err != nil {
+				t.Error(err)
+			}
+		})
+		synctest.Wait() // the repeat is on its way into the journal
+		close(out)
+		synctest.Wait() // the suspect has its attempt
+		close(in)
+		taken.Wait()
+		synctest.Wait()
+		is.NoErr(w.Take(buffered("b2", message("c", "m2", "two"))))
+		synctest.Wait()
+		close(goOn)
+		ended(w)
+		is.Equal(b.wire.seen(), []string{"send c one", "ack b1", "send c two", "ack b2"})
+	})
+}

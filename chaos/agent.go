@@ -184,6 +184,10 @@ func lacks(all []*message, t agent.Turn) string {
 	case len(t.Event.Text) < padding:
 		return fmt.Sprintf("%d bytes of text come as %d", padding, len(t.Event.Text))
 	}
+	return lacksFile(t)
+}
+
+func lacksFile(t agent.Turn) string {
 	for _, file := range t.Media {
 		if file.Error == "" && string(file.Data) != attachment {
 			return fmt.Sprintf("a file comes as %+v", file)

@@ -71,6 +71,8 @@ func (o Outgoing) Repeatable() bool {
 	switch o.Op() {
 	case "typing", "edit", "react", "delete":
 		return true
+	case "draft":
+		return !o.IsFinalDraft() // of which once more changes nothing either, but it has to be known whether it came
 	}
 	return false
 }

@@ -56,7 +56,7 @@ func (o Outgoing) OfAction() (number int, ok bool) {
 // adds says whether an action puts a message into its chat that can be edited.
 func (o Outgoing) adds() bool {
 	switch o.Op() {
-	case "send", "send_media", "prompt":
+	case "send", "send_media", "prompt", "draft":
 		return true
 	}
 	return false

@@ -193,7 +193,10 @@ func (a *answer) sent() (list []agent.Sent) {
 			continue
 		}
 		r := resultOf(o, a.outcomes[i])
-		list = append(list, agent.Sent{Op: o.Op(), MessageID: cmp.Or(r.MessageID, r.ThreadID), Outcome: cmp.Or(r.Outcome, outcomeUnknown), Class: r.Class})
+		if r.Op == "draft" {
+			r.Op = "send" // the agent has said that
+		}
+		list = append(list, agent.Sent{Op: r.Op, MessageID: cmp.Or(r.MessageID, r.ThreadID), Outcome: cmp.Or(r.Outcome, outcomeUnknown), Class: r.Class})
 	}
 	return list
 }
@@ -260,7 +263,7 @@ func (s *chatState) note(o action.Outgoing, outcome string) {
 			delete(s.newest, chat)
 		}
 	case !ok:
-	case o.Op() == "send", o.Op() == "send_media", o.Op() == "prompt":
+	case o.Op() == "send", o.Op() == "send_media", o.Op() == "prompt", o.Op() == "draft":
 		if s.newest == nil {
 			s.newest = map[chatName]string{}
 		}

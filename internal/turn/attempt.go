@@ -234,27 +234,7 @@ func (a *attempts) turn(ctx context.Context, d *delivery, prompt *agent.Prompt, 
 	marksOf(d).show()
 	fit := &fitter{shaper: shaper, files: a.files, log: d.log, counts: a.counts, replied: d.answer.replied()}
 	if said.Stream != nil || d.answer.streamed {
-		if d.board == nil {
-			d.board = d.answer.board()
-		}
-		d.board.Settle()
-		d.streamFrom = len(d.answer.actions)
-		s := &stream{
-			chats: a.chats, fit: fit, board: d.board,
-			kept: func() int { return len(d.answer.actions) },
-			send: func(o action.Outgoing) error { return a.sendStreamed(asking, d, o) },
-			edit: func(ctx context.Context, o action.Outgoing) (made, again bool, err error) {
-				return a.editStreamed(ctx, d, o)
-			},
-		}
-		if err := s.follow(asking, cancel, said); err != nil {
-			return cmp.Or(a.dropUnsent(d), err)
-		}
-		s.send = func(o action.Outgoing) error { return a.sendStreamed(ctx, d, o) } // the agent was done in time
-		if err := s.finish(ctx); err != nil {
-			return cmp.Or(a.dropUnsent(d), err)
-		}
-		return a.sendHeldBack(ctx, d)
+		return a.follows(ctx, asking, cancel, d, fit, said)
 	}
 	actions, err := fit.all(asking, said.Actions)
 	if err != nil {
@@ -266,6 +246,34 @@ func (a *attempts) turn(ctx context.Context, d *delivery, prompt *agent.Prompt, 
 	}
 	d.has.letFilesGo()
 	return a.send(ctx, d)
+}
+
+// follows sends what an agent streams. asking is the time that the agent has, of the turn's, which is ctx; cancel ends it.
+func (a *attempts) follows(ctx, asking context.Context, cancel func(), d *delivery, fit *fitter, said agent.Answer) error {
+	if d.board == nil {
+		d.board = d.answer.board()
+	}
+	d.board.Settle()
+	d.streamFrom = len(d.answer.actions)
+	s := &stream{
+		chats: a.chats, fit: fit, board: d.board,
+		drafts: a.drafterOf(d.key, fit.shaper, func(ctx context.Context, o action.Outgoing) (bool, error) {
+			return a.draftStreamed(ctx, d, o)
+		}),
+		kept: func() int { return len(d.answer.actions) },
+		send: func(o action.Outgoing) error { return a.sendStreamed(asking, d, o) },
+		edit: func(ctx context.Context, o action.Outgoing) (made, again bool, err error) {
+			return a.editStreamed(ctx, d, o)
+		},
+	}
+	if err := s.follow(asking, cancel, said); err != nil {
+		return cmp.Or(a.dropUnsent(d), err)
+	}
+	s.send = func(o action.Outgoing) error { return a.sendStreamed(ctx, d, o) } // the agent was done in time
+	if err := s.finish(ctx); err != nil {
+		return cmp.Or(a.dropUnsent(d), err)
+	}
+	return a.sendHeldBack(ctx, d)
 }
 
 // ask asks the agent. If the agent panics, the attempt has failed.

@@ -56,6 +56,9 @@ func (r *refusal) final(first *refusedError) *refusedError {
 // another one that nobody misses.
 func (s *sender) deliverKept(d *delivery, i int, o action.Outgoing) (*refusal, error) {
 	outcome, refused, sent := s.put(d, requestID(d.key, i), o.Clone())
+	if o.IsFinalDraft() && outcome == outcomeUnknown { // once more is harmless
+		outcome, refused, sent = s.put(d, requestID(d.key, i), o.Clone())
+	}
 	switch {
 	case !sent:
 		return nil, errDeferred

@@ -249,21 +249,21 @@ func (a *attempts) restore(e ledger.Entry) (*delivery, error) {
 	d.inChats = d.answer.inChats()
 	d.refused = d.answer.refused(e.Error)
 	d.typing = a.chats.typingMark(d.Event, d.session)
-	d.mark = a.marks.of(d.Event, d.session, d.state != ledger.New || len(d.answer.actions) > 0)
-	switch {
-	case d.results != nil:
-		d.mark = nil
-	case !d.late.IsZero():
-		d.mark = a.marks.of(d.Event, d.session, true)
-	case d.say != nil && !d.say.Last:
-		d.mark = nil
-	}
+	d.mark = a.markLeft(d)
 	if d.say != nil && d.answer.complete() {
 		d.typing.hidden = true
 	} else if len(d.answer.actions) > 0 {
 		d.typing.hidden = false // without a prompt that was open there would be no answer
 	}
 	return d, nil
+}
+
+// markLeft is the mark of a delivery that an earlier run left.
+func (a *attempts) markLeft(d *delivery) *mark {
+	if d.results != nil || d.late.IsZero() && d.say != nil && !d.say.Last {
+		return nil
+	}
+	return a.marks.of(d.Event, d.session, d.state != ledger.New || len(d.answer.actions) > 0 || !d.late.IsZero())
 }
 
 // retire finishes the commands to stop before which nothing waits any more.

@@ -242,6 +242,8 @@ func (a *attempts) instead(d *delivery, i int, o action.Outgoing, r *refusal) (p
 	switch {
 	case r.Class == action.Declined:
 		return nil, nil
+	case o.IsFinalDraft():
+		parts = []action.Outgoing{o.Undrafted()}
 	case o.Op() == "send_media":
 		parts = a.chats.shaper(d.Event, d.session).TextInstead(o, a.files.publicLink(o))
 	case r.Class == action.Markup:

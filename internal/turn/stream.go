@@ -28,6 +28,7 @@ type stream struct {
 	// edit makes an edit once the chat may be edited. If it is not made, again says whether it might be later.
 	edit func(context.Context, action.Outgoing) (made, again bool, err error)
 
+	drafts  *drafter
 	pending *action.Outgoing // the newest edit, whole; nil: none
 	astray  *action.Outgoing // the newest edit of a message that there is not; nil: none
 	quiet   bool             // nothing of it is to be sent before the agent goes on
@@ -67,6 +68,9 @@ func (s *stream) finish(ctx context.Context) error {
 	rest, err := s.fit.end(ctx)
 	if err == nil {
 		err = s.take(ctx, rest)
+	}
+	if err == nil {
+		err = s.sealDraft()
 	}
 	if err == nil {
 		err = s.sendPending(ctx)
@@ -135,10 +139,7 @@ func all(answer agent.Answer) iter.Seq2[relay.Action, error] {
 // next waits for the agent's next action, which is nil at the end. Meanwhile it sends an edit whose time has come.
 func (s *stream) next(ctx context.Context, heard <-chan said) (relay.Action, error) {
 	for {
-		var due <-chan time.Time
-		if s.pending != nil && !s.quiet {
-			due = time.After(time.Until(s.chats.nextEdit(s.pending.Chat())))
-		}
+		due := s.due()
 		select {
 		case n, ok := <-heard:
 			if err := context.Cause(ctx); err != nil {
@@ -153,7 +154,7 @@ func (s *stream) next(ctx context.Context, heard <-chan said) (relay.Action, err
 			}
 			return n.action, n.err
 		case <-due:
-			if err := s.editNow(ctx); err != nil {
+			if err := s.showNow(ctx); err != nil {
 				return nil, err
 			}
 		case <-ctx.Done():
@@ -162,10 +163,27 @@ func (s *stream) next(ctx context.Context, heard <-chan said) (relay.Action, err
 	}
 }
 
+// due tells when what is new of a text that grows may be shown; nil: nothing is new.
+func (s *stream) due() <-chan time.Time {
+	switch {
+	case s.pending != nil && !s.quiet:
+		return time.After(time.Until(s.chats.nextEdit(s.pending.Chat())))
+	case s.drafts.isNew():
+		return time.After(time.Until(s.chats.nextEdit(s.drafts.open.Chat())))
+	}
+	return nil
+}
+
 // take sends the parts of an action, or makes it the pending edit.
 func (s *stream) take(ctx context.Context, parts []action.Outgoing) error {
 	if len(parts) == 0 {
 		return nil
+	}
+	if s.drafts.grows(parts[0]) {
+		return nil
+	}
+	if err := s.sealDraft(); err != nil {
+		return err
 	}
 	if edit := parts[0]; edit.Op() == "edit" {
 		if s.pending != nil && !sameMessage(*s.pending, edit) {
@@ -179,6 +197,9 @@ func (s *stream) take(ctx context.Context, parts []action.Outgoing) error {
 	if err := s.sendPending(ctx); err != nil {
 		return err
 	}
+	if s.drafts.mayDraft(parts) {
+		return s.beginDraft(ctx, parts[0])
+	}
 	for _, part := range parts {
 		for _, o := range s.board.Plan(s.fit.shaper, part) {
 			if err := s.do(o); err != nil {
@@ -191,6 +212,14 @@ func (s *stream) take(ctx context.Context, parts []action.Outgoing) error {
 
 func sameMessage(a, b action.Outgoing) bool {
 	return a.Chat() == b.Chat() && a.Action["message_id"] == b.Action["message_id"]
+}
+
+// showNow shows what is new of a text that grows.
+func (s *stream) showNow(ctx context.Context) error {
+	if s.pending != nil {
+		return s.editNow(ctx)
+	}
+	return s.showDraft(ctx)
 }
 
 // editNow sends one edit of those that the pending one is made of. What is new behind them follows its last one.

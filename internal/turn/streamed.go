@@ -83,6 +83,20 @@ func (a *attempts) editStreamed(ctx context.Context, d *delivery, o action.Outgo
 	return inChat(outcome) || outcome == outcomeDeclined, again, err
 }
 
+// draftStreamed shows a state of a draft, once its chat may be edited. refused reports that the platform takes none, and does not
+// decline the chat.
+func (a *attempts) draftStreamed(ctx context.Context, d *delivery, o action.Outgoing) (refused bool, err error) {
+	if d.heldBack || !a.chats.takeEdit(ctx, o.Chat()) {
+		return false, context.Cause(ctx)
+	}
+	if err := a.untilFreeWhileStreaming(ctx, d, o); err != nil || d.heldBack {
+		return false, err
+	}
+	defer a.pauses.done(nameOf(o, d.Event.Source), d.place)
+	_, r, err := a.sender.deliverUnkept(d, o)
+	return r != nil && r.Class == action.Permanent, err
+}
+
 // sendWhileStreaming is sendKept beside an agent that goes on. What has to wait for longer, or has an outcome that the table
 // does not take, is left to sendHeldBack.
 func (a *attempts) sendWhileStreaming(ctx context.Context, d *delivery, i int, o action.Outgoing) error {

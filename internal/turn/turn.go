@@ -61,6 +61,7 @@
 //	media.go      attachments of a message, files of an answer
 //	fit.go        an agent's actions made fit for the wire, with those that are not
 //	stream.go     which action of a streamed answer leaves next, and when
+//	drafts.go     text that grows, as a draft
 //	answer.go     kept actions and their outcomes
 //	prompts.go    questions that wait for a button
 //	journal.go    what is written of a delivery after it was journalled

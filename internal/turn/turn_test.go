@@ -35,6 +35,7 @@ type wire struct {
 	ops   []string
 	late  []string // ops once it has settled
 	limit int      // of a message; 0: 2000
+	draft bool     // its platforms stream drafts
 }
 
 func (w *wire) note(format string, args ...any) {
@@ -79,6 +80,7 @@ func (w *wire) Descriptor(platform string) relay.Descriptor {
 	if w.limit > 0 {
 		d.MaxMessageLength = w.limit
 	}
+	d.SupportsDraftStreaming = w.draft
 	if platform == "irc" { // lists nothing
 		d.SupportsEdit, d.SupportedOps = false, nil
 	}

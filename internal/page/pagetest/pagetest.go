@@ -140,10 +140,20 @@ func (b *Browser) Says(selector, text string) {
 	b.Until(fmt.Sprintf(`[...document.querySelectorAll(%q)].some((el) => el.innerText.includes(%q))`, selector, text))
 }
 
+// Click clicks the first element of a selector, once it is there and stays.
 func (b *Browser) Click(selector string) {
 	b.T.Helper()
-	b.Until(fmt.Sprintf(`document.querySelector(%q)`, selector))
-	Eval[bool](b, fmt.Sprintf(`(document.querySelector(%q).scrollIntoView({block: "center"}), true)`, selector))
+	if !Eval[bool](b, fmt.Sprintf(`new Promise((resolve) => {
+		const end = Date.now() + 20000;
+		const look = () => {
+			const el = document.querySelector(%[1]q);
+			el?.scrollIntoView({block: "center"});
+			setTimeout(() => el && el === document.querySelector(%[1]q) && !el.disabled ? resolve(true) : Date.now() > end ? resolve(false) : look(), 40);
+		};
+		look();
+	})`, selector)) {
+		b.T.Fatalf("there is no %s to be clicked, or it does not stay", selector)
+	}
 	b.Do(chromedp.Click(chromedp.CSS(selector)))
 }
 

@@ -110,9 +110,6 @@ func initialize(ctx context.Context, cmd *cli.Command) error {
 	if err != nil {
 		return err
 	}
-	if err := p.profile(); err != nil {
-		return err
-	}
 	if err := p.further(); err != nil {
 		return err
 	}
@@ -190,8 +187,11 @@ func (p *preparation) takeUp(old map[string]string) error {
 	return p.setSettings(settings)
 }
 
-// further reads --parameter and --set.
+// further reads --profile, --parameter and --set.
 func (p *preparation) further() error {
+	if err := p.profile(); err != nil {
+		return err
+	}
 	for _, given := range p.cmd.StringSlice("parameter") {
 		name, value, ok := strings.Cut(given, "=")
 		if _, there := p.template.Parameters[name]; !ok || !there {

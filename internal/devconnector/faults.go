@@ -143,16 +143,6 @@ func (c *Connector) Duplicate(n int) { c.set("duplicate", func(f *faults) { f.du
 // SendGarbage sends every line of Garbage before the next delivery.
 func (c *Connector) SendGarbage() { c.set("garbage", func(f *faults) { f.garbage = true }) }
 
-// DelayResults delays every outbound_result by d; 0 ends it.
-func (c *Connector) DelayResults(d time.Duration) {
-	c.DelayResultsOf("", d)
-}
-
-// DelayResultsOf is DelayResults for an op alone.
-func (c *Connector) DelayResultsOf(op string, d time.Duration) {
-	c.set("delay_results", func(f *faults) { f.delayResults, f.delayOp = d, op })
-}
-
 // DelayIdleAck delays every going_idle_ack by d, but not the flip; 0 ends it.
 func (c *Connector) DelayIdleAck(d time.Duration) {
 	c.set("delay_idle_ack", func(f *faults) { f.delayIdleAck = d })

@@ -3,6 +3,7 @@ package devconnector
 import (
 	"maps"
 	"net/http"
+	"time"
 )
 
 // What a kit for conformance does to gateways, beside the faults of real connectors.
@@ -29,6 +30,16 @@ func (c *Connector) Resume(gateway string) error {
 		i.flipped = false
 		i.pump()
 	})
+}
+
+// DelayResults delays every outbound_result by d; 0 ends it.
+func (c *Connector) DelayResults(d time.Duration) {
+	c.DelayResultsOf("", d)
+}
+
+// DelayResultsOf is DelayResults for an op alone.
+func (c *Connector) DelayResultsOf(op string, d time.Duration) {
+	c.set("delay_results", func(f *faults) { f.delayResults, f.delayOp = d, op })
 }
 
 // IgnoreAcks ignores the next n acks, as if they had been lost on the way; 0 ends it.

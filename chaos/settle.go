@@ -71,7 +71,7 @@ func (r *run) settle(ctx context.Context, newest int) (left rest) {
 	p := newProgress(limit, r.standing(r.connector.Buffered(r.gateway)), began)
 	for n := 0; ; n++ {
 		left = r.rest(ctx)
-		if left.quiet(r.sessionOf, next) && r.ended(newest) && len(r.unsaid(true)) == 0 && (len(left.open) > 0 || r.host.Events(rig.Drain) == 0) {
+		if r.isOver(left, next, newest) {
 			break
 		}
 		if n%4 == 0 && !r.weather.quiet && r.host.Events(rig.Drain) < 3 {
@@ -94,6 +94,11 @@ func (r *run) settle(ctx context.Context, newest int) (left rest) {
 		r.mu.Unlock()
 	}
 	return left
+}
+
+// isOver reports whether nothing is left to do now.
+func (r *run) isOver(left rest, next time.Duration, newest int) bool {
+	return left.quiet(r.sessionOf, next) && r.ended(newest) && len(r.unsaid(true)) == 0 && (len(left.open) > 0 || r.host.Events(rig.Drain) == 0)
 }
 
 // ended reports whether all messages behind the one with that number are finished or dead.

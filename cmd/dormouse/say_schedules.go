@@ -68,9 +68,9 @@ func whenOf(cmd *cli.Command) (w when, err error) {
 		return when{}, errors.New("--key: that of a schedule is its --name and the time of the firing")
 	}
 	w.zone = cmd.String("timezone")
-	zone, err := time.LoadLocation(w.zone)
-	if err != nil || w.zone == "" || w.zone == "Local" {
-		return when{}, fmt.Errorf("--timezone: %.40q is no zone of the IANA database, such as Europe/Berlin", w.zone)
+	zone, err := zoneNamed(w.zone)
+	if err != nil {
+		return when{}, err
 	}
 	if at != "" {
 		w.once = true
@@ -89,63 +89,6 @@ func whenOf(cmd *cli.Command) (w when, err error) {
 		return when{}, fmt.Errorf("--name: %.80q: want letters, digits, and _ . - only, 64 at most", w.name)
 	}
 	return w, nil
-}
-
-// atOnce is the expression of a single time.
-func atOnce(text string, zone *time.Location, now time.Time) (string, error) {
-	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02 15:04"} {
-		t, err := time.ParseInLocation(layout, text, zone)
-		if err != nil {
-			continue
-		}
-		if !t.After(now) {
-			return "", fmt.Errorf("--at: %s is over", t.Format(time.RFC3339))
-		}
-		return "at(" + t.In(zone).Format("2006-01-02T15:04:05") + ")", nil
-	}
-	return "", fmt.Errorf("--at: %.40q is no time; want one such as 2026-12-24T18:00", text)
-}
-
-var (
-	days = map[string]string{
-		"monday": "MON", "tuesday": "TUE", "wednesday": "WED", "thursday": "THU", "friday": "FRI", "saturday": "SAT", "sunday": "SUN",
-		"weekday": "MON-FRI", "day": "*",
-	}
-	dayAndTime = regexp.MustCompile(`^([a-z]+) ([0-9]{1,2}):([0-9]{2})$`)
-	wholeDays  = regexp.MustCompile(`^([0-9]+)d$`)
-)
-
-// again is the expression of a time that comes again and again.
-func again(text string) (string, error) {
-	text = strings.TrimSpace(text)
-	if strings.HasPrefix(text, "cron(") || strings.HasPrefix(text, "rate(") {
-		return text, nil
-	}
-	if m := wholeDays.FindStringSubmatch(text); m != nil {
-		return rate(m[1], "day"), nil
-	}
-	if every, err := time.ParseDuration(text); err == nil {
-		if every < time.Minute || every%time.Minute != 0 {
-			return "", fmt.Errorf("--every: %s: want whole minutes", every)
-		}
-		return rate(fmt.Sprint(int64(every/time.Minute)), "minute"), nil
-	}
-	m := dayAndTime.FindStringSubmatch(strings.ToLower(text))
-	if m == nil || days[m[1]] == "" {
-		return "", fmt.Errorf(`--every: %.40q is no time that comes again; want one such as 2h, "monday 09:00", "weekday 09:00" or cron(0 9 ? * MON *)`, text)
-	}
-	at, err := time.Parse("15:04", fmt.Sprintf("%02s:%s", m[2], m[3]))
-	if err != nil {
-		return "", fmt.Errorf("--every: %s:%s is no time of day", m[2], m[3])
-	}
-	return fmt.Sprintf("cron(%d %d ? * %s *)", at.Minute(), at.Hour(), days[m[1]]), nil
-}
-
-func rate(n, unit string) string {
-	if n != "1" {
-		unit += "s"
-	}
-	return "rate(" + n + " " + unit + ")"
 }
 
 // schedule has the payload said when it is time.

@@ -107,17 +107,12 @@ func (r *run) stay(ctx context.Context, conn *relay.Conn, empty time.Duration) (
 func (s *stay) serve(ctx context.Context) error {
 	var nearEnd <-chan time.Time // nil without a deadline
 	if at := s.times.goIdle; !at.IsZero() {
-		timer := time.NewTimer(time.Until(at))
-		defer timer.Stop()
-		nearEnd = timer.C
+		nearEnd = time.After(time.Until(at))
 	}
 	crowded := s.conn.Crowded()
 	for {
-		busy := s.busy()
-		if busy {
-			s.busyUntil = time.Now()
-		}
-		if s.idling.acked && !s.answersFirst(busy) {
+		busy, over := s.look()
+		if over {
 			return nil
 		}
 		select {
@@ -140,17 +135,32 @@ func (s *stay) serve(ctx context.Context) error {
 			waiting, bytes := s.conn.Queued()
 			s.log.Warn(logs.Crowded, logs.KeyMessages, waiting, logs.KeyBytes, bytes, logs.KeyWindow, s.settings.Window)
 		case <-s.worker.Lagging():
-			if !s.crowded && !s.deadline {
-				s.crowded = true
-				waiting, bytes := s.worker.Unjournalled()
-				s.log.Warn(logs.Lagging, logs.KeyMessages, waiting, logs.KeyBytes, bytes)
-			}
+			s.lags()
 		case <-s.conn.Done():
 			return cmp.Or(s.stopped(ctx), s.conn.Err())
 		case <-ctx.Done():
 			return s.stopped(ctx)
 		}
 	}
+}
+
+// look reports whether there is work, and whether the stay is over.
+func (s *stay) look() (busy, over bool) {
+	busy = s.busy()
+	if busy {
+		s.busyUntil = time.Now()
+	}
+	return busy, s.idling.acked && !s.answersFirst(busy)
+}
+
+// lags has the run go idle because the table is slower than what comes.
+func (s *stay) lags() {
+	if s.crowded || s.deadline {
+		return
+	}
+	s.crowded = true
+	waiting, bytes := s.worker.Unjournalled()
+	s.log.Warn(logs.Lagging, logs.KeyMessages, waiting, logs.KeyBytes, bytes)
 }
 
 // answersFirst reports whether turns are waited for although the connector is flipped: before a deadline running turns
@@ -260,43 +270,6 @@ func (s *stay) hangUpUnheard() {
 	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
 	defer cancel()
 	s.conn.Hangup(ctx)
-}
-
-// traffic is what has come on one socket. One goroutine notes it, another reads it.
-type traffic struct {
-	changed chan struct{} // receives after note
-
-	mu       sync.Mutex
-	received int
-	buffered int       // those that were buffered
-	last     time.Time // when the newest came
-}
-
-func newTraffic() *traffic { return &traffic{changed: make(chan struct{}, 1)} }
-
-func (t *traffic) note(buffered bool) {
-	t.mu.Lock()
-	t.received++
-	if buffered {
-		t.buffered++
-	}
-	t.last = time.Now()
-	t.mu.Unlock()
-	select {
-	case t.changed <- struct{}{}:
-	default:
-	}
-}
-
-func (t *traffic) read() (received, buffered int, last time.Time) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.received, t.buffered, t.last
-}
-
-func (t *traffic) count() int {
-	received, _, _ := t.read()
-	return received
 }
 
 // idling asks for going_idle_ack: 10 s for an answer, then again after 5, 10, 20 s. Its goroutine puts each answer into

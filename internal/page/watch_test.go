@@ -2,6 +2,7 @@ package page_test
 
 import (
 	"bufio"
+	"cmp"
 	"crypto/rand"
 	"encoding/json"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -82,7 +84,7 @@ func (c *cloud) record(t *testing.T, client *cloudwatchlogs.Client) {
 		t.Fatal(err)
 	}
 	stamp := regexp.MustCompile(`"(timestamp|time)":"([^"]+)"`)
-	begin := time.Time{}
+	begin, hourAgo := time.Time{}, time.Now().Add(-time.Hour)
 	events := map[string][]types.InputLogEvent{}
 	for line := range strings.Lines(string(raw)) {
 		function, text, _ := strings.Cut(strings.TrimSpace(line), " ")
@@ -93,11 +95,12 @@ func (c *cloud) record(t *testing.T, client *cloudwatchlogs.Client) {
 		if begin.IsZero() {
 			begin = at
 		}
-		at = time.Now().Add(-time.Hour).Add(at.Sub(begin))
+		at = hourAgo.Add(at.Sub(begin))
 		text = stamp.ReplaceAllString(text, `"$1":"`+at.UTC().Format(time.RFC3339Nano)+`"`)
 		events[function] = append(events[function], types.InputLogEvent{Message: &text, Timestamp: aws.Int64(at.UnixMilli())})
 	}
 	for function, list := range events {
+		slices.SortStableFunc(list, func(a, b types.InputLogEvent) int { return cmp.Compare(*a.Timestamp, *b.Timestamp) }) // as CloudWatch wants it
 		group, stream := aws.String("/aws/lambda/"+c.stack+"-"+function), aws.String("s")
 		_, err := client.CreateLogGroup(t.Context(), &cloudwatchlogs.CreateLogGroupInput{LogGroupName: group})
 		if err == nil {

@@ -1123,3 +1123,40 @@ func TestADeathWhileAStreamRanAloneIsAnAttempt(t *testing.T) {
 		w.Close()
 	})
 }
+
+// What was refused is among what was sent, with its class: the agent need not say it again in the same way.
+func TestAStreamThatBrokeIsToldWhatWasRefused(t *testing.T) {
+	bubble(t, func(t *testing.T, b *bench) {
+		is := is.New(t)
+		var sent [][]agent.Sent
+		b.wire.do = func(_ context.Context, out relay.Outbound) (relay.Result, error) {
+			switch out.Action["content"] {
+			case "two":
+				return relay.Result{}, &relay.OpError{Message: "missing permission", Retryable: new(false)}
+			case "three":
+				return relay.Result{}, relay.ErrOutcomeUnknown
+			}
+			return relay.Result{Success: true, MessageID: "id"}, nil
+		}
+		b.agent = streams(func(_ context.Context, t agent.Turn, say func(relay.Action) bool) error {
+			sent = append(sent, t.Delivery.Sent)
+			if len(sent) > 1 {
+				return nil
+			}
+			say(send("one"))
+			say(send("two"))
+			say(send("three"))
+			return errors.New("agent: reading the answer: connection reset")
+		})
+		w := b.start()
+		defer w.Close()
+		is.NoErr(w.Take(message("c1", "m1", "x")))
+		idle(w)
+		is.Equal(len(sent), 2)
+		is.Equal(sent[1], []agent.Sent{
+			{Op: "send", MessageID: "id", Outcome: "ok"},
+			{Op: "send", Outcome: "refused", Class: "permanent"},
+			{Op: "send", Outcome: "unknown", Class: "unknown"},
+		})
+	})
+}

@@ -87,7 +87,8 @@ func classOf(status int) Class {
 	return Failed
 }
 
-// contact knows whether a request got a connection. Until then nothing of the turn has left.
+// contact knows whether a request got a connection. Until then nothing of the turn has left. If one that was kept turns out to be
+// closed before anything is written to it, net/http asks for another, and nothing has left then either.
 type contact struct {
 	made atomic.Bool
 }
@@ -95,6 +96,7 @@ type contact struct {
 // watch returns a context for the request.
 func (c *contact) watch(ctx context.Context) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GetConn: func(string) { c.made.Store(false) },
 		GotConn: func(httptrace.GotConnInfo) { c.made.Store(true) },
 	})
 }

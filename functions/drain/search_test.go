@@ -15,7 +15,9 @@ import (
 	"github.com/dormouse-relay/dormouse/internal/ledger/dynamo"
 )
 
-func tableClient(t *testing.T) *dynamodb.Client { return tableClientAt(t, os.Getenv("DORMOUSE_TEST_DYNAMODB")) }
+func tableClient(t *testing.T) *dynamodb.Client {
+	return tableClientAt(t, os.Getenv("DORMOUSE_TEST_DYNAMODB"))
+}
 
 func tableClientAt(t *testing.T, endpoint string) *dynamodb.Client {
 	cfg := awsconf.New(map[string]string{

@@ -105,6 +105,7 @@ func TestConformWithABaselineFailsForWhatIsNewOrHealed(t *testing.T) {
 	}{
 		"known":     {`{"known":[{"id":"upgrade-signature","reason":"by HTTP"}]}`, 0, ""},
 		"new":       {`{"known":[]}`, 3, "not as the contract says: upgrade-signature"},
+		"sometimes": {`{"known":[{"id":"upgrade-signature","reason":"by HTTP"},{"id":"hello-each","reason":"x","sometimes":true}]}`, 0, ""},
 		"healed":    {`{"known":[{"id":"upgrade-signature","reason":"by HTTP"},{"id":"hello-each","reason":"x"}]}`, 3, "healed, take them out of the baseline: hello-each"},
 		"skipped":   {`{"known":[{"id":"upgrade-signature","reason":"by HTTP"},{"id":"poke-get","reason":"x"}]}`, 0, ""},
 		"no check":  {`{"known":[{"id":"nonsense","reason":"x"}]}`, 2, `names "nonsense"`},

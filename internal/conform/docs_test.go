@@ -120,7 +120,7 @@ func TestTheDocumentHasWhatTheReferenceDoesOtherwise(t *testing.T) {
 		}
 		for line := range strings.Lines(table) {
 			cells := strings.Split(line, "|")
-			if len(cells) > 4 && strings.TrimSpace(cells[column]) == "fails" {
+			if len(cells) > 4 && strings.HasPrefix(strings.TrimSpace(cells[column]), "fails") {
 				told = append(told, strings.Trim(cells[1], " `"))
 			}
 		}

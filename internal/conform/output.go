@@ -95,8 +95,9 @@ type Baseline struct {
 
 // Deviation is a check that is known to fail, and why that is accepted.
 type Deviation struct {
-	ID     string `json:"id"`
-	Reason string `json:"reason"`
+	ID        string `json:"id"`
+	Reason    string `json:"reason"`
+	Sometimes bool   `json:"sometimes,omitempty"` // it passes at times, which heals nothing
 }
 
 // ReadBaseline reads a baseline. Each entry needs the id of a check and a reason, and no check may be there twice.
@@ -122,17 +123,17 @@ func ReadBaseline(raw []byte) (Baseline, error) {
 }
 
 // Judge compares a report with what is known. News are the checks that fail and are not known, healed those that are known
-// and pass. A skipped check is neither.
+// and pass, but for those that fail only sometimes. A skipped check is neither.
 func (b Baseline) Judge(r Report) (news, healed []string) {
-	known := map[string]bool{}
+	known, sometimes := map[string]bool{}, map[string]bool{}
 	for _, d := range b.Known {
-		known[d.ID] = true
+		known[d.ID], sometimes[d.ID] = true, d.Sometimes
 	}
 	for _, c := range r.Checks {
 		switch {
 		case c.Status == Fail && !known[c.ID]:
 			news = append(news, c.ID)
-		case c.Status == Pass && known[c.ID]:
+		case c.Status == Pass && known[c.ID] && !sometimes[c.ID]:
 			healed = append(healed, c.ID)
 		}
 	}

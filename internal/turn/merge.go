@@ -147,8 +147,16 @@ func (s *schedule) pull(ctx context.Context, d *delivery, all bool) {
 			n = min(n, s.roomLocked(d))
 		}
 		list, lines := s.window.takeFrom(l, n, all)
+		s.window.pull(l, len(list) > 0)
 		s.mu.Unlock()
-		if len(list) == 0 || s.load(list, lines) != nil {
+		if len(list) == 0 {
+			return
+		}
+		err := s.load(list, lines)
+		s.mu.Lock()
+		s.window.pull(l, false)
+		s.mu.Unlock()
+		if err != nil {
 			return // what could not be read is read in its time
 		}
 		pulled += len(list)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -589,4 +590,54 @@ func TestEachMessageOfASetIsMarked(t *testing.T) {
 func pass(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
+}
+
+// hesitant is a journal that takes now long and now not to read entries.
+type hesitant struct {
+	ledger.Lease
+	rand *rand.Rand
+	mu   *sync.Mutex
+}
+
+func (h hesitant) Load(ctx context.Context, keys ...string) ([]ledger.Entry, error) {
+	h.mu.Lock()
+	pause := time.Duration(h.rand.IntN(1000)) * time.Millisecond
+	h.mu.Unlock()
+	time.Sleep(pause)
+	return h.Lease.Load(ctx, keys...)
+}
+
+// What a turn that is about to start reads of its session, and what is read because memory has room, keep their order.
+func TestWhatIsReadForASetIsNotOvertaken(t *testing.T) {
+	for seed := range uint64(20) {
+		merging(t, func(t *testing.T, is *is.I, b *bench, turns *turnList) {
+			inner := b.change
+			b.change = func(c *turn.Config) {
+				if inner != nil {
+					inner(c)
+				}
+				c.Journal = hesitant{b.lease, rand.New(rand.NewPCG(seed, 1)), new(sync.Mutex)}
+			}
+			w := b.start()
+			w.StopStarting()
+			const chats = 4
+			for n := range 40 * chats {
+				text := fmt.Sprintf("%03d%s", n, strings.Repeat(" ", 20_000))
+				is.NoErr(w.Take(buffered(fmt.Sprint("b-", n), message(fmt.Sprint("c", n%chats), fmt.Sprint("m-", n), text))))
+			}
+			pass(time.Second)
+			w.Close()
+			defer b.start().Close()
+			pass(5 * time.Minute)
+			numbers := map[string][]string{}
+			for _, tn := range turns.all() {
+				chat := tn.Event.Source.ChatID
+				numbers[chat] = append(numbers[chat], strings.Fields(tn.Event.Text)...)
+			}
+			for _, list := range numbers {
+				is.Equal(len(list), 40)
+				is.True(slices.IsSorted(list))
+			}
+		})
+	}
 }

@@ -43,6 +43,7 @@ type line struct {
 	bodies int      // how many of these are in no journal, or not yet
 	here   int      // deliveries that are
 	coming int      // deliveries that are being read
+	pulled bool     // by a turn that is about to start
 	absent int      // bytes that are not counted while it sits
 	sits   bool     // its session waits, with its oldest in memory
 	far    bool     // for a time that is far
@@ -133,7 +134,7 @@ func (w *window) line(name string) *line {
 
 // update is for a line that has changed.
 func (w *window) update(l *line) {
-	waits := len(l.parked) > 0 && l.parked[0].settled && !l.sits
+	waits := len(l.parked) > 0 && l.parked[0].settled && !l.sits && !l.pulled
 	l.fills = l.here < perSession && (l.fills || l.here <= perSession/2) // so that several are read in one call
 	w.resting.set(l, waits && l.here == 0 && l.parked[0].until > 0)
 	w.ready.set(l, waits && l.fills && (l.here > 0 || l.parked[0].until == 0))
@@ -309,6 +310,12 @@ func (w *window) loaded(sizes ...int) {
 		w.typical = max(sum/len(sizes), w.typical/2, recordSize)
 		w.batch = min(2*w.batch, mostLoaded)
 	}
+}
+
+// pull says whether a turn that is about to start reads what follows it: nobody else reads of its line then, and overtakes it.
+func (w *window) pull(l *line, pulled bool) {
+	l.pulled = pulled
+	w.update(l)
 }
 
 // nextRest is when the next line has rested; zero: none rests.

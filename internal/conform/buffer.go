@@ -17,11 +17,8 @@ func (p *peer) inTurn(n int) error {
 }
 
 func checkIdleHello(t *trial) error {
-	p, err := t.calm()
+	p, err := t.idler()
 	if err != nil {
-		return err
-	}
-	if err := p.idle(); err != nil {
 		return err
 	}
 	if err := t.write(t.chat(), "message 1"); err != nil {
@@ -54,11 +51,8 @@ func checkUnsaid(t *trial) error {
 }
 
 func checkFlip(t *trial) error {
-	p, err := t.calm()
+	p, err := t.idler()
 	if err != nil {
-		return err
-	}
-	if err := p.idle(); err != nil {
 		return err
 	}
 	if err := t.write(t.chat(), "message 1"); err != nil {
@@ -68,11 +62,8 @@ func checkFlip(t *trial) error {
 }
 
 func checkWindow(t *trial) error {
-	p, err := t.calm()
+	p, err := t.idler()
 	if err != nil {
-		return err
-	}
-	if err := p.idle(); err != nil {
 		return err
 	}
 	if err := t.write(t.chat(), "message 1"); err != nil {

@@ -51,11 +51,8 @@ func checkPokeOnce(t *trial) error {
 
 func checkPokeOpen(t *trial) error {
 	t.unpoked()
-	p, err := t.calm()
+	p, err := t.idler()
 	if err != nil {
-		return err
-	}
-	if err := p.idle(); err != nil {
 		return err
 	}
 	if err := t.write(t.chat(), "message 1"); err != nil {

@@ -51,11 +51,8 @@ var sleepChecks = []Check{
 		Sentence: "going_idle is answered by going_idle_ack",
 		Quote:    "`go_idle` sends `going_idle` and waits for `going_idle_ack`",
 		run: func(t *trial) error {
-			p, err := t.calm()
-			if err != nil {
-				return err
-			}
-			return p.idle()
+			_, err := t.idler()
+			return err
 		},
 	},
 	{

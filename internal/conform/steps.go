@@ -138,13 +138,19 @@ func (p *peer) idle() error {
 	return err
 }
 
+// idler is a peer that has gone idle.
+func (t *trial) idler() (*peer, error) {
+	p, err := t.calm()
+	if err == nil {
+		err = p.idle()
+	}
+	return p, err
+}
+
 // asleep goes idle and leaves, so that what comes from now on is buffered.
 func (t *trial) asleep() error {
-	p, err := t.calm()
+	p, err := t.idler()
 	if err != nil {
-		return err
-	}
-	if err := p.idle(); err != nil {
 		return err
 	}
 	p.leave()

@@ -1,6 +1,7 @@
 package turn
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -58,14 +59,14 @@ func (s *schedule) fill() {
 		s.mu.Unlock()
 		if len(list) == 0 {
 			s.changed() // what rests is no work
-			if !s.await(s.window.changed, rested) {
+			if !s.await(s.run.ctx, s.window.changed, rested) {
 				break
 			}
 			continue
 		}
 		if err := s.load(list, lines); err != nil {
 			s.log.Warn(logs.NotLoaded, logs.KeyMessages, len(list), logs.KeyError, err, logs.KeyIn, pause.String())
-			if !s.await(nil, time.Now().Add(pause)) {
+			if !s.await(s.run.ctx, nil, time.Now().Add(pause)) {
 				break
 			}
 			pause = min(2*pause, longestPause)
@@ -76,8 +77,8 @@ func (s *schedule) fill() {
 	s.abandon()
 }
 
-// await waits for a change or a time; zero: it does not come. It is false once no turn starts any more.
-func (s *schedule) await(changed <-chan struct{}, until time.Time) bool {
+// await waits for a change or a time; zero: it does not come. It is false once ctx has ended or no turn starts any more.
+func (s *schedule) await(ctx context.Context, changed <-chan struct{}, until time.Time) bool {
 	var timer <-chan time.Time
 	if !until.IsZero() {
 		t := time.NewTimer(time.Until(until))
@@ -89,7 +90,7 @@ func (s *schedule) await(changed <-chan struct{}, until time.Time) bool {
 	case <-timer:
 	case <-s.gate.closing:
 		return false
-	case <-s.run.ctx.Done():
+	case <-ctx.Done():
 		return false
 	}
 	return true

@@ -60,23 +60,10 @@ func (s *schedule) awaitBacklog(ctx context.Context, d *delivery) {
 		if end := d.came.Add(mergeWait); quiet.After(end) {
 			quiet = end
 		}
-		if !time.Now().Before(quiet) || !sleepUntil(ctx, s.gate.closing, quiet) {
+		if !time.Now().Before(quiet) || !s.await(ctx, nil, quiet) {
 			return
 		}
 	}
-}
-
-// sleepUntil is false if ctx or closing ended it.
-func sleepUntil(ctx context.Context, closing <-chan struct{}, at time.Time) bool {
-	timer := time.NewTimer(time.Until(at))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-closing:
-	case <-ctx.Done():
-	}
-	return false
 }
 
 // awaitReady waits until the journal has answered for those of a session that have come, or until a time.
@@ -293,7 +280,7 @@ func (s *schedule) overtakesLocked(d *delivery) bool {
 func (s *schedule) partDied() bool {
 	for _, d := range s.died {
 		for !s.attempts.partDied(d) {
-			if !s.await(nil, time.Now().Add(time.Second)) {
+			if !s.await(s.run.ctx, nil, time.Now().Add(time.Second)) {
 				return false
 			}
 		}

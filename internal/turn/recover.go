@@ -116,7 +116,7 @@ func (w *Worker) readOn(r *recovery, next string) bool {
 		page, err := w.cfg.Journal.Recover(w.run.ctx, next)
 		if err != nil {
 			w.cfg.Log.Warn(logs.KeysNotRead, logs.KeyMessages, r.messages, logs.KeyError, err, logs.KeyIn, pause.String())
-			if !w.schedule.await(nil, time.Now().Add(pause)) {
+			if !w.schedule.await(w.run.ctx, nil, time.Now().Add(pause)) {
 				return false
 			}
 			pause = min(2*pause, longestPause)
@@ -226,7 +226,7 @@ func (s *schedule) readPatiently(list []parked) (entries map[string]ledger.Entry
 			return entries, true
 		}
 		s.log.Warn(logs.NotLoaded, logs.KeyMessages, len(keys), logs.KeyError, err, logs.KeyIn, pause.String())
-		if !s.await(nil, time.Now().Add(pause)) {
+		if !s.await(s.run.ctx, nil, time.Now().Add(pause)) {
 			return nil, false
 		}
 	}

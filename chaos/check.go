@@ -63,13 +63,13 @@ func (r *run) unknown(verdicts map[string]*verdict) map[string]time.Time {
 	}
 	for _, line := range r.log {
 		var entry struct {
-			Time                  time.Time
+			At                    time.Time `json:"timestamp"`
 			Delivery, Request, Op string
 		}
 		if !strings.Contains(line, logs.OutcomeUnknown) || json.Unmarshal([]byte(line), &entry) != nil {
 			continue
 		}
-		v := byKey[entry.Delivery]
+		v := byKey[strings.TrimSuffix(entry.Delivery, lateSuffix)] // a late answer is one of its message's
 		switch {
 		case v == nil, entry.Op == "typing", entry.Op == "react":
 		case entry.Op == "edit":
@@ -78,7 +78,7 @@ func (r *run) unknown(verdicts map[string]*verdict) map[string]time.Time {
 			v.unknown++
 		}
 		if entry.Request != "" && lost[entry.Request].IsZero() {
-			lost[entry.Request] = entry.Time
+			lost[entry.Request] = entry.At
 		}
 	}
 	return lost

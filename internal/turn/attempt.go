@@ -76,8 +76,8 @@ func (a *attempts) answer(ctx context.Context, d *delivery) error {
 // untilDue waits until a delivery may be tried again, with what was said out of memory. One that was not asked about yet may be
 // one turn with what has come meanwhile: then its error is errAnew.
 func (a *attempts) untilDue(ctx context.Context, d *delivery) error {
-	if !d.volatile && time.Until(d.wait.Due) > workAhead {
-		marksOf(d).takeOff() // it is left, perhaps for a later run
+	if !d.volatile && (d.wait.Tries > 0 || time.Until(d.wait.Due) > workAhead) {
+		marksOf(d).takeOff() // its agent is away, or it is left, perhaps for a later run
 	}
 	unloaded := a.unload(d, d.wait.Due)
 	err := a.rests.sit(ctx, d.session, !d.volatile, d.wait.Due, nil)

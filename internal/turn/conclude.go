@@ -205,6 +205,10 @@ func (a *attempts) conclude(d *delivery, err error) ending {
 	d.typing.clear()
 	switch {
 	case late:
+		for _, m := range d.set {
+			m.mark.takeOff()
+		}
+		d.mark.stay() // of several messages the last one's
 		return a.waitLate(asLate(d))
 	case err == nil && d.halted:
 		marksOf(d).end(markNothing)

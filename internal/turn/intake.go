@@ -274,6 +274,7 @@ func (i *intake) journalled(d *delivery, entry ledger.Entry, found ledger.State)
 	case found == ledger.Finished, found == ledger.Dead:
 		i.counts.add(func(c *Counts) { c.Duplicates++ })
 		log.Info(logs.SeenEnded, append(idsOf(d.Event, d.BufferID), logs.KeyState, found)...)
+		d.mark.glance()
 		i.dropLocked(d, ackDue)
 	default:
 		i.joinLocked(d, log, found)
@@ -327,6 +328,7 @@ func (i *intake) releaseLocked(d *delivery) {
 func (i *intake) joinLocked(d *delivery, log *slog.Logger, state ledger.State) {
 	i.counts.add(func(c *Counts) { c.Duplicates++ })
 	log.Info(logs.SeenRunning, append(idsOf(d.Event, d.BufferID), logs.KeyState, state)...)
+	d.mark.glance()
 	first := i.pending[d.key]
 	switch {
 	case first != nil && first.ackAtEnd:

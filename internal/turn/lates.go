@@ -27,6 +27,7 @@ type late struct {
 	place   int64
 	until   time.Time
 	event   *relay.Event // without what was said
+	all     int          // messages of its turn
 }
 
 func newLates(run *lifetime, closing <-chan struct{}) *lates {
@@ -95,8 +96,8 @@ func lateSession(session string) string { return "late:" + session }
 // endLate finishes a message that was stopped while it waited for its late answer.
 func (s *schedule) endLate(m late) {
 	s.log.Info(logs.TurnStopped, logs.KeyDelivery, m.key)
-	s.attempts.marks.of(m.event, m.session, true).end(markNothing)
+	s.attempts.marks.ofOld(m.event, m.session, true).end(markNothing)
 	if err := s.attempts.journal.finish(m.key, true); err == nil {
-		s.attempts.counts.add(func(c *Counts) { c.Finished++ })
+		s.attempts.counts.add(func(c *Counts) { c.Finished += m.all })
 	}
 }

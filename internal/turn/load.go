@@ -264,7 +264,7 @@ func (a *attempts) markLeft(d *delivery) *mark {
 	if d.results != nil || d.late.IsZero() && d.say != nil && !d.say.Last {
 		return nil
 	}
-	return a.marks.of(d.Event, d.session, d.state != ledger.New || len(d.answer.actions) > 0 || !d.late.IsZero())
+	return a.marks.ofOld(d.Event, d.session, d.state != ledger.New || len(d.answer.actions) > 0 || !d.late.IsZero())
 }
 
 // retire finishes the commands to stop before which nothing waits any more.
@@ -289,12 +289,13 @@ func (s *schedule) retire() {
 func (s *schedule) sits(session string, so, far bool) {
 	name := sessionHash(session)
 	var back []parked
+	var seen []*mark
 	s.mu.Lock()
 	if q := s.sessions[session]; q != nil && q.now != nil && q.now.line != "" {
 		if so {
 			for i := len(q.queue) - 1; i >= 0 && !staysBehind(q.queue[i]); i-- {
 				if d := q.queue[i]; !d.ended && !d.unkept {
-					q.queue = slices.Delete(q.queue, i, i+1)
+					q.queue, seen = slices.Delete(q.queue, i, i+1), append(seen, d.mark)
 					back = append(back, parked{key: d.key, place: d.place, attempts: d.attempts, told: !d.wait.Since.IsZero(), settled: true})
 					s.window.leave(name, d.size)
 				}
@@ -304,7 +305,8 @@ func (s *schedule) sits(session string, so, far bool) {
 		s.window.sit(name, so, far, setSize(q.now))
 	}
 	s.mu.Unlock()
-	for range back {
+	for _, k := range seen {
+		k.takeOff() // it waits for what is far, or for what is away
 		s.attempts.rests.remove(session)
 	}
 	for _, p := range back {

@@ -37,23 +37,29 @@ type marks struct {
 
 	mu     sync.Mutex
 	posted map[string]chatName // request ids of marks, with their chats
+	up     map[string]bool     // messages that have the mark of a turn that runs, by their names
 }
 
 func newMarks(cfg Config, c *chats, m *memos, run *lifetime) *marks {
-	return &marks{on: cfg.Reactions, link: cfg.Link, chats: c, memos: m, run: run, posted: map[string]chatName{}}
+	return &marks{on: cfg.Reactions, link: cfg.Link, chats: c, memos: m, run: run, posted: map[string]chatName{}, up: map[string]bool{}}
 }
 
-// mark is what a message's turn puts on it. marks' lock guards it; nil is for a message that gets none.
+// mark is what a message's turn puts on it. Some connectors hand out a chat's next message as the mark comes off (section 19): so
+// it comes off each message once, for whatever reason that waits, or ends. marks' lock guards it; nil is for a message that gets
+// none.
 type mark struct {
 	marks   *marks
 	event   *relay.Event
+	name    string
 	session string
+	old     bool          // an earlier run had the message
 	asked   chan struct{} // closed once the ledger was asked of the chat; nil before
 	may     bool          // as it said
 	tried   bool          // its turn has begun, in this run or before
 	wanted  bool          // to be shown
 	shown   bool
-	brief   bool // to be shown and taken off at once
+	brief   bool // to come off once, and to be as it was
+	seen    bool // it has come off in this run
 	over    bool
 }
 
@@ -63,7 +69,17 @@ func (m *marks) of(e *relay.Event, session string, left bool) *mark {
 	if !m.on || e.MessageID == "" || e.PromptResponse != nil {
 		return nil
 	}
-	return &mark{marks: m, event: slim(e), session: session, tried: left, shown: left}
+	name, _ := message(e)
+	return &mark{marks: m, event: slim(e), name: name, session: session, tried: left, shown: left}
+}
+
+// ofOld is of for a message that an earlier run had.
+func (m *marks) ofOld(e *relay.Event, session string, left bool) *mark {
+	k := m.of(e, session, left)
+	if k != nil {
+		k.old = true
+	}
+	return k
 }
 
 // begin puts the mark up as a turn begins: at a later try not before an answer begins.
@@ -81,45 +97,64 @@ func (k *mark) show() {
 	k.marks.mu.Lock()
 	defer k.marks.mu.Unlock()
 	k.wanted, k.tried = !k.over, true
-	if !k.offered() {
-		return
-	}
-	k.ask()
 	k.put()
 }
 
-// offered reports whether the platform has reacts.
-func (k *mark) offered() bool {
-	return k.marks.link.Descriptor(k.event.Source.Platform).Supports("react")
+// stay is for a message whose answer comes later: the mark stays, and comes off for a moment.
+func (k *mark) stay() {
+	if k == nil {
+		return
+	}
+	k.marks.mu.Lock()
+	defer k.marks.mu.Unlock()
+	k.wanted, k.tried = true, true
+	k.brief = !k.seen
+	k.put()
 }
 
-// glance puts the mark up and takes it off at once: the message was seen, and nothing is done about it for now. Some connectors hand
-// out a chat's next message when the mark comes off (section 19).
+// glance has the mark come off, which is on for that: the message was seen, and nothing is done about it for now.
 func (k *mark) glance() {
 	if k == nil {
 		return
 	}
 	k.marks.mu.Lock()
 	defer k.marks.mu.Unlock()
-	if k.tried || k.over {
-		return
-	}
-	k.brief = true
-	k.ask()
-	k.put()
+	k.glanceLocked()
 }
 
-// put posts the mark that is wanted. The lock is held.
-func (k *mark) put() {
-	if k.brief && k.may && !k.shown && !k.over {
-		k.brief = false
-		if k.post(markRuns, false) {
-			k.post(markRuns, true)
-		}
+func (k *mark) glanceLocked() {
+	if !k.seen && !k.over {
+		k.brief = true
+		k.put()
 	}
-	if k.wanted && k.may && !k.shown && !k.over {
+}
+
+// put posts what is wanted of the mark, once the ledger was asked of the chat. The lock is held.
+func (k *mark) put() {
+	if !k.offered() {
+		return
+	}
+	k.ask()
+	if !k.may {
+		return
+	}
+	if k.wanted && !k.shown && !k.over {
 		k.shown = k.post(markRuns, false)
 	}
+	if !k.brief {
+		return
+	}
+	k.brief = false
+	on := k.shown || k.marks.up[k.name] // a repeat's mark is its first's
+	if k.post(markRuns, on) {
+		k.post(markRuns, !on)
+		k.seen = true
+	}
+}
+
+// offered reports whether the platform has reacts.
+func (k *mark) offered() bool {
+	return k.marks.link.Descriptor(k.event.Source.Platform).Supports("react")
 }
 
 // ask asks the ledger of the chat, unless that is known. The lock is held.
@@ -144,7 +179,7 @@ func (k *mark) ask() {
 	})
 }
 
-// takeOff takes the mark off: the message is left.
+// takeOff takes the mark off: the message waits. One that has waited since an earlier run had it off then.
 func (k *mark) takeOff() {
 	if k == nil {
 		return
@@ -153,23 +188,28 @@ func (k *mark) takeOff() {
 	defer k.marks.mu.Unlock()
 	k.wanted = false
 	k.remove()
+	if !k.old {
+		k.glanceLocked()
+	}
 }
 
 // remove takes off what is shown. The lock is held.
 func (k *mark) remove() {
 	if k.shown {
-		k.shown = false
+		k.shown, k.seen, k.brief = false, true, false
 		k.post(markRuns, true)
 	}
 }
 
-// end takes the mark off for good. how says what follows it: nothing where a turn was stopped.
+// end takes the mark off for good. how says what follows it: nothing where a turn was stopped, or none has begun.
 func (k *mark) end(how markEnd) {
 	if k == nil {
 		return
 	}
 	k.marks.mu.Lock()
-	if !k.tried && how != markCross || !k.offered() { // nothing was seen of it
+	if !k.tried && how != markCross || !k.offered() {
+		k.glanceLocked()
+		k.over = true
 		k.marks.mu.Unlock()
 		return
 	}
@@ -183,7 +223,7 @@ func (k *mark) end(how markEnd) {
 	}
 	k.marks.mu.Lock()
 	defer k.marks.mu.Unlock()
-	k.over = true
+	k.over, k.brief = true, false
 	k.remove()
 	if emoji := how.emoji(k.event.Source.Platform); emoji != "" && k.may {
 		k.post(emoji, false)
@@ -223,6 +263,13 @@ func (k *mark) post(emoji string, remove bool) bool {
 	}
 	if len(m.posted) >= mostMarks {
 		clear(m.posted) // of connectors that answer none
+	}
+	switch {
+	case emoji != markRuns:
+	case remove:
+		delete(m.up, k.name)
+	default:
+		m.up[k.name] = true
 	}
 	id := hash("mark", rand.Text())
 	m.posted[id] = chatOf(k.event)

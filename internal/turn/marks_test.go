@@ -98,7 +98,7 @@ func TestMarksAreOffByDefaultAndForWhatHasNoMessage(t *testing.T) {
 		for name, d := range map[string]relay.Delivery{
 			"off":       message("c1", "m1", "hello"),
 			"no id":     message("c1", "", "hello"),
-			"a command": message("c1", "m2", "/stop"),
+			"a button":  press("m2", "p", "yes"),
 		} {
 			b.change = change
 			if name == "off" {
@@ -127,7 +127,8 @@ func TestAStoppedTurnIsMarkedNoMore(t *testing.T) {
 		synctest.Wait()
 		is.NoErr(w.Take(message("c1", "m2", "/stop")))
 		synctest.Wait()
-		is.Equal(b.wire.marks(), []string{"+👀 m1", "-👀 m1"})
+		is.Equal(b.marksOf("m1"), []string{"+👀 m1", "-👀 m1"})
+		is.Equal(b.marksOf("m2"), []string{"+👀 m2", "-👀 m2"}) // the command: whoever hands out message after message goes on
 	})
 }
 

@@ -192,7 +192,7 @@ func (s *says) late(d *delivery, to say.Say, known map[string]ledger.Entry) (fau
 		return nil, true
 	}
 	if to.Last {
-		d.mark = s.attempts.marks.of(d.Event, session, true)
+		d.mark = s.attempts.marks.ofOld(d.Event, session, true)
 	}
 	return nil, false
 }

@@ -115,6 +115,7 @@ func (s *schedule) drop(d *delivery) {
 // before, because one that comes again would stop a later turn.
 func (s *schedule) release(d *delivery) {
 	if d.stop {
+		d.mark.glance()
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.stopLocked(d) // in one step with what follows: what is loaded meanwhile is stopped, too

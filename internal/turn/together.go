@@ -255,5 +255,5 @@ func actionBytes(d *delivery) (bytes int) {
 
 // asLate is what is known of a message while it waits for its late answer.
 func asLate(d *delivery) late {
-	return late{key: d.key, session: d.session, by: d.by, place: d.place, until: d.late, event: slim(d.Event)}
+	return late{key: d.key, session: d.session, by: d.by, place: d.place, until: d.late, event: slim(d.Event), all: 1 + max(len(d.set), len(d.members))}
 }

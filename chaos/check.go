@@ -120,6 +120,11 @@ func ends(out devconnector.Outbound) bool {
 func (r *run) checkRequests(state devconnector.State, lost map[string]time.Time) {
 	unwritten := r.unwritten()
 	before := map[string]devconnector.Outbound{}
+	type frame struct {
+		request string
+		socket  int
+	}
+	came := map[frame]bool{}
 	for _, out := range state.Outbounds {
 		m, key := r.whose(out)
 		switch {
@@ -133,10 +138,16 @@ func (r *run) checkRequests(state devconnector.State, lost map[string]time.Time)
 			continue
 		}
 		r.seen["actions"]++
-		if !unwritten[key] {
-			r.checkLost(m, out, lost[out.RequestID])
+		// What nobody saw arrive may have been on its way since its socket was opened, which loses nothing in its midst.
+		since, lostAt, f := out.At.Add(-inFlight), lost[out.RequestID], frame{out.RequestID, out.Socket}
+		if opened := state.Sockets[out.Socket-1].At; !lostAt.IsZero() && !came[f] && opened.Before(since) {
+			since = opened
 		}
-		r.checkWritten(m, key, out)
+		came[f] = true
+		if !unwritten[key] {
+			r.checkLost(m, out, since, lostAt)
+		}
+		r.checkWritten(m, key, out, since)
 		if first, ok := before[out.RequestID]; ok && final(first) && (out.Op == first.Op || first.Applied) {
 			if !r.history.takenOver(first.At.Add(-inFlight), out.At) && !unwritten[key] {
 				r.fault("%s: %s sent once more %s after %q, and its process lived on: %d, then %d", m, out.Op,
@@ -170,23 +181,23 @@ func (r *run) whose(out devconnector.Outbound) (m *message, key string) {
 	return nil, ""
 }
 
-// checkWritten demands that an action does not come after its outcome was written.
-func (r *run) checkWritten(m *message, key string, out devconnector.Outbound) {
+// checkWritten demands that an action that left after since does not come after its outcome was written.
+func (r *run) checkWritten(m *message, key string, out devconnector.Outbound, since time.Time) {
 	h := &r.history
 	for what, at := range map[string]time.Time{
 		"its outcome was written": h.confirmed[out.RequestID], "the message was finished": h.finished[key],
 	} {
-		if !at.IsZero() && out.At.After(at.Add(inFlight)) {
+		if !at.IsZero() && since.After(at) {
 			r.fault("%s: %s sent %s after %s", m, out.Op, out.At.Sub(at), what)
 		}
 	}
 }
 
-// checkLost demands that an action does not come again after a process has taken its outcome, at lost, for unknown. If that
-// process could not write it down, its successor does not know.
-func (r *run) checkLost(m *message, out devconnector.Outbound, lost time.Time) {
+// checkLost demands that an action that left after since does not come again after a process has taken its outcome, at lost,
+// for unknown. If that process could not write it down, its successor does not know.
+func (r *run) checkLost(m *message, out devconnector.Outbound, since, lost time.Time) {
 	h := &r.history
-	if !lost.IsZero() && out.At.After(lost.Add(inFlight)) && !h.takenOver(lost, out.At) {
+	if !lost.IsZero() && since.After(lost) && !h.takenOver(lost, out.At) {
 		r.fault("%s: %s sent once more %s after its outcome was taken for unknown", m, out.Op, out.At.Sub(lost))
 	}
 }

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/matryer/is"
 
+	"github.com/dormouse-relay/dormouse/internal/devconnector"
 	"github.com/dormouse-relay/dormouse/internal/logs"
 )
 
@@ -20,4 +23,32 @@ func TestAnUnknownOutcomeOfALateAnswerIsItsMessages(t *testing.T) {
 
 	is.Equal(v.unknown, 1)
 	is.True(!lost["r-1"].IsZero())
+}
+
+func TestAnActionComesAgainAfterItsOutcomeWasUnknown(t *testing.T) {
+	start := time.Date(2026, 11, 27, 18, 0, 0, 0, time.UTC)
+	lost := map[string]time.Time{"r-1": start.Add(2 * time.Second)}
+	sockets := []devconnector.Socket{{ID: 1, At: start}, {ID: 2, At: start.Add(3 * time.Second)}}
+	at := func(after time.Duration, socket int) devconnector.Outbound {
+		return devconnector.Outbound{At: start.Add(after), Socket: socket, RequestID: "r-1", Op: "send"}
+	}
+	tests := map[string]struct {
+		came  []devconnector.Outbound
+		fails bool
+	}{
+		"never":                         {nil, false},
+		"before":                        {[]devconnector.Outbound{at(time.Second, 1)}, false},
+		"it was long on its way":        {[]devconnector.Outbound{at(4*time.Second, 1)}, false},
+		"again on a socket that is new": {[]devconnector.Outbound{at(4*time.Second, 2)}, true},
+		"again on its socket":           {[]devconnector.Outbound{at(time.Second, 1), at(4*time.Second, 1)}, true},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			is := is.New(t)
+			m := &message{key: "key"}
+			r := &run{wire: &wire{}, requests: map[string]*message{"r-1": m}, seen: map[string]int{}}
+			r.checkRequests(devconnector.State{Sockets: sockets, Outbounds: tt.came}, lost)
+			is.Equal(strings.Contains(strings.Join(r.wrong, " "), "taken for unknown"), tt.fails)
+		})
+	}
 }

@@ -7,7 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
@@ -51,11 +51,15 @@ func (d *Durable) Answer(ctx context.Context, t Turn) (Answer, error) {
 	return Answer{Later: d.within}, nil
 }
 
-var nameable = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,64}$`)
+// An execution's name has up to mostName of the characters of nameable.
+const (
+	mostName = 64
+	nameable = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
+)
 
 // executionName is the name of the execution for a delivery: its key, or what stands for one that is no name.
 func executionName(key string) string {
-	if nameable.MatchString(key) {
+	if key != "" && len(key) <= mostName && strings.Trim(key, nameable) == "" {
 		return key
 	}
 	sum := sha256.Sum256([]byte(key))

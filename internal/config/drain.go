@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 
@@ -239,8 +240,10 @@ func (v *drainVariables) checkTable(faults *faultList) {
 }
 
 // checkRanges checks durations and numbers. The defaults are in range.
-// isQualified matches a function's name or ARN with a version or alias behind it.
-var isQualified = regexp.MustCompile(`^lambda:(arn:[^:]+:lambda:[^:]+:[0-9]+:function:|[0-9]+:function:)?[^:]+:[^:]+$`)
+// qualified matches a function's name or ARN with a version or alias behind it.
+var qualified = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^lambda:(arn:[^:]+:lambda:[^:]+:[0-9]+:function:|[0-9]+:function:)?[^:]+:[^:]+$`)
+})
 
 // checkDurable checks what a durable function needs: Lambda starts one by a version or alias only, and waits for none.
 func (v *drainVariables) checkDurable(faults *faultList) {
@@ -249,7 +252,7 @@ func (v *drainVariables) checkDurable(faults *faultList) {
 	case v.AgentDurable == 0:
 	case v.AgentDurable < 0 || v.AgentDurable > 24*time.Hour:
 		faults.add(name, "is %v; want how long its answers take at most, up to 24h", v.AgentDurable)
-	case !isQualified.MatchString(v.Agent):
+	case !qualified().MatchString(v.Agent):
 		faults.add(name, "is for a durable function; want DORMOUSE_AGENT to be lambda:NAME:ALIAS")
 	case v.RawAgentStream == "on":
 		faults.add(name, "is set beside DORMOUSE_AGENT_STREAM=on; want one of them: what answers later does not stream")

@@ -1,36 +1,46 @@
 // Package roots loads the system's certificate roots while a function starts, because Lambda does not throttle the CPU then.
 //
-// The mains of both functions call Load. It starts goroutines and returns at once; the function that it returns blocks until
-// the roots are loaded. It touches no network, and roots that cannot be loaded are no error here: the first dial says so.
+// Importing package ahead starts parsing the bundle of roots while other packages are still initialised. The mains of both
+// functions call Load, which makes what was parsed x509's roots. It starts goroutines and returns at once; the function that
+// it returns blocks until the roots are loaded. Nothing here touches the network, and roots that cannot be loaded are no error
+// here: the first dial says so.
 package roots
 
 import (
-	"bytes"
 	"crypto/x509"
-	"encoding/pem"
 	"os"
 	"slices"
 	"sync"
 )
 
-// bundles are the files that hold all roots on Amazon Linux and on Debian.
-var bundles = []string{"/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/certs/ca-certificates.crt"}
-
 // Variables are what x509 reads to find the roots.
 func Variables() []string { return []string{"SSL_CERT_FILE", "SSL_CERT_DIR"} }
+
+// begun is the bundle of which Begin has started the parsing; nil for none.
+var begun *bundle
+
+// Begin starts parsing the bundle of the system's roots, for Load. It is for the initialisation of a package.
+func Begin() { begun = newBundle() }
 
 // Load starts loading the system's certificate roots, which x509 keeps, and returns the wait for them. Loaded during
 // init, they take none of the throttled CPU of the first dial. It has an effect once in a process.
 //
 // If there is a bundle, x509 still reads every file of the certificate folders. Those hold the same roots once or twice
-// more, and reading them takes most of a cold start. So Load parses the bundle itself, half of it on each of two CPUs,
-// points SSL_CERT_FILE and SSL_CERT_DIR to nothing, and gives x509 what it has parsed as its fallback. If environ sets one
-// of the two, or if there is no bundle that holds a certificate, the roots are those that x509 finds.
+// more, and reading them takes most of a cold start. So Load parses the bundle itself, on two CPUs, points SSL_CERT_FILE and
+// SSL_CERT_DIR to nothing, and gives x509 what it has parsed as its fallback. If environ sets one of the two, or if there is
+// no bundle that holds a certificate, the roots are those that x509 finds.
 func Load(environ map[string]string) (wait func()) {
 	given := slices.ContainsFunc(Variables(), func(name string) bool { return environ[name] != "" })
+	b := begun
+	switch {
+	case given && b != nil:
+		b.abandon()
+	case b == nil && !given:
+		b = newBundle()
+	}
 	var loading sync.WaitGroup
 	loading.Go(func() {
-		if given || !loadBundle() {
+		if given || !use(b.roots()) {
 			x509.SystemCertPool()
 		}
 	})
@@ -40,55 +50,16 @@ func Load(environ map[string]string) (wait func()) {
 // fallback guards x509.SetFallbackRoots, which panics when it is called twice.
 var fallback sync.Once
 
-// loadBundle makes the first bundle that can be read x509's roots. False means that there is none with a certificate.
-func loadBundle() bool {
-	for _, file := range bundles {
-		bundle, err := os.ReadFile(file)
-		if err != nil {
-			continue
-		}
-		roots := parse(bundle)
-		if len(roots) == 0 {
-			return false
-		}
-		fallback.Do(func() {
-			pool := x509.NewCertPool()
-			for _, root := range roots {
-				pool.AddCert(root)
-			}
-			for _, name := range Variables() {
-				os.Setenv(name, os.DevNull) // fails for impossible names only
-			}
-			x509.SetFallbackRoots(pool)
-		})
-		return true
+// use makes pool x509's roots. False means that it has none.
+func use(pool *x509.CertPool, n int) bool {
+	if n == 0 {
+		return false
 	}
-	return false
-}
-
-// parse returns the certificates of a bundle, each half of it parsed on a CPU of its own. As x509 does, it leaves out what
-// cannot be parsed.
-func parse(bundle []byte) []*x509.Certificate {
-	middle := len(bundle) / 2
-	if at := bytes.Index(bundle[middle:], []byte("-----BEGIN ")); at >= 0 {
-		middle += at
-	}
-	var first []*x509.Certificate
-	var other sync.WaitGroup
-	other.Go(func() { first = parseHalf(bundle[:middle]) })
-	second := parseHalf(bundle[middle:])
-	other.Wait()
-	return append(first, second...)
-}
-
-func parseHalf(half []byte) (certs []*x509.Certificate) {
-	for block, rest := pem.Decode(half); block != nil; block, rest = pem.Decode(rest) {
-		if block.Type != "CERTIFICATE" || len(block.Headers) != 0 {
-			continue
+	fallback.Do(func() {
+		for _, name := range Variables() {
+			os.Setenv(name, os.DevNull) // fails for impossible names only
 		}
-		if cert, err := x509.ParseCertificate(block.Bytes); err == nil {
-			certs = append(certs, cert)
-		}
-	}
-	return certs
+		x509.SetFallbackRoots(pool)
+	})
+	return true
 }

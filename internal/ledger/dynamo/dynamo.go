@@ -44,8 +44,8 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"regexp"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -175,14 +175,17 @@ type change struct {
 	values item
 }
 
-var attribute = regexp.MustCompile(`#[a-z]+`)
+const letters = "abcdefghijklmnopqrstuvwxyz"
 
 // names maps the #names of expressions to what they stand for.
 func names(expressions ...string) map[string]string {
 	found := map[string]string{}
 	for _, e := range expressions {
-		for _, name := range attribute.FindAllString(e, -1) {
-			found[name] = name[1:]
+		for at := strings.IndexByte(e, '#'); at >= 0; at = strings.IndexByte(e, '#') {
+			e = e[at+1:]
+			if name := e[:len(e)-len(strings.TrimLeft(e, letters))]; name != "" {
+				found["#"+name] = name
+			}
 		}
 	}
 	return found

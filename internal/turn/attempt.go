@@ -233,7 +233,7 @@ func (a *attempts) turn(ctx context.Context, d *delivery, prompt *agent.Prompt, 
 	}
 	marksOf(d).show()
 	fit := &fitter{shaper: shaper, files: a.files, log: d.log, counts: a.counts, replied: d.answer.replied()}
-	if said.Stream != nil || d.answer.streamed {
+	if said.Stream != nil || d.answer.streamed || d.draft != nil {
 		return a.follows(ctx, asking, cancel, d, fit, said)
 	}
 	actions, err := fit.all(asking, said.Actions)
@@ -257,15 +257,18 @@ func (a *attempts) follows(ctx, asking context.Context, cancel func(), d *delive
 	d.streamFrom = len(d.answer.actions)
 	s := &stream{
 		chats: a.chats, fit: fit, board: d.board,
-		drafts: a.drafterOf(d.key, fit.shaper, func(ctx context.Context, o action.Outgoing) (bool, error) {
-			return a.draftStreamed(ctx, d, o)
-		}),
-		kept: func() int { return len(d.answer.actions) },
-		send: func(o action.Outgoing) error { return a.sendStreamed(asking, d, o) },
+		drafts: newDrafter(d.key, fit.shaper, d.draft),
+		kept:   func() int { return len(d.answer.actions) },
+		send:   func(o action.Outgoing) error { return a.sendStreamed(asking, d, o) },
 		edit: func(ctx context.Context, o action.Outgoing) (made, again bool, err error) {
 			return a.editStreamed(ctx, d, o)
 		},
 	}
+	if s.drafts != nil {
+		s.drafts.show = func(ctx context.Context, o action.Outgoing) (bool, bool, error) { return a.draftStreamed(ctx, d, o) }
+		s.drafts.shut = func(o action.Outgoing) { a.postDraft(o, d.Event.Source.Platform) }
+	}
+	defer func() { d.draft = s.shownDraft() }()
 	if err := s.follow(asking, cancel, said); err != nil {
 		return cmp.Or(a.dropUnsent(d), err)
 	}

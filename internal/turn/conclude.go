@@ -203,6 +203,9 @@ func (a *attempts) conclude(d *delivery, err error) ending {
 	}
 	a.pauses.leave(d.place)
 	d.typing.clear()
+	if err == nil || dead || late {
+		a.closeDraft(d)
+	}
 	switch {
 	case late:
 		for _, m := range d.set {
@@ -230,6 +233,15 @@ func (a *attempts) conclude(d *delivery, err error) ending {
 	}
 	marksOf(d).takeOff()
 	return a.putOff(d, errors.Is(err, errBehind))
+}
+
+// closeDraft makes a message of what the chat has seen of a draft whose turn has ended before: Telegram's is gone after half a
+// minute, and Slack's looks as if more were to come.
+func (a *attempts) closeDraft(d *delivery) {
+	if d.draft != nil && !d.inChats.declined[named(*d.draft)] {
+		a.postDraft(*d.draft, d.Event.Source.Platform)
+	}
+	d.draft = nil
 }
 
 // finish finishes a delivery in the journal.

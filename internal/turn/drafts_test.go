@@ -2,6 +2,7 @@ package turn_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -151,5 +152,126 @@ func TestATextThatOutgrowsItsDraftGoesOnAsAMessage(t *testing.T) {
 		is.Equal(list[:2], []string{"draft word", "draft word!"})
 		is.True(strings.HasPrefix(list[2], "edit word") && strings.HasPrefix(list[3], "send word"))
 		is.Equal(len(b.unfinished()), 0)
+	})
+}
+
+// sealed are the final drafts that nothing waits for.
+func (b *bench) sealed() (list []string) {
+	b.wire.mu.Lock()
+	defer b.wire.mu.Unlock()
+	for _, out := range b.wire.posts {
+		if out.Action.Op() == "draft" && out.Action["final"] == true {
+			list = append(list, fmt.Sprint(out.Action["content"], " ", out.Action["draft_id"]))
+		}
+	}
+	return list
+}
+
+// An open draft is no message: Telegram's is gone after half a minute, Slack's looks as if more were to come.
+func TestWhatIsShownOfADraftStaysWhenItsTurnEndsBefore(t *testing.T) {
+	broken := errors.New("broken")
+	tests := map[string]struct {
+		does func(ctx context.Context, say func(relay.Action) bool) error
+		stop bool
+		want string // what becomes a message; empty: nothing
+	}{
+		"stopped": {func(ctx context.Context, say func(relay.Action) bool) error {
+			say(send("a"))
+			time.Sleep(2 * time.Second)
+			say(edit("ab"))
+			time.Sleep(100 * time.Millisecond)
+			say(edit("abc")) // it is not shown: at most one a second
+			<-ctx.Done()
+			return context.Cause(ctx)
+		}, true, "ab"},
+		"stopped before it is shown": {func(ctx context.Context, _ func(relay.Action) bool) error {
+			<-ctx.Done()
+			return context.Cause(ctx)
+		}, true, ""},
+		"stopped behind it": {func(ctx context.Context, say func(relay.Action) bool) error {
+			say(send("a"))
+			say(relay.Action{"op": "react", "emoji": "x"}) // "a" is whole
+			<-ctx.Done()
+			return context.Cause(ctx)
+		}, true, ""},
+		"dead": {func(_ context.Context, say func(relay.Action) bool) error {
+			say(send("a"))
+			return broken
+		}, false, "a"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				is := is.New(t)
+				b := drafting(t, "a")
+				b.agent = streams(func(ctx context.Context, _ agent.Turn, say func(relay.Action) bool) error { return tt.does(ctx, say) })
+				w := b.start()
+				defer w.Close()
+				is.NoErr(w.Take(message("c1", "m1", "hello")))
+				pass(2500 * time.Millisecond)
+				is.Equal(b.sealed(), nil)
+				if tt.stop {
+					is.NoErr(w.Take(message("c1", "m2", "/stop")))
+				}
+				pass(time.Minute)
+				_, ids := b.seenDrafts()
+				var want []string
+				for id := range ids {
+					if tt.want != "" {
+						want = append(want, fmt.Sprint(tt.want, " ", id))
+					}
+				}
+				is.Equal(b.sealed(), want)
+				is.Equal(len(b.unfinished()), 0)
+				is.Equal(len(b.dead()) == 1, !tt.stop)
+			})
+		})
+	}
+}
+
+func TestAnAttemptGoesOnWithTheDraftOfTheOneBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		b := drafting(t, "a")
+		tries := 0
+		streaming := streams(func(_ context.Context, _ agent.Turn, say func(relay.Action) bool) error {
+			say(send("a"))
+			return errors.New("broken")
+		})
+		b.agent = agentFunc(func(ctx context.Context, tn agent.Turn) (agent.Answer, error) {
+			if tries++; tries > 1 { // it does not stream then
+				return agent.Answer{Actions: []relay.Action{send("whole")}}, nil
+			}
+			return streaming.Answer(ctx, tn)
+		})
+		w := b.start()
+		defer w.Close()
+		is.NoErr(w.Take(message("c1", "m1", "hello")))
+		pass(time.Minute)
+		list, ids := b.seenDrafts()
+		is.Equal(list[0], "draft a")
+		is.Equal(list[len(list)-1], "draft whole!")
+		is.Equal(len(ids), 1)
+		is.Equal(b.sealed(), nil)
+		is.Equal(len(b.unfinished()), 0)
+	})
+}
+
+// The run ends, not the turn: the next run's attempt goes on with the draft.
+func TestADraftStaysOpenWhereItsTurnIsLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		b := drafting(t, "a")
+		b.agent = streams(func(ctx context.Context, _ agent.Turn, say func(relay.Action) bool) error {
+			say(send("a"))
+			<-ctx.Done()
+			return context.Cause(ctx)
+		})
+		w := b.start()
+		is.NoErr(w.Take(message("c1", "m1", "hello")))
+		pass(time.Second)
+		w.Close()
+		is.Equal(b.sealed(), nil)
+		is.Equal(len(b.unfinished()), 1)
 	})
 }

@@ -37,7 +37,9 @@ func TestAMessageThatGetsNoTurnIsMarkedForAMoment(t *testing.T) {
 		"a bot's over its budget": {func(c *turn.Config) { c.BotTurns = -1 }, func(*turn.Worker) []relay.Delivery {
 			return []relay.Delivery{bot(message("c1", "m1", "hello"))}
 		}, glanced("m1")},
-		"over the day's budget": {func(c *turn.Config) { c.MaxTurnsPerDay, c.Day = 1, ledger.Day{Date: ledger.DateOf(time.Now()), Turns: 1} },
+		"over the day's budget": {func(c *turn.Config) {
+			c.MaxTurnsPerDay, c.Day = 1, ledger.Day{Date: ledger.DateOf(time.Now()), Turns: 1}
+		},
 			func(*turn.Worker) []relay.Delivery { return []relay.Delivery{message("c1", "m1", "hello")} }, glanced("m1")},
 		"taken as the run ends": {nil, func(w *turn.Worker) []relay.Delivery {
 			w.StopStarting()

@@ -96,9 +96,9 @@ func TestMarksAreOffByDefaultAndForWhatHasNoMessage(t *testing.T) {
 		b := marked(t)
 		change := b.change
 		for name, d := range map[string]relay.Delivery{
-			"off":       message("c1", "m1", "hello"),
-			"no id":     message("c1", "", "hello"),
-			"a button":  press("m2", "p", "yes"),
+			"off":      message("c1", "m1", "hello"),
+			"no id":    message("c1", "", "hello"),
+			"a button": press("m2", "p", "yes"),
 		} {
 			b.change = change
 			if name == "off" {

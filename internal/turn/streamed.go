@@ -83,18 +83,18 @@ func (a *attempts) editStreamed(ctx context.Context, d *delivery, o action.Outgo
 	return inChat(outcome) || outcome == outcomeDeclined, again, err
 }
 
-// draftStreamed shows a state of a draft, once its chat may be edited. refused reports that the platform takes none, and does not
-// decline the chat.
-func (a *attempts) draftStreamed(ctx context.Context, d *delivery, o action.Outgoing) (refused bool, err error) {
+// draftStreamed shows a state of a draft, once its chat may be edited. seen reports that the chat has it, or may have; refused that
+// the platform takes none, and does not decline the chat.
+func (a *attempts) draftStreamed(ctx context.Context, d *delivery, o action.Outgoing) (seen, refused bool, err error) {
 	if d.heldBack || !a.chats.takeEdit(ctx, o.Chat()) {
-		return false, context.Cause(ctx)
+		return false, false, context.Cause(ctx)
 	}
 	if err := a.untilFreeWhileStreaming(ctx, d, o); err != nil || d.heldBack {
-		return false, err
+		return false, false, err
 	}
 	defer a.pauses.done(nameOf(o, d.Event.Source), d.place)
-	_, r, err := a.sender.deliverUnkept(d, o)
-	return r != nil && r.Class == action.Permanent, err
+	outcome, r, err := a.sender.deliverUnkept(d, o)
+	return err == nil && inChat(outcome), r != nil && r.Class == action.Permanent, err
 }
 
 // sendWhileStreaming is sendKept beside an agent that goes on. What has to wait for longer, or has an outcome that the table

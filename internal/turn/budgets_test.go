@@ -482,6 +482,57 @@ func TestATurnIsCountedOnceHoweverOftenItsStartIsWritten(t *testing.T) {
 	}
 }
 
+// What waits for the next day is left alone by another run of the same day, unless its budget has been raised.
+func TestARaisedBudgetFreesWhatWaitsForTheNextDay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		b := newBench(t, durable(ledger.NewMemory()))
+		b.budgets(0, 1)
+		w := b.start()
+		is.NoErr(w.Take(message("c1", "m1", "one")))
+		is.NoErr(w.Take(message("c2", "m2", "two")))
+		time.Sleep(time.Second)
+		is.Equal(w.Counts().Postponed, 1)
+		w.Close()
+
+		w = b.startWithin(time.Minute)
+		time.Sleep(time.Second)
+		is.Equal(w.Counts().Postponed, 0) // it has been put off already
+		is.Equal(w.Counts().Turns, 0)
+		is.Equal(w.Counts().Left, 1)
+		w.Close()
+
+		b.budgets(0, 2)
+		w = b.startWithin(time.Minute)
+		time.Sleep(time.Second)
+		is.Equal(w.Counts().Turns, 1)
+		is.Equal(b.sends("c1"), []string{"one"})
+		is.Equal(b.sends("c2"), []string{notice, "two"})
+		w.Close()
+	})
+}
+
+func TestABotsMessagesThatAreOneTurnAreEachLimited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		b := newBench(t, durable(ledger.NewMemory()))
+		b.budgets(-1, 0)
+		change := b.change
+		b.change = func(c *turn.Config) {
+			change(c)
+			c.Merge = true
+		}
+		w := b.start()
+		for i := range 3 {
+			is.NoErr(w.Take(buffered(fmt.Sprint("b", i), bot(message("c1", fmt.Sprint("m", i), "x")))))
+		}
+		time.Sleep(2 * time.Second)
+		is.Equal(w.Counts().Limited, 3)
+		is.Equal(len(b.unfinished()), 0)
+		w.Close()
+	})
+}
+
 func TestARouteIsRememberedAndRewrittenOnceADay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		is := is.New(t)

@@ -3,6 +3,7 @@ package turn_test
 import (
 	"context"
 	"encoding/json"
+	"log/slog"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/dormouse-relay/dormouse/internal/agent"
 	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/internal/turn"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
@@ -202,6 +204,8 @@ func TestAThreadOfTheAnswerIsReached(t *testing.T) {
 							}}, nil
 						})
 					}
+					log := &strings.Builder{}
+					b.change = func(c *turn.Config) { c.Log = slog.New(slog.NewTextHandler(&guarded{b: log}, nil)) }
 					w := b.start()
 					defer w.Close()
 					m := message("c1", "m1", "x")
@@ -227,6 +231,7 @@ func TestAThreadOfTheAnswerIsReached(t *testing.T) {
 					}
 					is.Equal(inside[len(inside)-1]["content"], "inside, changed")
 					is.Equal(inside[len(inside)-1].Op(), "edit")
+					is.Equal(strings.Count(log.String(), "actions[4].chat_id.of"), 1) // it is said why it is left out
 				})
 			})
 		}

@@ -297,3 +297,24 @@ func TestNothingThatStaysInMemoryOvertakesWhatLeavesIt(t *testing.T) {
 		})
 	}
 }
+
+// What no journal has takes a quarter of the window at most, 2 kB for each delivery beside its body: whoever brings more waits.
+func TestWhatIsNotJournalledYetIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		b, s := windowed(t, 4*5*2<<10)
+		s.takes = time.Second
+		w := b.start()
+		defer w.Close()
+		began := time.Now()
+		var took []time.Duration
+		for i := range 12 {
+			is.NoErr(w.Take(message(fmt.Sprint("c", i), fmt.Sprint("m", i), "x")))
+			took = append(took, time.Since(began))
+		}
+		is.Equal(took[4], time.Duration(0)) // five have room
+		for i := range took[5:] {
+			is.True(took[i+5]-took[i] >= time.Second) // a write has made room
+		}
+	})
+}

@@ -247,9 +247,7 @@ func (l *Ledger) transact(ctx context.Context, first *group, b batch) {
 			b.end(l.failed("writing the journal", err))
 			return
 		}
-		if pause(ctx, try) != nil {
-			continue // to the call that fails with the caller's error
-		}
+		_ = pause(ctx, try) // if ctx has ended, the next call fails with that
 	}
 }
 

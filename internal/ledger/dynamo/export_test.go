@@ -13,3 +13,11 @@ func (l *Ledger) Waiting() int {
 	defer l.mu.Unlock()
 	return len(l.queue)
 }
+
+// Places is of how many entries a lease knows the place.
+func Places(g ledger.Lease) int {
+	l := g.(*lease)
+	l.placing.Lock()
+	defer l.placing.Unlock()
+	return len(l.places)
+}

@@ -134,6 +134,55 @@ func TestWhatIsTooLargeIsSaidSoBeforeItIsWritten(t *testing.T) {
 	is.Equal(len(entries[0].Actions), kept-1)
 }
 
+// An item holds 400 KB, so an answer is bounded with all that it takes, however it grows.
+func TestAnAnswerIsBoundedHoweverItGrows(t *testing.T) {
+	is := is.New(t)
+	ctx := t.Context()
+	tbl := newTable(t, nil)
+	l, _ := tbl.ledger("inst")
+	g := acquire(t, l, ledger.Arm)
+	_, err := g.Receive(ctx, ledger.Entry{Key: "many", Seq: 1, Body: []byte(`{}`)},
+		ledger.Entry{Key: "large", Seq: 2, Body: []byte(`{}`)})
+	is.NoErr(err)
+	many := make([]jsonValue, 131072/33-1) // each takes 32 bytes beside its one: there is room for one more, and not for two
+	for i := range many {
+		many[i] = jsonValue("1")
+	}
+	is.NoErr(g.Keep(ctx, "many", many))
+	is.NoErr(g.Extend(ctx, "many", jsonValue("2")))
+	is.True(errors.Is(g.Extend(ctx, "many", jsonValue("3")), ledger.ErrTooLarge))
+	is.NoErr(g.Keep(ctx, "large", []jsonValue{noise(150 << 10), jsonValue(`"old"`)}))
+	is.NoErr(g.Replace(ctx, "large", 1, jsonValue(`"new"`)))
+	is.True(errors.Is(g.Replace(ctx, "large", 1, noise(40<<10)), ledger.ErrTooLarge))
+	entries, err := ledgertest.Recover(ctx, g)
+	is.NoErr(err)
+	is.Equal(len(entries[0].Actions), len(many)+1)
+	is.Equal(string(entries[1].Actions[1]), `"new"`)
+}
+
+// A run may take any number of deliveries: of those that have ended it keeps nothing.
+func TestNothingIsHeldOfWhatHasEnded(t *testing.T) {
+	is := is.New(t)
+	ctx := t.Context()
+	tbl := newTable(t, nil)
+	l, _ := tbl.ledger("inst")
+	g := acquire(t, l, ledger.Arm)
+	keys := []string{"a", "b", "c", "d", "e"}
+	for i, key := range keys {
+		_, err := g.Receive(ctx, ledger.Entry{Key: key, Seq: int64(i + 1), Body: []byte(`{}`)})
+		is.NoErr(err)
+	}
+	is.Equal(dynamo.Places(g), 5)
+	is.NoErr(g.Finish(ctx, "a"))
+	is.NoErr(g.Fail(ctx, "b", "boom", true))
+	is.NoErr(g.StartSet(ctx, []string{"c", "d"}, ledger.Running, ledger.Day{}))
+	is.NoErr(g.Finish(ctx, "d"))
+	is.Equal(dynamo.Places(g), 1)
+	is.True(errors.Is(g.Finish(ctx, "a"), ledger.ErrNoEntry))
+	is.NoErr(g.Finish(ctx, "e"))
+	is.Equal(dynamo.Places(g), 0)
+}
+
 // gate lets one transaction after the other pass, and counts how many are on their way at once.
 type gate struct {
 	next  http.RoundTripper

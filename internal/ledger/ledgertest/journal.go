@@ -3,6 +3,7 @@ package ledgertest
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -46,6 +47,12 @@ func keep(t *testing.T, is *is.I, s Subject) {
 	is.Equal(len(e.Actions), 2)
 	is.Equal(string(e.Actions[1]), `{"op":"react"}`)
 	is.Equal(e.Done, []string{"ok", ""})
+	is.NoErr(l.Finish(ctx, "a"))
+	for _, key := range []string{"a", "never there"} { // what is not open takes no outcome, no action and no other one
+		is.True(errors.Is(l.Confirm(ctx, key, 0, "ok"), ledger.ErrNoEntry))
+		is.True(errors.Is(l.Extend(ctx, key, []byte(`{"op":"send"}`)), ledger.ErrNoEntry))
+		is.True(errors.Is(l.Replace(ctx, key, 0, []byte(`{"op":"send"}`)), ledger.ErrNoEntry))
+	}
 }
 
 func extend(t *testing.T, is *is.I, s Subject) {

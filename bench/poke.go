@@ -34,11 +34,14 @@ func (c cpu) String() string {
 	return fmt.Sprintf("wake %.0f %%, drain %.0f %% CPU", 100*c.wake, 100*c.drain)
 }
 
-// shares are Lambda's: a whole core comes with 1769 MB. The last is what the template deploys, 512 and 256 MB.
-var shares = []cpu{{1, 1}, {0.28, 0.28}, {0.14, 0.14}, {0.28, 0.14}}
+// shares are Lambda's: a whole core comes with 1769 MB. So these are 1769, 512, 256 and 128 MB.
+var shares = []cpu{{1, 1}, {0.28, 0.28}, {0.14, 0.14}, {0.07, 0.07}}
 
-// deployed are the shares that the template deploys, to which the targets apply.
-var deployed = cpu{0.28, 0.14}
+// deployed are the shares that the template deploys, both functions with 128 MB, to which the targets apply.
+var deployed = cpu{0.07, 0.07}
+
+// larger are those with 256 MB, to which a target of TLS applies, too.
+var larger = cpu{0.14, 0.14}
 
 // poking is one setting of figure (f).
 type poking struct {
@@ -146,7 +149,11 @@ func (p poking) target(cold bool, plain float64) float64 {
 	switch {
 	case p.authority == nil && p.rtt > 0 && p.share == deployed:
 		return plain
-	case p.authority != nil && p.authority.curve == "P-384" && p.share.drain == deployed.drain && cold:
+	case p.authority == nil:
+		return 0
+	case p.share == deployed && !cold:
+		return 1.10
+	case cold && (p.share == deployed || p.share == larger && p.authority.curve == "P-384"):
 		return 1.25
 	}
 	return 0
@@ -211,7 +218,7 @@ type gateway struct {
 // drainEnvironment is drain's. Waiting times are short: a run ends when its last message is answered.
 func drainEnvironment(connector string) map[string]string {
 	return map[string]string{
-		"GOMEMLIMIT":                   "204MiB",
+		"GOMEMLIMIT":                   "102MiB",
 		"GATEWAY_RELAY_URL":            connector,
 		"GATEWAY_RELAY_ID":             "gw-bench",
 		"GATEWAY_RELAY_PLATFORMS":      "discord",
@@ -234,7 +241,7 @@ func (b *bench) newGateway(ctx context.Context, connector string, share cpu, env
 	if err != nil {
 		return nil, err
 	}
-	wakeEnv, drainEnv := map[string]string{"GOMEMLIMIT": "409MiB"}, drainEnvironment(connector)
+	wakeEnv, drainEnv := map[string]string{"GOMEMLIMIT": "102MiB"}, drainEnvironment(connector)
 	for name, value := range env {
 		drainEnv[name] = value
 		if name == "GOMAXPROCS" {

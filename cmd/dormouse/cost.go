@@ -93,8 +93,10 @@ func (p *deployed) costOf(ctx context.Context, now time.Time) *cost {
 	}
 	at := func(i int) float64 { return got[list[i].key()] }
 	c := &cost{DrainSeconds: at(0) / 1000, Invocations: at(2) + at(3), Writes: at(4), Reads: at(5)}
-	gbSeconds := at(0)/1000*float64(p.memory)/1024 + at(1)/1000*prices.WakeMemory/1024
-	c.Dollars = gbSeconds*prices.PerGBSecond + c.Invocations*prices.PerRequest + c.Writes*prices.PerWrite + c.Reads*prices.PerRead
+	c.Dollars = prices.Use{
+		GBSeconds: prices.GBSeconds(at(0)/1000, float64(p.memory)) + prices.GBSeconds(at(1)/1000, prices.WakeMemory),
+		Requests:  c.Invocations, Writes: c.Writes, Reads: c.Reads,
+	}.Dollars()
 	return c
 }
 

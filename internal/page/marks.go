@@ -58,7 +58,7 @@ func (c *Cost) add(other Cost) {
 }
 
 func (c *Cost) price() {
-	c.Dollars = c.GBSeconds*prices.PerGBSecond + float64(c.Invocations)*prices.PerRequest + c.Writes*prices.PerWrite + c.Reads*prices.PerRead
+	c.Dollars = prices.Use{GBSeconds: c.GBSeconds, Requests: float64(c.Invocations), Writes: c.Writes, Reads: c.Reads}.Dollars()
 }
 
 // UsedTable tells how many units of a table were used so far.

@@ -208,7 +208,7 @@ func TestADrainIsDrawnFromThePokeToTheFreeze(t *testing.T) {
 	is.Equal(d.LingerMS, 1009.0) // from the last thing it had to do to the freeze
 	is.Equal(d.Turns, 1)
 	is.Equal(d.Ended-d.Begun, 1050.0)
-	const dollars = 1.04*0.25*0.0000133334 + 0.2/1e6 // init is billed, and lingering is
+	const dollars = 1.04*0.125*0.0000133334 + 0.2/1e6 // init is billed, and lingering is
 	is.True(d.Cost.Dollars > dollars*0.999 && d.Cost.Dollars < dollars*1.001)
 	now := one[page.Now](t, all, page.KindNow, "now")
 	is.Equal(now.Word, page.Asleep)

@@ -22,6 +22,7 @@ import (
 
 	"github.com/dormouse-relay/dormouse/internal/devconnector"
 	"github.com/dormouse-relay/dormouse/internal/locallambda"
+	"github.com/dormouse-relay/dormouse/internal/prices"
 )
 
 // Names of the functions, unless Config gives others.
@@ -135,7 +136,7 @@ func functions(cfg Config, connectorURL, wakeURL string) (list []locallambda.Fun
 	if cfg.Drain != nil {
 		drain := *cfg.Drain
 		drain.Name = cmp.Or(drain.Name, Drain)
-		drain.Memory, drain.Timeout = cmp.Or(drain.Memory, 256), cmp.Or(drain.Timeout, 15*time.Minute)
+		drain.Memory, drain.Timeout = cmp.Or(drain.Memory, prices.DrainMemory), cmp.Or(drain.Timeout, 15*time.Minute)
 		drain.Env = logging(map[string]string{"GATEWAY_RELAY_WAKE_URL": wakeURL})
 		if connectorURL != "" {
 			drain.Env["GATEWAY_RELAY_URL"] = connectorURL
@@ -150,7 +151,7 @@ func functions(cfg Config, connectorURL, wakeURL string) (list []locallambda.Fun
 	if cfg.Wake != nil {
 		wake := *cfg.Wake
 		wake.Name = cmp.Or(wake.Name, Wake)
-		wake.Memory, wake.Timeout = cmp.Or(wake.Memory, 512), cmp.Or(wake.Timeout, 15*time.Second)
+		wake.Memory, wake.Timeout = cmp.Or(wake.Memory, prices.WakeMemory), cmp.Or(wake.Timeout, 15*time.Second)
 		wake.Env = logging(map[string]string{"DORMOUSE_DRAIN_FUNCTION": drainName})
 		maps.Copy(wake.Env, cfg.Wake.Env)
 		list = append(list, wake)

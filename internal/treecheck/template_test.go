@@ -15,6 +15,7 @@ import (
 	"github.com/matryer/is"
 
 	"github.com/dormouse-relay/dormouse/internal/ledger/dynamo"
+	"github.com/dormouse-relay/dormouse/internal/prices"
 	"github.com/dormouse-relay/dormouse/internal/version"
 )
 
@@ -109,8 +110,8 @@ func TestDeploymentKeepsItsPromises(t *testing.T) {
 		"architecture":                   {tpl.Globals.Function.Architectures, []string{"arm64"}},
 		"wake is built by make":          {wake.Metadata["BuildMethod"], "makefile"},
 		"drain is built by make":         {drain.Metadata["BuildMethod"], "makefile"},
-		"wake's memory":                  {wake.at("MemorySize"), uint64(512)},
-		"drain's memory":                 {tpl.Parameters["DrainMemory"].Default, uint64(256)},
+		"wake's memory":                  {wake.at("MemorySize"), uint64(prices.WakeMemory)},
+		"drain's memory":                 {tpl.Parameters["DrainMemory"].Default, uint64(prices.DrainMemory)},
 		"drain's timeout":                {drain.at("Timeout"), uint64(900)},
 		"wake starts this stack's drain": {wake.variables()["DORMOUSE_DRAIN_FUNCTION"], drain.at("FunctionName")},
 		"pokes are throttled":            {throttle["ThrottlingRateLimit"], 0.2},
@@ -266,8 +267,7 @@ func TestPoliciesAreConditional(t *testing.T) {
 func TestMemoryLimitIsFourFifths(t *testing.T) {
 	is := is.New(t)
 	tpl := readTemplate(t)
-	sizes := []string{"512"} // wake's
-	is.Equal(tpl.Resources["WakeFunction"].at("MemorySize"), uint64(512))
+	sizes := []string{fmt.Sprint(prices.WakeMemory)}
 	for _, size := range tpl.Parameters["DrainMemory"].AllowedValues {
 		if size := fmt.Sprint(size); !slices.Contains(sizes, size) {
 			sizes = append(sizes, size)

@@ -42,7 +42,7 @@ func decodeResult(v value) Result {
 		case "message_id":
 			r.MessageID = v.text()
 		case "error":
-			r.Error = cmp.Or(v.text(), v.member("message").text(), v.member("description").text())
+			r.Error = cmp.Or(v.text(), v.member("message").text(), v.member("description").text(), v.member("code").text())
 		case "code":
 			r.Code = v.text()
 		case "ambiguous":

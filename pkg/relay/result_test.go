@@ -40,6 +40,7 @@ func TestResultReadsEveryFieldLeniently(t *testing.T) {
 		"empty":                {`{}`, relay.Result{}},
 		"success of odd type":  {`{"success":"yes","error":{}}`, relay.Result{}},
 		"an error object":      {`{"success":false,"error":{"code":429,"message":"slow down"}}`, relay.Result{Error: "slow down"}},
+		"an error's code":      {`{"success":false,"error":{"code":429}}`, relay.Result{Error: "429"}},
 		"another":              {`{"error":{"description":"no"}}`, relay.Result{Error: "no"}},
 		"an array":             {`[true]`, relay.Result{}},
 		"the last of two wins": {`{"success":true,"success":false,"error":"no"}`, relay.Result{Error: "no"}},

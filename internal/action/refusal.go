@@ -39,8 +39,8 @@ var classes = []struct {
 	{Done, func(op string, _ relay.Result, text string) bool {
 		return has(text, doneTexts) || has(text, doneTextsOf[op])
 	}},
-	{Transient, func(_ string, r relay.Result, text string) bool {
-		return told(r.Retryable, true) || r.RetryAfter > 0 || pauseIn(text) > 0 || !has(text, parserTexts) && mayPass(text)
+	{Transient, func(op string, r relay.Result, text string) bool {
+		return told(r.Retryable, true) || r.RetryAfter > 0 || pauseIn(text) > 0 || !has(text, parserTexts) && mayPass(op, text)
 	}},
 	{Markup, func(_ string, _ relay.Result, text string) bool {
 		return has(text, parserTexts) || has(text, markupTexts)
@@ -57,8 +57,9 @@ func mayHaveArrived(text string) bool {
 }
 
 // mayPass reports whether a text speaks of a hindrance that passes.
-func mayPass(text string) bool {
-	return has(text, transientTexts) || has(text, unreachedTexts) || hasStatus(text)
+func mayPass(op, text string) bool {
+	return has(text, transientTexts) || has(text, unreachedTexts) || hasStatus(text) ||
+		op != "send_media" && has(text, fetchTexts)
 }
 
 // ClassOf says what the connector's refusal of an action with that op means.

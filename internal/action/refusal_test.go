@@ -251,6 +251,7 @@ func TestTheTextsOfPlatformsAndLibraries(t *testing.T) {
 			`|Bad Request: message is too long`,
 			`|msg_too_long`,
 			`|Bad Request: message to be replied not found`,
+			`:send_media|fetch failed`,
 			`|timeout_s must be at most 3600`,
 			`|550 5.1.1 User unknown`,
 		},

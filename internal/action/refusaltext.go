@@ -39,11 +39,12 @@ var (
 		"econn", "epipe", "ehostunreach", "enetunreach", "unreachable", "no route to host", "enotfound", "eai again",
 		"not resolve host", "name or service not known", "nodename nor servname", "no such host", "unexpected eof", ": eof",
 		"eoferror", "eof occurred", "broken pipe", "hang up", "socket", "network", "read error", "readerror",
-		"remote protocol error", "fetch failed", "failed to fetch", "other side closed", "session closed", "target closed",
+		"remote protocol error", "other side closed", "session closed", "target closed",
 		"stream error", "transport closed", "relay send failed",
 		"not routed to this profile",
 	}
-	parserTexts = []string{ // they quote what they could not read, so that other words in them count for nothing
+	fetchTexts  = []string{"fetch failed", "failed to fetch"} // of a file: what it links to is not there
+	parserTexts = []string{                                   // they quote what they could not read, so that other words in them count for nothing
 		"parse entities", "parse message text", "can't find end", "unsupported start tag", "unclosed start tag",
 	}
 	markupTexts = []string{

@@ -274,6 +274,31 @@ func TestMarkupIsSentOnceAsPlainText(t *testing.T) {
 	})
 }
 
+func TestACaptionsMarkupCostsNoFile(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		is := is.New(t)
+		var ops []string
+		b.wire.ops = []string{"send", "send_media"}
+		tries := b.refuses(func(n int, out relay.Outbound) error {
+			ops = append(ops, out.Action.Op())
+			if n < 2 {
+				return &relay.OpError{Message: "Bad Request: can't parse entities: Can't find end of the entity starting at byte offset 503"}
+			}
+			return nil
+		})
+		file := relay.Action{"op": "send_media", "media_kind": "image", "source_url": "https://x.example/a.png", "content": "*look*"}
+		b.agent = says(file)
+		w := b.start()
+		defer w.Close()
+		is.NoErr(w.Take(buffered("b1", message("c1", "m1", "x"))))
+		idle(w)
+		is.Equal(texts(tries()), []string{"0s *look*", "0s look", "0s look\nhttps://x.example/a.png"})
+		is.Equal(ops, []string{"send_media", "send_media", "send"}) // plain first, and a text only if that is refused, too
+		is.Equal(tries()[0].id, tries()[2].id)
+		is.Equal(w.Counts().Finished, 1)
+	})
+}
+
 func TestWhatIsThereAlreadyIsDone(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
 		is := is.New(t)

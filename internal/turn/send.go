@@ -239,17 +239,16 @@ func (a *attempts) sendLater(d *delivery, chat chatName, r *refusal) error {
 
 // instead is what is sent in place of an action that never passes as it is: nothing, or a text. It is kept first.
 func (a *attempts) instead(d *delivery, i int, o action.Outgoing, r *refusal) (parts []action.Outgoing, err error) {
+	plain, changed := o.Plain()
 	switch {
 	case r.Class == action.Declined:
 		return nil, nil
 	case o.IsFinalDraft():
 		parts = []action.Outgoing{o.Undrafted()}
+	case r.Class == action.Markup && changed:
+		parts = []action.Outgoing{plain}
 	case o.Op() == "send_media":
 		parts = a.chats.shaper(d.Event, d.session).TextInstead(o, a.files.publicLink(o))
-	case r.Class == action.Markup:
-		if plain, changed := o.Plain(); changed {
-			parts = []action.Outgoing{plain}
-		}
 	}
 	if len(parts) == 0 {
 		return nil, nil

@@ -27,16 +27,18 @@ func (s splitter) quoted(line string, most int) (quote, text string, depth int) 
 
 const anyDepth = 1 << 10
 
-// indentOf is how many blanks a line begins with; a tab counts as four.
-func indentOf(line string) (columns int) {
-	for _, r := range line {
-		switch r {
-		case ' ':
-			columns++
-		case '\t':
-			columns += 4
-		default:
-			return columns
+// indentOf is how many columns a line begins with that are blank; a tab goes on to the next fourth one.
+func indentOf(line string) int {
+	return columnsOf(line[:len(line)-len(strings.TrimLeft(line, blanks))])
+}
+
+const blanks = " \t"
+
+// columnsOf is how many columns a text has that is at the start of a line.
+func columnsOf(text string) (columns int) {
+	for _, r := range text {
+		if columns++; r == '\t' {
+			columns = (columns + 3) &^ 3
 		}
 	}
 	return columns
@@ -44,7 +46,7 @@ func indentOf(line string) (columns int) {
 
 // itemText is where the text of a list item begins, or 0 if a line is none: "- text", "12. text".
 func itemText(line string) int {
-	at := len(line) - len(strings.TrimLeft(line, " "))
+	at := len(line) - len(strings.TrimLeft(line, blanks))
 	marker := at
 	switch {
 	case at == len(line):
@@ -60,11 +62,11 @@ func itemText(line string) int {
 		}
 		at++
 	}
-	text := len(line) - len(strings.TrimLeft(line[at:], " "))
+	text := len(line) - len(strings.TrimLeft(line[at:], blanks))
 	switch {
 	case text == at: // no blank behind the marker
 		return 0
-	case text-at > 4: // the item begins with code
+	case columnsOf(line[:text])-columnsOf(line[:at]) > 4: // the item begins with code
 		return at + 1
 	}
 	return text
@@ -73,9 +75,9 @@ func itemText(line string) int {
 // parseFence reads the line that opens or closes a block by CommonMark: at most so many blanks, at least three backticks or
 // tildes, and then a text, which has no backtick after backticks. The fence is "" for any other line.
 func (s splitter) parseFence(line string, most int) (indent, fence, info string) {
-	trimmed := strings.TrimLeft(line, " ")
+	trimmed := strings.TrimLeft(line, blanks)
 	indent = line[:len(line)-len(trimmed)]
-	if len(indent) > most || trimmed == "" || trimmed[0] != '`' && trimmed[0] != '~' {
+	if columnsOf(indent) > most || trimmed == "" || trimmed[0] != '`' && trimmed[0] != '~' {
 		return "", "", ""
 	}
 	info = strings.TrimLeft(trimmed, trimmed[:1])
@@ -95,7 +97,7 @@ func (s splitter) opens(list int, quote, text string) (indent, fence, info strin
 	indent, fence, info = s.parseFence(text, most)
 	if at := itemText(text); fence == "" && at > 0 && s.marked {
 		indent, fence, info = s.parseFence(text[at:], 3)
-		indent += strings.Repeat(" ", at)
+		indent += strings.Repeat(" ", columnsOf(text[:at]))
 	}
 	if len(quote)+len(indent)+len(fence) > s.maxFence {
 		return "", "", ""
@@ -105,7 +107,7 @@ func (s splitter) opens(list int, quote, text string) (indent, fence, info strin
 
 // closes reports whether a line, without its quote, closes the open block.
 func (s splitter) closes(m *markup, text string) bool {
-	_, fence, info := s.parseFence(text, max(3, len(m.indent)+3))
+	_, fence, info := s.parseFence(text, max(3, columnsOf(m.indent)+3))
 	return fence != "" && len(fence) >= len(m.fence) && fence[0] == m.fence[0] && strings.Trim(info, " \t\r") == ""
 }
 
@@ -125,14 +127,14 @@ func (s splitter) longestFence(text string) int {
 // to is in another part, the lines would be taken for code by their indentation, the closing one included. first says
 // whether the first line is whole.
 func (s splitter) dedent(m *markup, rest string, first bool) string {
-	most := len(m.indent)
+	most := columnsOf(m.indent)
 	var b strings.Builder
 	for rest != "" {
 		line, after, more := strings.Cut(rest, "\n")
 		quote, text, _ := s.quoted(line, m.depth)
 		closed := s.closes(m, text)
 		if first {
-			text = text[min(most, len(text)-len(strings.TrimLeft(text, " "))):]
+			text = outdent(text, most)
 		}
 		first = true
 		b.WriteString(quote)
@@ -145,4 +147,14 @@ func (s splitter) dedent(m *markup, rest string, first bool) string {
 		}
 	}
 	return b.String() + rest
+}
+
+// outdent is a line without the blanks in its first columns.
+func outdent(line string, columns int) string {
+	for at, r := range line {
+		if over := columnsOf(line[:at]) - columns; over >= 0 || r != ' ' && r != '\t' {
+			return strings.Repeat(" ", max(over, 0)) + line[at:]
+		}
+	}
+	return strings.TrimLeft(line, blanks)
 }

@@ -75,7 +75,7 @@ func (s splitter) next(m *markup, line string, at int) {
 		lang, _ := firstWord(info)
 		*m = markup{
 			open: true, quote: quote, depth: depth, indent: indent, fence: fence, lang: lang, start: at, isFence: true,
-			list: max(m.list, itemText(text)), inside: quote,
+			list: max(m.list, columnsOf(text[:itemText(text)])), inside: quote,
 		}
 	case m.header && strings.Contains(text, "|"):
 		m.rows++
@@ -96,7 +96,7 @@ func (m *markup) prose(text string) {
 	indent := indentOf(text)
 	switch item := itemText(text); {
 	case item > 0 && (indent < 4 || m.list > 0):
-		m.list = item
+		m.list = columnsOf(text[:item])
 	case !blank && indent == 0 && !m.words:
 		m.list = 0
 	}
@@ -182,7 +182,7 @@ func (m markup) loose() bool {
 }
 
 // link is what a reader needs whole: a Markdown link or image, with a title or without, or a reference; Slack's and Discord's
-// links, mentions, times and emoji in angle brackets; a bare address; an HTML entity.
+// links, mentions, times and emoji in angle brackets; bare addresses and mentions; names of emoji; an HTML entity, tag or link.
 var link = sync.OnceValue(func() *regexp.Regexp {
 	const (
 		label  = `!?\[(?:[^\[\]\n]|!?\[[^\[\]\n]*\](?:\([^()\n]*\))?)*\]`
@@ -194,7 +194,13 @@ var link = sync.OnceValue(func() *regexp.Regexp {
 		label + `\[[^\[\]\n]*\]`,
 		`<(?:[A-Za-z][A-Za-z0-9+.-]{1,31}:|[@#!/]|a?:|t:)[^<>\n]*>`,
 		`<[^\s<>@]+@[^\s<>@]+>`,
-		`[A-Za-z][A-Za-z0-9+.-]{1,31}://[!#-;=?-~\p{Latin}\p{Greek}\p{Cyrillic}\p{Arabic}\p{Hebrew}]+`,
+		`<a [^<>\n]*>[^<>\n]*</a>`,
+		`<[A-Za-z/][^<>\n]*>`,
+		`:?[A-Za-z][A-Za-z0-9+.-]{1,31}://[!#-;=?-~\p{Latin}\p{Greek}\p{Cyrillic}\p{Arabic}\p{Hebrew}]+`,
+		`www\.[!#-;=?-~]+`,
+		`[\w.%+-]*@\w[\w.-]*`,
+		`(?::[a-z0-9_+'-]{2,64}:)+`,
+		`\[\^[^\[\]\s]+\]`,
 		`&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});`,
 	}, "|"))
 })
@@ -203,11 +209,15 @@ var link = sync.OnceValue(func() *regexp.Regexp {
 func linkAround(text string, at int) (start, end int) {
 	const longest = 2 << 10 // bytes; a link that is longer than a part is cut anyway
 	from, to := max(at-longest, 0), min(at+min(longest, 4*at), len(text))
-	if !strings.ContainsAny(text[from:to], "[<&:") {
+	if !strings.ContainsAny(text[from:to], "[<&:@w") {
 		return at, at
 	}
 	for _, found := range link().FindAllStringIndex(text[from:to], -1) {
-		if start, end := from+found[0], from+found[1]; start < at && at < end {
+		start, end := from+found[0], from+found[1]
+		if text[start] == ':' && strings.Contains(text[start:end], "://") {
+			start++ // a colon before an address
+		}
+		if start < at && at < end {
 			return start, end
 		}
 	}

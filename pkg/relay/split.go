@@ -100,7 +100,7 @@ func (s splitter) parts(text string, room int) (parts []string) {
 			body += "\n" + m.closing()
 			if after, closed := s.closedBy(m, rest); closed { // by the line that has just been added
 				m, rest = markup{list: m.list}, after
-			} else if len(m.indent) > 3 {
+			} else if columnsOf(m.indent) > 3 {
 				rest = s.dedent(&m, rest, !m.within)
 				m.indent = ""
 			}
@@ -147,7 +147,7 @@ func (s splitter) cut(text string, most int, m markup) int {
 	if at < 0 || utf8.RuneCountInString(window[:at]) < runes/2 {
 		at = strings.LastIndexByte(window, ' ')
 		if !behind(at, 4) {
-			at = graphemeEnd(text, most)
+			at = s.characterEnd(text, most)
 		}
 	}
 	end := s.scan(m, window[:at])
@@ -168,6 +168,16 @@ func (s splitter) cut(text string, most int, m markup) int {
 	}
 	if start := inlineCodeStart(text[:at]); start >= 0 && utf8.RuneCountInString(text[:start]) > runes/4 {
 		at = start
+	}
+	return at
+}
+
+// characterEnd is graphemeEnd, but not between a backslash and what it escapes.
+func (s splitter) characterEnd(text string, most int) int {
+	at := graphemeEnd(text, most)
+	before := text[:at]
+	if slashes := len(before) - len(strings.TrimRight(before, `\`)); s.marked && slashes%2 == 1 && slashes < at {
+		return at - 1
 	}
 	return at
 }

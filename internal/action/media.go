@@ -48,6 +48,9 @@ func checkLink(link string) error {
 	return nil
 }
 
+// plainBase64 makes the alphabet for URLs the usual one.
+var plainBase64 = strings.NewReplacer("-", "+", "_", "/", " ", "")
+
 // takeFile takes out of a the file that it brings along.
 func takeFile(a relay.Action) (*File, error) {
 	if !none(a, "source_url") {
@@ -55,7 +58,13 @@ func takeFile(a relay.Action) (*File, error) {
 	}
 	delete(a, "source_url")
 	text, _ := a["data"].(string)
-	data, err := base64.StdEncoding.DecodeString(text)
+	if head, body, cut := strings.Cut(text, ","); cut && strings.HasPrefix(head, "data:") { // a data URL
+		text = body
+		if kind, isBase64 := strings.CutSuffix(head[len("data:"):], ";base64"); isBase64 && none(a, "mime") {
+			a["mime"] = kind
+		}
+	}
+	data, err := base64.RawStdEncoding.DecodeString(plainBase64.Replace(strings.TrimRight(text, "= \r\n")))
 	switch {
 	case err != nil || len(data) == 0:
 		return nil, errors.New("data: want base64 of a file that is not empty")

@@ -24,24 +24,30 @@ type unpacked struct {
 // unpack returns the body of res as its author wrote it, or an error if it is packed in a way that is not known here. It
 // reads nothing yet.
 func unpack(res *http.Response) (io.ReadCloser, error) {
-	switch encoding := strings.ToLower(strings.TrimSpace(res.Header.Get("Content-Encoding"))); encoding {
-	case "", "identity", "none", "utf-8", "utf8", "gzip", "x-gzip": // some give the character set
-		return &unpacked{Closer: res.Body, raw: bufio.NewReader(res.Body)}, nil
-	default:
-		return nil, fmt.Errorf("agent: the answer has Content-Encoding %.40q, want none or gzip", encoding)
+	for encoding := range strings.SplitSeq(strings.Join(res.Header.Values("Content-Encoding"), ","), ",") {
+		switch encoding = strings.ToLower(strings.TrimSpace(encoding)); encoding {
+		case "", "identity", "none", "utf-8", "utf8", "gzip", "x-gzip": // some give the character set
+		default:
+			return nil, fmt.Errorf("agent: the answer has Content-Encoding %.40q, want none or gzip", encoding)
+		}
 	}
+	return &unpacked{Closer: res.Body, raw: bufio.NewReader(res.Body)}, nil
 }
 
+const mostPacked = 3 // times that an answer is unpacked: each proxy on the way may have packed it
+
 func (u *unpacked) Read(p []byte) (int, error) {
-	if u.in == nil {
+	for n := 0; u.in == nil; n++ {
 		start, _ := u.raw.Peek(2) // an error comes again as it is read
-		if string(start) != "\x1f\x8b" {
+		if string(start) != "\x1f\x8b" || n == mostPacked {
 			u.in = u.raw
-		} else if packed, err := gzip.NewReader(u.raw); err != nil {
-			return 0, err
-		} else {
-			u.in = packed
+			break
 		}
+		packed, err := gzip.NewReader(u.raw)
+		if err != nil {
+			return 0, err
+		}
+		u.raw = bufio.NewReader(packed)
 	}
 	return u.in.Read(p)
 }

@@ -2,10 +2,12 @@ package agent
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
+	"unicode/utf16"
 
 	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -46,11 +48,28 @@ func isID(member string) bool {
 // section 8.1). Whoever puts one there may have read one already.
 func unmarked(json []byte) []byte { return bytes.TrimLeft(json, "\ufeff \t\r\n") }
 
+// fromUTF16 returns JSON that some write as UTF-16, with its byte order mark, as UTF-8.
+func fromUTF16(body []byte) []byte {
+	var order binary.ByteOrder = binary.LittleEndian
+	switch {
+	case bytes.HasPrefix(body, []byte("\xff\xfe")):
+	case bytes.HasPrefix(body, []byte("\xfe\xff")):
+		order = binary.BigEndian
+	default:
+		return body
+	}
+	units := make([]uint16, len(body)/2)
+	for i := range units {
+		units[i] = order.Uint16(body[2*i:])
+	}
+	return []byte(string(utf16.Decode(units)))
+}
+
 // Decode reads an answer: {"actions":[{"op":...},...]}, {"text":"..."}, or nothing, which is an empty body, {}, null or a
 // blank text. Any other object is an error, because its author meant to say something. An element of actions that is no
 // action, beside others that are, is one without an op: whoever carries them out says so.
 func Decode(body []byte) (Answer, error) {
-	body = unmarked(body)
+	body = unmarked(fromUTF16(body))
 	if len(body) == 0 {
 		return Answer{}, nil
 	}
@@ -111,10 +130,10 @@ func decode(body []byte) (Answer, error) {
 	if len(in.Actions) > 0 && said {
 		return Answer{}, errors.New("agent: answer has both actions and text, want one of them")
 	}
-	if in.Later != nil {
+	if in.Later != nil && !blank(*in.Later) {
 		return later(*in.Later, said || len(in.Actions) > 0)
 	}
-	if in.Actions == nil && in.Text == nil && len(in.More) > 0 {
+	if in.Actions == nil && in.Text == nil && len(in.More) > 0 && !namesNothing(body) {
 		return Answer{}, errors.New("agent: answer has neither actions nor text, want one of them, or {} to say nothing")
 	}
 	if said {
@@ -126,6 +145,15 @@ func decode(body []byte) (Answer, error) {
 		}
 	}
 	return Answer{Actions: in.Actions}, nil
+}
+
+// namesNothing reports whether an answer has a null for its text or its actions: a typed client writes every member.
+func namesNothing(body []byte) bool {
+	var in map[string]jsontext.Value
+	if err := jsonv2.Unmarshal(body, &in, leniency); err != nil {
+		return false
+	}
+	return in["text"].Kind() == 'n' || in["actions"].Kind() == 'n'
 }
 
 // mostLater is how long an answer may be announced for.

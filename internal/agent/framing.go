@@ -16,11 +16,17 @@ type framing interface {
 }
 
 // framingOf is how a content type is framed, or nil if it is no stream. These are the names in use, each as application/ or
-// text/ and with or without x-. What the stream itself begins with says more: look.
+// text/, with or without x- or a prefix and a plus sign. What the stream itself begins with says more: look.
 func framingOf(contentType string) framing {
-	_, name, _ := strings.Cut(contentType, "/")
-	switch strings.TrimPrefix(name, "x-") {
-	case "ndjson", "jsonl", "jsonlines", "json-lines", "json-stream", "stream+json":
+	kind, _, _ := strings.Cut(contentType, ";") // parameters, however odd
+	kind, _, _ = strings.Cut(kind, ",")         // a proxy has said it once more
+	_, name, _ := strings.Cut(strings.ToLower(strings.TrimSpace(kind)), "/")
+	if name == "stream+json" || name == "json+stream" {
+		return lines{}
+	}
+	switch strings.TrimPrefix(name[strings.LastIndexByte(name, '+')+1:], "x-") {
+	case "ndjson", "nd-json", "jsonl", "jsonline", "jsonlines", "json-lines", "json-stream", "ldjson", "newline-delimited-json",
+		"concatenated-json":
 		return lines{}
 	case "json-seq":
 		return &sequence{}

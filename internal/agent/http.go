@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"mime"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -167,8 +166,7 @@ func readAnswer(ctx context.Context, res *http.Response) (Answer, error) {
 		res.Body.Close()
 		return Answer{}, err
 	}
-	kind, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type"))
-	if f := framingOf(kind); f != nil {
+	if f := framingOf(res.Header.Get("Content-Type")); f != nil {
 		return Answer{Stream: stream(ctx, body, f)}, nil
 	}
 	defer body.Close()
@@ -184,5 +182,22 @@ func readWhole(ctx context.Context, body io.Reader) (Answer, error) {
 	case len(raw) > maxAnswer:
 		return Answer{}, fmt.Errorf("agent: answer is over %d bytes", maxAnswer)
 	}
-	return Decode(raw)
+	answer, err := Decode(raw)
+	if err != nil && !errors.Is(err, errLater) {
+		if said := streamedAs(ctx, raw); said != nil {
+			return Answer{Actions: said}, nil
+		}
+	}
+	return answer, err
+}
+
+// streamedAs reads an answer that is a stream whose content type does not say so; nil if it is none, or not all of it can be read.
+func streamedAs(ctx context.Context, raw []byte) (actions []relay.Action) {
+	for a, err := range stream(ctx, io.NopCloser(bytes.NewReader(raw)), lines{}) {
+		if err != nil {
+			return nil
+		}
+		actions = append(actions, a)
+	}
+	return actions
 }

@@ -34,20 +34,16 @@ func unpack(res *http.Response) (io.ReadCloser, error) {
 	return &unpacked{Closer: res.Body, raw: bufio.NewReader(res.Body)}, nil
 }
 
-const mostPacked = 3 // times that an answer is unpacked: each proxy on the way may have packed it
-
 func (u *unpacked) Read(p []byte) (int, error) {
-	for n := 0; u.in == nil; n++ {
+	if u.in == nil {
 		start, _ := u.raw.Peek(2) // an error comes again as it is read
-		if string(start) != "\x1f\x8b" || n == mostPacked {
+		if string(start) != "\x1f\x8b" {
 			u.in = u.raw
-			break
-		}
-		packed, err := gzip.NewReader(u.raw)
-		if err != nil {
+		} else if packed, err := gzip.NewReader(u.raw); err != nil {
 			return 0, err
+		} else {
+			u.in = packed
 		}
-		u.raw = bufio.NewReader(packed)
 	}
 	return u.in.Read(p)
 }

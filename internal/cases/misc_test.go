@@ -183,10 +183,10 @@ func terminal(t *testing.T, id string, given, expect json.RawMessage) {
 			say(w, g.Answer)
 		}))
 		defer server.Close()
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		binary, functions := rigtest.Build(t, "cmd/dormouse"), rigtest.Functions(t) // may take long
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 		defer cancel()
-		chat := exec.CommandContext(ctx, rigtest.Build(t, "cmd/dormouse"), "chat",
-			"--dir", t.TempDir(), "--functions", rigtest.Functions(t), "--agent", server.URL)
+		chat := exec.CommandContext(ctx, binary, "chat", "--dir", t.TempDir(), "--functions", functions, "--agent", server.URL)
 		chat.Stdin = strings.NewReader(g.Typed)
 		out, err := chat.CombinedOutput() // the end of what is typed ends it once all is answered
 		if err != nil {

@@ -197,47 +197,53 @@ func TestSetsOverDeathsAndVersions(t *testing.T) {
 		w.deploy("")
 		w.setsAreTakenUp(true)
 	})
-	t.Run("the version before goes on", func(t *testing.T) {
-		t.Parallel()
-		w, old := newWork(t), versionBefore(t)
-		w.env["DORMOUSE_MERGE"], w.atOnce = "on", true
-		w.deploy("")
-		w.leaveSets()
-		w.deploy(old)
-		w.setsAreTakenUp(false)
-	})
-	t.Run("the version before dies, too", func(t *testing.T) {
-		t.Parallel()
-		is := is.New(t)
-		w, old := newWork(t), versionBefore(t)
-		w.env["DORMOUSE_MERGE"], w.atOnce = "on", true
-		w.deploy("")
-		w.leaveSets()
-		w.deploy(old)
-		w.leaves = true
-		lapse(t, w.env["DORMOUSE_TABLE"])
-		wait := w.start("wake")
-		w.until(func() bool { return len(w.turns("run-0")) > 0 })
-		w.until(func() bool { return len(w.turns("run-2")) > 1 }) // it hangs once more, alone
-		is.NoErr(w.host.Kill(drainFunction))
-		is.True(wait().FunctionError != "")
-		w.leaves = false
-		w.deploy("")
-		lapse(t, w.env["DORMOUSE_TABLE"])
-		w.run("wake")
-		w.until(func() bool {
-			if w.open() > 0 {
-				w.run("arm")
-			}
-			return w.open() == 0
+	for _, version := range versionsAgo {
+		t.Run(version+" goes on", func(t *testing.T) {
+			t.Parallel()
+			w, old := newWork(t), builtOf(t, version)
+			w.env["DORMOUSE_MERGE"], w.atOnce = "on", true
+			w.deploy("")
+			w.leaveSets()
+			w.deploy(old)
+			w.setsAreTakenUp(false)
 		})
-		seen := map[string]int{}
-		for _, o := range sends(w.State()) {
-			seen[o.Content]++
+		t.Run(version+" dies, too", func(t *testing.T) {
+			t.Parallel()
+			testSetsThatADeathOfTheVersionBeforeParts(t, version)
+		})
+	}
+}
+
+func testSetsThatADeathOfTheVersionBeforeParts(t *testing.T, version string) {
+	is := is.New(t)
+	w, old := newWork(t), builtOf(t, version)
+	w.env["DORMOUSE_MERGE"], w.atOnce = "on", true
+	w.deploy("")
+	w.leaveSets()
+	w.deploy(old)
+	w.leaves = true
+	lapse(t, w.env["DORMOUSE_TABLE"])
+	wait := w.start("wake")
+	w.until(func() bool { return len(w.turns("run-0")) > 0 })
+	w.until(func() bool { return len(w.turns("run-2")) > 1 }) // it hangs once more, alone
+	is.NoErr(w.host.Kill(drainFunction))
+	is.True(wait().FunctionError != "")
+	w.leaves = false
+	w.deploy("")
+	lapse(t, w.env["DORMOUSE_TABLE"])
+	w.run("wake")
+	w.until(func() bool {
+		if w.open() > 0 {
+			w.run("arm")
 		}
-		for _, content := range []string{"answer to run-0", "answer to run-1", "answer to run-2", "answer to kept-2"} {
-			is.Equal(seen[content], 1)
-		}
-		is.Equal(len(w.turns("kept-0"))+len(w.turns("kept-1"))+len(w.turns("kept-2")), 1)
+		return w.open() == 0
 	})
+	seen := map[string]int{}
+	for _, o := range sends(w.State()) {
+		seen[o.Content]++
+	}
+	for _, content := range []string{"answer to run-0", "answer to run-1", "answer to run-2", "answer to kept-2"} {
+		is.Equal(seen[content], 1)
+	}
+	is.Equal(len(w.turns("kept-0"))+len(w.turns("kept-1"))+len(w.turns("kept-2")), 1)
 }

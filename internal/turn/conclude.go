@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dormouse-relay/dormouse/internal/action"
 	"github.com/dormouse-relay/dormouse/internal/agent"
 	"github.com/dormouse-relay/dormouse/internal/ledger"
 	"github.com/dormouse-relay/dormouse/internal/logs"
@@ -266,6 +267,9 @@ func (a *attempts) putOff(d *delivery, behind bool) ending {
 	if !d.unkept && !d.answer.complete() && d.state != ledger.New {
 		a.journal.unstart(d.key)
 	}
+	if !d.unkept && d.answer.complete() {
+		a.noteEdits(d)
+	}
 	if behind && !d.unkept && d.wait.Since.IsZero() {
 		d.wait.Since = time.Now()
 		a.journal.wait(d.key, waitsBehind, d.wait, d.attempts)
@@ -281,6 +285,20 @@ func (a *attempts) putOff(d *delivery, behind bool) ending {
 		c.leave(d.ReceivedAt, due, behind)
 	})
 	return endDeferred
+}
+
+// noteEdits writes down which edits of an answer were made: the next run does not make them again. One that was refused then would
+// be said as a message, beside the one that it has changed.
+func (a *attempts) noteEdits(d *delivery) {
+	for i, raw := range d.answer.actions {
+		var o action.Outgoing
+		if d.answer.outcomes[i] == "" || json.Unmarshal(raw, &o) != nil || o.Op() != "edit" {
+			continue
+		}
+		if err := a.journal.confirm(d.key, i, d.answer.outcomes[i]); err != nil {
+			return
+		}
+	}
 }
 
 // cutShort is what an attempt ends with when the turn's context has ended: nil if the turn was stopped.

@@ -687,3 +687,36 @@ func checkGoneOnWith(t *testing.T, seed uint64) {
 		t.Fatalf("edits that change nothing: %q", r.idle)
 	}
 }
+
+// What has been edited is not edited again by the next run, which would say it as a message if that were refused.
+func TestAnEditThatWasMadeIsNotMadeAgainByTheNextRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		b := newBench(t, durable(ledger.NewMemory()))
+		b.wire.ops = allOps
+		b.agent = agentFunc(func(context.Context, agent.Turn) (agent.Answer, error) {
+			return agent.Answer{Actions: []relay.Action{send("a"), edit("ab"), send("c")}}, nil
+		})
+		broken := true
+		b.wire.do = func(_ context.Context, out relay.Outbound) (relay.Result, error) {
+			switch {
+			case out.Action["content"] == "c" && broken:
+				return relay.Result{}, errors.New("no socket")
+			case out.Action.Op() == "edit" && !broken:
+				return relay.Result{}, &relay.OpError{Message: "message can't be edited"}
+			}
+			return relay.Result{Success: true, MessageID: "m"}, nil
+		}
+		w := b.start()
+		is.NoErr(w.Take(message("c1", "m1", "hello")))
+		pass(time.Minute)
+		w.Close()
+		is.Equal(b.wire.seen(), []string{"send c1 a", "edit c1 ab", "send c1 c"})
+		broken = false
+		w = b.start()
+		defer w.Close()
+		pass(time.Minute)
+		is.Equal(b.wire.seen()[3:], []string{"send c1 c"})
+		is.Equal(len(b.unfinished()), 0)
+	})
+}

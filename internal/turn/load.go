@@ -302,7 +302,7 @@ func (s *schedule) sits(session string, so, far bool) {
 			}
 			s.window.park(name, back...)
 		}
-		s.window.sit(name, so, far, setSize(q.now))
+		s.window.sit(name, so, far, 1+len(q.now.set), setSize(q.now))
 	}
 	s.mu.Unlock()
 	for _, k := range seen {

@@ -75,6 +75,8 @@ type world struct {
 	asked    map[string]int  // turns, by day
 	askedBot []botAsked      // the first turn of each message of a bot
 	window   int             // bytes in memory; zero: any
+	merge    bool            // what waits in a session is one turn
+	counted  map[string]bool // messages of bots whose turn is counted, with others or alone
 	notices  map[string]int  // of the day's budget, by chat and day
 	refused  bool            // a message stayed with the connector, so that others may be before it
 	faults   []string
@@ -93,8 +95,18 @@ type said struct {
 	given  bool // a worker has it
 	lost   bool
 	kind   kind
-	ref    string // it presses a button of the question of that name
-	asked  bool   // the agent has got the question's name with it
+	ref    string  // it presses a button of the question of that name
+	asked  bool    // the agent has got the question's name with it
+	with   []*said // that it was one turn with, itself too
+	joined bool    // it was one turn with others
+}
+
+// breaks notes that a stream of a message broke, and so of all that are one turn with it.
+func (m *said) breaks() {
+	m.broken = true
+	for _, other := range m.with {
+		other.broken = true
+	}
 }
 
 // kind is what an answer has beside texts.
@@ -171,6 +183,8 @@ func newWorld(t *testing.T, seed uint64) *world {
 	if budgets.IntN(4) == 0 {
 		w.day = 1 + budgets.IntN(6)
 	}
+	merges := rand.New(rand.NewPCG(seed, 3))
+	w.merge, w.counted = merges.IntN(2) == 0, map[string]bool{}
 	manyBots := budgets.IntN(4) == 0
 	w.stuck = w.rng.IntN(10) == 0
 	chats := 1 + w.rng.IntN(3)
@@ -201,6 +215,11 @@ func newWorld(t *testing.T, seed uint64) *world {
 			m.kind = kind(shapes.IntN(int(kinds)))
 		}
 	}
+	for i, m := range w.messages[1:] {
+		if w.merge && merges.IntN(2) == 0 {
+			m.at = w.messages[i].at // they come at once
+		}
+	}
 	slices.SortStableFunc(w.messages, func(a, b *said) int { return int(a.at - b.at) })
 	return w
 }
@@ -224,7 +243,8 @@ func (w *world) Answer(ctx context.Context, tn agent.Turn) (agent.Answer, error)
 	if w.dead {
 		return agent.Answer{}, context.Canceled
 	}
-	w.countTurn(m)
+	turn := w.turnOf(m, tn)
+	w.countTurn(turn)
 	if m.asked = tn.Prompt != nil; m.ref != "" && (!m.asked || tn.Prompt.Ref != m.ref) {
 		w.faultf("%s presses a button of %s's question, and the agent gets %+v", m.id, m.ref, tn.Prompt)
 	}
@@ -236,13 +256,17 @@ func (w *world) Answer(ctx context.Context, tn agent.Turn) (agent.Answer, error)
 	case !w.sleeping && w.one(10):
 		w.away = time.Now().Add(time.Duration(w.rng.IntN(30*60)) * time.Second)
 		return agent.Answer{}, fmt.Errorf("no connection: %w", agent.ErrUnavailable)
-	case m.fails > 0:
-		m.fails--
-		return agent.Answer{}, errors.New("agent: answered HTTP 500")
-	case m.silent:
-		return agent.Answer{}, nil
 	}
-	list := m.says()
+	var list []relay.Action
+	for _, one := range turn {
+		if one.fails > 0 {
+			one.fails--
+			return agent.Answer{}, errors.New("agent: answered HTTP 500")
+		}
+		if !one.silent {
+			list = append(list, one.says()...)
+		}
+	}
 	breaks := m.stream && w.one(5)
 	if !m.stream {
 		return agent.Answer{Actions: list}, nil
@@ -251,7 +275,7 @@ func (w *world) Answer(ctx context.Context, tn agent.Turn) (agent.Answer, error)
 		for i, a := range list {
 			if i > 0 && breaks {
 				w.mu.Lock()
-				m.broken = true
+				m.breaks()
 				w.mu.Unlock()
 				yield(nil, errors.New("the stream broke"))
 				return
@@ -283,10 +307,41 @@ func (w *world) patience() time.Duration {
 	return most
 }
 
-func (w *world) countTurn(m *said) {
+// turnOf are the messages of a turn, whose last one is m.
+func (w *world) turnOf(m *said, tn agent.Turn) []*said {
+	if m.with = []*said{m}; len(tn.Events) == 0 {
+		return m.with
+	}
+	var all []*said
+	var texts []string
+	for _, e := range tn.Events {
+		one := w.find(e.MessageID)
+		texts = append(texts, e.Text)
+		all, m.stream = append(all, one), m.stream || one.stream
+		if one.d.Event.Source != m.d.Event.Source && one.d.Event.Source.UserID != m.d.Event.Source.UserID {
+			w.faultf("%s and %s are one turn, and of two people", one.id, m.id)
+		}
+	}
+	if all[len(all)-1] != m || strings.Join(texts, "\n") != tn.Event.Text || len(all) < 2 || !w.merge {
+		w.faultf("%s is a turn of %q, with the text %q", m.id, texts, tn.Event.Text)
+	}
+	for _, one := range all {
+		one.with, one.stream, one.joined = all, m.stream, true
+	}
+	return all
+}
+
+func (w *world) countTurn(turn []*said) {
 	w.asked[ledger.DateOf(time.Now())]++
-	if m.d.Event.Source.IsBot && !slices.ContainsFunc(w.askedBot, func(b botAsked) bool { return b.id == m.id }) {
+	if !turn[0].d.Event.Source.IsBot {
+		return
+	}
+	if !slices.ContainsFunc(turn, func(m *said) bool { return w.counted[m.id] }) {
+		m := turn[len(turn)-1]
 		w.askedBot = append(w.askedBot, botAsked{m.id, m.d.Event.Source.ChatID, time.Now()})
+	}
+	for _, m := range turn {
+		w.counted[m.id] = true
 	}
 }
 
@@ -345,7 +400,7 @@ func (l worldLink) Do(ctx context.Context, out relay.Outbound) (relay.Result, er
 	if !w.sleeping && w.one(60) {
 		id, _, _ := strings.Cut(plain(text), ".")
 		if m := w.find(id); m != nil && m.stream {
-			m.broken = true // it is asked again
+			m.breaks() // it is asked again
 		}
 		return relay.Result{}, errors.New("the lease may be another's")
 	}
@@ -508,6 +563,14 @@ func (l worldTable) Start(ctx context.Context, key string, s ledger.State) error
 	return l.write(func() error { return l.Lease.Start(ctx, key, s) })
 }
 
+func (l worldTable) StartSet(ctx context.Context, keys []string, s ledger.State, day ledger.Day) error {
+	return l.write(func() error { return l.Lease.StartSet(ctx, keys, s, day) })
+}
+
+func (l worldTable) Part(ctx context.Context, key string, p ledger.Parting) error {
+	return l.write(func() error { return l.Lease.Part(ctx, key, p) })
+}
+
 func (l worldTable) StartCounted(ctx context.Context, key string, s ledger.State, day ledger.Day) error {
 	return l.write(func() error { return l.Lease.StartCounted(ctx, key, s, day) })
 }
@@ -599,7 +662,7 @@ func (w *world) begin() (*turn.Worker, ledger.Lease) {
 	}
 	worker := turn.New(ctx, turn.Config{
 		Journal: table, Prompts: lease, Chats: lease, BotTurns: w.bots, MaxTurnsPerDay: w.day, Day: lease.Grant().Day, Agent: w, Link: worldLink{&wire{ops: allOps}, w, run}, Log: w.log(),
-		Instance: "inst", Concurrency: 2, MaxAttempts: 3, AgentTimeout: time.Minute, Apology: "sorry", Window: w.window,
+		Instance: "inst", Concurrency: 2, MaxAttempts: 3, AgentTimeout: time.Minute, Apology: "sorry", Window: w.window, Merge: w.merge,
 	})
 	worker.Recover(left)
 	return worker, lease
@@ -825,6 +888,9 @@ func (w *world) judgeOrder(a, b *said) {
 	one, two := a.d.Event.Source, b.d.Event.Source
 	if w.refused || one.ChatID != two.ChatID || one.UserID != two.UserID || a.stream && (a.broken || w.anyCut()) {
 		return
+	}
+	if a.kind == grows && a.joined {
+		return // what an edit of a stream could not change is said at its end, behind what is for the others of the set
 	}
 	begun := false
 	seen := map[string]bool{}

@@ -24,6 +24,7 @@ type window struct {
 
 	used    int
 	here    int  // deliveries in memory
+	idle    int  // of these, the turns of sessions that sit: one of several messages counts as so many
 	over    bool // the last one that was let in did not fit
 	lines   map[string]*line
 	ready   lineHeap // those whose next delivery may come, the oldest first
@@ -45,6 +46,7 @@ type line struct {
 	coming int      // deliveries that are being read
 	pulled bool     // by a turn that is about to start
 	absent int      // bytes that are not counted while it sits
+	idle   int      // deliveries of the turn that waits then
 	sits   bool     // its session waits, with its oldest in memory
 	far    bool     // for a time that is far
 	fills  bool     // deliveries are read until it has as many as it may
@@ -230,9 +232,9 @@ func (w *window) settle(name string, place int64, key string) {
 	w.update(l)
 }
 
-// sit says whether a session waits with its oldest delivery in memory, of which size is not counted then, and whether for a
-// time that is far.
-func (w *window) sit(name string, so, far bool, size int) {
+// sit says whether a session waits with its oldest n deliveries in memory, which are one turn and of which size is not counted then,
+// and whether for a time that is far.
+func (w *window) sit(name string, so, far bool, n, size int) {
 	l := w.line(name)
 	l.far = far
 	if l.sits == so {
@@ -240,11 +242,13 @@ func (w *window) sit(name string, so, far bool, size int) {
 	}
 	if l.sits = so; so {
 		w.sitting[l] = true
-		l.absent = size
+		l.absent, l.idle = size, n
 		w.used -= size
+		w.idle += n
 	} else {
 		delete(w.sitting, l)
 		w.used += l.absent
+		w.idle -= l.idle
 	}
 	w.update(l)
 }
@@ -265,7 +269,7 @@ func (w *window) full() bool { return len(w.sitting) >= mostSitting }
 // fits reports whether something of that size may be loaded. One that does not fit is let in all the same, as the oldest may be
 // what others wait for, or if all others only wait.
 func (w *window) fits(size int) bool {
-	return w.used+size <= w.most || !w.over || w.here <= len(w.sitting)
+	return w.used+size <= w.most || !w.over || w.here <= w.idle
 }
 
 // take takes deliveries out of their lines, in the order in which they are to come. They count as in memory, each with the

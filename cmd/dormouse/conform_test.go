@@ -140,26 +140,29 @@ func TestConformProvisionsAndIsPoked(t *testing.T) {
 
 // Each suite is run from the command line, with everything that its checks need.
 func TestConformRunsEachSuite(t *testing.T) {
-	is := is.New(t)
 	for name, value := range map[string]string{secretVariable: "", identityVariable: "identity", strangerVariable: "stranger", redeemVariable: "enrollment"} {
 		t.Setenv(name, value)
 	}
 	for _, suite := range []string{"identity", "media", "prompts"} {
-		url, control := subject(t, "hosted")
-		code, out, errs := dormouse(t.Context(), "conform", "connector", url, "--gateway-id", "fresh", "--wake-listen", "127.0.0.1:0",
-			"--inject", control, "--suite", suite, "--json")
-		t.Log(errs)
-		is.Equal(code, 0)
-		var report conform.Report
-		is.NoErr(json.Unmarshal([]byte(out), &report))
-		for _, result := range report.Checks {
-			if result.Status == conform.Skip {
-				is.True(strings.Contains(result.Observed, "--slow") || strings.Contains(result.Observed, "--platform")) // nothing else is missing
+		t.Run(suite, func(t *testing.T) {
+			t.Parallel()
+			is := is.New(t)
+			url, control := subject(t, "hosted")
+			code, out, errs := dormouse(t.Context(), "conform", "connector", url, "--gateway-id", "fresh", "--wake-listen", "127.0.0.1:0",
+				"--inject", control, "--suite", suite, "--json")
+			t.Log(errs)
+			is.Equal(code, 0)
+			var report conform.Report
+			is.NoErr(json.Unmarshal([]byte(out), &report))
+			for _, result := range report.Checks {
+				if result.Status == conform.Skip {
+					is.True(strings.Contains(result.Observed, "--slow") || strings.Contains(result.Observed, "--platform")) // nothing else is missing
+				}
 			}
-		}
-		for _, canary := range []string{"identity", "stranger", "enrollment"} {
-			is.True(!strings.Contains(out+errs, "Bearer "+canary))
-		}
+			for _, canary := range []string{"identity", "stranger", "enrollment"} {
+				is.True(!strings.Contains(out+errs, "Bearer "+canary))
+			}
+		})
 	}
 }
 

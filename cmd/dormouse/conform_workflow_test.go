@@ -17,6 +17,7 @@ import (
 // The workflow's shell lines run as they are, as GitHub runs them, against a development connector; go install alone stands for
 // itself, as the tests have no network.
 func TestTheWorkflowsLinesRun(t *testing.T) {
+	t.Parallel()
 	is := is.New(t)
 	for _, tool := range []string{"bash", "curl"} {
 		if _, err := exec.LookPath(tool); err != nil {

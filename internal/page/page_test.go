@@ -91,7 +91,9 @@ func (p *stage) act(name string, body any) {
 	}
 }
 
-func TestThePageInABrowser(t *testing.T) {
+// inABrowser runs parts of a test one after the other, in a browser and on a stage of their own.
+func inABrowser(t *testing.T, parts func(p *stage)) {
+	t.Parallel()
 	b := pagetest.Start(t)
 	p := &stage{open(t), b}
 	p.Do(chromedp.Navigate(p.url))
@@ -99,7 +101,22 @@ func TestThePageInABrowser(t *testing.T) {
 	if at := pagetest.Eval[string](b, "location.search"); at != "" {
 		t.Errorf("the address still has %s", at)
 	}
+	parts(p)
+	if faults := b.Complaints(); len(faults) > 0 {
+		t.Errorf("the browser complains: %s", strings.Join(faults, "\n"))
+	}
+}
 
+func TestThePageInABrowser(t *testing.T) { inABrowser(t, func(p *stage) { p.parts(t) }) }
+
+func TestFaultsOfThePageInABrowser(t *testing.T) {
+	inABrowser(t, func(p *stage) {
+		p.part(t, "every fault once", (*stage).switchesEveryFault)
+		p.part(t, "axe finds nothing", func(p *stage) { p.Axe("life", "faults", "books") }) // after all that went wrong
+	})
+}
+
+func (p *stage) parts(t *testing.T) {
 	p.part(t, "type, see typing and the reply", (*stage).seesTypingAndTheReply)
 	p.part(t, "a file there and back", (*stage).sendsFiles)
 	p.part(t, "edits, threads, parts, commands and forms", (*stage).seesWhatChatsHave)
@@ -115,11 +132,7 @@ func TestThePageInABrowser(t *testing.T) {
 	p.part(t, "by keyboard alone", (*stage).isUsedByKeyboard)
 	p.part(t, "5,000 messages in the list", (*stage).showsManyMessages)
 	p.part(t, "waiting, dead, retried", (*stage).retriesTheDead)
-	p.part(t, "every fault once", (*stage).switchesEveryFault)
 	p.part(t, "axe finds nothing", (*stage).pleasesAxe)
-	if faults := b.Complaints(); len(faults) > 0 {
-		t.Errorf("the browser complains: %s", strings.Join(faults, "\n"))
-	}
 }
 
 func (p *stage) seesTypingAndTheReply() {
@@ -541,6 +554,7 @@ func (p *stage) switchesEveryFault() {
 }
 
 func (p *stage) pleasesAxe() {
+	p.openChat(telegram)
 	way := pagetest.Eval[string](p.Browser, `fetch("/api/way/delivery-1").then((r) => r.json()).then((w) => w.id)`)
 	p.Axe("chats", "life", "messages/"+way, "faults", "books", "settings")
 }

@@ -148,7 +148,7 @@ function bar(d, start, end) {
   }
   const height = rows.length * 22 + 26;
   const ticks = [1, 10, 100, 1000, 5000, 15_000, 60_000].filter((ms) => ms < total && x(start + ms) > 20);
-  return h("figure", { class: "bar" }, svg("svg", { viewBox: `0 0 1000 ${height}`, role: "img", "aria-label": rows.map(([, a, b, words]) => `${words}: ${span(b - a)}`).join("; ") },
+  return h("figure", { class: "bar" }, svg("svg", { viewBox: `0 0 1000 ${height}`, role: "img", "aria-label": rows.map(([, a, b, words]) => `${words}: ${span(b - a)}`).join("; ") || "no step was seen" },
     ticks.map((ms) => [svg("line", { x1: x(start + ms), x2: x(start + ms), y1: 0, y2: height - 18, class: "tick" }), svg("text", { x: x(start + ms), y: height - 4, class: "tick-text", "text-anchor": "middle" }, span(ms))]),
     rows.map(([name, a, b], i) => svg("rect", { x: x(a), y: i * 22 + 3, width: Math.max(3, x(b) - x(a)), height: 16, rx: 3, class: `phase p-${name}` }))),
   h("figcaption", { class: "legend" }, rows.map(([name, a, b, words]) => h("span", {}, h("i", { class: `swatch p-${name}`, "aria-hidden": "true" }), `${words} ${span(b - a)}`))));

@@ -16,13 +16,16 @@ func isStop(command string, e *relay.Event) bool {
 	if command == "" || e.PromptResponse != nil || e.MessageType != "command" && e.MessageType != "text" {
 		return false
 	}
-	word := strings.TrimLeftFunc(e.Text, unicode.IsSpace)
-	if end := strings.IndexFunc(word, unicode.IsSpace); end >= 0 {
+	word := strings.TrimLeftFunc(e.Text, isUnseen)
+	if end := strings.IndexFunc(word, isUnseen); end >= 0 {
 		word = word[:end]
 	}
 	word, _, _ = strings.Cut(word, "@")
 	return strings.EqualFold(word, command)
 }
+
+// isUnseen says whether a character is blank, or a mark that clients put in by themselves: of a direction, or of no width.
+func isUnseen(r rune) bool { return unicode.IsSpace(r) || unicode.Is(unicode.Cf, r) }
 
 // isStoppedBy says whether a command to stop is meant for a delivery: both are of one session and the command came later.
 // On Slack each message outside a thread has a session of its own; there the command is for all of its user in its chat.

@@ -253,7 +253,7 @@ type Entry struct {
 	Session string // names its session in 8 hex digits, which Recover tells; empty: the entry has to be read to know
 	Message string // names the message that it is a state of; empty: of none
 	Buffer  string // the buffer id that it came under; empty: it came live
-	Edit    bool   // it says that it is an edit
+	Edit    bool   // it says that it is an edit; Receive sets it of any further state of its message
 }
 
 // Wait says when an entry may be tried again that could not be answered yet. It is over once there is a new answer or

@@ -41,7 +41,7 @@ func (m *Memory) place(e *Entry) (repeat *KnownState) {
 		}
 		return repeat
 	}
-	e.Key = next.Key
+	e.Key, e.Edit = next.Key, e.Edit || next.Number > 1
 	m.states[e.Message] = next
 	return nil
 }

@@ -299,7 +299,7 @@ func (a *attempts) ask(
 		turn.Kind, turn.Results = agent.KindResults, d.results
 	}
 	turn.Traceparent = agent.Traceparent(ctx, d.key)
-	turn.Delivery.SaidAt = saidAt(d.Event, d.ReceivedAt)
+	turn.Delivery.SaidAt = saidAt(d.Event, d.ReceivedAt, d.edited)
 	age := max(0, time.Since(turn.Delivery.SaidAt))
 	turn.Delivery.AgeS = int64(age / time.Second)
 	turn.Late = a.cfg.StaleAfter > 0 && age >= a.cfg.StaleAfter

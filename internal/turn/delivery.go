@@ -20,6 +20,7 @@ type delivery struct {
 	key     string // names the delivery in the journal
 	session string // its session key
 	stop    bool   // it is the command that stops its session's turn
+	edited  bool   // it is a further state of its message, as far as this process knows
 	suspect bool   // its turn was running when an earlier process died
 
 	log *slog.Logger // names key and session

@@ -251,6 +251,7 @@ func (i *intake) journalled(d *delivery, entry ledger.Entry, found ledger.State)
 		d.key, d.receipt.key = entry.Key, entry.Key
 		d.log = logTo(i.cfg.Log, d.key, d.session)
 	}
+	d.edited = entry.Edit
 	log := i.cfg.Log.With(logs.KeyDelivery, d.key)
 	switch {
 	case found == "" && entry.State == ledger.Dead:

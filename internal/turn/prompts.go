@@ -104,7 +104,7 @@ func (p *prompts) take(e *relay.Event, key, session string, received time.Time) 
 		return nil, promptForeign
 	}
 	fits := func(asked ledger.Prompt) bool { return answers(e, asked) }
-	press := ledger.Press{Prompt: response.PromptID, Delivery: key, At: saidAt(e, received)}
+	press := ledger.Press{Prompt: response.PromptID, Delivery: key, At: saidAt(e, received, false)}
 	found, err := p.ledger.TakePrompt(p.run.ctx, press, fits)
 	switch {
 	case err == nil:

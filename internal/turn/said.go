@@ -11,8 +11,8 @@ import (
 
 // saidAt is when a message was said: the ids of some platforms hold the time. Elsewhere, and for an edit or a button, whose id
 // is that of an older message, it is when we received it.
-func saidAt(e *relay.Event, received time.Time) time.Time {
-	if e.Source.MessageIsEdit || isOfItsQuestion(e) {
+func saidAt(e *relay.Event, received time.Time, edited bool) time.Time {
+	if edited || e.Source.MessageIsEdit || isOfItsQuestion(e) {
 		return received
 	}
 	var at time.Time

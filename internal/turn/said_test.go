@@ -51,7 +51,7 @@ func TestWhenAMessageWasSaid(t *testing.T) {
 			if tt.change != nil {
 				tt.change(e)
 			}
-			is.Equal(saidAt(e, received), tt.want)
+			is.Equal(saidAt(e, received, false), tt.want)
 		})
 	}
 }

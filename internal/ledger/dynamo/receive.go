@@ -60,7 +60,7 @@ func (l *lease) receive(ctx context.Context, entries []ledger.Entry) (states []l
 		}
 	}
 	for _, c := range g.claims {
-		entries[c.at].Key = c.next.Key
+		entries[c.at].Key, entries[c.at].Edit = c.next.Key, c.e.Edit || c.next.Number > 1
 		if c.repeat != nil {
 			entries[c.at].Key, states[c.at] = c.repeat.Key, c.repeat.State
 		}

@@ -39,21 +39,21 @@ def complete(messages):
 
 def read(response):
     """Yields the pieces of a stream, or of the one JSON value that comes from an endpoint that does not stream."""
-    lines = filter(None, (line.removeprefix(b"\xef\xbb\xbf").strip() for line in response))
-    finished = False
+    lines, finished = filter(None, (line.removeprefix(b"\xef\xbb\xbf").strip() for line in response)), False
     for line in lines:
         whole = line.startswith(b"{")
         data = b"\n".join([line, *lines]) if whole else line.removeprefix(b"data:").strip()
         if data == b"[DONE]":
             return
         try:
-            event = dict(json.loads(data)) if whole or line.startswith(b"data:") else {}
+            event = dict(json.loads(data.decode(errors="replace"))) if whole or line.startswith(b"data:") else {}
         except (ValueError, TypeError):
             continue  # no chunk: a sign of life
         if error := event.get("error"):
-            code = str(error.get("code") if isinstance(error, dict) else None)
-            raise Fault(int(code) if code in map(str, range(400, 600)) else 500, f"the endpoint reports {error}")
-        for choice in (event.get("choices") or [])[:1]:
+            named = [str(error.get(name)) for name in ("code", "status", "status_code")] if isinstance(error, dict) else []
+            status = next((int(n) for n in named if n in map(str, range(400, 600))), 429 if "rate_limit" in str(error) else 500)
+            raise Fault(status, f"the endpoint reports {error}")
+        for choice in filter(None, (event.get("choices") or [])[:1]):
             yield text(choice.get("message" if whole else "delta"))
             finished = finished or whole or choice.get("finish_reason")
     if not finished:
@@ -62,8 +62,9 @@ def read(response):
 
 def text(message):
     """What the reader gets of a delta or a message, whose content is a string, a list of parts, or missing."""
-    content = (message or {}).get("content") or ""
-    return "".join(p if isinstance(p, str) else p.get("type") == "text" and p.get("text") or "" for p in content)
+    content = message and (message.get("content") or message.get("refusal")) or ""
+    parts = [{"text": p} if isinstance(p, str) else p for p in ([content] if isinstance(content, dict) else content)]
+    return "".join(p.get("type", "text") in ("text", "output_text") and p.get("text") or "" for p in filter(None, parts))
 
 
 def reply(turn):
@@ -71,8 +72,7 @@ def reply(turn):
     descriptor, past = turn["descriptor"], history[turn["session_key"]]
     said = {"role": "user", "content": "\n\n".join(filter(None, [turn.get("context"), turn["event"]["text"]]))}
     edits = descriptor["supports_edit"] and "edit" in descriptor.get("supported_ops", ["edit"])
-    op = "edit" if turn["delivery"].get("sent") else "send"  # an attempt before this one has begun the message
-    so_far = ""
+    op, so_far = "edit" if turn["delivery"].get("sent") else "send", ""  # an attempt before this one may have begun the message
     for piece in complete([*past, said]):
         so_far += piece
         if edits and piece and so_far.strip():

@@ -64,6 +64,29 @@ parts() {
 	stored safety 1 0 no_false_opt_out MINUTE_OF_THE_FIRST
 	stored safety 1 0 few_dials DESCRIPTOR_ACQUITS
 	stored looked 1 0 looked DESCRIPTOR_ACQUITS
+	says safety 1 1 -
+	says safety 2 0 -
+	says looked 1 0 -
+	says safety 1 1 said_once PUT_ANYWAY
+	says safety 1 1 said_once FORGET_TAKEN
+	says safety 1 1 none_lost ACCEPTED_UNKEPT
+	says safety 1 1 none_lost TAKE_APART
+	says safety 1 1 seen_soon HEARTBEAT_DEAF
+	says safety 1 1 left_behind MARK_BEFORE_KEEP
+	says safety 1 1 left_behind CLEAR_DEAF
+	says safety 1 1 left_behind RELEASE_DEAF
+	says safety 1 1 left_behind HANDOFF_DEAF
+	says looked 1 0 looked NO_SCHEDULE
+	late safety 2 0 -
+	late looked 2 0 -
+	late safety 2 0 one_end TAKE_UNCONDITIONALLY
+	late safety 2 0 one_end FINISH_APART
+	late safety 2 0 one_end APOLOGY_STANDS
+	late safety 2 0 in_order TAKE_ANY
+	late safety 2 0 none_refused EARLY_IS_REFUSED
+	late safety 2 0 nothing_after_a_stop STOP_LEAVES_TAKEN
+	late safety 2 0 sent_once TAKE_AGAIN
+	late looked 2 0 looked NEVER_OVER
 	versions safety 2 0 -
 	versions looked 2 0 -
 	versions safety 2 0 none_skipped OUTCOME_OF_A_NEW_WORD

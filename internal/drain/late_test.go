@@ -405,3 +405,183 @@ func (d *durables) Invoke(_ context.Context, in *lambda.InvokeInput, _ ...func(*
 	}
 	return &lambda.InvokeOutput{StatusCode: 202}, nil
 }
+
+// hooked gives leases that do something before a call of the ledger, which then comes later than what it was made for.
+type hooked struct {
+	ledger.Ledger
+	before func(call string)
+}
+
+func (s hooked) Acquire(ctx context.Context, ask ledger.Ask) (ledger.Lease, error) {
+	got, err := s.Ledger.Acquire(ctx, ask)
+	if err != nil {
+		return nil, err
+	}
+	return hookedLease{got, s.before}, nil
+}
+
+type hookedLease struct {
+	ledger.Lease
+	before func(call string)
+}
+
+func (l hookedLease) Known(ctx context.Context, keys ...string) (map[string]ledger.Entry, error) {
+	l.before("known")
+	return l.Lease.Known(ctx, keys...)
+}
+
+func (l hookedLease) TakeSays(ctx context.Context, taken ...ledger.Taking) ([]ledger.State, error) {
+	l.before("take")
+	return l.Lease.TakeSays(ctx, taken...)
+}
+
+func (l hookedLease) Bury(ctx context.Context, key, reason string) error {
+	if l.before("bury"); ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return l.Lease.Bury(ctx, key, reason)
+}
+
+// The time of a message is over at the very moment in which its answer comes: it is answered or dead, and its chat is told one of
+// both, whichever call of the ledger is the first to be made.
+func TestAnAnswerAtTheEndOfItsTimeIsOneOfBoth(t *testing.T) {
+	const answered, given = "c1 Done.", "c1 Sorry, this message could not be answered."
+	for name, tt := range map[string]struct {
+		known, take, bury time.Duration // how long each of these calls is on its way
+		want              string
+	}{
+		"the answer was read before, and is taken after":     {take: 5 * time.Second, want: given},
+		"the answer is taken before the message is given up": {known: 2 * time.Second, bury: 5 * time.Second, want: answered},
+		"the message is given up first":                      {known: 5 * time.Second, want: given},
+	} {
+		for _, last := range []bool{true, false} {
+			t.Run(fmt.Sprint(name, " last ", last), func(t *testing.T) {
+				j := &job{after: 10 * time.Minute}
+				var slowly bool
+				before := func(call string) {
+					if pause := map[string]time.Duration{"known": tt.known, "take": tt.take, "bury": tt.bury}[call]; slowly {
+						time.Sleep(pause)
+					}
+				}
+				bubble(t, setup{ledger: hooked{durable(ledger.NewMemory()), before}, agent: j}, func(t *testing.T, r *rig) {
+					is := is.New(t)
+					begun := time.Now()
+					r.Deliver(gateway, event("discord", "c1", "m1", "slow"))
+					_, _, err := r.run(ledger.Wake, quarter)
+					is.NoErr(err)
+					r = r.coldStart(t)
+					announced, err := r.ledger.ListPending(t.Context())
+					is.NoErr(err)
+					until := announced[0].Wait.Due
+					is.True(until.Sub(begun) > 9*time.Minute)
+					time.Sleep(time.Until(until) - time.Second)
+					slowly = true
+					_, err = r.invoke(part(j.key(0), 1, last, "Done."), quarter)
+					is.NoErr(err)
+					slowly = false
+					for range 3 { // later runs find nothing else to tell
+						r = r.coldStart(t)
+						time.Sleep(time.Hour)
+						_, _, err = r.run(ledger.Arm, quarter)
+						is.NoErr(err)
+					}
+					want := []string{tt.want}
+					if !last && tt.want == answered {
+						want = []string{answered, given} // one part was there in time, the last was not
+					}
+					is.Equal(r.taken(), want)
+					o, err := r.ledger.Overview(t.Context())
+					is.NoErr(err)
+					is.Equal(o.Pending, 0)
+					dead, err := r.ledger.ListDead(t.Context())
+					is.NoErr(err)
+					is.Equal(len(dead), map[bool]int{true: 2, false: len(want) - 1}[tt.want == given])
+				})
+			})
+		}
+	}
+}
+
+// A process dies between what it keeps for the chat of a message that it is about to give up and that, and the answer has come.
+func TestAnApologyOfAMessageThatWasAnsweredIsNotSaid(t *testing.T) {
+	j := &job{after: 10 * time.Minute}
+	var die func()
+	before := func(call string) {
+		if call == "bury" && die != nil {
+			time.Sleep(5 * time.Second) // the answer is taken meanwhile
+			die()
+			time.Sleep(time.Minute)
+		}
+		if call == "known" && die != nil {
+			time.Sleep(2 * time.Second)
+		}
+	}
+	bubble(t, setup{ledger: hooked{durable(ledger.NewMemory()), before}, agent: j}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		r.Deliver(gateway, event("discord", "c1", "m1", "slow"))
+		_, _, err := r.run(ledger.Wake, quarter)
+		is.NoErr(err)
+		r = r.coldStart(t)
+		announced, err := r.ledger.ListPending(t.Context())
+		is.NoErr(err)
+		time.Sleep(time.Until(announced[0].Wait.Due) - time.Second)
+		ctx, cancel := context.WithCancel(t.Context())
+		die = cancel
+		req, err := drain.ParseRequest([]byte(part(j.key(0), 1, true, "Done.")))
+		is.NoErr(err)
+		_, _ = r.drainer.Run(ctx, req)
+		cancel()
+		die = nil
+		for range 3 {
+			r = r.coldStart(t)
+			time.Sleep(time.Hour)
+			_, _, err = r.run(ledger.Arm, quarter)
+			is.NoErr(err)
+		}
+		is.Equal(r.taken(), []string{"c1 Done."})
+		o, err := r.ledger.Overview(t.Context())
+		is.NoErr(err)
+		is.Equal(o.Pending, 0)
+		dead, err := r.ledger.ListDead(t.Context())
+		is.NoErr(err)
+		is.Equal(len(dead), 0)
+	})
+}
+
+// What a chat is told without having asked comes in the order in which it arrived: says, and parts of the answers to any of its
+// sessions, also where one of them has to be sent again.
+func TestSaysAndLateAnswersOfAChatAreInOrder(t *testing.T) {
+	j := &job{after: time.Hour}
+	bubble(t, setup{change: anyChat, ledger: durable(ledger.NewMemory()), agent: j, env: map[string]string{"DORMOUSE_MERGE": "off"}}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		r.Deliver(gateway, event("discord", "c1", "m1", "slow"))
+		other := event("discord", "c1", "m2", "slow")
+		other.Source.UserID = "somebody else"
+		r.Deliver(gateway, other)
+		_, _, err := r.run(ledger.Wake, quarter)
+		is.NoErr(err)
+		var texts []string
+		put := func(payload, text string) {
+			req, err := drain.ParseRequest([]byte(payload))
+			is.NoErr(err)
+			_, err = r.ledger.PutSay(t.Context(), ledger.Say{Key: req.Say.Key, Body: req.Say.Body})
+			is.NoErr(err)
+			texts = append(texts, text)
+			time.Sleep(time.Millisecond)
+		}
+		is.NoErr(r.RefuseAs(devconnector.Refusing{Class: "rate_limited", Op: "send", Count: 1, RetryAfter: 20 * time.Second}))
+		for n := 1; n < 6; n++ {
+			put(part(j.key(0), n, n == 5, fmt.Sprint("first ", n)), fmt.Sprint("first ", n))
+			put(sayText(fmt.Sprint("k", n), "c1", fmt.Sprint("say ", n)), fmt.Sprint("say ", n))
+			put(part(j.key(1), n, n == 5, fmt.Sprint("second ", n)), fmt.Sprint("second ", n))
+		}
+		r = r.coldStart(t)
+		_, err = r.invoke(sayText("k0", "c1", "last of all"), quarter)
+		is.NoErr(err)
+		var want []string
+		for _, text := range append(texts, "last of all") {
+			want = append(want, "c1 "+text)
+		}
+		is.Equal(r.taken(), want)
+	})
+}

@@ -61,8 +61,12 @@ func (l *memoryLease) TakeSays(_ context.Context, taken ...Taking) (found []Stat
 func (l *memoryLease) takeSay(t Taking) State {
 	e := t.Entry
 	e.Done = make([]string, len(e.Actions))
+	root := l.open[t.Of]
+	if _, known := l.state(e.Key); t.Of != "" && root == nil && !known {
+		return Ended
+	}
 	found := l.receive(l.epoch, &e)
-	if root := l.open[t.Ends]; root != nil {
+	if t.Ends && root != nil {
 		for _, e := range l.setOf(root) {
 			l.end(e, Finished)
 		}

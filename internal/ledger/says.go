@@ -40,7 +40,7 @@ type Says interface {
 	// Says returns those that wait, in the order they arrived.
 	Says(ctx context.Context) ([]Say, error)
 	// TakeSays is Receive for entries that says become, their answers included, and in one step with that the says are taken.
-	// What is left out, being too large, leaves its say where it was.
+	// What is left out, being TooLarge, or as its message has Ended, leaves its say where it was.
 	TakeSays(ctx context.Context, taken ...Taking) ([]State, error)
 	// Known returns what is known of these entries, in whatever state they are.
 	Known(ctx context.Context, keys ...string) (map[string]Entry, error)
@@ -50,5 +50,6 @@ type Says interface {
 type Taking struct {
 	Say   string // its key
 	Entry Entry  // New, with or without a whole answer in Actions, or Dead
-	Ends  string // an unfinished entry that is finished in the same step; empty: none
+	Of    string // an entry that has to be unfinished in that step, else nothing is taken; empty: none
+	Ends  bool   // Of is finished in the same step
 }

@@ -1,6 +1,7 @@
 package turn
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -25,6 +26,28 @@ func (a *attempts) mustApologise(d *delivery, cause error) bool {
 		return false
 	}
 	return a.sorry.mayTell(a.run.ctx, chatOf(d.Event))
+}
+
+// isVoid reports whether a delivery is an apology that is not to be said: its chat is told by another one, or its message is not
+// dead. One of an earlier run may be of a message whose late answer came at the moment in which it would have been given up.
+func (a *attempts) isVoid(ctx context.Context, d *delivery) (bool, error) {
+	if !isApology(d.key) {
+		return false, nil
+	}
+	chat := chatOf(d.Event)
+	if d.inherited > 0 && a.cfg.Says != nil {
+		root := strings.TrimSuffix(d.key, apologySuffix)
+		found, err := a.cfg.Says.Known(ctx, root)
+		if err != nil {
+			d.log.Warn(logs.NotLoaded, logs.KeyError, err)
+			return false, errDeferred
+		}
+		if found[root].State == ledger.Finished {
+			a.sorry.unsaid(chat)
+			return true, nil
+		}
+	}
+	return !a.sorry.mayBeSaid(ctx, chat, d.key), nil
 }
 
 // apologise makes what the chat of a message is told that is about to be dead. It is an entry of its own, with a whole answer,

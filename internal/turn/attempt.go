@@ -45,9 +45,9 @@ func (a *attempts) answer(ctx context.Context, d *delivery) error {
 	if !d.late.IsZero() && ctx.Err() == nil {
 		return a.tooLate(d)
 	}
-	if isApology(d.key) && !a.sorry.mayBeSaid(ctx, chatOf(d.Event), d.key) {
-		d.void = true
-		return nil
+	if void, err := a.isVoid(ctx, d); void || err != nil {
+		d.void = void
+		return err
 	}
 	for {
 		if !d.answer.complete() && time.Now().Before(d.wait.Due) {

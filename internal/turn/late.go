@@ -1,6 +1,7 @@
 package turn
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -53,10 +54,46 @@ func (a *attempts) waitLate(m late) ending {
 	return endLate
 }
 
-// tooLate gives up a message whose late answer has not come.
+// tooLate gives up a message whose late answer has not come. If it has ended as the last part came at that moment, that is its
+// answer, and nobody is told that there was none.
 func (a *attempts) tooLate(d *delivery) error {
 	d.state = ledger.New
-	return a.bury(d, errNoLateAnswer)
+	if err := a.apologise(d, errNoLateAnswer); err != nil {
+		return err
+	}
+	err := a.journal.buryLate(d.key, d.session, errNoLateAnswer)
+	if !errors.Is(err, ledger.ErrNoEntry) {
+		return cmp.Or(err, errNoLateAnswer)
+	}
+	if d.apology != nil {
+		d.apology, d.early = nil, true
+	}
+	d.halted, d.mark = true, nil // the last part has its mark
+	return nil
+}
+
+// buryLate is bury for a message that may have been finished by its answer: then the error is ledger.ErrNoEntry.
+func (j *journal) buryLate(key, session string, cause error) error {
+	err := j.insist(func() error {
+		ctx, cancel := j.run.recording()
+		defer cancel()
+		err := j.ledger.Bury(ctx, key, cause.Error())
+		if !errors.Is(err, ledger.ErrNoEntry) {
+			return err
+		}
+		found, failed := j.says.Known(ctx, key) // a try before may have buried it, and been reported as failed
+		switch {
+		case failed != nil:
+			return failed
+		case found[key].State == ledger.Dead:
+			return nil
+		}
+		return err
+	})
+	if errors.Is(err, ledger.ErrNoEntry) {
+		return err
+	}
+	return j.check(err, logs.FailureNotJournalled, key, logs.KeySession, session, logs.KeyReason, cause.Error())
 }
 
 // laterOf is the answer that an attempt ended with, if that says that there is none yet.

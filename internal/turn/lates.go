@@ -90,9 +90,6 @@ func (l *lates) left() (n int, first time.Time) {
 	return len(l.list), first
 }
 
-// lateSession is the session of the late answers to messages of a session: it is in order, and waits for none of these.
-func lateSession(session string) string { return "late:" + session }
-
 // endLate finishes a message that was stopped while it waited for its late answer.
 func (s *schedule) endLate(m late) {
 	s.log.Info(logs.TurnStopped, logs.KeyDelivery, m.key)

@@ -41,7 +41,7 @@ func (s *says) route(to say.Say) (source relay.Source, session string, err error
 	}
 	switch {
 	case to.Ask == nil:
-		session = "say:" + c.Platform + ":" + c.ChatID
+		session = saySession(source)
 	case user == "":
 		session = "ask:" + c.Platform + ":" + c.ChatID
 	default:
@@ -113,6 +113,10 @@ func (j *journal) takeSays(taken []ledger.Taking) (states []ledger.State, err er
 	}
 	return states, err
 }
+
+// saySession is the session of what a chat is told by says, the parts of late answers among them: it is in order, and waits for
+// no answer.
+func saySession(to relay.Source) string { return "say:" + to.Platform + ":" + to.ChatID }
 
 // sayEntry is the key of the entry that a say becomes. It is no other delivery's, and has none of their suffixes.
 func sayEntry(key string) string { return "say:" + url.PathEscape(key) }

@@ -99,7 +99,13 @@ func (s *says) take(ctx context.Context, list []ledger.Say) (waiting []ledger.Sa
 		known[next.d.key] = ledger.Entry{Key: next.d.key, State: ledger.New}
 		ready = append(ready, next)
 	}
-	return waiting, s.journal(ready)
+	anew, err := s.journal(ready)
+	if err != nil || len(anew) == 0 {
+		return waiting, err
+	}
+	list = slices.DeleteFunc(slices.Clone(list), func(arrived ledger.Say) bool { return !slices.Contains(anew, arrived.Key) })
+	more, err := s.take(ctx, list)
+	return append(waiting, more...), err
 }
 
 // make makes the delivery that a say becomes, and the entry by which it is journalled; dead, if it cannot be said.
@@ -119,9 +125,7 @@ func (s *says) make(
 		if fault, wait = s.late(d, to, known); wait {
 			return made{}, true
 		}
-		if to.Last {
-			take.Ends = to.ReplyTo
-		}
+		take.Of, take.Ends = to.ReplyTo, to.Last
 	default:
 		d.Event.Source, d.say.Session, fault = s.route(to)
 		if to.Ask != nil {
@@ -140,7 +144,7 @@ func (s *says) make(
 		}
 	}
 	if fault != nil {
-		take.Entry.State, take.Entry.Error, take.Ends = ledger.Dead, fault.Error(), ""
+		take.Entry.State, take.Entry.Error, take.Of, take.Ends = ledger.Dead, fault.Error(), "", false
 	}
 	if d.Event.Source.ChatID != "" {
 		take.Entry.Body, _ = json.Marshal(keptBody{Delivery: d.Delivery, Say: d.say}) // strings and numbers: it marshals
@@ -175,7 +179,7 @@ func (s *says) late(d *delivery, to say.Say, known map[string]ledger.Entry) (fau
 	event, session := eventOf(root)
 	if event != nil {
 		*d.Event = *slim(event)
-		d.say.Session, d.say.Of, d.say.Last = lateSession(session), session, to.Last
+		d.say.Session, d.say.Of, d.say.Last = saySession(event.Source), session, to.Last
 	}
 	_, before := known[lateKey(to.ReplyTo, to.N-1)]
 	switch {
@@ -197,10 +201,11 @@ func (s *says) late(d *delivery, to say.Say, known map[string]ledger.Entry) (fau
 	return nil, false
 }
 
-// journal journals what says have become, and lets it go on.
-func (s *says) journal(list []made) error {
+// journal journals what says have become, and lets it go on. It returns the keys of those that have to be made anew: the message
+// that they answer has ended meanwhile.
+func (s *says) journal(list []made) (anew []string, err error) {
 	if len(list) == 0 {
-		return nil
+		return nil, nil
 	}
 	taken := make([]ledger.Taking, len(list))
 	for i := range list {
@@ -210,16 +215,20 @@ func (s *says) journal(list []made) error {
 	}
 	states, err := s.attempts.journal.takeSays(taken)
 	for i, found := range states {
-		s.taken(list[i].d, taken[i], found)
+		if found == ledger.Ended {
+			anew = append(anew, taken[i].Say)
+		} else {
+			s.taken(list[i].d, taken[i], found)
+		}
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var large []ledger.Taking
 	for i, found := range states {
 		if found == ledger.TooLarge {
 			t := taken[i]
-			t.Entry.State, t.Entry.Error, t.Ends = ledger.Dead, errSayTooLarge.Error(), ""
+			t.Entry.State, t.Entry.Error, t.Of, t.Ends = ledger.Dead, errSayTooLarge.Error(), "", false
 			t.Entry.Body, t.Entry.Actions = nil, nil
 			large = append(large, t)
 		}
@@ -227,7 +236,7 @@ func (s *says) journal(list []made) error {
 	if len(large) > 0 {
 		_, err = s.attempts.journal.takeSays(large)
 	}
-	return err
+	return anew, err
 }
 
 var errSayTooLarge = errors.New("it is more than the table can hold: say it in parts")
@@ -242,7 +251,9 @@ func (s *says) taken(d *delivery, t ledger.Taking, found ledger.State) {
 	case found == "":
 		log.Info(logs.SayTaken, logs.KeySession, d.session, logs.KeyWaited, time.Since(d.ReceivedAt).Milliseconds())
 		s.attempts.counts.add(func(c *Counts) { c.Said++ })
-		s.attempts.lates.drop(t.Ends)
+		if t.Ends {
+			s.attempts.lates.drop(t.Of)
+		}
 		s.release(d)
 	default: // an earlier run has journalled it, and died before the say was taken: recovery has it, or it has ended
 		s.attempts.counts.add(func(c *Counts) { c.Duplicates++ })

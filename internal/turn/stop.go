@@ -157,7 +157,7 @@ func (s *schedule) waitsLocked(stop *delivery) bool {
 		return true
 	}
 	if !isTopLevel(stop.Event) {
-		return before(s.window.lines[sessionHash(stop.session)]) || before(s.window.lines[sessionHash(lateSession(stop.session))])
+		return before(s.window.lines[sessionHash(stop.session)]) || before(s.window.lines[sessionHash(saySession(stop.Event.Source))])
 	}
 	for _, l := range s.window.lines {
 		if before(l) {

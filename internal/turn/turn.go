@@ -126,7 +126,7 @@ type Config struct {
 	Journal      ledger.Journal
 	Prompts      ledger.Prompts
 	Chats        ledger.Chats // nil: what is known of chats dies with the worker
-	Says         ledger.Says  // for Say; nil if that is never called
+	Says         ledger.Says  // for Say, and late answers; nil if there are none
 	Look         func()       // is called when a say may be taken that had to wait; nil: nobody wants to know
 	Agent        agent.Agent
 	Link         Link

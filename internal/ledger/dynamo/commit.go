@@ -38,6 +38,8 @@ type group struct {
 	epoch     int64
 	writes    []*write
 	claims    []*claim // whose writes are among them
+	needs     *write   // unless this one of them is made, none is; nil: each is on its own
+	void      bool     // that was refused
 	size      int
 	day       ledger.Day // written to state with them; zero: nothing is
 	abandoned bool       // its caller waits no more; guarded by Ledger.mu
@@ -97,7 +99,7 @@ func (b batch) end(err error) {
 func (b batch) writes() (list []*write) {
 	for _, g := range b {
 		for _, w := range g.writes {
-			if !w.refused {
+			if !w.refused && !g.void {
 				list = append(list, w)
 			}
 		}
@@ -267,7 +269,15 @@ func (b batch) leaveOut(writes []*write, reasons []types.CancellationReason) (re
 			fewer = true
 		}
 	}
+	for _, g := range b {
+		g.void = g.void || g.isVoid()
+	}
 	return b, fewer
+}
+
+// isVoid reports whether what a group needs was refused, before its first write was made.
+func (g *group) isVoid() bool {
+	return g.needs != nil && g.needs.refused && g.needs.found != nil && !g.writes[0].refused
 }
 
 // unlessTagged is the item that refused a write; nil if it has the write's tag: then the write had been made, and its

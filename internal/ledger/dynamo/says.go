@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/dormouse-relay/dormouse/internal/ledger"
 )
@@ -104,55 +105,74 @@ func (l *lease) TakeSays(ctx context.Context, taken ...ledger.Taking) ([]ledger.
 	return states, nil
 }
 
-// takeSays takes the first says, as many as fit into one transaction: all of them, or none.
+// takeSays takes the first says, as many as fit into one transaction: all of them, or none. One that belongs to an entry has a
+// transaction of its own.
 func (l *lease) takeSays(ctx context.Context, taken []ledger.Taking) (states []ledger.State, err error) {
 	now := l.now()
 	g := &group{epoch: l.grant.Epoch}
 	writes := map[*write]int{}
 	for i, t := range taken {
-		it, fits := received(t.Entry, g.epoch, now)
-		if fits && len(t.Entry.Actions) > 0 {
-			values, bytes := answer(t.Entry.Actions, make([]string, len(t.Entry.Actions)))
-			for name, value := range values {
-				it[name[1:]] = value
-			}
-			fits = bytes <= mostAnswer
-		}
-		if !fits {
+		all := l.takingWrites(t, now)
+		if all == nil {
 			states = append(states, ledger.TooLarge)
 			continue
 		}
-		put := l.put(it, unlessKnown, item{":now": number(now.Unix())})
-		all := []*write{put, l.changeWrite(change{
-			sk: sayKey(t.Say), update: "#taken = :taken, #expires = :expires REMOVE #open, #body", when: "attribute_exists(#open)",
-			values: item{":taken": moment(now), ":expires": number(now.Add(ledger.SayLife).Unix())},
-		})}
-		if t.Ends != "" {
-			for _, key := range l.setOf(t.Ends) {
-				all = append(all, l.changeWrite(ofOpen(l.finishing(key))))
-			}
-		}
-		if !g.takes(all...) {
+		if g.needs != nil || t.Of != "" && len(g.writes) > 0 || !g.takes(all...) {
 			break
 		}
-		g.add(all...)
-		writes[put] = i
+		if g.add(all...); t.Of != "" {
+			g.needs = all[len(all)-1]
+		}
+		writes[all[0]] = i
 		states = append(states, "")
 	}
 	if err := l.commit(ctx, g); err != nil {
 		return nil, err
 	}
 	for w, i := range writes {
+		if g.void {
+			states[i] = ledger.Ended
+			continue
+		}
 		if w.found != nil {
 			states[i] = ledger.State(w.found.text("state"))
 		} else if taken[i].Entry.State != ledger.Dead {
 			l.noted(taken[i].Entry.Key, placeOf(taken[i].Entry, g.epoch))
 		}
-		if taken[i].Ends != "" {
-			_ = l.last(taken[i].Ends, nil)
+		if taken[i].Ends {
+			_ = l.last(taken[i].Of, nil)
 		}
 	}
 	return states, nil
+}
+
+// takingWrites are the writes that take a say: first that of its entry, last that of the entry which it belongs to, if there is
+// one. They are nil if the entry is too large.
+func (l *lease) takingWrites(t ledger.Taking, now time.Time) []*write {
+	it, fits := received(t.Entry, l.grant.Epoch, now)
+	if fits && len(t.Entry.Actions) > 0 {
+		values, bytes := answer(t.Entry.Actions, make([]string, len(t.Entry.Actions)))
+		for name, value := range values {
+			it[name[1:]] = value
+		}
+		fits = bytes <= mostAnswer
+	}
+	if !fits {
+		return nil
+	}
+	all := []*write{l.put(it, unlessKnown, item{":now": number(now.Unix())}), l.changeWrite(change{
+		sk: sayKey(t.Say), update: "#taken = :taken, #expires = :expires REMOVE #open, #body", when: "attribute_exists(#open)",
+		values: item{":taken": moment(now), ":expires": number(now.Add(ledger.SayLife).Unix())},
+	})}
+	switch {
+	case t.Ends:
+		for _, key := range l.setOf(t.Of) {
+			all = append(all, l.changeWrite(ofOpen(l.finishing(key))))
+		}
+	case t.Of != "":
+		all = append(all, l.check(entryKey(t.Of), unfinished, item{":alive": text(alive)}))
+	}
+	return all
 }
 
 func (l *lease) Known(ctx context.Context, keys ...string) (map[string]ledger.Entry, error) {

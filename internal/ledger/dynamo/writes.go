@@ -22,6 +22,20 @@ func (l *Ledger) put(it item, when string, values item) *write {
 	return w
 }
 
+// check is a write that changes nothing: the condition when has to hold for an item.
+func (l *Ledger) check(sk, when string, values item) *write {
+	w := &write{sk: sk, tag: l.tag(), size: size(values)}
+	w.input.ConditionCheck = &types.ConditionCheck{
+		TableName:                           &l.table,
+		Key:                                 l.key(sk),
+		ConditionExpression:                 &when,
+		ExpressionAttributeNames:            names(when),
+		ExpressionAttributeValues:           values,
+		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
+	}
+	return w
+}
+
 // update changes an item, once however often it is sent. c.update begins with assignments, without their SET. refused is
 // the item whose state the condition did not hold for; nil if the change was made.
 func (l *lease) update(ctx context.Context, c change) (refused item, err error) {

@@ -90,6 +90,7 @@ func Run(t *testing.T, start func(*testing.T, func(*testing.T, Subject))) {
 		"a loser counts and notes nothing":            loserNotes,
 		"a say is said once":                          sayOnce,
 		"a say becomes an entry":                      sayBecomesEntry,
+		"a say of a message that has ended stays":     sayOfEntry,
 		"a say marks the holder":                      sayMark,
 		"says are in arrival order":                   sayOrder,
 		"concurrent says of one key":                  sayAtOnce,

@@ -84,7 +84,7 @@ func sayBecomesEntry(t *testing.T, is *is.I, s Subject) {
 	dead.Entry.State, dead.Entry.Error = ledger.Dead, "no such chat"
 	asked := taking("asked")
 	asked.Entry.Seq = 2
-	last.Entry.Seq, last.Ends = 3, "root"
+	last.Entry.Seq, last.Of, last.Ends = 3, "root", true
 	states, err := l.TakeSays(ctx, answered, asked, dead, last)
 	is.NoErr(err)
 	is.Equal(states, []ledger.State{"", "", "", ""})
@@ -108,6 +108,41 @@ func sayBecomesEntry(t *testing.T, is *is.I, s Subject) {
 	is.Equal(known["say:dead"].State, ledger.Dead)
 	is.Equal(string(known["say:dead"].Body), string(dead.Entry.Body)) // the dead keep it
 	is.Equal(known["say:answered"].State, ledger.New)
+}
+
+// What belongs to an entry is taken only while that is unfinished: then nothing of it is written, whatever was read before.
+func sayOfEntry(t *testing.T, is *is.I, s Subject) {
+	ctx := t.Context()
+	for _, key := range []string{"first", "last", "other", "after"} {
+		put(t, s, key)
+	}
+	l := mustAcquire(t, s, ledger.Speak)
+	is.Equal(one(t, l, entry("root")), ledger.State(""))
+	is.Equal(one(t, l, entry("given up")), ledger.State(""))
+	of := func(key, root string, seq int64, ends bool) ledger.Taking {
+		take := taking(key)
+		take.Entry.Seq, take.Of, take.Ends = seq, root, ends
+		return take
+	}
+	states, err := l.TakeSays(ctx, of("first", "root", 2, false), of("last", "root", 3, true), of("after", "root", 4, false))
+	is.NoErr(err)
+	is.Equal(states, []ledger.State{"", "", ledger.Ended}) // in their order, also in one call
+	is.Equal(waits(t, l), []string{"other", "after"})
+	is.NoErr(l.Bury(ctx, "given up", "too late"))
+	for _, ends := range []bool{true, false} {
+		states, err = l.TakeSays(ctx, of("other", "given up", 5, ends), of("after", "root", 6, ends))
+		is.NoErr(err)
+		is.Equal(states, []ledger.State{ledger.Ended, ledger.Ended})
+	}
+	is.Equal(waits(t, l), []string{"other", "after"})
+	known, err := l.Known(ctx, "say:first", "say:last", "say:other", "say:after", "root", "given up")
+	is.NoErr(err)
+	is.Equal(len(known), 4)
+	is.Equal(known["root"].State, ledger.Finished)
+	is.Equal(known["given up"].State, ledger.Dead)
+	states, err = l.TakeSays(ctx, of("last", "root", 3, true)) // what was taken stays taken
+	is.NoErr(err)
+	is.Equal(states, []ledger.State{ledger.New})
 }
 
 func sayMark(t *testing.T, is *is.I, s Subject) {

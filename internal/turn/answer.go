@@ -9,6 +9,7 @@ import (
 
 	"github.com/dormouse-relay/dormouse/internal/action"
 	"github.com/dormouse-relay/dormouse/internal/agent"
+	"github.com/dormouse-relay/dormouse/internal/ledger"
 )
 
 // answer is what has been kept of an agent's answer: actions as the journal has them, and for each its outcome, "" while
@@ -269,4 +270,14 @@ func (s *chatState) note(o action.Outgoing, outcome string) {
 		}
 		s.newest[chat] = id
 	}
+}
+
+// outcomesOf are as many outcomes as an entry has actions, whatever it has.
+func outcomesOf(e ledger.Entry) []string {
+	if len(e.Done) == len(e.Actions) {
+		return e.Done
+	}
+	outcomes := make([]string, len(e.Actions))
+	copy(outcomes, e.Done)
+	return outcomes
 }

@@ -216,9 +216,10 @@ func (s *schedule) record(e ledger.Entry, p parked) *delivery {
 
 // restore makes the record of a delivery from its entry.
 func (a *attempts) restore(e ledger.Entry) (*delivery, error) {
+	e.Attempts, e.Wait = min(max(e.Attempts, 0), mostTries), bounded(e.Wait, time.Now(), a.cfg.GiveUpAfter)
 	d := &delivery{
 		key: e.Key, state: e.State, attempts: e.Attempts, ready: make(chan struct{}),
-		answer: answer{actions: e.Actions, outcomes: e.Done, streamed: e.Open},
+		answer: answer{actions: e.Actions, outcomes: outcomesOf(e), streamed: e.Open},
 		wait:   e.Wait, volatile: !a.cfg.Journal.Durable(), inherited: len(e.Actions), size: recordSize + len(e.Body),
 	}
 	d.size += actionBytes(d)

@@ -76,3 +76,21 @@ func sooner(a, b time.Time) time.Time {
 	}
 	return a
 }
+
+const (
+	mostTries = 1 << 20        // that are counted of a message
+	mostLate  = 24 * time.Hour // how long a late answer may take
+)
+
+// bounded is what an entry says of its waiting, within what any version writes: else it would wait for ever, and keep its chat
+// from being answered. giveUp is how long what cannot be done is tried.
+func bounded(w ledger.Wait, now time.Time, giveUp time.Duration) ledger.Wait {
+	w.Tries = min(max(w.Tries, 0), mostTries)
+	if w.Since.After(now) {
+		w.Since = now
+	}
+	if w.Due.Sub(now) > giveUp+mostLate {
+		w.Due = now
+	}
+	return w
+}

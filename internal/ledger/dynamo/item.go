@@ -48,11 +48,22 @@ func (i item) list(name string) []types.AttributeValue {
 // time reads milliseconds since 1970; 0 is the zero time.
 func (i item) time(name string) time.Time { return fromMillis(i.number(name)) }
 
+// Nothing that is read is beyond these: the last day of the year 9999, as no later time can be written as JSON, and 34 years.
+const (
+	lastMilli  = 253402214400000
+	mostMillis = 1 << 40
+)
+
+// duration reads milliseconds.
+func (i item) duration(name string) time.Duration {
+	return time.Duration(min(max(i.number(name), 0), mostMillis)) * time.Millisecond
+}
+
 func fromMillis(ms int64) time.Time {
 	if ms == 0 {
 		return time.Time{}
 	}
-	return time.UnixMilli(ms)
+	return time.UnixMilli(min(max(ms, 0), lastMilli))
 }
 
 func millis(t time.Time) int64 {

@@ -2,7 +2,6 @@ package dynamo
 
 import (
 	"context"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
@@ -29,7 +28,7 @@ func (l *Ledger) Overview(ctx context.Context) (ledger.Overview, error) {
 	}
 	if until := found.time("until"); found.has("owner") {
 		o.Held, o.Until, o.Holder = until.After(l.now()), until, holder(found)
-		o.Beat = until.Add(-time.Duration(found.number("life")) * time.Millisecond)
+		o.Beat = until.Add(-found.duration("life"))
 	}
 	if o.Prompts, err = l.openPrompts(ctx); err != nil {
 		return ledger.Overview{}, err
@@ -118,7 +117,7 @@ func standing(found item) ledger.Standing {
 
 func plan(found item) ledger.Plan {
 	return ledger.Plan{
-		At: found.time("at"), Every: time.Duration(found.number("every")) * time.Millisecond,
+		At: found.time("at"), Every: found.duration("every"),
 		Why: found.text("why"), After: told(found),
 	}
 }

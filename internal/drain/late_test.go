@@ -590,3 +590,43 @@ func TestSaysAndLateAnswersOfAChatAreInOrder(t *testing.T) {
 		is.Equal(r.taken(), want)
 	})
 }
+
+// The messages of a set end with the last part of its late answer, which replies to the one that leads them.
+func TestALateAnswerToASetEndsAllOfIt(t *testing.T) {
+	j := &job{after: 3 * time.Hour}
+	anywhere := func(p *devconnector.Preset) { p.Window, p.WindowPerChat = 0, false }
+	bubble(t, setup{ledger: durable(ledger.NewMemory()), agent: agentFunc(func(ctx context.Context, tn agent.Turn) (agent.Answer, error) {
+		tn.Event.Text = "slow"
+		return j.Answer(ctx, tn)
+	}), change: anywhere}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		for n := range 3 {
+			r.Deliver(gateway, event("discord", "c1", fmt.Sprint("m", n), fmt.Sprint("line ", n)))
+		}
+		_, _, err := r.run(ledger.Wake, quarter)
+		is.NoErr(err)
+		is.Equal(len(j.keys), 1)
+		o, err := r.ledger.Overview(t.Context())
+		is.NoErr(err)
+		is.Equal(o.Pending, 3)
+		up := map[string]bool{}
+		for _, mark := range r.reacts() {
+			up[mark[len(mark)-2:]] = !strings.HasPrefix(mark, "-")
+		}
+		is.Equal(up, map[string]bool{"m0": false, "m1": false, "m2": true}) // the last one leads
+		r = r.coldStart(t)
+		time.Sleep(time.Hour)
+		for n, last := range []bool{false, true} {
+			_, err = r.invoke(part(j.key(0), n+1, last, fmt.Sprint("part ", n+1)), quarter)
+			is.NoErr(err)
+		}
+		is.Equal(r.taken(), []string{"c1 part 1", "c1 part 2"})
+		is.Equal(r.reacts()[len(r.reacts())-2:], []string{"-👀 of m2", "✅ of m2"})
+		o, err = r.ledger.Overview(t.Context())
+		is.NoErr(err)
+		is.Equal(o.Pending, 0)
+		rep, err := r.invoke(part(j.key(0), 3, true, "too late"), quarter)
+		is.NoErr(err)
+		is.Equal(rep.Dead, 1)
+	})
+}

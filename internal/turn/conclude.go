@@ -226,7 +226,7 @@ func (a *attempts) conclude(d *delivery, err error) ending {
 		if d.apology != nil {
 			a.sorry.owes(chatOf(d.Event))
 		}
-		a.counts.add(func(c *Counts) { c.Dead += 1 + len(d.set) })
+		a.counts.add(func(c *Counts) { c.Dead += messagesOf(d) })
 		return endDead
 	}
 	if d.apology != nil { // it is not dead after all

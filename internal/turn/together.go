@@ -107,6 +107,9 @@ func eventsOf(d *delivery) (list []*relay.Event) {
 	return append(list, d.Event)
 }
 
+// messagesOf is how many messages a turn has, in memory or in the journal alone.
+func messagesOf(d *delivery) int { return 1 + max(len(d.set), len(d.members)) }
+
 // keysOf are the keys of a turn's messages.
 func keysOf(d *delivery) (keys []string) {
 	for _, m := range d.set {
@@ -255,5 +258,5 @@ func actionBytes(d *delivery) (bytes int) {
 
 // asLate is what is known of a message while it waits for its late answer.
 func asLate(d *delivery) late {
-	return late{key: d.key, session: d.session, by: d.by, place: d.place, until: d.late, event: slim(d.Event), all: 1 + max(len(d.set), len(d.members))}
+	return late{key: d.key, session: d.session, by: d.by, place: d.place, until: d.late, event: slim(d.Event), all: messagesOf(d)}
 }

@@ -103,6 +103,11 @@ func (s *sender) put(d *delivery, requestID string, o action.Outgoing) (outcome 
 		return outcomeDeclined, nil, true
 	}
 	if why := s.needless(d, o); why != "" {
+		if why == logs.NoThread && hasWords(o) { // else they would be lost, and the message answered
+			log.Warn(why)
+			d.refused = (&refusal{op: op, words: "nobody knows the thread that it is for"}).final(d.refused)
+			return outcomeRefused, nil, true
+		}
 		if op == "react" {
 			log.Info(why)
 		} else {

@@ -3,10 +3,12 @@ package turn_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/matryer/is"
 
@@ -235,6 +237,48 @@ func TestAThreadOfTheAnswerIsReached(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// Words for a thread of which nobody knows are not taken for said: the message is dead, with its answer.
+func TestWordsForAThreadThatNobodyKnowsAreNotLost(t *testing.T) {
+	tests := map[string]func() (relay.Result, error){
+		"unknown": func() (relay.Result, error) {
+			return relay.Result{}, fmt.Errorf("no answer: %w", relay.ErrOutcomeUnknown)
+		},
+		"no id":   func() (relay.Result, error) { return relay.Result{Success: true}, nil },
+		"refused": func() (relay.Result, error) { return relay.Result{}, &relay.OpError{Message: "Missing Permissions"} },
+	}
+	for name, creates := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				is := is.New(t)
+				b := newBench(t, durable(ledger.NewMemory()))
+				b.wire.ops = resultOps
+				b.agent = says(relay.Action{"op": "thread_create"}, relay.Action{"op": "send", "content": "inside", "chat_id": map[string]any{"of": 0}},
+					send("outside"))
+				b.wire.do = func(_ context.Context, out relay.Outbound) (relay.Result, error) {
+					if out.Action.Op() == "thread_create" {
+						return creates()
+					}
+					return relay.Result{Success: true, MessageID: "m"}, nil
+				}
+				w := b.start()
+				is.NoErr(w.Take(message("c1", "m1", "x")))
+				pass(time.Minute)
+				w.Close()
+				is.Equal(b.replies(), []string{"c1 outside"})
+				is.Equal(len(b.dead()), 1)
+				is.True(strings.Contains(b.dead()[0].Error, "thread"))
+				creates = func() (relay.Result, error) { return relay.Result{Success: true, ThreadID: "t7"}, nil }
+				is.NoErr(b.ledger.RetryDead(t.Context(), b.dead()[0].Key, false)) // what could not be said is, if there is a thread now
+				w = b.start()
+				defer w.Close()
+				pass(time.Minute)
+				is.Equal(len(b.dead()) == 0, name == "refused")
+				is.Equal(len(b.replies()) == 2, name == "refused")
+			})
+		})
 	}
 }
 

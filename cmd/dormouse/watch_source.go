@@ -125,6 +125,7 @@ func platformEvent(l logged) (e locallambda.Event, ok bool) {
 			Metrics   struct {
 				DurationMS float64 `json:"durationMs"`
 				InitMS     float64 `json:"initDurationMs"`
+				MemoryMB   int     `json:"memorySizeMB"`
 			} `json:"metrics"`
 		} `json:"record"`
 		Time time.Time `json:"time"`
@@ -145,6 +146,7 @@ func platformEvent(l logged) (e locallambda.Event, ok bool) {
 		e.Result = &locallambda.Result{
 			RequestID: e.RequestID, Cold: line.Record.Metrics.InitMS > 0, InitDuration: ms(line.Record.Metrics.InitMS),
 			Duration: ms(line.Record.Metrics.DurationMS), Began: e.At.Add(-ms(line.Record.Metrics.DurationMS)),
+			Memory: line.Record.Metrics.MemoryMB,
 		}
 		if status := line.Record.Status; status != "" && status != "success" {
 			e.Result.FunctionError = "Unhandled"

@@ -84,6 +84,7 @@ type Result struct {
 	InitDuration  time.Duration // from exec to the first request for an event; zero unless Cold
 	Duration      time.Duration // from the event's hand-out to the request for the next
 	Began         time.Time     // the event's hand-out; zero if no process took it
+	Memory        int           // the function's, in MB, of what Lambda itself reports; 0 if it is not told
 }
 
 // Host runs functions.

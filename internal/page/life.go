@@ -9,6 +9,7 @@ import (
 
 	"github.com/dormouse-relay/dormouse/internal/locallambda"
 	"github.com/dormouse-relay/dormouse/internal/logs"
+	"github.com/dormouse-relay/dormouse/internal/prices"
 )
 
 // What a gateway is doing, in a word.
@@ -163,7 +164,7 @@ func (l *life) function(e locallambda.Event) {
 		return
 	case e.Function == rigWake:
 		if e.Result != nil {
-			l.now.Cost.invoked(*e.Result, wakeMB)
+			l.now.Cost.invoked(*e.Result, prices.WakeMemory)
 			l.showNow()
 		}
 		return
@@ -194,7 +195,7 @@ func (l *life) answered(d *Drain, r locallambda.Result, at time.Time) {
 		d.Status, d.Error = cmp.Or(d.Status, "failed"), cmp.Or(d.Error, failureOf(r))
 	}
 	d.mark(at, drainName, "freeze", end, bad)
-	d.Cost.invoked(r, drainMB)
+	d.Cost.invoked(r, prices.DrainMemory)
 	l.now.Cost.add(d.Cost)
 	l.now.Cost.Drains++
 	l.now.Cost.LingerSeconds += d.LingerMS / 1000

@@ -1,6 +1,7 @@
 package page
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -21,12 +22,6 @@ const (
 	rigDrain  = rig.Drain
 )
 
-// Memory of the functions, in GB.
-const (
-	wakeMB  = float64(prices.WakeMemory) / 1024
-	drainMB = float64(prices.DrainMemory) / 1024
-)
-
 // Cost is what was used so far, and what that costs at list prices.
 type Cost struct {
 	Dollars       float64 `json:"dollars"`
@@ -40,12 +35,13 @@ type Cost struct {
 	GBSeconds     float64 `json:"gb_seconds"`
 }
 
-func (c *Cost) invoked(r locallambda.Result, gb float64) {
+// invoked counts an invocation of a function that has memory MB in the template.
+func (c *Cost) invoked(r locallambda.Result, memory int) {
 	seconds := (r.InitDuration + r.Duration).Seconds()
 	c.Invocations++
 	c.Seconds += seconds
 	c.InitSeconds += r.InitDuration.Seconds()
-	c.GBSeconds += seconds * gb
+	c.GBSeconds += prices.GBSeconds(seconds, float64(cmp.Or(r.Memory, memory)))
 	c.price()
 }
 

@@ -194,9 +194,8 @@ nightly: ## what takes too long for each landing: 500 chaos seeds, broken promis
 	$(MAKE) conform-mutants
 
 .PHONY: mutants
-mutants: $(MOTO_VENV)/complete ## MUTANTS (100) small faults in each of four packages, chosen by MUTANT_SEED: 90 of 100 must be noticed
-	python3 scripts/mutants.py $(MUTANT_SEED) $(MUTANTS) pkg/relay internal/turn internal/drain
-	sh scripts/dynamodb.sh moto "$(MOTO_VENV)" python3 scripts/mutants.py $(MUTANT_SEED) $(MUTANTS) internal/ledger/dynamo
+mutants: ## MUTANTS (100) small faults in each of four packages, chosen by MUTANT_SEED: 90 of 100 must be noticed
+	DORMOUSE_TEST_DYNAMODB=devtable python3 scripts/mutants.py $(MUTANT_SEED) $(MUTANTS) pkg/relay internal/turn internal/drain internal/ledger/dynamo
 
 .PHONY: backlog
 backlog: $(MOTO_VENV)/complete $(LOCAL_JARS)/complete ## drain under more than it can hold: 5,000 live messages, 900 large and 100,000 small ones left behind

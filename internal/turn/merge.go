@@ -162,6 +162,12 @@ func (w *window) takeFrom(l *line, n int, all bool) (list []parked, lines []*lin
 	return list, lines
 }
 
+// pull says whether a turn that is about to start reads what follows it: nobody else reads of its line then, and overtakes it.
+func (w *window) pull(l *line, pulled bool) {
+	l.pulled = pulled
+	w.update(l)
+}
+
 // roomLocked is about how many of those in the journal may be one turn with d and what is behind it in memory.
 func (s *schedule) roomLocked(d *delivery) int {
 	size, n := eventSize(d), 1

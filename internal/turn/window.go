@@ -316,12 +316,6 @@ func (w *window) loaded(sizes ...int) {
 	}
 }
 
-// pull says whether a turn that is about to start reads what follows it: nobody else reads of its line then, and overtakes it.
-func (w *window) pull(l *line, pulled bool) {
-	l.pulled = pulled
-	w.update(l)
-}
-
 // nextRest is when the next line has rested; zero: none rests.
 func (w *window) nextRest() time.Time {
 	if len(w.resting.list) == 0 {

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -181,6 +182,43 @@ func TestNothingIsHeldOfWhatHasEnded(t *testing.T) {
 	is.True(errors.Is(g.Finish(ctx, "a"), ledger.ErrNoEntry))
 	is.NoErr(g.Finish(ctx, "e"))
 	is.Equal(dynamo.Places(g), 0)
+	for _, key := range []string{"said", "unsaid"} {
+		_, err := l.PutSay(ctx, ledger.Say{Key: key, Body: []byte(`{}`)})
+		is.NoErr(err)
+	}
+	_, err := g.TakeSays(ctx, ledger.Taking{Say: "said", Entry: ledger.Entry{Key: "s", State: ledger.New, Body: []byte(`{}`)}},
+		ledger.Taking{Say: "unsaid", Entry: ledger.Entry{Key: "u", State: ledger.Dead, Error: "no route", Body: []byte(`{}`)}})
+	is.NoErr(err)
+	is.Equal(dynamo.Places(g), 1)
+}
+
+// scale notes the largest request.
+type scale struct {
+	next http.RoundTripper
+	most atomic.Int64
+}
+
+func (s *scale) RoundTrip(r *http.Request) (*http.Response, error) {
+	s.most.Store(max(s.most.Load(), r.ContentLength))
+	return s.next.RoundTrip(r)
+}
+
+// DynamoDB refuses a transaction of more than 4 MB.
+func TestNoTransactionIsTooLarge(t *testing.T) {
+	is := is.New(t)
+	s := &scale{}
+	tbl := newTable(t, func(next http.RoundTripper) http.RoundTripper { s.next = next; return s })
+	l, _ := tbl.ledger("inst")
+	g := acquire(t, l, ledger.Arm)
+	var entries []ledger.Entry
+	for i := range 30 {
+		entries = append(entries, ledger.Entry{Key: fmt.Sprint("k", i), Seq: int64(i + 1), Body: noise(200 << 10)})
+	}
+	states, err := g.Receive(t.Context(), entries...)
+	is.NoErr(err)
+	is.Equal(len(states), 30)
+	is.True(s.most.Load() > 1<<20) // several share one
+	is.True(s.most.Load() < 4<<20)
 }
 
 // gate lets one transaction after the other pass, and counts how many are on their way at once.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"strings"
 	"sync"
@@ -480,5 +481,39 @@ func TestAMessageThatIsPushedLateIsFollowedByALook(t *testing.T) {
 				is.Equal(idle()[1].Sub(at[0]).Round(time.Second), tt.idle)
 			})
 		})
+	}
+}
+
+// Nor does a connector that ends each connection in another way find a way to be dialled more often.
+func TestRefusalsOfManyKindsAreDialledRarely(t *testing.T) {
+	for name, s := range accesses() {
+		for seed := range uint64(40) {
+			t.Run(fmt.Sprint(name, ", seed ", seed), func(t *testing.T) {
+				bubble(t, s, func(t *testing.T, r *rig) {
+					if seed%2 == 0 {
+						_, _, err := r.run(ledger.Wake, quarter)
+						is.New(t).NoErr(err)
+					}
+					var mu sync.Mutex
+					draw := rand.New(rand.NewPCG(seed, 1))
+					var dials dialTimes
+					r.proxy(at("/relay", func(w http.ResponseWriter, req *http.Request) {
+						dials.serving.Add(1)
+						defer dials.serving.Done()
+						dials.note()
+						mu.Lock()
+						e := closes[draw.IntN(len(closes))]
+						if draw.IntN(4) == 0 {
+							e = ending{status: statuses[draw.IntN(len(statuses))]}
+						}
+						e.greets, e.lives = e.status == 0 && draw.IntN(2) == 0, time.Duration(draw.IntN(5000))*time.Millisecond
+						mu.Unlock()
+						e.serve(w, req)
+					}))
+					r.run(ledger.Arm, 2*time.Minute)
+					checkPauses(t, dials.list())
+				})
+			})
+		}
 	}
 }

@@ -1,6 +1,8 @@
 package dynamo_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -117,9 +119,22 @@ func TestAnEntryThatCannotBeReadFailsNoOther(t *testing.T) {
 		_, err := g.Receive(ctx, ledger.Entry{Key: key, Seq: int64(i), State: ledger.New, Session: "0000000a", Body: []byte(`"hello"`)})
 		is.NoErr(err)
 	}
-	broken := map[string]types.AttributeValue{":b": &types.AttributeValueMemberB{Value: []byte("\x1f\x8bno gzip at all")}}
-	tbl.change(t, "d#b", "SET #body = :b", broken, map[string]string{"#body": "body"})
-	entries, err := g.Load(ctx, "a", "b", "c")
+	var bomb bytes.Buffer // 41 MiB of blanks in 41 KB
+	w := gzip.NewWriter(&bomb)
+	_, err := w.Write(bytes.Repeat([]byte(" "), 41<<20))
+	is.NoErr(err)
+	is.NoErr(w.Close())
+	set := func(body []byte) {
+		t.Helper()
+		tbl.change(t, "d#b", "SET #body = :b", map[string]types.AttributeValue{":b": &types.AttributeValueMemberB{Value: body}},
+			map[string]string{"#body": "body"})
+	}
+	set(bomb.Bytes())
+	entries, err := g.Load(ctx, "b")
+	is.NoErr(err)
+	is.True(strings.Contains(entries[0].Unreadable.Error(), "unpacking: more than 41943040 bytes"))
+	set([]byte("\x1f\x8bno gzip at all"))
+	entries, err = g.Load(ctx, "a", "b", "c")
 	is.NoErr(err)
 	is.Equal(len(entries), 3)
 	is.NoErr(entries[0].Unreadable)

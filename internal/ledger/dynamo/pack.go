@@ -9,7 +9,7 @@ import (
 
 const (
 	worthPacking = 1 << 10  // a write unit: fewer bytes cost the same
-	mostUnpacked = 64 << 20 // far more than a frame may hold
+	mostUnpacked = 40 << 20 // JSON of an answer of 6 MiB, were each of its bytes to be escaped
 )
 
 // pack compresses JSON if that makes it smaller. JSON cannot begin as gzip does, so unpack knows which it is.

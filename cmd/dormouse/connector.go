@@ -237,7 +237,8 @@ func (c *connector) tell(o devconnector.Observation) {
 		words = append(words, fmt.Sprint(number))
 	}
 	words = append(words, o.Detail)
-	fmt.Fprintf(c.out, "%s  %-20s%s\n", o.At.Format("15:04:05.000"), o.What, strings.Join(slices.DeleteFunc(words, func(word string) bool { return word == "" }), "  "))
+	said := strings.Join(slices.DeleteFunc(words, func(word string) bool { return word == "" }), "  ")
+	fmt.Fprintf(c.out, "%s  %-20s%s\n", o.At.Format("15:04:05.000"), o.What, terminal.Line(said))
 }
 
 func (c *connector) line(v any) {

@@ -142,6 +142,9 @@ func TestNoTerminalObeysTheCommandLine(t *testing.T) {
 	c.tell(devconnector.Observation{What: "outbound", Detail: orders})
 	c.json = false
 	c.tell(devconnector.Observation{What: "outbound", Detail: orders})
+	lines := strings.Count(raw.String(), "\n")
+	c.tell(devconnector.Observation{What: "outbound", Chat: "c\n1", Detail: "hello\n12:00:00.000  close               4401"})
+	is.Equal(strings.Count(raw.String(), "\n"), lines+1) // nor can it make lines that look like ours
 	for _, text := range []string{errs, raw.String()} {
 		is.True(!strings.ContainsAny(text, "\x1b\x07\u009b\u202e"))
 	}

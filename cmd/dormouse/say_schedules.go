@@ -22,6 +22,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"github.com/dormouse-relay/dormouse/internal/say"
+	"github.com/dormouse-relay/dormouse/internal/terminal"
 )
 
 // firingTime is what EventBridge Scheduler puts the time of a firing in the place of: two invocations of one firing have one
@@ -283,7 +284,7 @@ func printSchedules(out io.Writer, list []scheduled) error {
 		if s.Asks {
 			what = "asks: " + what
 		}
-		fmt.Fprintf(w, "%s\t%s %s\t%s\t%.60q\n", s.Name, s.When, s.Zone, s.Chat, what)
+		fmt.Fprintf(w, "%s\t%s %s\t%s\t%.60q\n", s.Name, s.When, s.Zone, terminal.Line(s.Chat), what)
 	}
 	return w.Flush()
 }

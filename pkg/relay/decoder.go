@@ -146,11 +146,19 @@ func (d *Decoder) decodeHeld() (f Frame, blank bool) {
 }
 
 // unmarked is a line without the byte order marks before it: some writers put one before whatever they write.
-func unmarked(line []byte) []byte { return bytes.TrimLeft(line, " \t\r\uFEFF") }
+func unmarked(line []byte) []byte {
+	if len(line) > 0 && line[0] == '{' {
+		return line
+	}
+	return bytes.TrimLeft(line, " \t\r\uFEFF")
+}
 
 // decodeLine decodes a whole line; blank says that there is nothing in it.
 func decodeLine(line []byte) (f Frame, blank bool) {
-	line = unmarked(bytes.TrimRight(line, " \t\r"))
+	if len(line) == 0 || line[len(line)-1] <= ' ' { // most lines end with a bracket
+		line = bytes.TrimRight(line, " \t\r")
+	}
+	line = unmarked(line)
 	if len(line) == 0 {
 		return Frame{}, true
 	}

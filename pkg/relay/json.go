@@ -2,8 +2,10 @@ package relay
 
 import (
 	"bytes"
+	"encoding/binary"
 	"iter"
 	"math"
+	"math/bits"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -26,6 +28,9 @@ func parse(raw []byte) (value, bool) {
 	v := jsontext.Value(raw)
 	if !v.IsValid(anyJSON...) {
 		return nil, false
+	}
+	if raw[0] > ' ' && raw[len(raw)-1] > ' ' { // as most are
+		return value(raw), true
 	}
 	return value(bytes.Trim(raw, " \t\r\n")), true
 }
@@ -128,12 +133,50 @@ func (v value) end(i int) int {
 
 // endString is end for a string.
 func (v value) endString(i int) int {
-	for i++; v[i] != '"'; i++ {
-		if v[i] == '\\' {
+	for i++; ; i++ {
+		for i+8 <= len(v) { // eight bytes at a time, up to the first that means something
+			word := binary.LittleEndian.Uint64(v[i:])
+			if found := having(word, '"') | having(word, '\\'); found != 0 {
+				i += bits.TrailingZeros64(found) / 8
+				break
+			}
+			i += 8
+		}
+		switch v[i] {
+		case '"':
+			return i + 1
+		case '\\':
 			i++
 		}
 	}
-	return i + 1
+}
+
+const (
+	lows  = 0x0101010101010101 // the lowest bit of each byte
+	highs = 0x8080808080808080 // the highest
+)
+
+// having has the highest bit of the first byte of word that is b; bits above that one say nothing. None is set if no byte is b.
+func having(word uint64, b byte) uint64 {
+	word ^= lows * uint64(b)
+	return (word - lows) &^ word & highs
+}
+
+// plain reports whether a string's inside is read as it stands: it has no escapes, and nothing that may be no UTF-8.
+func plain(inner []byte) bool {
+	for len(inner) >= 8 {
+		word := binary.LittleEndian.Uint64(inner)
+		if word&highs|having(word, '\\') != 0 {
+			return false
+		}
+		inner = inner[8:]
+	}
+	for _, b := range inner {
+		if b == '\\' || b >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
 }
 
 // text is a string's text or a number's decimal digits; anything else is empty.
@@ -144,7 +187,7 @@ func (v value) text() string {
 	case !v.isString():
 		return ""
 	}
-	if inner := v[1 : len(v)-1]; bytes.IndexByte(inner, '\\') < 0 && utf8.Valid(inner) {
+	if inner := v[1 : len(v)-1]; plain(inner) || bytes.IndexByte(inner, '\\') < 0 && utf8.Valid(inner) {
 		return string(inner)
 	}
 	text, _ := jsontext.AppendUnquote(nil, []byte(v)) // an error only tells that something became U+FFFD

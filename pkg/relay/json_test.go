@@ -13,6 +13,8 @@ func FuzzValue(f *testing.F) { // walking over a value finds what encoding/json 
 	f.Add([]byte(" [ \"\\u00e9\\ud83d\\ude00\" , [ ] , { } , \"\\\\\" ] "))
 	f.Add([]byte(`{"":0,"\u0061":"\/"}`))
 	f.Add([]byte("{\"\xe1\":\"\xe1\"}"))
+	f.Add([]byte(`["1234567","12345678","123456789","1234567\"","12345678\"9","123456\\","1234567\\8","\u0022345678\\\"9"]`)) // words of eight
+	f.Add([]byte("[\"1234567\xc3\xa9\",\"12345678\xc3\xa9\",\"\x80\x80!!!!!!\",\"]]]]]]]]\",\"########\"]"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		v, ok := parse(raw)
 		var want any

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf16"
@@ -139,10 +140,8 @@ func decode(body []byte) (Answer, error) {
 	if said {
 		return Answer{Actions: []relay.Action{say(*in.Text)}}, nil
 	}
-	for i, a := range in.Actions {
-		if a.Op() == "" {
-			return Answer{}, fmt.Errorf("agent: actions[%d] has no op", i)
-		}
+	if i := slices.IndexFunc(in.Actions, func(a relay.Action) bool { return a.Op() == "" }); i >= 0 {
+		return Answer{}, fmt.Errorf("agent: actions[%d] has no op", i)
 	}
 	return Answer{Actions: in.Actions}, nil
 }

@@ -172,8 +172,7 @@ func (i *intake) record(received relay.Delivery) (d *delivery, why string) {
 
 // Key names a delivery, 32 hex digits: instance, platform, chat and message id, and what the message says, so that an edit
 // is a new message and a redelivery is not. A content that comes back after another gets a key of its own from the journal.
-// Without a message id it is the buffer id and the whole event; without either
-// no delivery is a repeat of another.
+// Without a message id it is the buffer id and the whole event; without either no delivery is a repeat of another.
 func Key(instance string, d relay.Delivery) string {
 	switch e := d.Event; {
 	case e != nil && e.MessageID != "" && e.Source.ChatID != "":

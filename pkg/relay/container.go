@@ -123,30 +123,65 @@ func (s splitter) longestFence(text string) int {
 	return longest
 }
 
-// dedent takes most blanks off the lines of a block, up to the line that closes it. Where the item that the block belongs
-// to is in another part, the lines would be taken for code by their indentation, the closing one included. first says
-// whether the first line is whole.
-func (s splitter) dedent(m *markup, rest string, first bool) string {
-	most := columnsOf(m.indent)
+// outdented is what follows a cut at m within a list whose item is in another part, without the indentation that the item
+// gave it: it would be taken for code, the line that closes a block included.
+func (s splitter) outdented(m *markup, rest string) string {
+	columns := m.list
+	if m.open {
+		columns = columnsOf(m.indent)
+	}
+	m.outdent(columns)
+	at, all, changed := *m, rest, false
 	var b strings.Builder
-	for rest != "" {
+	if !m.within && strings.HasPrefix(rest, "\n") { // the end of the line before
+		b.WriteByte('\n')
+		rest = rest[1:]
+	}
+	for whole := !m.within; rest != ""; whole = true {
 		line, after, more := strings.Cut(rest, "\n")
-		quote, text, _ := s.quoted(line, m.depth)
-		closed := s.closes(m, text)
-		if first {
-			text = outdent(text, most)
+		quote, text, depth := s.quoted(line, at.depth)
+		if !at.open && whole {
+			columns = narrowed(columns, text)
 		}
-		first = true
-		b.WriteString(quote)
-		b.WriteString(text)
+		if columns == 0 || depth != at.depth {
+			break
+		}
+		if whole {
+			line = quote + outdent(text, columns)
+			changed = changed || len(line) < len(quote)+len(text)
+		}
+		s.next(&at, line, 0)
+		b.WriteString(line)
 		if more {
 			b.WriteByte('\n')
 		}
-		if rest = after; closed {
-			break
-		}
+		rest = after
+	}
+	if !changed {
+		return all
 	}
 	return b.String() + rest
+}
+
+// narrowed is how much indentation a line and those behind it lose, if those before it lost so many columns.
+func narrowed(columns int, line string) int {
+	if strings.TrimLeft(line, blanks) == "" {
+		return columns
+	}
+	if columns = min(columns, indentOf(line)); columns < 4 && itemText(line) > 0 {
+		return 0 // an item of its own, in which nothing is taken for code
+	}
+	return columns
+}
+
+// outdent takes the indentation by a list off what a part begins with.
+func (m *markup) outdent(columns int) {
+	m.indent, m.list = "", 0
+	if m.header {
+		first, second, _ := strings.Cut(m.head, "\n")
+		m.head = m.inside + outdent(strings.TrimPrefix(first, m.inside), columns) + "\n" +
+			m.inside + outdent(strings.TrimPrefix(second, m.inside), columns)
+	}
 }
 
 // outdent is a line without the blanks in its first columns.

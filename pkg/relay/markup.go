@@ -73,13 +73,16 @@ func (s splitter) next(m *markup, line string, at int) {
 	switch {
 	case fence != "":
 		lang, _ := firstWord(info)
+		if indent == "" {
+			m.list = 0 // it is over
+		}
 		*m = markup{
 			open: true, quote: quote, depth: depth, indent: indent, fence: fence, lang: lang, start: at, isFence: true,
 			list: max(m.list, columnsOf(text[:itemText(text)])), inside: quote,
 		}
 	case m.header && strings.Contains(text, "|"):
 		m.rows++
-	case m.line != "" && isTableRule(text):
+	case m.line != "" && isTableRule(outdent(text, m.list)):
 		*m = markup{header: true, head: m.line + "\n" + line, start: m.lineStart, depth: depth, inside: quote, list: m.list}
 	default:
 		m.header, m.head, m.rows, m.start, m.line, m.lineStart = false, "", 0, 0, "", at
@@ -145,7 +148,7 @@ func (s splitter) emptyStart(m markup, rest string) int {
 	switch {
 	case m.open && m.lines == 0, m.header && m.rows == 0:
 		return m.start
-	case m.line != "" && strings.HasPrefix(rest, "\n") && isTableRule(next): // between the two lines of a head
+	case m.line != "" && strings.HasPrefix(rest, "\n") && isTableRule(outdent(next, m.list)): // between the two lines of a head
 		return m.lineStart
 	}
 	return 0

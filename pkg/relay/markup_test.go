@@ -59,6 +59,12 @@ func TestContainersGoOnInTheNextPart(t *testing.T) {
 			"```sh\necho", "```"},
 		"a fence below a numbered item": {"discord", "10. item\n\n\t~~~\n" + repeated("\techo #", 30) + "\n\t~~~\n11. c",
 			"~~~\necho", "~~~"},
+		"a table below a numbered item": {"markdown", "10. item\n\n    | a | b |\n    |---|---|\n" + repeated("    | # | x |", 30),
+			"| a | b |\n|---|---|\n| ", " |"},
+		"paragraphs of a numbered item": {"markdown", "10. item\n\n" + strings.ReplaceAll(repeated("    paragraph # of it", 30), "\n", "\n\n"),
+			"paragraph ", ""},
+		"paragraphs deep in a list": {"discord", "- a\n  - b\n\n" + strings.ReplaceAll(repeated("    paragraph # of it", 30), "\n", "\n\n"),
+			"paragraph ", ""},
 		"items below items": {"discord", "- a\n" + repeated("  - item #", 30), "  - item ", ""},
 		"carriage returns":  {"markdown", strings.ReplaceAll(repeated("line # of it", 30), "\n", "\r\n"), "line ", " of it"},
 		"carriage returns in code": {"discord", strings.ReplaceAll("```go\n"+repeated("line # of it", 30)+"\n```", "\n", "\r\n"),
@@ -87,6 +93,26 @@ func TestContainersGoOnInTheNextPart(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What was below an item is no code where the item is in another part; code below it keeps its own indentation.
+func TestAnItemsTextIsNoCodeInTheNextPart(t *testing.T) {
+	is := is.New(t)
+	d := relay.Descriptor{MaxMessageLength: 100, LenUnit: relay.UnitChars, MarkdownDialect: "markdown"}
+	parts := bare(d.Split("10. " + strings.Repeat("word ", 16) + "\n\n    first\n\n    ```\n    code\n        more\n    ```\n\n    last\n11. next"))
+	is.Equal(parts[1], "word \n\nfirst\n\n```\ncode\n    more\n```\n\nlast\n11. next")
+}
+
+// A table is over where it ends, also if a part does.
+func TestNoHeadComesAgainBehindItsTable(t *testing.T) {
+	is := is.New(t)
+	for rows := range 30 {
+		d := relay.Descriptor{MaxMessageLength: 120, LenUnit: relay.UnitChars, MarkdownDialect: "markdown"}
+		text := "| a | b |\n|---|---|\n" + repeated("| # | x |", rows+1) + "\n\nSome prose, and more of it, that is no row of any table.\n\n" + strings.Repeat("word ", 30)
+		for _, part := range bare(d.Split(text)) {
+			is.True(!strings.Contains(part, "|---|---|\nSome"))
+		}
 	}
 }
 

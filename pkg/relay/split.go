@@ -100,10 +100,10 @@ func (s splitter) parts(text string, room int) (parts []string) {
 			body += "\n" + m.closing()
 			if after, closed := s.closedBy(m, rest); closed { // by the line that has just been added
 				m, rest = markup{list: m.list}, after
-			} else if columnsOf(m.indent) > 3 {
-				rest = s.dedent(&m, rest, !m.within)
-				m.indent = ""
 			}
+		}
+		if columnsOf(m.indent) > 3 || s.marked && !m.open && m.list > 0 {
+			rest = s.outdented(&m, rest)
 		}
 		if !m.open {
 			rest = s.trim(&m, rest)
@@ -121,6 +121,9 @@ func (s splitter) trim(m *markup, rest string) string {
 	gap := rest[:len(rest)-len(trimmed)]
 	at := strings.LastIndexByte(gap, '\n')
 	m.within = m.within && at < 0
+	if next, _, _ := strings.Cut(trimmed, "\n"); !m.within && (strings.Count(gap, "\n") > 1 || !strings.Contains(next, "|")) {
+		m.header = false // no row of the table follows
+	}
 	if at >= 0 || !m.within {
 		indent := gap[at+1:]
 		after := *m

@@ -95,7 +95,13 @@ func (l *memoryLease) Extend(_ context.Context, key string, action json.RawMessa
 }
 
 func (l *memoryLease) Confirm(_ context.Context, key string, action int, outcome string) error {
-	return l.entry(key, func(e *kept) { e.Done[action], e.Wait = outcome, Wait{} })
+	return l.entry(key, func(e *kept) {
+		if e.Wait = (Wait{}); action < len(e.Done) {
+			e.Done[action] = outcome
+			return
+		}
+		e.Done = append(e.Done, outcome) // as DynamoDB does
+	})
 }
 
 func (l *memoryLease) Finish(_ context.Context, key string) error {

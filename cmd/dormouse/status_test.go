@@ -15,6 +15,7 @@ import (
 
 	"github.com/dormouse-relay/dormouse/internal/ledger"
 	"github.com/dormouse-relay/dormouse/internal/ledger/dynamo"
+	"github.com/dormouse-relay/dormouse/internal/turn"
 )
 
 func TestDisabledIsAStateOfItsOwn(t *testing.T) {
@@ -79,6 +80,46 @@ func TestStatusSaysWhatWaitsAndWhatWasRefused(t *testing.T) {
 		is.True(strings.Contains(text, "    k23  1h0m0s  23     2000-01-01T01:17:00Z  flood\ufffd[2J\n")) // the next one first
 		is.True(!strings.Contains(text, "k00"))
 		is.True(strings.HasSuffix(text, "    and 3 more\n"))
+	})
+}
+
+func TestStatusTellsOfSaysAndOfLateAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		ctx := t.Context()
+		book := ledger.NewMemory()
+		begun := time.Now()
+		for _, key := range []string{"a", "b"} {
+			_, err := book.PutSay(ctx, ledger.Say{Key: key, Body: []byte(`{}`)})
+			is.NoErr(err)
+			time.Sleep(time.Minute)
+		}
+		grant, err := book.Acquire(ctx, ledger.Ask{Reason: ledger.Arm, Owner: "o", Life: 1 << 40})
+		is.NoErr(err)
+		for n, due := range []time.Duration{3 * time.Hour, 2 * time.Hour} {
+			key := fmt.Sprint("slow", n)
+			_, err := grant.Receive(ctx, ledger.Entry{Key: key, Seq: int64(n), State: ledger.New, Body: []byte(`{}`)})
+			is.NoErr(err)
+			until := begun.Add(due)
+			is.NoErr(grant.Defer(ctx, key, turn.LateReason+until.Format(time.RFC3339), ledger.Wait{Due: until, Since: time.Now()}, 0))
+			time.Sleep(time.Minute)
+		}
+		tell := func() string {
+			var out strings.Builder
+			is.NoErr(status(ctx, book, "gw-1", &out))
+			return out.String()
+		}
+		text := tell()
+		is.True(strings.Contains(text, "\n  owed        2 late answers, the oldest since 2000-01-01T00:02:00Z (2m0s ago), for slow0, due at 2000-01-01T03:00:00Z, "+
+			"the first at 2000-01-01T02:00:00Z\n"))
+		is.True(strings.Contains(text, "\n  says        2 wait, the oldest since 2000-01-01T00:00:00Z (4m0s ago); the drain that runs takes them with its next heartbeat\n"))
+		is.NoErr(grant.Release(ctx, ledger.Plan{}, true))
+		is.True(strings.Contains(tell(), "; the next drain says them: dormouse arm is one\n"))
+		v, err := look(ctx, book, "gw-1", time.Now())
+		is.NoErr(err)
+		is.Equal(*v.Says, saysView{Waiting: 2, Oldest: begun.UTC()})
+		is.Equal(v.Late.Owed, 2)
+		is.Equal(v.Late.First, begun.Add(2*time.Hour).UTC())
 	})
 }
 

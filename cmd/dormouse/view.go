@@ -27,6 +27,8 @@ type view struct {
 	Unpoked   bool         `json:"pokes_do_not_arrive,omitempty"`
 	Pending   int          `json:"pending"`
 	Waiting   []waiting    `json:"waiting"`
+	Says      *saysView    `json:"says_waiting,omitempty"`
+	Late      *lateView    `json:"late_answers,omitempty"`
 	Dead      int          `json:"dead"`
 	Questions int          `json:"questions_open"`
 	Turns     *turnsView   `json:"turns_today,omitempty"`
@@ -109,12 +111,15 @@ func look(ctx context.Context, book ledger.Operator, instance string, now time.T
 		}
 	}
 	v.count(o, now)
+	if o.Says > 0 {
+		v.Says = &saysView{o.Says, o.SaidAt.UTC()}
+	}
 	if o.Pending > 0 {
 		list, err := book.ListPending(ctx)
 		if err != nil {
 			return view{}, err
 		}
-		v.Waiting = waitingOf(list)
+		v.Waiting, v.Late = waitingOf(list), lateOf(list)
 		if v.Word == agentAway && v.Why == "" && len(v.Waiting) > 0 {
 			v.Why = v.Waiting[0].Error
 		}
@@ -180,6 +185,12 @@ func (v view) print(out io.Writer, now time.Time) error {
 		line("last poke", "%s", ago(v.Poked, now))
 	}
 	line("pending", "%d messages", v.Pending)
+	if v.Late != nil {
+		line("owed", "%s", v.Late.tell(now))
+	}
+	if v.Says != nil {
+		line("says", "%s", v.Says.tell(v.Lease.Held, now))
+	}
 	dead := fmt.Sprintf("%d messages", v.Dead)
 	if v.Dead > 0 {
 		dead += ": dormouse dead list"

@@ -187,6 +187,8 @@ type Overview struct {
 	Ended    time.Time // when a drain last gave it back; zero: never
 	Asked    bool      // somebody asked for a look that has not been made
 	Pending  int       // deliveries that are not finished
+	Says     int       // says that no drain has taken
+	SaidAt   time.Time // when the oldest of them arrived; zero: there is none
 	Prompts  int       // questions that wait for a button
 	Refusals Refusals  // of the last run that had some
 	Day      Day       // turns of the last day that had some, if they have a budget

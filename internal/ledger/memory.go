@@ -104,6 +104,9 @@ func (m *Memory) Overview(context.Context) (Overview, error) {
 	if m.owner != "" {
 		o.Held, o.Until, o.Holder, o.Beat = now.Before(m.until), m.until, m.owner, m.until.Add(-m.life)
 	}
+	if o.Says = len(m.inbox); o.Says > 0 {
+		o.SaidAt = m.inbox[0].At
+	}
 	for _, q := range m.prompts {
 		if q.by == "" && now.Before(q.expires) {
 			o.Prompts++

@@ -15,8 +15,8 @@ import (
 // An agent may say that its answer comes later (design 4, late answers). Then the message stays in the journal, waiting for
 // that, and its session goes on. What comes is a say (says.go).
 
-// lateReason is what the reason begins with for which such a message waits. Restore knows the message by it.
-const lateReason = "late answer until "
+// LateReason is what the reason begins with for which such a message waits. Restore knows the message by it.
+const LateReason = "late answer until "
 
 var errNoLateAnswer = errors.New("the agent has said that its answer comes later, and none, or not the last part of it, came in time")
 
@@ -25,7 +25,7 @@ var errLate = errors.New("turn: the answer comes later")
 
 // isLate reports whether an unfinished entry waits for a late answer.
 func isLate(e ledger.Entry) bool {
-	return strings.HasPrefix(e.Error, lateReason) && !e.Wait.Due.IsZero() && len(e.Actions) == 0
+	return strings.HasPrefix(e.Error, LateReason) && !e.Wait.Due.IsZero() && len(e.Actions) == 0
 }
 
 // later is failed for an agent whose answer comes later. It returns what answer returns.
@@ -37,7 +37,7 @@ func (a *attempts) later(d *delivery, l *agent.LaterError) error {
 	now := time.Now()
 	until := now.Add(l.After)
 	w := ledger.Wait{Due: until, Since: now}
-	if err := a.journal.defers(d.key, lateReason+until.UTC().Format(time.RFC3339), w, d.attempts); err != nil {
+	if err := a.journal.defers(d.key, LateReason+until.UTC().Format(time.RFC3339), w, d.attempts); err != nil {
 		return err
 	}
 	d.state, d.late = ledger.New, until

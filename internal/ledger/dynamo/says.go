@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -91,6 +92,30 @@ func (l *lease) Says(ctx context.Context) (list []ledger.Say, err error) {
 	}
 	l.heard.Store(said)
 	return list, nil
+}
+
+// inbox is how many says wait, and when the oldest arrived: the index alone tells.
+func (l *Ledger) inbox(ctx context.Context) (n int, oldest time.Time, err error) {
+	for from := ""; ; {
+		from, err = l.page(ctx, sayPrefix, from, func(_, open string) {
+			if n++; n == 1 {
+				oldest = arrival(open)
+			}
+		})
+		if err != nil || from == "" {
+			return n, oldest, err
+		}
+	}
+}
+
+// arrival is the time in an index key of a say; zero if it cannot be read.
+func arrival(open string) time.Time {
+	nanos, _, _ := strings.Cut(strings.TrimPrefix(open, sayPrefix), "#")
+	n, err := strconv.ParseInt(nanos, 10, 64)
+	if err != nil {
+		return time.Time{}
+	}
+	return time.Unix(0, n)
 }
 
 func (l *lease) TakeSays(ctx context.Context, taken ...ledger.Taking) ([]ledger.State, error) {

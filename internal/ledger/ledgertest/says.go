@@ -51,6 +51,10 @@ func sayOnce(t *testing.T, is *is.I, s Subject) {
 	ctx := t.Context()
 	is.Equal(put(t, s, "a"), ledger.SayNew) // nobody has the lease
 	is.Equal(put(t, s, "a"), ledger.SayWaits)
+	o, err := s.Overview(ctx)
+	is.NoErr(err)
+	is.Equal(o.Says, 1)
+	is.True(!o.SaidAt.IsZero())
 	l := mustAcquire(t, s, ledger.Speak)
 	is.Equal(waits(t, l), []string{"a"})
 	states, err := l.TakeSays(ctx, taking("a"))
@@ -58,6 +62,10 @@ func sayOnce(t *testing.T, is *is.I, s Subject) {
 	is.Equal(states, []ledger.State{""})
 	is.Equal(put(t, s, "a"), ledger.SayTaken)
 	is.Equal(len(waits(t, l)), 0)
+	o, err = s.Overview(ctx)
+	is.NoErr(err)
+	is.Equal(o.Says, 0)
+	is.True(o.SaidAt.IsZero())
 	states, err = l.TakeSays(ctx, taking("a")) // by somebody who does not know that
 	is.NoErr(err)
 	is.Equal(states, []ledger.State{ledger.New})

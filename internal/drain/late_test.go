@@ -266,6 +266,11 @@ func TestAStopEndsALateAnswer(t *testing.T) {
 				is.NoErr(err)
 				is.Equal(rep.Dead, 1) // listed, with its words
 				is.Equal(len(r.taken()), 0)
+				dead, err := r.ledger.ShowDead(t.Context(), j.key(0)+"/1")
+				is.NoErr(err)
+				is.True(strings.Contains(dead.Error, "too late"))
+				is.Equal(len(dead.Actions), 1)
+				is.True(strings.Contains(string(dead.Actions[0]), `"content":"Done."`))
 			})
 		})
 	}

@@ -316,6 +316,8 @@ func TestWhatOfASayIsWrongIsItsReason(t *testing.T) {
 		list, err := r.ledger.ListDead(t.Context())
 		is.NoErr(err)
 		is.True(strings.Contains(list[0].Error, "actions[0].content"))
+		err = r.ledger.RetryDead(t.Context(), list[0].Key, false)
+		is.True(errors.Is(err, ledger.ErrNotDead)) // there is nothing that could be said, and no agent is asked
 	})
 }
 

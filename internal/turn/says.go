@@ -146,13 +146,25 @@ func (s *says) make(
 	if fault != nil {
 		take.Entry.State, take.Entry.Error, take.Of, take.Ends = ledger.Dead, fault.Error(), "", false
 	}
-	if d.Event.Source.ChatID != "" {
+	if unsayable := d.Event.Source.ChatID == "" || to.Ask == nil && len(d.answer.actions) == 0; unsayable {
+		d.answer.actions = words(to) // to be read: it cannot be put back
+	} else {
 		take.Entry.Body, _ = json.Marshal(keptBody{Delivery: d.Delivery, Say: d.say}) // strings and numbers: it marshals
 	}
 	take.Entry.Actions = d.answer.actions
 	take.Entry.Session = sessionHash(d.session)
 	d.size = recordSize + len(take.Entry.Body) + actionBytes(d)
 	return made{d, take}, false
+}
+
+// words are the actions of a say as they came.
+func words(to say.Say) (list []json.RawMessage) {
+	for _, a := range to.Actions {
+		if raw, err := json.Marshal(a); err == nil {
+			list = append(list, raw)
+		}
+	}
+	return list
 }
 
 // shape makes the actions of a say fit for the wire. They are the delivery's answer.

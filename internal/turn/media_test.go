@@ -130,7 +130,7 @@ func TestATurnCarriesThreeMebibytesOfFiles(t *testing.T) {
 		w := b.start()
 		defer w.Close()
 		m := with(message("c1", "m1", "x"), own+"big", own+"a", own+"b", own+"c", own+"d")
-		m.Event.Media = []relay.Media{{URL: own + "big", Size: 3<<20 + 1}}
+		m.Event.Media = []relay.Media{{URL: own + "big", Size: 3<<20 + 1}, {URL: own + "c", Size: 1 << 20}} // c is what is left
 		is.NoErr(w.Take(m))
 		idle(w)
 		var sizes []int

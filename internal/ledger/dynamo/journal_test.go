@@ -182,14 +182,15 @@ func TestNothingIsHeldOfWhatHasEnded(t *testing.T) {
 	is.True(errors.Is(g.Finish(ctx, "a"), ledger.ErrNoEntry))
 	is.NoErr(g.Finish(ctx, "e"))
 	is.Equal(dynamo.Places(g), 0)
-	for _, key := range []string{"said", "unsaid"} {
+	for _, key := range []string{"said", "said too", "unsaid"} {
 		_, err := l.PutSay(ctx, ledger.Say{Key: key, Body: []byte(`{}`)})
 		is.NoErr(err)
 	}
 	_, err := g.TakeSays(ctx, ledger.Taking{Say: "said", Entry: ledger.Entry{Key: "s", State: ledger.New, Body: []byte(`{}`)}},
+		ledger.Taking{Say: "said too", Entry: ledger.Entry{Key: "s2", State: ledger.New, Body: []byte(`{}`)}},
 		ledger.Taking{Say: "unsaid", Entry: ledger.Entry{Key: "u", State: ledger.Dead, Error: "no route", Body: []byte(`{}`)}})
 	is.NoErr(err)
-	is.Equal(dynamo.Places(g), 1)
+	is.Equal(dynamo.Places(g), 2)
 }
 
 // scale notes the largest request.

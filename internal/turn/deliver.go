@@ -57,6 +57,7 @@ func (r *refusal) final(first *refusedError) *refusedError {
 func (s *sender) deliverKept(d *delivery, i int, o action.Outgoing) (*refusal, error) {
 	outcome, refused, sent := s.put(d, requestID(d.key, i), o.Clone())
 	if o.IsFinalDraft() && outcome == outcomeUnknown { // once more is harmless
+		d.doubtful = i + 1
 		outcome, refused, sent = s.put(d, requestID(d.key, i), o.Clone())
 	}
 	switch {

@@ -67,6 +67,27 @@ func TestStreamedTextGoesAsADraftWhereThereAreSome(t *testing.T) {
 			}
 			return nil
 		}, []string{"draft a", "draft ab", "draft abc", "draft abc!", "draft abc!"}, 0},
+		"ambiguous, then refused": {func(n int) error {
+			if n == 1 {
+				return fmt.Errorf("no answer: %w", relay.ErrOutcomeUnknown)
+			}
+			return &relay.OpError{Message: "Bad Request: can't parse entities"} // or that it is no draft any more
+		}, []string{"draft a", "draft ab", "draft abc", "draft abc!", "draft abc!"}, 0},
+		"ambiguous, throttled, then refused": {func(n int) error {
+			switch n {
+			case 1:
+				return fmt.Errorf("no answer: %w", relay.ErrOutcomeUnknown)
+			case 2:
+				return &relay.OpError{Message: "Too Many Requests: retry after 3"}
+			}
+			return &relay.OpError{Message: "unsupported op"}
+		}, []string{"draft a", "draft ab", "draft abc", "draft abc!", "draft abc!", "draft abc!"}, 0},
+		"ambiguous, then declined": {func(n int) error {
+			if n == 1 {
+				return fmt.Errorf("no answer: %w", relay.ErrOutcomeUnknown)
+			}
+			return &relay.OpError{Code: "egress_declined"}
+		}, []string{"draft a", "draft ab", "draft abc", "draft abc!", "draft abc!"}, 1},
 		"ambiguous twice": {func(int) error { return fmt.Errorf("no answer: %w", relay.ErrOutcomeUnknown) },
 			[]string{"draft a", "draft ab", "draft abc", "draft abc!", "draft abc!"}, 0},
 	}

@@ -76,6 +76,8 @@ type world struct {
 	askedBot []botAsked      // the first turn of each message of a bot
 	window   int             // bytes in memory; zero: any
 	merge    bool            // what waits in a session is one turn
+	drafts   bool            // streamed text goes as drafts
+	sealed   map[string]bool // drafts that are messages, by chat and id
 	counted  map[string]bool // messages of bots whose turn is counted, with others or alone
 	notices  map[string]int  // of the day's budget, by chat and day
 	refused  bool            // a message stayed with the connector, so that others may be before it
@@ -185,6 +187,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 	}
 	merges := rand.New(rand.NewPCG(seed, 3))
 	w.merge, w.counted = merges.IntN(2) == 0, map[string]bool{}
+	w.drafts, w.sealed = rand.New(rand.NewPCG(seed, 4)).IntN(3) == 0, map[string]bool{}
 	manyBots := budgets.IntN(4) == 0
 	w.stuck = w.rng.IntN(10) == 0
 	chats := 1 + w.rng.IntN(3)
@@ -431,7 +434,7 @@ func (l worldLink) Do(ctx context.Context, out relay.Outbound) (relay.Result, er
 			w.put(out, false)
 		}
 		w.declined[chat] = true
-		if msg := m.err.Error(); strings.Contains(msg, "timed out") || strings.Contains(msg, "ack lost") {
+		if msg := m.err.Error(); isWhole(out) && (strings.Contains(msg, "timed out") || strings.Contains(msg, "ack lost")) {
 			w.maybe[plain(text)] = true
 		}
 		return relay.Result{}, m.err
@@ -439,7 +442,9 @@ func (l worldLink) Do(ctx context.Context, out relay.Outbound) (relay.Result, er
 		if w.one(2) {
 			w.put(out, false)
 		}
-		w.maybe[plain(text)] = true
+		if isWhole(out) {
+			w.maybe[plain(text)] = true
+		}
 		return relay.Result{}, fmt.Errorf("the socket broke: %w", relay.ErrOutcomeUnknown)
 	}
 	switch text {
@@ -457,15 +462,25 @@ func (l worldLink) Do(ctx context.Context, out relay.Outbound) (relay.Result, er
 // put is for an action that the chat shows.
 func (w *world) put(out relay.Outbound, known bool) {
 	text, _ := out.Action["content"].(string)
-	if text == "sorry" || text == notice {
+	if text == "sorry" || text == notice || !isWhole(out) {
 		return
 	}
-	w.puts = append(w.puts, put{plain(text), w.run, time.Now(), known, out.Action.Op() == "edit"})
+	instead := out.Action.Op() == "edit"
+	if out.Action.Op() == "draft" {
+		draft := fmt.Sprint(out.Action["chat_id"], " ", out.Action["draft_id"])
+		instead, w.sealed[draft] = w.sealed[draft], true
+	}
+	w.puts = append(w.puts, put{plain(text), w.run, time.Now(), known, instead})
 	id, _ := out.Action["prompt_id"].(string)
 	if id != "" && !slices.ContainsFunc(w.shown, func(q *question) bool { return q.id == id }) {
 		ref, _, _ := strings.Cut(plain(text), ".")
 		w.shown = append(w.shown, &question{id: id, ref: ref})
 	}
+}
+
+// isWhole says whether an action is no state of a draft that goes on.
+func isWhole(out relay.Outbound) bool {
+	return out.Action.Op() != "draft" || out.Action["final"] == true
 }
 
 var named = regexp.MustCompile(`[mp]\d+\.\d+`)
@@ -661,7 +676,7 @@ func (w *world) begin() (*turn.Worker, ledger.Lease) {
 		w.t.Fatal(err)
 	}
 	worker := turn.New(ctx, turn.Config{
-		Journal: table, Prompts: lease, Chats: lease, BotTurns: w.bots, MaxTurnsPerDay: w.day, Day: lease.Grant().Day, Agent: w, Link: worldLink{&wire{ops: allOps}, w, run}, Log: w.log(),
+		Journal: table, Prompts: lease, Chats: lease, BotTurns: w.bots, MaxTurnsPerDay: w.day, Day: lease.Grant().Day, Agent: w, Link: worldLink{&wire{ops: append([]string{"draft"}, allOps...), draft: w.drafts}, w, run}, Log: w.log(),
 		Instance: "inst", Concurrency: 2, MaxAttempts: 3, AgentTimeout: time.Minute, Apology: "sorry", Window: w.window, Merge: w.merge,
 	})
 	worker.Recover(left)

@@ -112,6 +112,9 @@ func (a *attempts) sendKept(ctx context.Context, d *delivery, i int, o action.Ou
 
 // refusedForGood ends the kept action number i: something is sent in its place, or the message will be dead.
 func (a *attempts) refusedForGood(ctx context.Context, d *delivery, i int, o action.Outgoing, r *refusal) error {
+	if d.doubtful == i+1 && r.Class != action.Declined { // a final draft that may be there: a plain send would be its text again
+		return a.sender.settle(d, i, o, outcomeUnknown)
+	}
 	instead, err := a.instead(d, i, o, r)
 	if err != nil {
 		return err

@@ -467,7 +467,8 @@ func (w *world) put(out relay.Outbound, known bool) {
 	}
 	instead := out.Action.Op() == "edit"
 	if out.Action.Op() == "draft" {
-		draft := fmt.Sprint(out.Action["chat_id"], " ", out.Action["draft_id"])
+		id, _ := json.Marshal(out.Action["draft_id"]) // a number, before the journal had it and after
+		draft := fmt.Sprint(out.Action["chat_id"], " ", string(id))
 		instead, w.sealed[draft] = w.sealed[draft], true
 	}
 	w.puts = append(w.puts, put{plain(text), w.run, time.Now(), known, instead})

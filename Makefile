@@ -17,7 +17,8 @@ MUTANT_SEED ?= 1
 # SAM copies the tree without .git, hence no version from there: the stamp is a hash of the sources (internal/version).
 STAMP   := github.com/dormouse-relay/dormouse/internal/version.stamped
 VERSION  = $(shell go run ./internal/version/stamp)
-GOBUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags lambda.norpc -ldflags "-s -w"
+# Neither function needs HTTP/2: without it drain is 0.3 MB smaller. AWS and agents speak HTTP/1.1, too.
+GOBUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags lambda.norpc,nethttpomithttp2 -ldflags "-s -w"
 STAMPED  = $(GOBUILD) -ldflags "-s -w -X $(STAMP)=$(VERSION)"
 
 # The linters' versions are in tools/go.mod.

@@ -195,12 +195,7 @@ func (a *attempts) conclude(d *delivery, err error) ending {
 	late := errors.Is(err, errLate)
 	dead := err != nil && !late && !errors.Is(err, errDeferred)
 	if dead {
-		log := a.cfg.Log.With(logs.KeyDelivery, d.key, logs.KeyAttempts, d.attempts, logs.KeyError, err)
-		if d.volatile && len(d.answer.actions) > 0 { // there is no other trace of it
-			answer, _ := json.Marshal(d.answer.actions) // they come out of a journal: they marshal
-			log = log.With(logs.KeyAnswer, string(answer))
-		}
-		log.Error(logs.Dead)
+		a.logDead(d, err)
 	}
 	a.pauses.leave(d.place)
 	d.typing.clear()
@@ -209,10 +204,7 @@ func (a *attempts) conclude(d *delivery, err error) ending {
 	}
 	switch {
 	case late:
-		for _, m := range d.set {
-			m.mark.takeOff()
-		}
-		d.mark.stay() // of several messages the last one's
+		marksOf(d).stay()
 		return a.waitLate(asLate(d))
 	case err == nil && d.halted:
 		marksOf(d).end(markNothing)
@@ -234,6 +226,15 @@ func (a *attempts) conclude(d *delivery, err error) ending {
 	}
 	marksOf(d).takeOff()
 	return a.putOff(d, errors.Is(err, errBehind))
+}
+
+func (a *attempts) logDead(d *delivery, err error) {
+	log := a.cfg.Log.With(logs.KeyDelivery, d.key, logs.KeyAttempts, d.attempts, logs.KeyError, err)
+	if d.volatile && len(d.answer.actions) > 0 { // there is no other trace of it
+		answer, _ := json.Marshal(d.answer.actions) // they come out of a journal: they marshal
+		log = log.With(logs.KeyAnswer, string(answer))
+	}
+	log.Error(logs.Dead)
 }
 
 // closeDraft makes a message of what the chat has seen of a draft whose turn has ended before: Telegram's is gone after half a

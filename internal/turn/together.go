@@ -53,6 +53,12 @@ func (l markList) show()            { l.each((*mark).show) }
 func (l markList) takeOff()         { l.each((*mark).takeOff) }
 func (l markList) end(how markEnd)  { l.each(func(k *mark) { k.end(how) }) }
 
+// stay is for a turn whose answer comes later: of several messages the last one's mark stays.
+func (l markList) stay() {
+	l[:len(l)-1].takeOff()
+	l[len(l)-1].stay()
+}
+
 func (l markList) each(do func(*mark)) {
 	for _, k := range l {
 		do(k)

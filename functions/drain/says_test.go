@@ -1,7 +1,9 @@
 package main_test
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -15,8 +17,10 @@ import (
 	"github.com/matryer/is"
 
 	"github.com/dormouse-relay/dormouse/internal/agent"
+	"github.com/dormouse-relay/dormouse/internal/devconnector"
 	"github.com/dormouse-relay/dormouse/internal/drain"
 	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/internal/ledger/dynamo"
 )
 
 // saying is the payload that has a text said in a chat of Discord's.
@@ -158,4 +162,77 @@ func (w *work) takeOneSay() {
 	is.NoErr(err)
 	_, err = l.HandOff(ctx, l.Grant().Plan, true)
 	is.NoErr(err)
+}
+
+// A thousand says at once on a table: while a drain runs it says them within its time, each seen within a third of a lease; while none
+// does, one wake says them all. In each chat they are in the order in which they arrived.
+func TestAThousandSaysOnATable(t *testing.T) {
+	const chats, each = 20, 50
+	inOrder := func(t *testing.T, state devconnector.State) {
+		t.Helper()
+		next := map[string]int{}
+		for _, out := range sends(state) {
+			if !out.Applied || out.ChatID == "c0" {
+				continue
+			}
+			if out.Content != fmt.Sprint(next[out.ChatID]) {
+				t.Fatalf("%s got %q, want %d", out.ChatID, out.Content, next[out.ChatID])
+			}
+			next[out.ChatID]++
+		}
+		for c := range chats {
+			if next[fmt.Sprint("c", c+1)] != each {
+				t.Fatalf("said: %v", next)
+			}
+		}
+	}
+	put := func(t *testing.T, table *dynamo.Ledger) {
+		t.Helper()
+		is := is.New(t)
+		var all sync.WaitGroup
+		for c := range chats {
+			all.Go(func() {
+				for n := range each { // one after another, so that there is an order
+					key, chat := fmt.Sprint(c, "-", n), fmt.Sprint("c", c+1)
+					if _, err := table.PutSay(context.Background(), ledger.Say{Key: key, Body: []byte(saying(key, chat, fmt.Sprint(n)))}); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		all.Wait()
+		is.True(!t.Failed())
+	}
+	t.Run("while none runs", func(t *testing.T) {
+		t.Parallel()
+		is := is.New(t)
+		env, table := onOwnTable(t)
+		env["DORMOUSE_LOG_LEVEL"] = "warn"
+		s := deploy(t, setup{env: env, change: anywhere, timeout: 5 * time.Minute})
+		put(t, table)
+		out := s.run("wake")
+		is.Equal(out.Status, drain.Drained)
+		is.Equal(out.Said, chats*each)
+		inOrder(t, s.State())
+	})
+	t.Run("while one runs", func(t *testing.T) {
+		t.Parallel()
+		is := is.New(t)
+		env, table := onOwnTable(t)
+		env["DORMOUSE_LOG_LEVEL"], env["DORMOUSE_LEASE"], env["DORMOUSE_IDLE_AFTER"] = "warn", "15s", "8s"
+		s := deploy(t, setup{env: env, change: anywhere, timeout: 5 * time.Minute})
+		s.Deliver(gateway, message("m1", "c0", "hello"))
+		ended := s.start("wake")
+		s.await(func(state devconnector.State) bool { return len(replies(state)) == 1 }) // it has the lease
+		put(t, table)
+		begun := time.Now()
+		_, err := table.Acquire(t.Context(), ledger.Ask{Reason: ledger.Speak, Owner: "the last one's invocation", Life: time.Minute})
+		is.True(errors.Is(err, ledger.ErrTaken))
+		s.await(func(state devconnector.State) bool { return len(replies(state)) > 1 })
+		is.True(time.Since(begun) < 6*time.Second) // a third of its lease, and what the machine needs
+		out := ended()
+		is.Equal(out.Status, drain.Drained)
+		is.Equal(out.Said, chats*each)
+		inOrder(t, s.State())
+	})
 }

@@ -191,6 +191,21 @@ func TestTimesOfSchedules(t *testing.T) {
 	}
 }
 
+func TestWhatIsNoTimeThatComesAgain(t *testing.T) {
+	for _, text := range []string{
+		"0h", "-2h", "30s", "0d", "rate(0 minutes)", "rate(1 minutes)", "rate(2 minute)", "rate(5 weeks)", "cron()", "cron(0 9 * * *)",
+		"cron(0 9 ? * MON *", "monday 25:00", "sunday 24:00", "every monday",
+	} {
+		if got, err := again(text); err == nil || !strings.Contains(err.Error(), "--every: ") {
+			t.Errorf("%s is %q, %v; want an error that names --every", text, got, err)
+		}
+	}
+	is := is.New(t)
+	got, err := atOnce("2026-03-01T00:30+02:00", time.UTC, time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
+	is.NoErr(err)
+	is.Equal(got, "at(2026-02-28T22:30:00)")
+}
+
 func TestTheHostHasNoSchedules(t *testing.T) {
 	is := is.New(t)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -18,7 +18,7 @@ func zoneNamed(name string) (*time.Location, error) {
 
 // atOnce is the expression of a single time.
 func atOnce(text string, zone *time.Location, now time.Time) (string, error) {
-	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02 15:04"} {
+	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04Z07:00", "2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02 15:04"} {
 		t, err := time.ParseInLocation(layout, text, zone)
 		if err != nil {
 			continue
@@ -44,10 +44,10 @@ var (
 func again(text string) (string, error) {
 	text = strings.TrimSpace(text)
 	if strings.HasPrefix(text, "cron(") || strings.HasPrefix(text, "rate(") {
-		return text, nil
+		return text, expressionFault(text)
 	}
 	if m := wholeDays.FindStringSubmatch(text); m != nil {
-		return rate(m[1], "day"), nil
+		return rate(m[1], "day"), expressionFault(rate(m[1], "day"))
 	}
 	if every, err := time.ParseDuration(text); err == nil {
 		if every < time.Minute || every%time.Minute != 0 {
@@ -64,6 +64,22 @@ func again(text string) (string, error) {
 		return "", fmt.Errorf("--every: %s:%s is no time of day", m[2], m[3])
 	}
 	return fmt.Sprintf("cron(%d %d ? * %s *)", at.Minute(), at.Hour(), days[m[1]]), nil
+}
+
+var (
+	aRate = regexp.MustCompile(`^rate\((1 (minute|hour|day)|([2-9]|[1-9][0-9]+) (minutes|hours|days))\)$`)
+	aCron = regexp.MustCompile(`^cron\((\S+ +){5}\S+\)$`)
+)
+
+// expressionFault is what EventBridge Scheduler would not take of an expression, as far as its form tells.
+func expressionFault(text string) error {
+	switch {
+	case strings.HasPrefix(text, "rate(") && !aRate.MatchString(text):
+		return fmt.Errorf("--every: %.60q: want rate(1 minute), rate(5 minutes), or hours or days", text)
+	case strings.HasPrefix(text, "cron(") && !aCron.MatchString(text):
+		return fmt.Errorf("--every: %.60q: want six fields: minute, hour, day of the month, month, day of the week, year, as in cron(0 9 ? * MON *)", text)
+	}
+	return nil
 }
 
 func rate(n, unit string) string {

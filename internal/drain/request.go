@@ -24,7 +24,7 @@ type Said struct {
 }
 
 // ParseRequest reads an invocation's payload. What it does not know, EventBridge's events included, is a schedule; unless it
-// carries a key: then somebody wants something said, and the error says what is wrong.
+// carries what a say has: then somebody wants something said, and the error says what is wrong.
 func ParseRequest(payload []byte) (Request, error) {
 	schedule := Request{Reason: ledger.Schedule}
 	var members map[string]json.RawMessage
@@ -44,8 +44,11 @@ func ParseRequest(payload []byte) (Request, error) {
 		}
 	case ledger.Schedule:
 	default:
-		if _, carries := members["key"]; carries {
-			return Request{}, fmt.Errorf(`drain: reason: %.40q is not known, and the payload carries a key: want "reason": "say" to have something said`, string(reason))
+		for _, member := range []string{"key", "reply_to_delivery", "chat", "actions", "ask", "text"} {
+			if _, carries := members[member]; carries {
+				return Request{}, fmt.Errorf(`drain: reason: %.40q is not known, and the payload carries %s: want "reason": "say" to have something said`,
+					string(reason), member)
+			}
 		}
 	}
 	return schedule, nil

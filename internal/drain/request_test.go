@@ -48,11 +48,15 @@ func TestASayIsARequest(t *testing.T) {
 	is.Equal(req, drain.Request{Reason: ledger.Speak, Say: &drain.Said{Key: "k", Body: payload}})
 }
 
-func TestWhatCarriesAKeyIsNoSchedule(t *testing.T) {
+func TestWhatCarriesASayIsNoSchedule(t *testing.T) {
 	for payload, want := range map[string]string{
 		`{"reason":"because","key":"k"}`: `reason: "because" is not known`,
 		`{"key":"k","text":"t"}`:         `reason: "" is not known`,
 		`{"reason":7,"key":"k"}`:         `reason: "" is not known`,
+		`{"reason":"Say","text":"t"}`:    "carries text",
+		`{"reply_to_delivery":"d"}`:      "carries reply_to_delivery",
+		`{"reason":"says","chat":{}}`:    "carries chat",
+		`{"ask":{"text":"t"}}`:           "carries ask",
 		`{"reason":"say","key":"k"}`:     "chat.platform: want",
 	} {
 		if req, err := drain.ParseRequest([]byte(payload)); err == nil || !strings.Contains(err.Error(), want) {

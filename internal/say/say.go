@@ -148,7 +148,7 @@ func (p payload) where(s *Say) error {
 	} else if !relay.KnownPlatform(s.Chat.Platform) {
 		err = fmt.Errorf("chat.platform: %.40q is no platform that the contract knows", s.Chat.Platform)
 	}
-	if s.Chat.ChatID == "" {
+	if strings.TrimSpace(s.Chat.ChatID) == "" {
 		err = errors.Join(err, errors.New("chat.chat_id: want the chat's id"))
 	}
 	return err
@@ -179,7 +179,7 @@ func (p payload) late(s *Say) error {
 }
 
 func checkKey(s *Say) error {
-	if s.Key == "" && s.ReplyTo == "" {
+	if strings.TrimSpace(s.Key) == "" && s.ReplyTo == "" {
 		return errors.New("key: want a text that is another one for each thing that is to be said: the same key is said once")
 	}
 	return checkText("key", s.Key)

@@ -69,6 +69,8 @@ func TestWhatIsWrongWithASayIsNamed(t *testing.T) {
 		"a key of two lines": {`{"reason":"say","key":"a\nb",` + chat + `,"text":"t"}`, "key: want printable"},
 		"no chat":            {`{"reason":"say","key":"k","text":"t"}`, "chat.platform: want"},
 		"no chat's id":       {`{"reason":"say","key":"k","chat":{"platform":"discord"},"text":"t"}`, "chat.chat_id: want"},
+		"a blank chat's id":  {`{"reason":"say","key":"k","chat":{"platform":"discord","chat_id":" "},"text":"t"}`, "chat.chat_id: want"},
+		"a blank key":        {`{"reason":"say","key":" ","chat":{"platform":"discord","chat_id":"1"},"text":"t"}`, "key: want"},
 		"an unknown platform": {
 			`{"reason":"say","key":"k","chat":{"platform":"myspace","chat_id":"1"},"text":"t"}`, `chat.platform: "myspace" is no platform`},
 		"a member of a chat that is none": {

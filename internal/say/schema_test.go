@@ -32,6 +32,8 @@ func TestTheSchemaOfASayIsWhatParseTakes(t *testing.T) {
 		`{"reason":"say","reply_to_delivery":"d","key":"d/2","n":2,"last":true,"text":"t"}`,
 		`{"reason":"shout","key":"k",` + chat + `,"text":"t"}`,
 		`{"reason":"say",` + chat + `,"text":"t"}`,
+		`{"reason":"say","key":" ",` + chat + `,"text":"t"}`,
+		`{"reason":"say","key":"k","chat":{"platform":"discord","chat_id":" "},"text":"t"}`,
 		`{"reason":"say","key":"k","text":"t"}`,
 		`{"reason":"say","key":"k",` + chat + `}`,
 		`{"reason":"say","key":"k",` + chat + `,"text":" "}`,

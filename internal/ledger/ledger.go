@@ -137,8 +137,7 @@ type Lease interface {
 	Heartbeat(ctx context.Context) error
 	// Clear takes the asked mark away, just before going idle.
 	Clear(ctx context.Context) error
-	// Release gives the lease back if nobody has asked since Clear, else it returns ErrAsked. received fills the budget of
-	// empty looks.
+	// Release gives the lease back if nobody has asked since Clear, else: ErrAsked. received fills the budget of empty looks.
 	Release(ctx context.Context, plan Plan, received bool) error
 	// LookAgain takes a token for another look, which somebody has asked for; received fills the budget before. It is false if
 	// there is no token: then the mark stands, and the next schedule is a sweep.
@@ -301,8 +300,7 @@ type Journal interface {
 	Defer(ctx context.Context, key, reason string, w Wait, attempts int) error
 	// Replace puts another action in the place of a kept one, which has no outcome yet. ErrTooLarge as for Keep.
 	Replace(ctx context.Context, key string, action int, with json.RawMessage) error
-	// Seal stores a streamed answer that is whole, with its outcomes so far: the entry is not Open any more. ErrTooLarge as
-	// for Keep.
+	// Seal stores a streamed answer that is whole, with its outcomes so far: it is not Open any more. ErrTooLarge as for Keep.
 	Seal(ctx context.Context, key string, actions []json.RawMessage, outcomes []string) error
 	// Bury gives an entry up as Fail does, without an attempt.
 	Bury(ctx context.Context, key, reason string) error

@@ -185,12 +185,7 @@ func (v view) print(out io.Writer, now time.Time) error {
 		line("last poke", "%s", ago(v.Poked, now))
 	}
 	line("pending", "%d messages", v.Pending)
-	if v.Late != nil {
-		line("owed", "%s", v.Late.tell(now))
-	}
-	if v.Says != nil {
-		line("says", "%s", v.Says.tell(v.Lease.Held, now))
-	}
+	v.tellVoice(line, now)
 	dead := fmt.Sprintf("%d messages", v.Dead)
 	if v.Dead > 0 {
 		dead += ": dormouse dead list"
@@ -214,6 +209,16 @@ func (v view) print(out io.Writer, now time.Time) error {
 		fmt.Fprintf(out, "  %d fresh gateway ids within a day, as its secret is withheld: enroll and pin instead\n", v.FreshIDs)
 	}
 	return nil
+}
+
+// tellVoice tells of what is to be said without a message, or long after it.
+func (v view) tellVoice(line func(name, format string, args ...any), now time.Time) {
+	if v.Late != nil {
+		line("owed", "%s", v.Late.tell(now))
+	}
+	if v.Says != nil {
+		line("says", "%s", v.Says.tell(v.Lease.Held, now))
+	}
 }
 
 func (d lastDrain) tell(now time.Time) string {

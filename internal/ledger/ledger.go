@@ -230,8 +230,6 @@ const (
 
 	// TooLarge is no state of an entry: it is more than the ledger can hold.
 	TooLarge State = "too large"
-	// Ended is no state of an entry: what it belongs to is not open any more (Taking.Of).
-	Ended State = "ended"
 )
 
 // Entry is one journalled delivery. The ledger does not read Body and Actions.

@@ -46,6 +46,9 @@ type Says interface {
 	Known(ctx context.Context, keys ...string) (map[string]Entry, error)
 }
 
+// Ended is no state of an entry: what it belongs to is not open any more (Taking.Of).
+const Ended State = "ended"
+
 // Taking is a say that becomes an entry.
 type Taking struct {
 	Say   string // its key

@@ -264,7 +264,7 @@ func (r *run) loop(ctx context.Context) error {
 		}
 		r.lived(end.lived)
 		if end.crowded {
-			r.steps = min(r.steps+1, maxSteps)
+			r.steps = max(r.steps, 1) // a pause, so that it finds room; it was no failure
 		}
 		busy, broken := r.pump.busy() || r.inbox.busy() || r.worker.Busy(), r.worker.Broken()
 		switch {

@@ -38,9 +38,8 @@ func Bootstraps(t testing.TB) rig.Bootstraps {
 // Build builds one more package of the tree in the same way and returns its bootstrap.
 func Build(t testing.TB, pkg string) string {
 	t.Helper()
-	root, err := findRoot()
-	if err != nil {
-		t.Fatal(err)
+	if errRoot != nil {
+		t.Fatal(errRoot)
 	}
 	dir := filepath.Join(root, "build", "test")
 	if err := errors.Join(noteSources(root, filepath.Dir(pkg)), rig.Build(t.Context(), root, dir, nil, pkg)); err != nil {
@@ -50,9 +49,8 @@ func Build(t testing.TB, pkg string) string {
 }
 
 var built = sync.OnceValues(func() (string, error) {
-	root, err := findRoot()
-	if err != nil {
-		return "", err
+	if errRoot != nil {
+		return "", errRoot
 	}
 	dir := filepath.Join(root, "build", "test")
 	return dir, errors.Join(noteSources(root, "functions"), rig.Build(context.Background(), root, dir, nil, "functions/wake", "functions/drain"))
@@ -71,6 +69,9 @@ func noteSources(root, folder string) (err error) {
 	}
 	return err
 }
+
+// root is where go.mod is. It is looked for before any test can change the working directory.
+var root, errRoot = findRoot()
 
 // findRoot goes up to go.mod: a test runs in the folder of its package.
 func findRoot() (string, error) {

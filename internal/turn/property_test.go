@@ -703,8 +703,13 @@ func (w *world) feed(worker *turn.Worker, start, until time.Time) {
 		}
 		w.mu.Lock()
 		m.given = true
+		d := m.d
+		if d.Event != nil {
+			e := *d.Event // as the decoder makes one for each time that it comes
+			d.Event = &e
+		}
 		w.mu.Unlock()
-		if err := worker.Take(m.d); err != nil && m.d.BufferID == "" {
+		if err := worker.Take(d); err != nil && m.d.BufferID == "" {
 			m.lost = true
 		}
 	}

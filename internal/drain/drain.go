@@ -25,7 +25,7 @@
 // there is time.
 //
 // No dial without a pause that was earned: each dial that fails and each connection that ends adds a step to the back-off,
-// each full 5 s that a connection lived take one away.
+// each full 5 s that a connection lived take one away. After going idle for want of room there is one step at least.
 //
 // Run blocks until the drain is over: minutes, at most until its context's deadline. It starts the heartbeat
 // (heartbeat.go), for each socket the goroutine that hands deliveries to package turn (pump.go), and one that waits for

@@ -2,8 +2,6 @@ package treecheck
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -13,29 +11,11 @@ import (
 	"github.com/dormouse-relay/dormouse/internal/prices"
 )
 
-const (
-	costsBegin = "<!-- costs: go test ./internal/treecheck -run CostTables -update -->\n"
-	costsEnd   = "<!-- end -->"
-)
+const costsStart = "<!-- costs: go test ./internal/treecheck -run CostTables -update -->\n"
 
 // What docs/costs.md says that messages cost is computed by what status and the page count with.
 func TestCostTablesAreComputed(t *testing.T) {
-	is := is.New(t)
-	path := filepath.Join(root, "docs", "costs.md")
-	content, err := os.ReadFile(path)
-	is.NoErr(err)
-	before, rest, ok := strings.Cut(string(content), costsBegin)
-	is.True(ok)
-	_, after, ok := strings.Cut(rest, costsEnd)
-	is.True(ok)
-	want := before + costsBegin + costTables() + costsEnd + after
-	if *update {
-		is.NoErr(os.WriteFile(path, []byte(want), 0o644))
-		return
-	}
-	if want != string(content) {
-		t.Error("the tables of docs/costs.md are not what internal/prices says: go test ./internal/treecheck -run CostTables -update")
-	}
+	isMade(t, "costs.md", costsStart, costTables(), "go test ./internal/treecheck -run CostTables -update")
 }
 
 func TestAThousandLoneMessagesCostUnderFifteenCents(t *testing.T) {

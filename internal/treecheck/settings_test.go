@@ -2,7 +2,6 @@ package treecheck
 
 import (
 	"encoding/json"
-	"flag"
 	"fmt"
 	"maps"
 	"os"
@@ -120,25 +119,15 @@ func TestDocumentedDefaultsAreTheDefaults(t *testing.T) {
 	is.True(checked > 10)
 }
 
-var update = flag.Bool("update", false, "write the table of docs/settings.md that is made from the code")
-
-const tableStart, tableEnd = "<!-- made by go generate ./internal/config -->\n", "<!-- end -->\n"
+const tableStart = "<!-- made by go generate ./internal/config -->\n"
 
 // The last table of docs/settings.md is made from the code and the template: go generate ./internal/config writes it.
 func TestSettingsTableIsMadeFromTheCode(t *testing.T) {
-	is := is.New(t)
-	path := filepath.Join(root, "docs", "settings.md")
-	content, err := os.ReadFile(path)
-	is.NoErr(err)
-	before, rest, ok := strings.Cut(string(content), tableStart)
-	is.True(ok)
-	_, after, ok := strings.Cut(rest, tableEnd)
-	is.True(ok)
 	filled := readTemplate(t).Resources["DrainFunction"].variables()
 	tpl := readTemplate(t)
 	defaults := config.Defaults()
 	var b strings.Builder
-	b.WriteString(before + tableStart + "| variable | set by | default |\n| --- | --- | --- |\n")
+	b.WriteString("| variable | set by | default |\n| --- | --- | --- |\n")
 	for _, name := range config.DrainVariables() {
 		by, standard := "`Settings`", ""
 		switch parameter := parameterOf(filled[name]); {
@@ -159,12 +148,5 @@ func TestSettingsTableIsMadeFromTheCode(t *testing.T) {
 		}
 		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", name, by, standard)
 	}
-	b.WriteString(tableEnd + after)
-	if *update {
-		is.NoErr(os.WriteFile(path, []byte(b.String()), 0o644))
-		return
-	}
-	if b.String() != string(content) {
-		t.Error("the last table of docs/settings.md is not what the code says: go generate ./internal/config")
-	}
+	isMade(t, "settings.md", tableStart, b.String(), "go generate ./internal/config")
 }

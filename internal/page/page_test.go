@@ -50,8 +50,7 @@ func (p *stage) openChat(id string) {
 // write types a message and sends it.
 func (p *stage) write(text string) {
 	p.T.Helper()
-	p.Click(".pane textarea")
-	p.Press(strings.Split(text, "")...)
+	p.Type(".pane textarea", text)
 	p.Press(kb.Enter)
 }
 
@@ -187,7 +186,8 @@ func (p *stage) seesWhatChatsHave() {
 	p.Click(`.composer > .row:nth-of-type(2) button:nth-of-type(2)`) // a command, with an option
 	p.Says("#dialog", "A command in #agents")
 	p.Shoot("command")
-	p.Do(chromedp.SendKeys(chromedp.CSS("#dialog .o-name"), "of"), chromedp.SendKeys(chromedp.CSS("#dialog .o-value"), "build"))
+	p.Type("#dialog .o-name", "of")
+	p.Type("#dialog .o-value", "build")
 	p.Click("#dialog button.main")
 	p.Says(".bubble.bot .text", "You said: /status build")
 	p.Click(`.composer .only-discord`)
@@ -282,7 +282,7 @@ func (p *stage) replays() {
 		p.T.Errorf("%d replies, and %d after the replay", replies, now)
 	}
 	p.View("messages")
-	p.Do(chromedp.SendKeys(chromedp.CSS("input[type=search]"), "only once"))
+	p.Type("input[type=search]", "only once")
 	p.Until(`document.querySelectorAll(".way-list .item").length === 2`)
 	p.Click(".way-list .item:last-child .item-button")
 	p.Click(".way-head button:nth-of-type(2)") // under a new id

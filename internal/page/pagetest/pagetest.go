@@ -140,21 +140,43 @@ func (b *Browser) Says(selector, text string) {
 	b.Until(fmt.Sprintf(`[...document.querySelectorAll(%q)].some((el) => el.innerText.includes(%q))`, selector, text))
 }
 
-// Click clicks the first element of a selector, once it is there and stays.
+// Click clicks the first element of a selector, once it is there and stays, and again if it was drawn anew under the mouse.
 func (b *Browser) Click(selector string) {
 	b.T.Helper()
-	if !Eval[bool](b, fmt.Sprintf(`new Promise((resolve) => {
-		const end = Date.now() + 20000;
-		const look = () => {
-			const el = document.querySelector(%[1]q);
-			el?.scrollIntoView({block: "center"});
-			setTimeout(() => el && el === document.querySelector(%[1]q) && !el.disabled ? resolve(true) : Date.now() > end ? resolve(false) : look(), 40);
-		};
-		look();
-	})`, selector)) {
-		b.T.Fatalf("there is no %s to be clicked, or it does not stay", selector)
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		at := Eval[[]float64](b, fmt.Sprintf(`new Promise((resolve) => {
+			const end = Date.now() + 20000;
+			const look = () => {
+				const el = document.querySelector(%[1]q);
+				el?.scrollIntoView({block: "center"});
+				setTimeout(() => {
+					const box = el === document.querySelector(%[1]q) && !el?.disabled && el?.getBoundingClientRect();
+					if (box?.width) {
+						window.clicked = false;
+						window.addEventListener("click", (e) => { window.clicked = !!e.target.closest(%[1]q) }, {capture: true, once: true});
+						resolve([box.x + box.width / 2, box.y + box.height / 2]);
+					} else if (Date.now() > end) resolve([]);
+					else look();
+				}, 40);
+			};
+			look();
+		})`, selector))
+		if len(at) == 0 {
+			break
+		}
+		b.Do(chromedp.MouseClickXY(at[0], at[1]))
+		if Eval[bool](b, `window.clicked`) {
+			return
+		}
 	}
-	b.Do(chromedp.Click(chromedp.CSS(selector)))
+	b.T.Fatalf("there is no %s to be clicked, or it does not stay\nthe page shows: %.3000s", selector, Eval[string](b, `document.body.innerText`))
+}
+
+// Type clicks a field and types a text into it.
+func (b *Browser) Type(selector, text string) {
+	b.T.Helper()
+	b.Click(selector)
+	b.Press(strings.Split(text, "")...)
 }
 
 // Press presses keys where the focus is, as a keyboard does: a key that the page takes for itself types nothing.

@@ -18,12 +18,16 @@ const inFlight = 100 * time.Millisecond
 // verdict is what is known of one message at the end of a run.
 type verdict struct {
 	*message
-	shown    map[string]int // parts of the answer that the chat shows, and how often
-	first    int            // place of the first that was shown among all actions; -1: none
-	unknown  int            // actions of unknown outcome
-	edits    bool           // an edit's outcome is unknown
-	refused  bool           // an action was refused in a way that ends the message, or may
-	declined time.Time      // when the chat was declined; zero: never
+	shown    map[string]int  // parts of the answer that the chat shows, and how often
+	first    int             // place of the first that was shown among all actions; -1: none
+	unknown  map[string]bool // actions of unknown outcome that no chat has got, by request id
+	edits    bool            // an edit's outcome is unknown
+	refused  bool            // an action was refused in a way that ends the message, or may
+	declined time.Time       // when the chat was declined; zero: never
+}
+
+func newVerdict(m *message) *verdict {
+	return &verdict{message: m, shown: map[string]int{}, first: -1, unknown: map[string]bool{}}
 }
 
 // check looks at what reached the chats, and at what the table holds.
@@ -34,7 +38,7 @@ func (r *run) check(state devconnector.State, left rest) {
 	}
 	verdicts := map[string]*verdict{}
 	for _, m := range r.sent {
-		verdicts[m.id()] = &verdict{message: m, shown: map[string]int{}, first: -1}
+		verdicts[m.id()] = newVerdict(m)
 	}
 	lost := r.unknown(verdicts)
 	r.checkRequests(state, lost)
@@ -75,7 +79,7 @@ func (r *run) unknown(verdicts map[string]*verdict) map[string]time.Time {
 		case entry.Op == "edit":
 			v.edits = true
 		default:
-			v.unknown++
+			v.unknown[entry.Request] = true
 		}
 		if entry.Request != "" && lost[entry.Request].IsZero() {
 			lost[entry.Request] = entry.At

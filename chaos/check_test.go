@@ -17,11 +17,11 @@ func TestAnUnknownOutcomeOfALateAnswerIsItsMessages(t *testing.T) {
 	r := &run{log: []string{
 		`{"timestamp":"2026-11-27T18:36:29Z","message":"` + logs.OutcomeUnknown + `","delivery":"key` + lateSuffix + `","op":"send","request":"r-1"}`,
 	}}
-	v := &verdict{message: m}
+	v := newVerdict(m)
 
 	lost := r.unknown(map[string]*verdict{m.id(): v})
 
-	is.Equal(v.unknown, 1)
+	is.Equal(len(v.unknown), 1)
 	is.True(!lost["r-1"].IsZero())
 }
 

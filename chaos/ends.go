@@ -48,6 +48,7 @@ func (r *run) checkChats(state devconnector.State, verdicts map[string]*verdict)
 			continue
 		}
 		v.answeredAt(place)
+		delete(v.unknown, out.RequestID) // nobody answered it, but it is there
 		texts[out.MessageID] = shown{v, part}
 	}
 	for _, text := range texts {
@@ -84,7 +85,7 @@ func (v *verdict) note(out devconnector.Outbound) {
 		if out.Op == "edit" {
 			v.edits = true
 		} else {
-			v.unknown++
+			v.unknown[out.RequestID] = true
 		}
 	case out.Result.Declined() && out.Op == "edit":
 		v.edits, v.refused = true, true // design 6: its text is not sent otherwise; no run after this one knows of it
@@ -161,7 +162,7 @@ func (a answer) missing() (n int, first string) {
 // isThere reports whether the chat shows it, but for actions of unknown outcome.
 func (a answer) isThere() bool {
 	n, _ := a.missing()
-	return n <= a.of.unknown || a.of.edits && (a.kind == growing || a.kind == amended)
+	return n <= len(a.of.unknown) || a.of.edits && (a.kind == growing || a.kind == amended)
 }
 
 // whole reports whether the chat shows a whole answer to a message.
@@ -179,7 +180,7 @@ func (r *run) checkAnswered(v *verdict, verdicts map[string]*verdict) {
 	if i < 0 {
 		_, part := answers[len(answers)-1].missing()
 		r.fault("%s: %q did not come; buffered %t, journalled %t, finished %t, refused %t, unknown %d", v, part, v.bufferID != "",
-			!r.history.journalled[v.key].IsZero(), !r.history.finished[v.key].IsZero(), v.refused, v.unknown)
+			!r.history.journalled[v.key].IsZero(), !r.history.finished[v.key].IsZero(), v.refused, len(v.unknown))
 		return
 	}
 	n, _ := answers[i].missing()
@@ -218,7 +219,7 @@ func (r *run) checkDoubles(v *verdict) {
 			continue
 		}
 		r.seen["texts that a chat shows twice"]++
-		whole := v.calm || v.kind.streamed() && v.unknown == 0
+		whole := v.calm || v.kind.streamed() && len(v.unknown) == 0
 		if whole && !r.history.takenOver(r.history.journalled[v.key], time.Now()) { // calm or not, a machine may be too slow for a lease
 			r.fault("%s: %q came %d times", v, part, times)
 		}

@@ -98,6 +98,7 @@ func (r *run) do(ctx context.Context) []string {
 	r.calm.Store(true)
 	r.wg.Wait()
 	r.connector.DelayResults(0)
+	r.connector.LeaveUnanswered("", 0)
 	r.connector.Duplicate(0)
 	r.connector.LosePoke("")
 	r.connector.RefuseAs(devconnector.Refusing{})

@@ -97,7 +97,7 @@ func (r *run) schedule() {
 // blow injects the faults that do not hang on a request.
 func (r *run) blow(ctx context.Context) {
 	faults := []func(context.Context) string{
-		r.kill, r.kill, r.terminate, r.stop, r.stop, r.drop, r.cut, r.mute, r.mute, r.losePoke, r.losePoke, r.double, r.expire,
+		r.kill, r.kill, r.terminate, r.stop, r.stop, r.drop, r.cut, r.mute, r.mute, r.unanswered, r.unanswered, r.losePoke, r.losePoke, r.double, r.expire,
 		r.delayResults, r.delayIdleAck, r.agentAway, r.unwritableFor, r.unwritableFor,
 	}
 	if r.weather.quiet {
@@ -225,6 +225,14 @@ func (r *run) delayResults(context.Context) string {
 func (r *run) delayIdleAck(context.Context) string {
 	r.connector.DelayIdleAck(r.between(0, 400))
 	return "going_idle_ack delayed"
+}
+
+// unanswered is a connector that carries actions out and says nothing of it: after two seconds their outcome is unknown, to a
+// process that lives on.
+func (r *run) unanswered(context.Context) string {
+	ops := []string{"send", "send", "send", "edit", "prompt", "send_media"}
+	r.connector.LeaveUnanswered(ops[r.dice(len(ops))], 1+r.dice(2))
+	return "actions carried out and not answered"
 }
 
 // agentAway is a minute in the life of a chat, scaled to a run: the agent is deployed anew, or restarts.

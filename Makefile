@@ -9,6 +9,9 @@ UVLOOP      := 0.22.1
 DYNAMODB    := 2.6.1
 AXE         := 4.14.1
 AXE_SHA512  := 1477dafa598d8d065f273d6af302aa203c02e83131707b7fa648cd41bd3d6b734f8c22a0dab86ee6a6f64b8afbe804b214d36db85a2826965edfb3a0b9d546b5
+TYPESCRIPT  := 5.9.3
+TYPES_NODE  := 20.19.25
+UNDICI      := 6.21.0
 FUZZTIME    ?= 30s
 RUNS        ?= 500
 MUTANTS     ?= 100
@@ -36,6 +39,15 @@ LOCAL_JARS := $(CACHE)/dynamodb-local-$(DYNAMODB)
 
 # What looks at the page for people who cannot see it, or not well: a file of JavaScript for the test that runs a browser.
 AXE_JS := $(CACHE)/axe-core-$(AXE)/axe.min.js
+
+# The compiler that checks the agent in TypeScript, and makes JavaScript of it for a Node that runs no TypeScript. Node's own
+# types are two packages.
+TSC := $(CACHE)/typescript-$(TYPESCRIPT)-node-$(TYPES_NODE)
+define TSC_SHA512
+8e5d6f6733c38a72ebf5e52ddc9feded5e8580d130f508ef04f772b33f4a7d00c3e357d0ac2d98e2f290762694a454f86d795bd511e12e9a7cc2d9ba3394e04b  typescript-$(TYPESCRIPT).tgz
+66c273039b610d031240eefcf1dec8a1cc3041b23c07938fce6a8dbe97f7358ffe3070c04bbe7d5a8d2077659079762de40000423cdcad3542e92282b9882809  types-node-$(TYPES_NODE).tgz
+8b00d9aa0d10006ae0f516afe47e27d0ceb87379a4479f5c27ac10a7eec2e2723482c984c5a79d6982cd3b8e1e4f802d041c236d38863cc96dd8c7744fd1fd25  undici-types-$(UNDICI).tgz
+endef
 
 # The reference gateway, in its own newest release and in the newest code that there is (docs/contract.md, section 20).
 HERMES_VENV     := $(CACHE)/hermes-agent-$(HERMES)
@@ -65,6 +77,7 @@ test: ## all tests, with the race detector where there is a C compiler
 		echo "make test: the ledger on DynamoDB is not tested, python3 with venv is missing" >&2; \
 	fi; \
 	if command -v chromium >/dev/null && command -v npm >/dev/null; then $(MAKE) --no-print-directory "$(AXE_JS)" && export DORMOUSE_AXE="$(AXE_JS)" || exit 1; fi; \
+	if command -v node >/dev/null && command -v npm >/dev/null; then $(MAKE) --no-print-directory "$(TSC)/complete" && export DORMOUSE_TYPESCRIPT="$(TSC)" || exit 1; fi; \
 	set -x; NO_COLOR=1 $$with go test $(RACE) -shuffle=on ./... && \
 	NO_COLOR=1 DORMOUSE_TEST_DYNAMODB=devtable go test -shuffle=on ./internal/ledger/dynamo && \
 	NO_COLOR=1 go test -run 'TestALiveFlood|TestABacklog' ./functions/drain -backlog 1
@@ -73,6 +86,10 @@ test: ## all tests, with the race detector where there is a C compiler
 page: ## the page of dormouse dev in headless Chromium, looked at by axe-core where there is npm; PICTURES=dir: with pictures of it
 	@axe=; if command -v npm >/dev/null; then $(MAKE) --no-print-directory "$(AXE_JS)" && axe="$(AXE_JS)" || exit 1; fi; \
 	set -x; DORMOUSE_AXE="$$axe" DORMOUSE_PICTURES="$(abspath $(PICTURES))" go test -count=1 -v -run Browser ./internal/page
+
+.PHONY: test-typescript
+test-typescript: $(TSC)/complete ## the agent in TypeScript, checked and run; needs Node and npm
+	NO_COLOR=1 DORMOUSE_TYPESCRIPT="$(TSC)" go test -count=1 -v -run TypeScript ./examples
 
 .PHONY: test-example
 test-example: ## examples/gateway, a module of its own that uses pkg/ from outside
@@ -236,6 +253,16 @@ $(AXE_JS):
 	@mkdir -p "$(@D)"
 	cd "$(@D)" && npm pack --silent axe-core@$(AXE) >/dev/null && \
 		echo "$(AXE_SHA512)  axe-core-$(AXE).tgz" | sha512sum --check --quiet && tar -xzmf axe-core-$(AXE).tgz --strip-components=1 package/axe.min.js
+
+$(TSC)/complete: export SHA512 = $(TSC_SHA512)
+$(TSC)/complete:
+	@mkdir -p "$(TSC)/node_modules/typescript" "$(TSC)/node_modules/@types/node" "$(TSC)/node_modules/undici-types"
+	cd "$(TSC)" && npm pack --silent typescript@$(TYPESCRIPT) @types/node@$(TYPES_NODE) undici-types@$(UNDICI) >/dev/null && \
+		echo "$$SHA512" | sha512sum --check --quiet && \
+		tar -xzf typescript-$(TYPESCRIPT).tgz -C node_modules/typescript --strip-components=1 && \
+		tar -xzf types-node-$(TYPES_NODE).tgz -C node_modules/@types/node --strip-components=1 && \
+		tar -xzf undici-types-$(UNDICI).tgz -C node_modules/undici-types --strip-components=1
+	@touch "$@"
 
 $(LOCAL_JARS)/complete:
 	@command -v java >/dev/null && command -v mvn >/dev/null || \

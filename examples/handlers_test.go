@@ -6,7 +6,9 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -51,7 +53,7 @@ func TestHTTPAgentInPython(t *testing.T) {
 	plain(t, tool(t, "python3"), "-B", "http-python/agent.py")
 }
 
-// Node runs TypeScript as it is from 22.18 on.
+// Node runs TypeScript as it is from 22.18 on. What the compiler makes of it runs in any Node.
 func TestHTTPAgentInTypeScript(t *testing.T) {
 	t.Parallel()
 	node := tool(t, "node")
@@ -60,10 +62,81 @@ func TestHTTPAgentInTypeScript(t *testing.T) {
 	if _, scanned := fmt.Sscanf(string(out), "v%d.%d", &major, &minor); err != nil || scanned != nil {
 		t.Fatalf("node --version says %q: %v", out, err)
 	}
-	if major < 22 || major == 22 && minor < 18 {
-		t.Skipf("skipped: node %s runs no TypeScript, 22.18 does", strings.TrimSpace(string(out)))
+	t.Run("as it is", func(t *testing.T) {
+		if major < 22 || major == 22 && minor < 18 {
+			t.Skipf("skipped: node %s runs no TypeScript, 22.18 does", strings.TrimSpace(string(out)))
+		}
+		plain(t, node, "--disable-warning=ExperimentalWarning", "http-ts/agent.ts")
+	})
+	t.Run("compiled", func(t *testing.T) {
+		is := is.New(t)
+		dir := t.TempDir()
+		is.NoErr(os.WriteFile(filepath.Join(dir, "package.json"), []byte(`{"type":"module"}`), 0o600))
+		said, err := tsc(t, "--outDir", dir, "--rewriteRelativeImportExtensions", "http-ts/agent.ts")
+		if err != nil {
+			t.Fatalf("%v:\n%s", err, said)
+		}
+		plain(t, node, filepath.Join(dir, "agent.js"))
+	})
+}
+
+// What the schemas do not know, and what they demand, are faults to the compiler.
+func TestTypesFindFaultsInATypeScriptAgent(t *testing.T) {
+	t.Parallel()
+	is := is.New(t)
+	types, err := filepath.Abs("types/dormouse.d.ts")
+	is.NoErr(err)
+	raw, err := os.ReadFile("http-ts/agent.ts")
+	is.NoErr(err)
+	whole := strings.Replace(string(raw), "../types/dormouse.d.ts", types, 1)
+	faults := []struct{ old, text, want string }{
+		{`emoji: "👍"`, `emoij: "👍"`, "'emoij' does not exist"},
+		{`op: "react", emoji: "👍"`, `op: "react"`, "'emoji' is missing"},
+		{`op: "react"`, `op: "reakt"`, `"reakt"`},
+		{`turn.late`, `turn.is_late`, "'is_late' does not exist"},
+		{`const { text, source }`, `const { words: text, source }`, "'words' does not exist"},
+		{`return {}; // nothing to`, `return 7; // nothing to`, "'7'"},
+		{"{ text: `Hello", "{ content: `Hello", "'content' does not exist"},
+		{`const server =`, `enum Broken { A } const server =`, "erasableSyntaxOnly"}, // Node would not run it
+		{`const server =`, `const other =`, "name 'server'"},                         // also without our types
 	}
-	plain(t, node, "--disable-warning=ExperimentalWarning", "http-ts/agent.ts")
+	dir := t.TempDir()
+	args := []string{"--noEmit", "--allowImportingTsExtensions", "--skipLibCheck"}
+	for i, fault := range faults {
+		is.Equal(strings.Count(whole, fault.old), 1)
+		file := filepath.Join(dir, fmt.Sprintf("fault%d.ts", i))
+		is.NoErr(os.WriteFile(file, []byte(strings.Replace(whole, fault.old, fault.text, 1)), 0o600))
+		args = append(args, file)
+	}
+	said, err := tsc(t, args...)
+	is.True(err != nil)
+	for i, fault := range faults {
+		_, found, _ := strings.Cut(said, fmt.Sprintf("fault%d.ts(", i))
+		found, _, _ = strings.Cut(found, "fault")
+		if !strings.Contains(found, fault.want) {
+			t.Errorf("%s: tsc says %q, want %q", fault.text, found, fault.want)
+		}
+	}
+}
+
+// tsc runs the compiler that DORMOUSE_TYPESCRIPT names (make test and make test-typescript fetch it), with node.
+func tsc(t *testing.T, args ...string) (said string, err error) {
+	t.Helper()
+	dir := os.Getenv("DORMOUSE_TYPESCRIPT")
+	if dir == "" && os.Getenv("CI") == "true" {
+		t.Fatal("CI has no compiler for TypeScript: DORMOUSE_TYPESCRIPT is empty (make test-typescript)")
+	}
+	if dir == "" {
+		t.Skip("skipped: no compiler for TypeScript here (make test-typescript, which needs npm)")
+	}
+	modules := filepath.Join(dir, "node_modules")
+	cmd := exec.CommandContext(t.Context(), tool(t, "node"), append([]string{
+		filepath.Join(modules, "typescript", "bin", "tsc"), "--pretty", "false", "--strict", "--noUncheckedIndexedAccess",
+		"--target", "es2022", "--module", "es2022", "--moduleResolution", "bundler", "--erasableSyntaxOnly", "--verbatimModuleSyntax",
+		"--typeRoots", filepath.Join(modules, "@types"), "--types", "node",
+	}, args...)...)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
 }
 
 func TestAnApprovalOutlivesBothProcesses(t *testing.T) {

@@ -42,9 +42,9 @@ func TestTheWorkflowsLinesRun(t *testing.T) {
 	program := rigtest.Build(t, "cmd/dormouse")
 	is.NoErr(os.Symlink(program, filepath.Join(bin, "dormouse")))
 	installs := "#!/bin/sh\n[ \"$*\" = 'install github.com/dormouse-relay/dormouse/cmd/dormouse@main' ]\n"
-	is.NoErr(os.WriteFile(filepath.Join(bin, "go"), []byte(installs), 0o700))
+	rigtest.Script(t, filepath.Join(bin, "go"), installs)
 	url, control := subject(t, "hosted") // it is running already, with the gateway gw-7
-	is.NoErr(os.WriteFile(filepath.Join(dir, "start-connector"), []byte("#!/bin/sh\n[ -n \"$CONFORM_SECRET\" ]\n"), 0o700))
+	rigtest.Script(t, filepath.Join(dir, "start-connector"), "#!/bin/sh\n[ -n \"$CONFORM_SECRET\" ]\n")
 	is.NoErr(os.WriteFile(filepath.Join(dir, "conformance.json"), []byte(`{"known":[{"id":"action-again","reason":"nobody sends one twice"}]}`), 0o600))
 
 	secrets := regexp.MustCompile(`\$\{\{ *secrets\.CONFORM_SECRET *\}\}`)

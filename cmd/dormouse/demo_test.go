@@ -121,7 +121,7 @@ func TestDemoFailsWithTheReason(t *testing.T) {
 			is.NoErr(os.Mkdir(filepath.Join(dir, rig.Drain), 0o700))
 			bootstrap := filepath.Join(rigtest.Functions(t), rig.Drain, "bootstrap")
 			script := fmt.Sprintf("#!/bin/sh\nexport %s\nexec '%s'\n", tt.setting, bootstrap)
-			is.NoErr(os.WriteFile(filepath.Join(dir, rig.Drain, "bootstrap"), []byte(script), 0o700))
+			rigtest.Script(t, filepath.Join(dir, rig.Drain, "bootstrap"), script)
 			code, out, errs := dormouse(t.Context(), "demo", "--functions", dir)
 			t.Log(out, errs)
 			is.Equal(code, 1)

@@ -229,7 +229,7 @@ while [ $# -gt 0 ]; do
 	shift
 done
 `
-	is.NoErr(os.WriteFile(filepath.Join(dir, "aws"), []byte(aws), 0o700))
+	rigtest.Script(t, filepath.Join(dir, "aws"), aws)
 	cmd := exec.CommandContext(t.Context(), "sh", "-ec", steps[len(steps)-1].Run)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"), "KEY=acme/shop-17-1", `TEXT=acme/shop "main": success`)

@@ -10,9 +10,11 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -400,3 +402,44 @@ func acked(n int) func(devconnector.State) bool {
 }
 
 func connected(s devconnector.State) bool { return s.Instance(gateway).Connected }
+
+// holder is an agent that answers each turn with the turn's text; one kind of them only once release is closed, so that the
+// gateway is connected until then.
+type holder struct {
+	url     string
+	asked   chan struct{} // such a turn has come
+	release chan struct{}
+}
+
+// holdingAgent holds the turns whose text has the word.
+func holdingAgent(t *testing.T, word string) holder {
+	h := holder{asked: make(chan struct{}, 10), release: make(chan struct{})}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var turn struct{ Event struct{ Text string } }
+		if err := json.NewDecoder(r.Body).Decode(&turn); err != nil {
+			t.Error(err)
+		}
+		io.Copy(io.Discard, r.Body) // unless it is read, the server does not notice that the client is gone
+		if strings.Contains(turn.Event.Text, word) {
+			h.asked <- struct{}{}
+			select {
+			case <-h.release:
+			case <-r.Context().Done():
+			}
+		}
+		json.NewEncoder(w).Encode(map[string]string{"text": turn.Event.Text})
+	}))
+	t.Cleanup(server.Close)
+	h.url = server.URL
+	return h
+}
+
+// await waits until a turn is held.
+func (h holder) await(t *testing.T) {
+	t.Helper()
+	select {
+	case <-h.asked:
+	case <-time.After(patience):
+		t.Fatal("the agent was not asked")
+	}
+}

@@ -140,6 +140,7 @@ func (p *stage) seesTypingAndTheReply() {
 	p.Says(".typing", "is typing")
 	p.Says("#state", "connected")
 	p.Shoot("typing")
+	p.seen <- struct{}{}
 	p.Says(".bubble.bot .text", "Here I am.")
 	p.Says("#say", "Ada: Here I am.")          // for those who listen
 	p.Says(".bubble .quote", "a little later") // the reply quotes what it answers
@@ -389,7 +390,7 @@ func (p *stage) isUsedByKeyboard() {
 	p.Press(kb.Enter)
 	p.Says(".bubble.bot .text", "You said: by keyboard")
 	p.Press(kb.Escape, "3")
-	p.Until(`document.querySelector("main").dataset.view === "messages"`)
+	p.Until(`document.querySelector("main").dataset.view === "messages" && document.querySelector(".way-list .item")`)
 	p.Press("j")
 	p.Until(`document.querySelector(".way .steps")`)
 	p.Press("/")

@@ -27,6 +27,7 @@ type scene struct {
 	url     string // with the token
 	base    string
 	stopped chan struct{} // the agent's turn was cancelled
+	seen    chan struct{} // the agent may answer "a little later": what is there until then has been seen
 }
 
 func set(value string) devstage.Given { return devstage.Given{Value: value, Source: "the test"} }
@@ -36,7 +37,7 @@ const token = "page-token-canary"
 // open starts a stage with its page, and arms the gateway.
 func open(t *testing.T) *scene {
 	t.Helper()
-	s := &scene{stopped: make(chan struct{}, 10)}
+	s := &scene{stopped: make(chan struct{}, 10), seen: make(chan struct{}, 1)}
 	agent := httptest.NewServer(http.HandlerFunc(s.play))
 	t.Cleanup(agent.Close)
 	built := rigtest.Bootstraps(t)
@@ -102,7 +103,10 @@ func (s *scene) play(w http.ResponseWriter, r *http.Request) {
 		case <-time.After(patience):
 		}
 	case text == "a little later":
-		time.Sleep(700 * time.Millisecond)
+		select {
+		case <-s.seen:
+		case <-time.After(patience):
+		}
 		say(send("Here I am."))
 	case text == "ask me":
 		say(map[string]any{"op": "prompt", "prompt_kind": "choice", "content": "Deploy **1.4** to production?", "ref": "r", "options": []map[string]string{

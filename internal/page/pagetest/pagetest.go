@@ -21,7 +21,7 @@ import (
 	"github.com/dormouse-relay/dormouse/internal/config"
 )
 
-const patience = 30 * time.Second
+const patience = time.Minute // with what is to come, on a busy machine: more than the page's own in Until and Click
 
 // Browser is one tab of a headless Chromium.
 type Browser struct {
@@ -70,7 +70,7 @@ func Start(t *testing.T) *Browser {
 		t.Skip("no Chromium: the page is not tried in a browser (Debian: apt-get install chromium)")
 	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU,
-		chromedp.UserDataDir(t.TempDir()), chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
+		chromedp.UserDataDir(t.TempDir()), chromedp.WSURLReadTimeout(patience), chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
 		chromedp.Flag("hide-scrollbars", true), chromedp.WindowSize(1920, 1080))
 	ctx, cancelAllocator := chromedp.NewExecAllocator(context.Background(), options...)
 	ctx, cancel := chromedp.NewContext(ctx)
@@ -126,7 +126,7 @@ func Eval[T any](b *Browser, expression string) T {
 func (b *Browser) Until(condition string) {
 	b.T.Helper()
 	if !Eval[bool](b, `new Promise((resolve) => {
-		const end = Date.now() + 20000;
+		const end = Date.now() + 50000;
 		const look = () => { let ok = false; try { ok = !!(`+condition+`) } catch {} ; if (ok || Date.now() > end) resolve(ok); else setTimeout(look, 15) };
 		look();
 	})`) {
@@ -145,7 +145,7 @@ func (b *Browser) Click(selector string) {
 	b.T.Helper()
 	for end := time.Now().Add(patience); time.Now().Before(end); {
 		at := Eval[[]float64](b, fmt.Sprintf(`new Promise((resolve) => {
-			const end = Date.now() + 20000;
+			const end = Date.now() + 50000;
 			const look = () => {
 				const el = document.querySelector(%[1]q);
 				el?.scrollIntoView({block: "center"});

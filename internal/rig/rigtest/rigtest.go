@@ -1,5 +1,5 @@
-// Package rigtest builds the functions for tests, each once for a test binary. It blocks until they are built, and fails the
-// test if they cannot be.
+// Package rigtest builds the functions for tests, each once for a test binary, and writes what else a test runs. It blocks until
+// that is there, and fails the test if it cannot be.
 package rigtest
 
 import (
@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/dormouse-relay/dormouse/internal/rig"
@@ -46,6 +47,17 @@ func Build(t testing.TB, pkg string) string {
 		t.Fatal(err)
 	}
 	return rig.Bootstrap(dir, filepath.Base(pkg))
+}
+
+// Script writes a program that the test runs then. No other process is begun meanwhile: it would have the file open for writing
+// until it is a program of its own, and a file that is open for writing cannot be run ("text file busy").
+func Script(t testing.TB, path, content string) {
+	t.Helper()
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	if err := os.WriteFile(path, []byte(content), 0o700); err != nil {
+		t.Fatal(err)
+	}
 }
 
 var built = sync.OnceValues(func() (string, error) {

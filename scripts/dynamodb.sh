@@ -20,7 +20,7 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 130' INT TERM
 
-port=$(python3 -c 'import socket; print(socket.create_server(("127.0.0.1", 0)).getsockname()[1])')
+port=$(python3 "$(dirname "$0")/free_ports.py" 1)
 case $kind in
 moto) # without the variable it looks for instance metadata
 	AWS_EC2_METADATA_DISABLED=true "$place/bin/python" "$(dirname "$0")/moto_server.py" -H 127.0.0.1 -p "$port" >"$log" 2>&1 </dev/null & ;;

@@ -67,10 +67,7 @@ invoke() {
 }
 
 read -r connector control lambda wake wakeapi drain drainapi <<PORTS
-$("$python" -c '
-import socket
-held = [socket.create_server(("127.0.0.1", 0)) for _ in range(7)]
-print(*(s.getsockname()[1] for s in held))')
+$("$python" "$(dirname "$0")/free_ports.py" 7)
 PORTS
 
 start connector build/dormouse connector --listen "127.0.0.1:$connector" --control "127.0.0.1:$control"
@@ -79,7 +76,7 @@ await "$control"
 emulate drain "$drain" "$drainapi" GATEWAY_RELAY_URL="http://127.0.0.1:$connector" GATEWAY_RELAY_ID=gw-rie \
 	GATEWAY_RELAY_IDENTITY_TOKEN=dev DORMOUSE_ALLOW_ENV_SECRETS=1 GATEWAY_RELAY_PLATFORMS=telegram \
 	GATEWAY_RELAY_BOT_IDS='{"telegram":{"botId":"700100"}}' \
-	DORMOUSE_EMPTY_AFTER=1s DORMOUSE_IDLE_AFTER=1s DORMOUSE_POKE_COOLDOWN=1s
+	DORMOUSE_EMPTY_AFTER=3s DORMOUSE_IDLE_AFTER=1s DORMOUSE_POKE_COOLDOWN=1s
 invoke drain "$drain" drain-wake.json '"status":"empty"'
 request 10 --output /dev/null "http://127.0.0.1:$control/deliver" --data '{"event": {
 	"text": "hello", "message_type": "text", "message_id": "m-1",

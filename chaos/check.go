@@ -21,6 +21,7 @@ type verdict struct {
 	shown    map[string]int  // parts of the answer that the chat shows, and how often
 	first    int             // place of the first that was shown among all actions; -1: none
 	unknown  map[string]bool // actions of unknown outcome that no chat has got, by request id
+	doubted  bool            // an action's outcome was unknown, whether a chat has got it or not
 	edits    bool            // an edit's outcome is unknown
 	refused  bool            // an action was refused in a way that ends the message, or may
 	declined time.Time       // when the chat was declined; zero: never
@@ -79,7 +80,7 @@ func (r *run) unknown(verdicts map[string]*verdict) map[string]time.Time {
 		case entry.Op == "edit":
 			v.edits = true
 		default:
-			v.unknown[entry.Request] = true
+			v.unknown[entry.Request], v.doubted = true, true
 		}
 		if entry.Request != "" && lost[entry.Request].IsZero() {
 			lost[entry.Request] = entry.At

@@ -85,7 +85,7 @@ func (v *verdict) note(out devconnector.Outbound) {
 		if out.Op == "edit" {
 			v.edits = true
 		} else {
-			v.unknown[out.RequestID] = true
+			v.unknown[out.RequestID], v.doubted = true, true
 		}
 	case out.Result.Declined() && out.Op == "edit":
 		v.edits, v.refused = true, true // design 6: its text is not sent otherwise; no run after this one knows of it
@@ -219,7 +219,7 @@ func (r *run) checkDoubles(v *verdict) {
 			continue
 		}
 		r.seen["texts that a chat shows twice"]++
-		whole := v.calm || v.kind.streamed() && len(v.unknown) == 0
+		whole := v.calm || v.kind.streamed() && !v.doubted
 		if whole && !r.history.takenOver(r.history.journalled[v.key], time.Now()) { // calm or not, a machine may be too slow for a lease
 			r.fault("%s: %q came %d times", v, part, times)
 		}

@@ -66,7 +66,11 @@ func (l rest) String() string {
 	}
 	waiting := []string{}
 	for key, e := range l.open {
-		waiting = append(waiting, fmt.Sprintf("%s due %s: %q", key[:8], time.Until(e.due).Round(time.Millisecond), e.reason))
+		due := "now"
+		if !e.due.IsZero() {
+			due = "in " + time.Until(e.due).Round(time.Millisecond).String()
+		}
+		waiting = append(waiting, fmt.Sprintf("%s due %s: %q", key[:8], due, e.reason))
 	}
 	return fmt.Sprintf("%d buffered, %d to be said, lease held: %t, open in the journal: [%s]", l.buffered, l.inbox, l.held, strings.Join(waiting, "; "))
 }

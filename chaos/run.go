@@ -91,6 +91,7 @@ func (r *run) do(ctx context.Context) []string {
 	r.wg.Go(func() { r.users(weathering) })
 	r.wg.Go(func() { r.blow(weathering) })
 	r.wg.Go(func() { r.refuse(weathering) })
+	r.wg.Go(func() { r.hush(weathering) })
 	r.wg.Go(func() { r.schedules(weathering) })
 	r.wg.Go(func() { r.sayings(weathering) })
 	<-weathering.Done()

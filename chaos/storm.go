@@ -25,7 +25,7 @@ type weather struct {
 	killTurn, failTurn, slowTurn    float64
 	failMedia                       float64
 	pause                           time.Duration
-	refusals                        time.Duration // from one to the next; 0: none
+	refusals, silence               time.Duration // from one refusal, or action without an answer, to the next; 0: none
 	lease                           time.Duration // of the drain: how soon a dead one's is free
 	timeout                         time.Duration // of the function: a short one makes it hand over
 }
@@ -39,11 +39,12 @@ func newWeather(seed uint64, rng *rand.Rand) weather {
 		lease: time.Duration(pick(1, 2)) * time.Second, timeout: time.Duration(pick(8, 20)) * time.Second,
 		pause:    time.Duration(pick(500, 1500, 4000)) * time.Millisecond,
 		refusals: time.Duration(pick(0, 0, 400, 1500)) * time.Millisecond,
+		silence:  time.Duration(pick(0, 500, 1500)) * time.Millisecond,
 		bulky:    rng.IntN(6) == 0,
 	}
 	w.narrow, w.desert = seed%4 == 0, seed%16 == 1
 	if seed%5 == 2 {
-		w = weather{quiet: true, slowTable: w.slowTable, slowTurn: w.slowTurn, pause: 500 * time.Millisecond,
+		w = weather{quiet: true, slowTable: w.slowTable, slowTurn: w.slowTurn, pause: 500 * time.Millisecond, silence: w.silence,
 			lease: time.Minute, timeout: time.Minute} // else a slow table would cost the lease, and only a sweep helps then
 	}
 	return w
@@ -97,7 +98,7 @@ func (r *run) schedule() {
 // blow injects the faults that do not hang on a request.
 func (r *run) blow(ctx context.Context) {
 	faults := []func(context.Context) string{
-		r.kill, r.kill, r.terminate, r.stop, r.stop, r.drop, r.cut, r.mute, r.mute, r.unanswered, r.unanswered, r.losePoke, r.losePoke, r.double, r.expire,
+		r.kill, r.kill, r.terminate, r.stop, r.stop, r.drop, r.cut, r.mute, r.mute, r.losePoke, r.losePoke, r.double, r.expire,
 		r.delayResults, r.delayIdleAck, r.agentAway, r.unwritableFor, r.unwritableFor,
 	}
 	if r.weather.quiet {
@@ -227,14 +228,6 @@ func (r *run) delayIdleAck(context.Context) string {
 	return "going_idle_ack delayed"
 }
 
-// unanswered is a connector that carries actions out and says nothing of it: after two seconds their outcome is unknown, to a
-// process that lives on.
-func (r *run) unanswered(context.Context) string {
-	ops := []string{"send", "send", "send", "edit", "prompt", "send_media"}
-	r.connector.LeaveUnanswered(ops[r.dice(len(ops))], 1+r.dice(2))
-	return "actions carried out and not answered"
-}
-
 // agentAway is a minute in the life of a chat, scaled to a run: the agent is deployed anew, or restarts.
 func (r *run) agentAway(ctx context.Context) string {
 	status := awayStatuses[r.dice(len(awayStatuses))]
@@ -317,6 +310,19 @@ func (r *run) refuse(ctx context.Context) {
 			r.fault("%v", err)
 		}
 		r.count("refusals: " + f.Class)
+	}
+}
+
+// hush makes the connector carry actions out and say nothing of it: two seconds later their outcome is unknown, to a process
+// that lives on.
+func (r *run) hush(ctx context.Context) {
+	if r.weather.silence == 0 {
+		return
+	}
+	ops := []string{"send", "send", "send", "edit", "prompt", "send_media"}
+	for pause(ctx, r.between(50, int(2*r.weather.silence.Milliseconds()))) {
+		r.connector.LeaveUnanswered(ops[r.dice(len(ops))], 1)
+		r.count("an action carried out and not answered")
 	}
 }
 

@@ -24,6 +24,17 @@ func (o Outgoing) AsDraft(id int, final bool) Outgoing {
 // IsFinalDraft reports whether an action makes a draft a message.
 func (o Outgoing) IsFinalDraft() bool { return o.Op() == "draft" && o.Action["final"] == true }
 
+// DraftID is the id of a draft, also one that a journal had; 0: it has none.
+func (o Outgoing) DraftID() int {
+	switch id := o.Action["draft_id"].(type) {
+	case int:
+		return id
+	case float64:
+		return int(id)
+	}
+	return 0
+}
+
 // Undrafted is the text of a draft as a plain send.
 func (o Outgoing) Undrafted() Outgoing {
 	metadata, _ := o.Action["metadata"].(map[string]any)

@@ -17,9 +17,10 @@ var Nothing = json.RawMessage(`{}`)
 
 // PutBack returns a dead entry as RetryDead leaves it. Its kept answer will be sent, but for what has Reached its chat. With
 // ask the answer is dropped, and the agent is asked again; if a part of it has Reached the chat, the entry is Open, so that
-// the agent is told of that part. An entry that is Open stays as it is: the agent is asked again in any case.
+// the agent is told of that part. An entry that is Open stays as it is: the agent is asked again in any case. A
+// draft that was open is over.
 func (e Entry) PutBack(ask bool) Entry {
-	e.State, e.Attempts, e.Error, e.Died = New, 0, "", time.Time{}
+	e.State, e.Attempts, e.Error, e.Died, e.Draft = New, 0, "", time.Time{}, 0
 	switch {
 	case e.Open || e.Actions == nil:
 		return e

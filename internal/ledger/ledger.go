@@ -245,6 +245,7 @@ type Entry struct {
 	Done     []string          // outcome per action, "" where none is known
 	Open     bool              // the answer is a stream whose end has not been seen: Actions are those so far
 	Died     time.Time         // when it was given up; zero unless Dead
+	Draft    int               // the id of the newest draft that its chat may have seen a state of; 0: of none
 	Set      Set               // zero: it is on its own
 
 	// Unreadable is why Load could not read the entry, whose Body and Actions are missing then; nil: it could.
@@ -288,6 +289,8 @@ type Journal interface {
 	// Extend adds an action to an answer that is streamed, before that action is sent, and makes the entry Open. Outcomes
 	// stay. ErrTooLarge as for Keep.
 	Extend(ctx context.Context, key string, action json.RawMessage) error
+	// Draft notes that text is shown as a draft of this id from now on, before the first state of it is.
+	Draft(ctx context.Context, key string, id int) error
 	// Confirm stores the outcome of one kept action.
 	Confirm(ctx context.Context, key string, action int, outcome string) error
 	// Finish ends an entry and drops its payload.

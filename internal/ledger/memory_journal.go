@@ -94,6 +94,10 @@ func (l *memoryLease) Extend(_ context.Context, key string, action json.RawMessa
 	})
 }
 
+func (l *memoryLease) Draft(_ context.Context, key string, id int) error {
+	return l.entry(key, func(e *kept) { e.Draft = id })
+}
+
 func (l *memoryLease) Confirm(_ context.Context, key string, action int, outcome string) error {
 	return l.entry(key, func(e *kept) {
 		if e.Wait = (Wait{}); action < len(e.Done) {

@@ -166,6 +166,9 @@ const (
 	// ActionNotKept says that an action of a stream is thrown away.
 	ActionNotKept = "an action could not be kept, so it is not sent: left for the next run"
 
+	// DraftNotNoted says that a chat does not see a text grow.
+	DraftNotNoted = "a draft could not be noted, so it is not shown: its text follows when it is whole"
+
 	// OutcomeNotJournalled says that the next run sends an action once more.
 	OutcomeNotJournalled = "an action's outcome could not be journalled: left for the next run"
 

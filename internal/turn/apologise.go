@@ -57,7 +57,11 @@ func (a *attempts) apologise(d *delivery, cause error) error {
 	if d.apology = nil; !a.mustApologise(d, cause) {
 		return nil
 	}
-	parts, err := a.chats.shaper(d.Event, d.session).ShapeAll([]relay.Action{{"op": "send", "content": a.cfg.Apology}})
+	shaper := a.chats.shaper(d.Event, d.session)
+	parts, err := shaper.ShapeAll([]relay.Action{{"op": "send", "content": a.cfg.Apology}})
+	if d.draft == nil { // else what the chat has seen of it stays
+		intoDraft(parts, shaper, d.Event.Source.ChatID, d.draftID)
+	}
 	var raws []json.RawMessage
 	if err == nil {
 		raws, err = action.Encode(parts)

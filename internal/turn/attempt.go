@@ -3,6 +3,7 @@ package turn
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -218,6 +219,7 @@ func (a *attempts) turn(ctx context.Context, d *delivery, prompt *agent.Prompt, 
 	marksOf(d).begin(absent || d.attempts > 0 || d.suspect)
 
 	a.cfg.Link.WaitDescriptors(asking)
+	a.sealAgain(d)
 	shaper := a.chats.shaper(d.Event, d.session)
 	said, err := a.ask(asking, d, prompt, media, shaper.Descriptor)
 	if err == nil {
@@ -233,7 +235,7 @@ func (a *attempts) turn(ctx context.Context, d *delivery, prompt *agent.Prompt, 
 	}
 	marksOf(d).show()
 	fit := &fitter{shaper: shaper, files: a.files, log: d.log, counts: a.counts, replied: d.answer.replied()}
-	if said.Stream != nil || d.answer.streamed || d.draft != nil {
+	if said.Stream != nil || d.answer.streamed {
 		return a.follows(ctx, asking, cancel, d, fit, said)
 	}
 	actions, err := fit.all(asking, said.Actions)
@@ -241,8 +243,12 @@ func (a *attempts) turn(ctx context.Context, d *delivery, prompt *agent.Prompt, 
 		return err
 	}
 	stopTyping()
+	takes := intoDraft(actions, shaper, d.Event.Source.ChatID, d.draftID)
 	if err := a.keep(ctx, d, actions); err != nil || stopped(ctx) {
 		return err
+	}
+	if takes {
+		d.draft, d.draftID = nil, 0
 	}
 	d.has.letFilesGo()
 	return a.send(ctx, d)
@@ -257,7 +263,7 @@ func (a *attempts) follows(ctx, asking context.Context, cancel func(), d *delive
 	d.streamFrom = len(d.answer.actions)
 	s := &stream{
 		chats: a.chats, fit: fit, board: d.board,
-		drafts: newDrafter(d.key, fit.shaper, d.draft),
+		drafts: newDrafter(d.key, d.Event.Source.ChatID, fit.shaper, d.draft, d.draftID),
 		kept:   func() int { return len(d.answer.actions) },
 		send:   func(o action.Outgoing) error { return a.sendStreamed(asking, d, o) },
 		edit: func(ctx context.Context, o action.Outgoing) (made, again bool, err error) {
@@ -266,9 +272,8 @@ func (a *attempts) follows(ctx, asking context.Context, cancel func(), d *delive
 	}
 	if s.drafts != nil {
 		s.drafts.show = func(ctx context.Context, o action.Outgoing) (bool, bool, error) { return a.draftStreamed(ctx, d, o) }
-		s.drafts.shut = func(o action.Outgoing) { a.postDraft(o, d.Event.Source.Platform) }
 	}
-	defer func() { d.draft = s.shownDraft() }()
+	defer func() { d.draft, d.draftID = s.openDraft() }()
 	if err := s.follow(asking, cancel, said); err != nil {
 		return cmp.Or(a.dropUnsent(d), err)
 	}
@@ -277,6 +282,21 @@ func (a *attempts) follows(ctx, asking context.Context, cancel func(), d *delive
 		return cmp.Or(a.dropUnsent(d), err)
 	}
 	return a.sendHeldBack(ctx, d)
+}
+
+// sealAgain has a final draft leave once more that an earlier process has kept and may not have sent: no attempt goes on with that
+// draft. Once more is harmless.
+func (a *attempts) sealAgain(d *delivery) {
+	for i, raw := range d.answer.actions {
+		var o action.Outgoing
+		if i >= d.inherited || d.answer.outcomes[i] != "" || json.Unmarshal(raw, &o) != nil {
+			continue
+		}
+		if o.IsFinalDraft() && o.DraftID() == d.noted {
+			a.postDraft(o, requestID(d.key, i), d.Event.Source.Platform)
+			d.noted = 0
+		}
+	}
 }
 
 // ask asks the agent. If the agent panics, the attempt has failed.

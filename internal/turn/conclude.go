@@ -241,9 +241,9 @@ func (a *attempts) logDead(d *delivery, err error) {
 // minute, and Slack's looks as if more were to come.
 func (a *attempts) closeDraft(d *delivery) {
 	if d.draft != nil && !d.inChats.declined[named(*d.draft)] {
-		a.postDraft(*d.draft, d.Event.Source.Platform)
+		a.postDraft(*d.draft, "", d.Event.Source.Platform)
 	}
-	d.draft = nil
+	d.draft, d.draftID = nil, 0
 }
 
 // finish finishes a delivery in the journal.

@@ -77,6 +77,8 @@ type delivery struct {
 	heldFrom   int               // the first action that only the record has, while heldBack
 	missed     []action.Outgoing // of a stream, the last edit of each message that the connector has refused for good
 	draft      *action.Outgoing  // what its chat has seen of a draft that is no message yet, as the draft's last state; nil: nothing
+	draftID    int               // of a draft that is open, also one of an earlier process; 0: none
+	noted      int               // the id of the newest draft that the journal knows of; 0: none
 	doubtful   int               // the number of a final draft that may have arrived, plus one; 0: none
 	adrift     bool              // the journal may have an action of the stream that the record has not
 	due        time.Time         // when its chat was free again, as it was left

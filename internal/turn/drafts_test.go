@@ -2,6 +2,7 @@ package turn_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -44,7 +45,8 @@ func (b *bench) seenDrafts() (list []string, ids map[any]bool) {
 			line += "!"
 		}
 		if out.Action.Op() == "draft" {
-			ids[fmt.Sprint(out.Action["draft_id"])] = true
+			id, _ := json.Marshal(out.Action["draft_id"]) // a number, before the journal had it and after
+			ids[string(id)] = true
 		}
 		list = append(list, line)
 	}
@@ -182,7 +184,8 @@ func (b *bench) sealed() (list []string) {
 	defer b.wire.mu.Unlock()
 	for _, out := range b.wire.posts {
 		if out.Action.Op() == "draft" && out.Action["final"] == true {
-			list = append(list, fmt.Sprint(out.Action["content"], " ", out.Action["draft_id"]))
+			id, _ := json.Marshal(out.Action["draft_id"])
+			list = append(list, fmt.Sprint(out.Action["content"], " ", string(id)))
 		}
 	}
 	return list
@@ -294,5 +297,252 @@ func TestADraftStaysOpenWhereItsTurnIsLeft(t *testing.T) {
 		w.Close()
 		is.Equal(b.sealed(), nil)
 		is.Equal(len(b.unfinished()), 1)
+	})
+}
+
+// What an earlier process has shown of a draft, it alone knew. Which draft it was, the journal knows.
+func TestTheAnswerOfALaterProcessTakesTheDraftThatIsOpen(t *testing.T) {
+	opens := streams(func(ctx context.Context, _ agent.Turn, say func(relay.Action) bool) error {
+		say(send("half"))
+		<-ctx.Done()
+		return context.Cause(ctx)
+	})
+	breaks := streams(func(_ context.Context, _ agent.Turn, say func(relay.Action) bool) error {
+		say(send("half"))
+		return errors.New("broken")
+	})
+	photo := relay.Action{"op": "send_media", "media_kind": "image", "source_url": "https://example.org/1.png"}
+	whole := func(actions ...relay.Action) agent.Agent {
+		return agentFunc(func(context.Context, agent.Turn) (agent.Answer, error) { return agent.Answer{Actions: actions}, nil })
+	}
+	tests := map[string]struct {
+		first agent.Agent
+		ends  func(b *bench, w *turn.Worker)
+		then  agent.Agent
+		want  []string // what the later process sends
+	}{
+		"died":   {opens, func(b *bench, _ *turn.Worker) { b.crash() }, whole(send("whole")), []string{"draft whole!"}},
+		"left":   {opens, func(_ *bench, w *turn.Worker) { w.Close() }, whole(send("whole")), []string{"draft whole!"}},
+		"failed": {breaks, func(_ *bench, w *turn.Worker) { w.Close() }, whole(send("whole")), []string{"draft whole!"}},
+		"several messages": {opens, func(b *bench, _ *turn.Worker) { b.crash() }, whole(send("one"), send("two")),
+			[]string{"draft one!", "send two"}},
+		"other things first": {opens, func(b *bench, _ *turn.Worker) { b.crash() }, whole(photo, send("whole")),
+			[]string{"send_media ", "draft whole!"}},
+		"other things first, streamed": {opens, func(b *bench, _ *turn.Worker) { b.crash() },
+			streams(func(_ context.Context, _ agent.Turn, say func(relay.Action) bool) error {
+				say(photo)
+				say(send("whole"))
+				return nil
+			}), []string{"send_media ", "draft whole", "draft whole!"}},
+		"too long for one": {opens, func(b *bench, _ *turn.Worker) { b.crash() }, whole(send(strings.Repeat("word ", 24) + "word")),
+			[]string{"draft " + strings.TrimSpace(strings.Repeat("word ", 17)) + " (1/2)!", "send " + strings.TrimSpace(strings.Repeat("word ", 8)) + " (2/2)"}},
+		"too long for one, streamed": {opens, func(b *bench, _ *turn.Worker) { b.crash() },
+			streams(func(_ context.Context, _ agent.Turn, say func(relay.Action) bool) error {
+				say(send(strings.Repeat("word ", 24) + "word"))
+				return nil
+			}), []string{"draft " + strings.TrimSpace(strings.Repeat("word ", 17)) + " (1/2)!", "send " + strings.TrimSpace(strings.Repeat("word ", 8)) + " (2/2)"}},
+		"streamed again": {opens, func(b *bench, _ *turn.Worker) { b.crash() },
+			streams(func(_ context.Context, _ agent.Turn, say func(relay.Action) bool) error {
+				say(send("whole"))
+				return nil
+			}), []string{"draft whole", "draft whole!"}},
+		"elsewhere alone": {opens, func(b *bench, _ *turn.Worker) { b.crash() },
+			whole(relay.Action{"op": "send", "chat_id": "c9", "content": "there"}), []string{"send there"}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				is := is.New(t)
+				b := drafting(t, "a")
+				b.wire.limit = 100
+				b.agent = tt.first
+				b.change = func(c *turn.Config) { c.AgentTimeout, c.MaxAttempts = 24*time.Hour, 9 }
+				w := b.start()
+				is.NoErr(w.Take(message("c1", "m1", "hello")))
+				pass(time.Second)
+				tt.ends(b, w)
+				before, ids := b.seenDrafts()
+				is.Equal(before, []string{"draft half"})
+				b.agent = tt.then
+				w = b.start()
+				defer w.Close()
+				pass(time.Minute)
+				list, idsThen := b.seenDrafts()
+				is.Equal(list[1:], tt.want)
+				is.Equal(idsThen, ids) // one draft
+				is.Equal(b.sealed(), nil)
+				is.Equal(len(b.unfinished()), 0)
+				is.Equal(len(b.dead()), 0)
+			})
+		})
+	}
+}
+
+// A whole answer is kept before it is sent, also if it takes a draft: the agent is not asked again for it.
+func TestAWholeAnswerThatTakesADraftIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		b := drafting(t, "a")
+		asked := 0
+		streaming := streams(func(_ context.Context, _ agent.Turn, say func(relay.Action) bool) error {
+			say(send("half"))
+			return errors.New("broken")
+		})
+		b.agent = agentFunc(func(ctx context.Context, tn agent.Turn) (agent.Answer, error) {
+			if asked++; asked == 1 {
+				return streaming.Answer(ctx, tn)
+			}
+			return agent.Answer{Actions: []relay.Action{send("one"), send("two")}}, nil
+		})
+		b.wire.do = func(ctx context.Context, out relay.Outbound) (relay.Result, error) {
+			if out.Action["final"] == true && asked == 2 {
+				<-ctx.Done() // the process dies here
+				return relay.Result{}, context.Cause(ctx)
+			}
+			return relay.Result{Success: true, MessageID: "m"}, nil
+		}
+		w := b.start()
+		is.NoErr(w.Take(message("c1", "m1", "hello")))
+		pass(10 * time.Second)
+		b.crash()
+		b.wire.do = nil
+		w = b.start()
+		defer w.Close()
+		pass(time.Minute)
+		is.Equal(asked, 2)
+		list, ids := b.seenDrafts()
+		is.Equal(list, []string{"draft half", "draft one!", "draft one!", "send two"})
+		is.Equal(len(ids), 1)
+		is.Equal(b.wire.outs[1].RequestID, b.wire.outs[2].RequestID)
+		is.Equal(len(b.unfinished()), 0)
+	})
+}
+
+// Nobody knows whether a final draft has left that an earlier process had kept: once more is harmless.
+func TestAFinalDraftThatMayHaveLeftIsSealedOnceMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		b := drafting(t, "a")
+		var told []agent.Sent
+		b.agent = streams(func(_ context.Context, tn agent.Turn, say func(relay.Action) bool) error {
+			told = tn.Delivery.Sent
+			say(send("first"))
+			say(send("second"))
+			return nil
+		})
+		dies := true
+		b.wire.do = func(ctx context.Context, out relay.Outbound) (relay.Result, error) {
+			if out.Action["final"] == true && dies {
+				<-ctx.Done()
+				return relay.Result{}, context.Cause(ctx)
+			}
+			return relay.Result{Success: true, MessageID: "m"}, nil
+		}
+		w := b.start()
+		is.NoErr(w.Take(message("c1", "m1", "hello")))
+		pass(time.Second)
+		b.crash()
+		dies = false
+		w = b.start()
+		defer w.Close()
+		pass(time.Minute)
+		is.Equal(told, []agent.Sent{{Op: "send", Outcome: "unknown"}})
+		list, ids := b.seenDrafts()
+		is.Equal(list[:2], []string{"draft first", "draft first!"})
+		is.Equal(len(ids), 3) // the agent has said both again
+		is.Equal(b.sealed(), []string{fmt.Sprint("first ", b.wire.outs[0].Action["draft_id"])})
+		for _, out := range b.wire.posts {
+			if out.Action.Op() == "draft" {
+				is.Equal(out.RequestID, b.wire.outs[1].RequestID)
+			}
+		}
+	})
+}
+
+// The chat of a dead message has the apology in place of half a draft, if only the journal knows of that.
+func TestAnApologyTakesTheDraftOfADeadProcess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		b := drafting(t, "a")
+		b.agent = streams(func(ctx context.Context, _ agent.Turn, say func(relay.Action) bool) error {
+			say(send("half"))
+			<-ctx.Done()
+			return context.Cause(ctx)
+		})
+		b.change = func(c *turn.Config) { c.Apology, c.AgentTimeout = "Sorry.", 24*time.Hour }
+		w := b.start()
+		is.NoErr(w.Take(message("c1", "m1", "hello")))
+		pass(time.Second)
+		b.crash()
+		b.agent = agentFunc(func(context.Context, agent.Turn) (agent.Answer, error) {
+			return agent.Answer{}, agent.ErrRefused
+		})
+		w = b.start()
+		defer w.Close()
+		pass(time.Minute)
+		list, ids := b.seenDrafts()
+		is.Equal(list, []string{"draft half", "draft Sorry.!"})
+		is.Equal(len(ids), 1)
+		is.Equal(len(b.dead()), 1)
+		is.Equal(len(b.unfinished()), 0)
+	})
+}
+
+// What was sealed is a message: nothing else may go under its id, which a connector may take for the same once more.
+func TestAMessageThatIsPutBackHasAnotherDraft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		b := drafting(t, "a")
+		fails := true
+		b.agent = streams(func(_ context.Context, _ agent.Turn, say func(relay.Action) bool) error {
+			if !fails {
+				say(send("whole"))
+				return nil
+			}
+			say(send("half"))
+			return errors.New("broken")
+		})
+		w := b.start()
+		is.NoErr(w.Take(message("c1", "m1", "hello")))
+		pass(time.Minute)
+		is.Equal(len(b.dead()), 1)
+		is.Equal(len(b.sealed()), 1)
+		w.Close()
+		fails = false
+		before, _ := b.seenDrafts()
+		is.NoErr(b.ledger.RetryDead(t.Context(), b.dead()[0].Key, false))
+		w = b.start()
+		defer w.Close()
+		pass(time.Minute)
+		list, ids := b.seenDrafts()
+		is.Equal(list[len(before):], []string{"draft whole", "draft whole!"})
+		is.Equal(len(ids), 2)
+		is.Equal(len(b.unfinished()), 0)
+	})
+}
+
+func TestAnAgentThatDoesNotStreamHasNoDraftsAfterADeath(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		b := drafting(t, "a")
+		dies := true
+		b.agent = agentFunc(func(ctx context.Context, _ agent.Turn) (agent.Answer, error) {
+			if dies {
+				<-ctx.Done()
+				return agent.Answer{}, context.Cause(ctx)
+			}
+			return agent.Answer{Actions: []relay.Action{send("whole")}}, nil
+		})
+		b.change = func(c *turn.Config) { c.AgentTimeout = 24 * time.Hour }
+		w := b.start()
+		is.NoErr(w.Take(message("c1", "m1", "hello")))
+		pass(time.Second)
+		b.crash()
+		dies = false
+		w = b.start()
+		defer w.Close()
+		pass(time.Minute)
+		list, _ := b.seenDrafts()
+		is.Equal(list, []string{"send whole"})
 	})
 }

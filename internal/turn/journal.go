@@ -86,6 +86,11 @@ func (j *journal) extend(key string, action json.RawMessage) error {
 	return j.fits(j.ledger.Extend(j.run.ctx, key, action), logs.ActionNotKept, key)
 }
 
+// draft notes a draft before it is shown. If that cannot be written, the chat sees its text later.
+func (j *journal) draft(key string, id int) bool {
+	return j.check(j.ledger.Draft(j.run.ctx, key, id), logs.DraftNotNoted, key) == nil
+}
+
 // replace keeps an action in the place of another.
 func (j *journal) replace(key string, i int, action json.RawMessage) error {
 	err := j.insist(func() error { return j.ledger.Replace(j.run.ctx, key, i, action) })

@@ -250,6 +250,7 @@ func (a *attempts) restore(e ledger.Entry) (*delivery, error) {
 	d.suspect = !d.stop && !d.answer.complete() && d.state != ledger.New
 	d.inChats = d.answer.inChats()
 	d.refused = d.answer.refused(e.Error)
+	d.draftID, d.noted = d.answer.openDraft(e.Draft), e.Draft
 	d.typing = a.chats.typingMark(d.Event, d.session)
 	d.mark = a.markLeft(d)
 	if d.say != nil && d.answer.complete() {

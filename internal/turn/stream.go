@@ -282,6 +282,7 @@ func (s *stream) change(ctx context.Context, o action.Outgoing) error {
 // do sends an action that is no edit.
 func (s *stream) do(o action.Outgoing) error {
 	number := s.kept()
+	o = s.intoDraft(o)
 	err := s.send(o)
 	if err == nil {
 		s.board.Note(o, number)

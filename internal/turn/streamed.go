@@ -86,7 +86,7 @@ func (a *attempts) editStreamed(ctx context.Context, d *delivery, o action.Outgo
 // draftStreamed shows a state of a draft, once its chat may be edited. seen reports that the chat has it, or may have; refused that
 // the platform takes none, and does not decline the chat.
 func (a *attempts) draftStreamed(ctx context.Context, d *delivery, o action.Outgoing) (seen, refused bool, err error) {
-	if d.heldBack || !a.chats.takeEdit(ctx, o.Chat()) {
+	if d.heldBack || !a.noteDraft(d, o) || !a.chats.takeEdit(ctx, o.Chat()) {
 		return false, false, context.Cause(ctx)
 	}
 	if err := a.untilFreeWhileStreaming(ctx, d, o); err != nil || d.heldBack {
@@ -95,6 +95,16 @@ func (a *attempts) draftStreamed(ctx context.Context, d *delivery, o action.Outg
 	defer a.pauses.done(nameOf(o, d.Event.Source), d.place)
 	outcome, r, err := a.sender.deliverUnkept(d, o)
 	return err == nil && inChat(outcome), r != nil && r.Class == action.Permanent, err
+}
+
+// noteDraft has the journal know of a draft before it is shown.
+func (a *attempts) noteDraft(d *delivery, o action.Outgoing) bool {
+	id := o.DraftID()
+	if !d.unkept && d.noted != id && !a.journal.draft(d.key, id) {
+		return false
+	}
+	d.noted = id
+	return true
 }
 
 // sendWhileStreaming is sendKept beside an agent that goes on. What has to wait for longer, or has an outcome that the table

@@ -103,7 +103,7 @@ func putBack(it item, ask, alone bool) (change, error) {
 		when:   " AND attribute_exists(#body) AND #w = :seen",
 		values: item{":next": text(string(ledger.New)), ":zero": number(0), ":seen": it["w"]},
 	}
-	set, remove := "#state = :next, #open = #order, #attempts = :zero", "#error, #died, #expires"
+	set, remove := "#state = :next, #open = #order, #attempts = :zero", "#error, #died, #expires, #draft"
 	if alone {
 		remove += ", #leader, #members"
 	}

@@ -20,6 +20,7 @@ import (
 //	done                         their outcomes; until it is finished
 //	buffers                      of a state of a message: the buffer ids that it came under, for as long as it is known
 //	due, since, tries, asked     as in ledger.Wait, while it waits
+//	draft                        the id of the newest draft that its chat may have seen; until it is finished
 //	streamed                     the answer is a stream whose end was not seen
 //	leader, members, single      as in ledger.Set (sets.go)
 //	open                         the index: while it is unfinished or dead (index.go)
@@ -129,9 +130,13 @@ func (l *lease) Confirm(ctx context.Context, key string, action int, outcome str
 		item{":outcome": text(outcome)})
 }
 
+func (l *lease) Draft(ctx context.Context, key string, id int) error {
+	return l.entryIf(ctx, key, "", "#draft = :draft", item{":draft": number(int64(id))})
+}
+
 // Attributes that go together: what is dropped when an entry is finished, and what an entry has while it waits.
 const (
-	payload = "#body, #answer, #size, #done, #streamed"
+	payload = "#body, #answer, #size, #done, #streamed, #draft"
 	waiting = "#due, #since, #tries, #asked"
 )
 

@@ -222,6 +222,7 @@ func decode(it item) (ledger.Entry, error) {
 		Error:    it.text("error"),
 		Died:     it.time("died"),
 		Open:     it.has("streamed"),
+		Draft:    int(it.number("draft")),
 		Set:      setIn(it),
 		Wait: ledger.Wait{
 			Due: it.time("due"), Since: it.time("since"), Tries: int(it.number("tries")), Asked: it.has("asked"),

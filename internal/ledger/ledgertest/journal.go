@@ -80,6 +80,39 @@ func extend(t *testing.T, is *is.I, s Subject) {
 	is.Equal(one(t, l, entry("a")), ledger.Finished)
 }
 
+func draft(t *testing.T, is *is.I, s Subject) {
+	ctx := t.Context()
+	l := mustAcquire(t, s, ledger.Arm)
+	_, err := l.Receive(ctx, entry("a"))
+	is.NoErr(err)
+	is.NoErr(l.Start(ctx, "a", ledger.Running))
+	loaded := func() ledger.Entry {
+		t.Helper()
+		entries, err := l.Load(ctx, "a")
+		is.NoErr(err)
+		is.Equal(len(entries), 1)
+		return entries[0]
+	}
+	is.Equal(loaded().Draft, 0)
+	is.NoErr(l.Draft(ctx, "a", 1<<31-1))
+	is.NoErr(l.Draft(ctx, "a", 7)) // the newest counts
+	is.NoErr(l.Fail(ctx, "a", "the stream broke", false))
+	_, err = l.HandOff(ctx, l.Grant().Plan, true)
+	is.NoErr(err)
+	l = mustAcquire(t, s, ledger.Continue)
+	is.Equal(loaded().Draft, 7)
+	is.NoErr(l.Extend(ctx, "a", []byte(`{"op":"draft"}`)))
+	is.NoErr(l.Confirm(ctx, "a", 0, "ok"))
+	is.Equal(loaded().Draft, 7) // its caller knows what that was
+	is.NoErr(l.Fail(ctx, "a", "boom", true))
+	is.True(errors.Is(l.Draft(ctx, "a", 8), ledger.ErrNoEntry))
+	is.NoErr(s.Ledger.RetryDead(ctx, "a", false))
+	is.Equal(loaded().Draft, 0) // what the chat has of it stays
+	is.NoErr(l.Finish(ctx, "a"))
+	is.True(errors.Is(l.Draft(ctx, "a", 8), ledger.ErrNoEntry))
+	is.True(errors.Is(l.Draft(ctx, "never there", 8), ledger.ErrNoEntry))
+}
+
 func recovery(t *testing.T, is *is.I, s Subject) {
 	ctx := t.Context()
 	l := mustAcquire(t, s, ledger.Arm)

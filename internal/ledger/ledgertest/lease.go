@@ -121,6 +121,7 @@ func oldEpoch(t *testing.T, is *is.I, s Subject) {
 		"start":      func(l ledger.Lease) error { return l.Start(ctx, "a", ledger.Running) },
 		"keep":       func(l ledger.Lease) error { return l.Keep(ctx, "a", []json.RawMessage{[]byte(`{}`)}) },
 		"extend":     func(l ledger.Lease) error { return l.Extend(ctx, "a", []byte(`{}`)) },
+		"draft":      func(l ledger.Lease) error { return l.Draft(ctx, "a", 7) },
 		"confirm":    func(l ledger.Lease) error { return l.Confirm(ctx, "a", 0, "ok") },
 		"defer":      func(l ledger.Lease) error { return l.Defer(ctx, "a", "away", ledger.Wait{}, 0) },
 		"bury":       func(l ledger.Lease) error { return l.Bury(ctx, "a", "boom") },

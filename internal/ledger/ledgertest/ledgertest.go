@@ -53,6 +53,7 @@ func Run(t *testing.T, start func(*testing.T, func(*testing.T, Subject))) {
 		"concurrent receipts of states":               statesAtOnce,
 		"an answer is kept with its outcomes":         keep,
 		"a streamed answer grows and stays open":      extend,
+		"a draft is known until its entry ends":       draft,
 		"a dead delivery is not recovered":            dead,
 		"what waits keeps its due time":               deferred,
 		"a wait is over with a new answer or outcome": waitOver,

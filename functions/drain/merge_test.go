@@ -164,18 +164,7 @@ func (w *work) leaveSets() {
 func (w *work) setsAreTakenUp(together bool) {
 	w.t.Helper()
 	is := is.New(w.t)
-	lapse(w.t, w.env["DORMOUSE_TABLE"])
-	w.run("wake")
-	w.until(func() bool {
-		if w.open() > 0 {
-			w.run("arm")
-		}
-		return w.open() == 0
-	})
-	sent := map[string][]string{} // by chat
-	for _, o := range sends(w.State()) {
-		sent[o.ChatID] = append(sent[o.ChatID], o.Content)
-	}
+	sent := w.takenUp()
 	is.Equal(sent["run"], []string{"answer to run-0", "answer to run-1", "answer to run-2"}) // one by one, as their process died
 	is.Equal(sent["kept"], []string{"answer to kept-2"})                                     // the answer that was there
 	is.Equal(len(w.turns("kept-0"))+len(w.turns("kept-1"))+len(w.turns("kept-2")), 1)

@@ -273,6 +273,24 @@ func (w *work) until(ok func() bool) {
 	}
 }
 
+// takenUp lets the version that there is now do what the table holds, and returns what was sent, by chat.
+func (w *work) takenUp() map[string][]string {
+	w.t.Helper()
+	lapse(w.t, w.env["DORMOUSE_TABLE"])
+	w.run("wake")
+	w.until(func() bool {
+		if w.open() > 0 {
+			w.run("arm")
+		}
+		return w.open() == 0
+	})
+	sent := map[string][]string{}
+	for _, o := range sends(w.State()) {
+		sent[o.ChatID] = append(sent[o.ChatID], o.Content)
+	}
+	return sent
+}
+
 // isTakenUp runs the drain and looks at what becomes of each message.
 func (w *work) isTakenUp() {
 	w.t.Helper()
@@ -284,18 +302,7 @@ func (w *work) isTakenUp() {
 			halves = append(halves, o.Content)
 		}
 	}
-	lapse(w.t, w.env["DORMOUSE_TABLE"])
-	w.run("wake")
-	w.until(func() bool {
-		if w.open() > 0 {
-			w.run("arm")
-		}
-		return w.open() == 0
-	})
-	sent := map[string][]string{} // by chat
-	for _, o := range sends(w.State()) {
-		sent[o.ChatID] = append(sent[o.ChatID], o.Content)
-	}
+	sent := w.takenUp()
 	is.Equal(sent["running"], []string{"answer to running", "answer to behind"}) // in order
 	is.Equal(sent["away"], []string{"answer to away"})
 	is.Equal(sent["kept"], []string{"answer to kept"})

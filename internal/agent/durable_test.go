@@ -5,14 +5,11 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/matryer/is"
 
@@ -21,20 +18,7 @@ import (
 
 // durable returns a lambda: agent that is a durable function, h, behind the real client.
 func durable(t *testing.T, h http.HandlerFunc) agent.Agent {
-	srv := httptest.NewServer(h)
-	t.Cleanup(srv.Close)
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	t.Cleanup(transport.CloseIdleConnections)
-	client := lambda.New(lambda.Options{
-		Region: "eu-central-1", BaseEndpoint: aws.String(srv.URL), HTTPClient: &http.Client{Transport: transport},
-		Credentials: credentials.NewStaticCredentialsProvider("id", "key", ""),
-	})
-	a, done, err := agent.New("lambda:jobs:live", agent.Options{Lambda: client, Durable: 3 * time.Hour})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(done)
-	return a
+	return lambdaAgent(t, "lambda:jobs:live", h, func(*lambda.Client) agent.Options { return agent.Options{Durable: 3 * time.Hour} })
 }
 
 func TestADurableFunctionIsStartedOnceForADelivery(t *testing.T) {

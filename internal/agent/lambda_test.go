@@ -22,7 +22,13 @@ import (
 )
 
 // function returns a lambda: agent that is h, behind the real client.
-func function(t *testing.T, h http.HandlerFunc) agent.Agent {
+func function(t testing.TB, h http.HandlerFunc) agent.Agent {
+	return lambdaAgent(t, "lambda:my-agent:live", h, func(*lambda.Client) agent.Options { return agent.Options{} })
+}
+
+// lambdaAgent returns the agent of that address, whose Lambda is h, behind the real client. With says what else it has.
+func lambdaAgent(t testing.TB, address string, h http.HandlerFunc, with func(*lambda.Client) agent.Options) agent.Agent {
+	t.Helper()
 	srv := httptest.NewServer(h)
 	t.Cleanup(srv.Close)
 	transport := http.DefaultTransport.(*http.Transport).Clone()
@@ -31,7 +37,9 @@ func function(t *testing.T, h http.HandlerFunc) agent.Agent {
 		Region: "eu-central-1", BaseEndpoint: aws.String(srv.URL), HTTPClient: &http.Client{Transport: transport},
 		Credentials: credentials.NewStaticCredentialsProvider("id", "key", ""),
 	})
-	a, done, err := agent.New("lambda:my-agent:live", agent.Options{Lambda: client})
+	o := with(client)
+	o.Lambda = client
+	a, done, err := agent.New(address, o)
 	if err != nil {
 		t.Fatal(err)
 	}

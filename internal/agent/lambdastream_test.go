@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/protocol/eventstream"
 	"github.com/aws/aws-sdk-go-v2/aws/protocol/eventstream/eventstreamapi"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -25,20 +24,7 @@ import (
 
 // streaming is function, invoked with a response stream.
 func streaming(t testing.TB, h http.HandlerFunc) agent.Agent {
-	srv := httptest.NewServer(h)
-	t.Cleanup(srv.Close)
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	t.Cleanup(transport.CloseIdleConnections)
-	client := lambda.New(lambda.Options{
-		Region: "eu-central-1", BaseEndpoint: aws.String(srv.URL), HTTPClient: &http.Client{Transport: transport},
-		Credentials: credentials.NewStaticCredentialsProvider("id", "key", ""),
-	})
-	a, done, err := agent.New("lambda:my-agent:live", agent.Options{Lambda: client, LambdaStreams: client})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(done)
-	return a
+	return lambdaAgent(t, "lambda:my-agent:live", h, func(c *lambda.Client) agent.Options { return agent.Options{LambdaStreams: c} })
 }
 
 // tell writes one message of an event stream.

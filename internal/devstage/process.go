@@ -1,13 +1,14 @@
 package devstage
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net"
 	"os/exec"
 	"syscall"
 	"time"
+
+	"github.com/dormouse-relay/dormouse/internal/lines"
 )
 
 const (
@@ -28,7 +29,7 @@ func (s *supervisor) start(ctx context.Context, first AgentState) (*process, err
 	cmd := exec.Command(s.cfg.Command[0], s.cfg.Command[1:]...)
 	cmd.Dir = s.cfg.Dir
 	cmd.Env = append(append(cmd.Environ(), "PORT="+s.target.Port()), s.cfg.Env...)
-	out := &lineWriter{emit: func(line string) { s.log.line(FromAgent, line) }}
+	out := &lines.Writer{Emit: func(line string) { s.log.line(FromAgent, line) }, Max: maxLine}
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.WaitDelay = stopGrace
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // its children end with it, and Ctrl-C is for us
@@ -41,7 +42,7 @@ func (s *supervisor) start(ctx context.Context, first AgentState) (*process, err
 	s.wg.Go(func() {
 		p.err = cmd.Wait()
 		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // its children; while they live, the group's id cannot be another's
-		out.flush()
+		out.Flush()
 		close(p.done)
 	})
 	s.wg.Go(func() { s.listens(ctx, p, first) })
@@ -99,32 +100,5 @@ func (p *process) stop() {
 	case <-time.After(stopGrace):
 		syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
 		<-p.done
-	}
-}
-
-// lineWriter cuts output into lines. exec.Cmd writes to it from one goroutine.
-type lineWriter struct {
-	emit func(string)
-	rest []byte
-}
-
-func (l *lineWriter) Write(p []byte) (int, error) {
-	l.rest = append(l.rest, p...)
-	for {
-		line, rest, found := bytes.Cut(l.rest, []byte("\n"))
-		if !found && len(l.rest) < maxLine {
-			return len(p), nil
-		}
-		if len(line) > maxLine || !found {
-			line, rest = l.rest[:maxLine], l.rest[maxLine:]
-		}
-		l.emit(string(bytes.TrimSuffix(line, []byte("\r"))))
-		l.rest = rest
-	}
-}
-
-func (l *lineWriter) flush() {
-	if len(l.rest) > 0 {
-		l.emit(string(l.rest))
 	}
 }

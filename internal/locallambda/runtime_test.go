@@ -131,29 +131,6 @@ func FuzzRespond(f *testing.F) { // an answer is written whole, or not at all
 	})
 }
 
-func FuzzLines(f *testing.F) { // however the output is cut into writes, the lines are the same
-	f.Add([]byte("one\ntw"), []byte("o\n\nrest"))
-	f.Add([]byte("one"), []byte("\n"))
-	f.Add(bytes.Repeat([]byte("x"), maxLine-1), []byte("xy\nz"))
-	f.Fuzz(func(t *testing.T, head, tail []byte) {
-		collect := func(writes ...[]byte) (got []string) {
-			l := &lines{emit: func(line string) { got = append(got, line) }}
-			for _, p := range writes {
-				l.Write(p)
-			}
-			l.flush()
-			return got
-		}
-		whole := collect(bytes.Join([][]byte{head, tail}, nil))
-		is.New(t).Equal(collect(head, tail), whole)
-		for _, line := range whole {
-			if len(line) > maxLine || strings.Contains(line, "\n") {
-				t.Fatalf("a line of %d bytes", len(line))
-			}
-		}
-	})
-}
-
 func TestABase64BodyIsDecoded(t *testing.T) {
 	is := is.New(t)
 	w := httptest.NewRecorder()

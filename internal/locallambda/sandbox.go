@@ -1,7 +1,6 @@
 package locallambda
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -13,6 +12,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/dormouse-relay/dormouse/internal/lines"
 )
 
 const (
@@ -59,7 +60,7 @@ func (h *Host) startSandbox(fn *function) (*sandbox, error) {
 		return nil, fmt.Errorf("listen for the Runtime API: %w", err)
 	}
 	s := &sandbox{host: h, fn: fn, jobs: make(chan *job), exited: make(chan struct{})}
-	out := &lines{emit: func(line string) { h.log(fn, line) }}
+	out := &lines.Writer{Emit: func(line string) { h.log(fn, line) }, Max: maxLine}
 	s.cmd = exec.Command(fn.Command[0], fn.Command[1:]...)
 	s.cmd.Dir = filepath.Dir(fn.Command[0])
 	s.cmd.Env = s.environment(ln.Addr().String())
@@ -82,7 +83,7 @@ func (h *Host) startSandbox(fn *function) (*sandbox, error) {
 		}
 		s.cmd.Wait()
 		s.reap()
-		out.flush()
+		out.Flush()
 		s.api.Close()
 		h.forget(s)
 		s.tell(Event{What: EventEnded, Detail: s.cmd.ProcessState.String()})
@@ -256,32 +257,4 @@ func (s *sandbox) shutdown() {
 		}
 	}
 	s.kill()
-}
-
-// lines cuts a process's output into lines.
-type lines struct {
-	emit func(string)
-	rest []byte
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.rest = append(l.rest, p...)
-	for {
-		line, rest, found := bytes.Cut(l.rest, []byte("\n"))
-		if !found && len(l.rest) < maxLine {
-			return len(p), nil
-		}
-		if len(line) > maxLine || !found {
-			line, rest = l.rest[:maxLine], l.rest[maxLine:]
-		}
-		l.emit(string(line))
-		l.rest = rest
-	}
-}
-
-// flush emits what came without a newline at the end.
-func (l *lines) flush() {
-	if len(l.rest) > 0 {
-		l.emit(string(l.rest))
-	}
 }

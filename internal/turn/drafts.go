@@ -15,7 +15,6 @@ import (
 
 // Where a platform has drafts (contract 11), streamed text goes as one: each state of it under the same draft_id, the last one as
 // final. Only that one is kept, as the message: whatever becomes of it, it may be sent once more.
-
 //
 // A draft has an id of its own, which the journal knows before anything of it is shown. The next text for its chat takes it: that of
 // the same stream, or of a further attempt, also by a later process and of an agent that does not stream then. So no half draft

@@ -57,11 +57,11 @@ func interactionSource(v value) Source {
 	}
 	s := Source{
 		Platform:  "discord",
-		ChatID:    v.member("channel_id").text(),
+		ChatID:    cmp.Or(v.member("channel_id").text(), v.member("channel").member("id").text()),
 		ChatType:  "dm",
 		UserID:    user.member("id").text(),
 		UserName:  cmp.Or(v.member("member").member("nick").text(), shownName(user)),
-		ScopeID:   v.member("guild_id").text(),
+		ScopeID:   cmp.Or(v.member("guild_id").text(), v.member("guild").member("id").text()),
 		MessageID: v.member("id").text(),
 	}
 	channel := v.member("channel")
@@ -115,37 +115,6 @@ func (i *interaction) command(data value) {
 	case data.member("type").text() == "3":
 		i.metadata().Target = &Entity{Kind: "message", ID: id, Text: i.messageText(i.lookUp("messages", id))}
 	}
-}
-
-// messageText is what a message says, and adds its files to the event's. One that is forwarded has its words in a snapshot; of
-// one that has no words of its own, those of its embeds count.
-func (i *interaction) messageText(message value) string {
-	var lines []string
-	note := func(text string) {
-		if text != "" && len(lines) < maxLookUps {
-			lines = append(lines, text)
-		}
-	}
-	parts := []value{message}
-	for snapshot := range message.member("message_snapshots").elements() {
-		parts = append(parts, snapshot.member("message"))
-	}
-	for _, part := range parts {
-		note(part.member("content").text())
-		for attachment := range part.member("attachments").elements() {
-			i.attach(attachment)
-		}
-	}
-	if len(lines) > 0 {
-		return strings.Join(lines, "\n")
-	}
-	for _, part := range parts {
-		for embed := range part.member("embeds").elements() {
-			note(embed.member("title").text())
-			note(embed.member("description").text())
-		}
-	}
-	return strings.Join(lines, "\n")
 }
 
 // options appends to words the values of options, and the names of sub-commands and their groups before their own options.

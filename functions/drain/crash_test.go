@@ -28,8 +28,9 @@ import (
 	"github.com/dormouse-relay/dormouse/internal/ledger/ledgertest"
 )
 
-// frozenLease is short, as the successor of a frozen drain has to wait for it to run out.
-var frozenLease = map[string]string{"DORMOUSE_LEASE": "2s"}
+// frozenLease is short, as the successor of a frozen drain has to wait for it to run out, and so long that a busy machine does not
+// lose it before.
+var frozenLease = map[string]string{"DORMOUSE_LEASE": "5s"}
 
 // What journal writes have in their expressions or keys.
 const (

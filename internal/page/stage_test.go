@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -34,18 +35,20 @@ func set(value string) devstage.Given { return devstage.Given{Value: value, Sour
 
 const token = "page-token-canary"
 
-// open starts a stage with its page, and arms the gateway.
-func open(t *testing.T) *scene {
+// open starts a stage with its page, and arms the gateway. There is no schedule: what a drain leaves that has lost its lease stays
+// until somebody arms the gateway.
+func open(t *testing.T, settings map[string]devstage.Given) *scene {
 	t.Helper()
 	s := &scene{stopped: make(chan struct{}, 10), seen: make(chan struct{}, 1)}
 	agent := httptest.NewServer(http.HandlerFunc(s.play))
 	t.Cleanup(agent.Close)
 	built := rigtest.Bootstraps(t)
+	all := map[string]devstage.Given{"DORMOUSE_IDLE_AFTER": set("1s"), "DORMOUSE_GIVE_UP_AFTER": set("6s"), "DORMOUSE_OUTBOUND_TIMEOUT": set("1s")}
+	maps.Copy(all, settings)
 	var err error
 	s.stage, err = devstage.Start(t.Context(), devstage.Config{
 		Wake: []string{built.Wake}, Drain: []string{built.Drain}, Dir: t.TempDir(), Agent: devstage.Agent{URL: agent.URL}, Schedule: -1,
-		Settings: map[string]devstage.Given{"DORMOUSE_IDLE_AFTER": set("1s"), "DORMOUSE_GIVE_UP_AFTER": set("4s"), "DORMOUSE_OUTBOUND_TIMEOUT": set("1s"),
-			"DORMOUSE_LEASE": set("2s")},
+		Settings: all,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -72,6 +75,20 @@ func open(t *testing.T) *scene {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// tellTheEnd prints the last of what connector and functions have said.
+func (s *scene) tellTheEnd(t *testing.T) {
+	events, _ := s.stage.Log().Since(0)
+	for _, e := range events[max(0, len(events)-150):] {
+		switch at := e.At.Format("15:04:05.000"); {
+		case e.Line != nil:
+			t.Log(at, e.Line.From, strings.TrimSpace(e.Line.Text))
+		case e.Observation != nil:
+			o := e.Observation
+			t.Log(at, "connector", o.What, o.Op, o.Chat, o.MessageID, o.BufferID, o.Detail)
+		}
+	}
 }
 
 const (

@@ -78,7 +78,8 @@ type world struct {
 	merge    bool            // what waits in a session is one turn
 	drafts   bool            // streamed text goes as drafts
 	sealed   map[string]bool // drafts that are messages, by chat and id
-	counted  map[string]bool // messages of bots whose turn is counted, with others or alone
+	counted  map[string]bool // by key, messages whose turn is counted, with others or alone
+	sets     [][]string      // by key, what the journal has taken for one turn, asked of the agent or not
 	notices  map[string]int  // of the day's budget, by chat and day
 	refused  bool            // a message stayed with the connector, so that others may be before it
 	faults   []string
@@ -334,17 +335,31 @@ func (w *world) turnOf(m *said, tn agent.Turn) []*said {
 	return all
 }
 
+func turnKey(m *said) string { return turn.Key("inst", m.d) }
+
+// countTurn counts one turn for the budgets. Of several messages that the journal took for one turn, the first that is asked about
+// counts, also if their process died before it could ask and they are tried one by one.
 func (w *world) countTurn(turn []*said) {
 	w.asked[ledger.DateOf(time.Now())]++
 	if !turn[0].d.Event.Source.IsBot {
 		return
 	}
-	if !slices.ContainsFunc(turn, func(m *said) bool { return w.counted[m.id] }) {
+	var keys []string
+	for _, m := range turn {
+		key := turnKey(m)
+		keys = append(keys, key)
+		for _, set := range w.sets {
+			if slices.Contains(set, key) {
+				keys = append(keys, set...)
+			}
+		}
+	}
+	if !slices.ContainsFunc(keys, func(key string) bool { return w.counted[key] }) {
 		m := turn[len(turn)-1]
 		w.askedBot = append(w.askedBot, botAsked{m.id, m.d.Event.Source.ChatID, time.Now()})
 	}
-	for _, m := range turn {
-		w.counted[m.id] = true
+	for _, key := range keys {
+		w.counted[key] = true
 	}
 }
 
@@ -580,7 +595,15 @@ func (l worldTable) Start(ctx context.Context, key string, s ledger.State) error
 }
 
 func (l worldTable) StartSet(ctx context.Context, keys []string, s ledger.State, day ledger.Day) error {
-	return l.write(func() error { return l.Lease.StartSet(ctx, keys, s, day) })
+	return l.write(func() error {
+		err := l.Lease.StartSet(ctx, keys, s, day)
+		if err == nil {
+			l.world.mu.Lock()
+			l.world.sets = append(l.world.sets, slices.Clone(keys))
+			l.world.mu.Unlock()
+		}
+		return err
+	})
 }
 
 func (l worldTable) Part(ctx context.Context, key string, p ledger.Parting) error {
@@ -597,6 +620,10 @@ func (l worldTable) Keep(ctx context.Context, key string, list []json.RawMessage
 
 func (l worldTable) Extend(ctx context.Context, key string, a json.RawMessage) error {
 	return l.write(func() error { return l.Lease.Extend(ctx, key, a) })
+}
+
+func (l worldTable) Draft(ctx context.Context, key string, id int) error {
+	return l.write(func() error { return l.Lease.Draft(ctx, key, id) })
 }
 
 func (l worldTable) Confirm(ctx context.Context, key string, i int, outcome string) error {
@@ -851,7 +878,7 @@ func (w *world) judge() []string {
 }
 
 func (w *world) judgeOne(m *said, dead map[string]ledger.Entry) {
-	e, isDead := dead[turn.Key("inst", m.d)]
+	e, isDead := dead[turnKey(m)]
 	if isDead && e.Error == "" {
 		w.faultf("%s is dead without a reason", m.id)
 	}

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"slices"
 	"unicode/utf8"
-
-	"github.com/go-json-experiment/json/jsontext"
 )
 
 const (
@@ -52,6 +50,7 @@ type Decoder struct {
 	n     int    // bytes of the unfinished line, held or not
 	cut   bool   // held has the two edges only
 	looks int    // how often it has been looked at for a whole frame
+	frame Frame  // the one that is being decoded: a new one each time would be garbage each time
 }
 
 // Feed takes the next chunk and returns the frames that it completes, nil if there are none. It keeps no part of chunk.
@@ -61,7 +60,7 @@ func (d *Decoder) Feed(chunk []byte) []Frame {
 	return frames
 }
 
-// feed is Feed for a caller that wants no slice.
+// feed is Feed for a caller that wants no slice. use must not keep its argument, which is overwritten by the next frame.
 func (d *Decoder) feed(chunk []byte, use func(*Frame)) {
 	for {
 		end := bytes.IndexByte(chunk, '\n')
@@ -71,18 +70,18 @@ func (d *Decoder) feed(chunk []byte, use func(*Frame)) {
 		}
 		line := chunk[:end]
 		chunk = chunk[end+1:]
-		var f Frame
+		d.frame = Frame{}
 		var blank bool
 		switch {
 		case d.n == 0 && len(line) <= d.limit():
-			f, blank = decodeLine(line)
+			blank = d.frame.decodeLine(line)
 		default:
 			d.hold(line)
-			f, blank = d.decodeHeld()
+			blank = d.decodeHeld(&d.frame)
 		}
 		if !blank {
-			f.setKind()
-			use(&f)
+			d.frame.setKind()
+			use(&d.frame)
 		}
 	}
 }
@@ -129,20 +128,20 @@ func (d *Decoder) hold(part []byte) {
 }
 
 // decodeHeld decodes the line that hold has collected, and empties the buffer for the next.
-func (d *Decoder) decodeHeld() (f Frame, blank bool) {
+func (d *Decoder) decodeHeld(f *Frame) (blank bool) {
 	switch {
 	case d.cut:
 		f.Fault, f.BufferID = faultTooLarge, findBufferID(d.held[:edge], d.held[edge:])
 	case d.n > d.limit():
 		f.Fault, f.BufferID = faultTooLarge, findBufferID(d.held, d.held)
 	default:
-		f, blank = decodeLine(d.held)
+		blank = f.decodeLine(d.held)
 	}
 	d.held, d.n, d.cut, d.looks = d.held[:0], 0, false, 0
 	if cap(d.held) > keptBuffer {
 		d.held = nil
 	}
-	return f, blank
+	return blank
 }
 
 // unmarked is a line without the byte order marks before it: some writers put one before whatever they write.
@@ -153,62 +152,65 @@ func unmarked(line []byte) []byte {
 	return bytes.TrimLeft(line, " \t\r\uFEFF")
 }
 
-// decodeLine decodes a whole line; blank says that there is nothing in it.
-func decodeLine(line []byte) (f Frame, blank bool) {
+// decodeLine decodes a whole line into an empty frame; blank says that there is nothing in it.
+func (f *Frame) decodeLine(line []byte) (blank bool) {
 	if len(line) == 0 || line[len(line)-1] <= ' ' { // most lines end with a bracket
 		line = bytes.TrimRight(line, " \t\r")
 	}
 	line = unmarked(line)
 	if len(line) == 0 {
-		return Frame{}, true
+		return true
 	}
-	v, ok := parse(line)
-	clean := utf8.Valid(line)
-	switch {
-	case ok && v.isObject():
-		f = decodeFrame(v)
-	case ok:
+	in := scanner{json: line}
+	if in.peek() == '{' {
+		f.decodeFrame(&in)
+	} else {
+		in.skip()
 		f.Fault = faultNotObject
-	default:
-		f.Fault, f.BufferID = faultJSON, findBufferID(line, line)
 	}
-	if !clean {
+	broken := !in.ended()
+	if broken {
+		*f = Frame{Delivery: Delivery{Fault: faultJSON, BufferID: findBufferID(line, line)}}
+	}
+	if (broken || in.wide) && !utf8.Valid(line) {
 		f.Fault = faultUTF8 // some of what was read is not what the connector meant
 	}
 	f.size = len(line)
-	return f, false
+	return false
 }
 
-// decodeFrame decodes a line that is a JSON object.
-func decodeFrame(v value) (f Frame) {
-	var kind, bufferID, requestID, sessionKey, chatID, event, forward, descriptor, result value
-	for name, member := range v.members() {
+// decodeFrame decodes a line that is an object. Which type of frame it is may come last, so what only one type has is looked at
+// behind the rest; an event, which is most of its frame, is not read twice.
+func (f *Frame) decodeFrame(in *scanner) {
+	var kind, bufferID, requestID, sessionKey, chatID, forward, descriptor, result value
+	event := inboundEvent{err: errEventNotObject}
+	for name := range in.members() {
 		switch string(name) {
 		case "type":
-			kind = member
+			kind = in.value()
 		case "bufferId":
-			bufferID = member
+			bufferID = in.value()
 		case "requestId":
-			requestID = member
+			requestID = in.value()
 		case "session_key":
-			sessionKey = member
+			sessionKey = in.value()
 		case "chat_id":
-			chatID = member
+			chatID = in.value()
 		case "event":
-			event = member
+			event.decode(in)
 		case "forward":
-			forward = member
+			forward = in.value()
 		case "descriptor":
-			descriptor = member
+			descriptor = in.value()
 		case "result":
-			result = member
+			result = in.value()
 		}
 	}
-	f.Type = kind.text()
+	f.Type = frameType(kind)
 	f.BufferID = f.id(bufferID)
 	switch f.Type {
 	case TypeInbound:
-		f.decodeEvent(event)
+		f.takeEvent(event)
 	case TypePassthrough:
 		f.Forward = new(Forward)
 		if !forward.isObject() || f.Forward.UnmarshalJSON(forward) != nil {
@@ -228,7 +230,17 @@ func decodeFrame(v value) (f Frame) {
 			f.Type = ""
 		}
 	}
-	return f
+}
+
+var frameTypes = names(TypeInbound, TypeResult, TypePassthrough, TypeInterruptIn, TypeDescriptor, TypeGoingIdleAck)
+
+func frameType(v value) string {
+	if v.isString() {
+		if known := v.name(frameTypes); known != "" {
+			return known
+		}
+	}
+	return v.text()
 }
 
 // setKind says which kind of delivery the frame is, if it is one.
@@ -275,15 +287,27 @@ func (f *Frame) id(v value) string {
 	return id
 }
 
-// decodeEvent decodes the event of an inbound frame, and checks the length of its ids.
-func (f *Frame) decodeEvent(v value) {
-	e, err := decodeEvent(v)
-	if err != nil {
+// inboundEvent is the event of an inbound frame as it was scanned.
+type inboundEvent struct {
+	*Event
+	size int // bytes
+	err  error
+}
+
+func (e *inboundEvent) decode(in *scanner) {
+	start := in.at
+	e.Event, e.err = decodeEvent(in)
+	e.size = in.at - start
+}
+
+// takeEvent takes the event of an inbound frame, and checks the length of its ids.
+func (f *Frame) takeEvent(e inboundEvent) {
+	if e.err != nil {
 		f.blame(faultEvent)
 		return
 	}
-	f.Event = e
-	if len(v) <= maxID {
+	f.Event = e.Event
+	if e.size <= maxID {
 		return
 	}
 	s := &e.Source
@@ -297,45 +321,4 @@ func (f *Frame) decodeEvent(v value) {
 	if slices.ContainsFunc(ids, func(id string) bool { return len(id) > maxID }) {
 		f.blame(faultLongID)
 	}
-}
-
-// findBufferID searches a line that cannot be decoded for its buffer id, so that the line can be acked. head and tail are
-// the line's two ends, or both the whole line. The last bufferId of the tail counts, else the first of the head. A
-// chat's text cannot look like one: its quotes are escaped.
-func findBufferID(head, tail []byte) string {
-	name := []byte(`"bufferId"`)
-	if i := bytes.LastIndex(tail, name); i >= 0 {
-		if id := leadingID(tail[i+len(name):]); id != "" {
-			return id
-		}
-	}
-	if i := bytes.Index(head, name); i >= 0 {
-		return leadingID(head[i+len(name):])
-	}
-	return ""
-}
-
-// leadingID reads the id at the start of b, which is what follows a member's name. It is "" unless it is whole and usable.
-func leadingID(b []byte) string {
-	b, found := bytes.CutPrefix(bytes.TrimLeft(b, " \t\r"), []byte(":"))
-	b = bytes.TrimLeft(b, " \t\r")
-	if !found || len(b) == 0 {
-		return ""
-	}
-	end := bytes.IndexAny(b, ",} \t\r")
-	if b[0] == '"' {
-		end = 1
-		for end < len(b) && b[end] != '"' {
-			if b[end] == '\\' {
-				end++
-			}
-			end++
-		}
-		end++
-	}
-	if end < 0 || end > len(b) || !jsontext.Value(b[:end]).IsValid() {
-		return ""
-	}
-	var f Frame
-	return f.id(b[:end])
 }

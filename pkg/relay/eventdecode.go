@@ -15,11 +15,12 @@ var (
 // source is neither an object nor null nor missing. Whatever else is odd takes its default. Slack's /hermes command is
 // resolved.
 func DecodeEvent(raw []byte) (*Event, error) {
-	v, ok := parse(raw)
-	if !ok {
+	in := scanner{json: raw}
+	e, err := decodeEvent(&in)
+	if !in.ended() {
 		return nil, errEventNotObject
 	}
-	return decodeEvent(v)
+	return e, err
 }
 
 // UnmarshalJSON reads raw into e as DecodeEvent does.
@@ -32,48 +33,49 @@ func (e *Event) UnmarshalJSON(raw []byte) error {
 	return nil
 }
 
-// decodeEvent is DecodeEvent for a value that is known to be JSON.
-func decodeEvent(v value) (*Event, error) {
-	if !v.isObject() {
+// decodeEvent is DecodeEvent for a part of what is scanned.
+func decodeEvent(in *scanner) (*Event, error) {
+	if in.peek() != '{' {
+		in.skip()
 		return nil, errEventNotObject
 	}
-	e := &Event{MessageType: "text"}
-	var source value
-	for name, v := range v.members() {
+	e := &Event{MessageType: "text", Source: defaultSource}
+	fine := true // so is the source
+	for name := range in.members() {
 		switch string(name) {
 		case "text":
-			e.Text = v.text()
+			e.Text = in.text()
 		case "message_type":
-			e.MessageType = messageType(v)
+			e.MessageType = messageType(in.value())
 		case "message_id":
-			e.MessageID = v.text()
+			e.MessageID = in.text()
 		case "reply_to_message_id":
-			e.ReplyToMessageID = v.text()
+			e.ReplyToMessageID = in.text()
 		case "reply_to":
-			e.ReplyTo = decodeReplyTo(v)
+			e.ReplyTo = decodeReplyTo(in.value())
 		case "media_urls":
 			e.MediaURLs = nil
-			for v := range v.elements() {
+			for v := range in.value().elements() {
 				e.MediaURLs = append(e.MediaURLs, v.text())
 			}
 		case "media":
-			e.Media = decodeMedia(v)
+			e.Media = decodeMedia(in.value())
 		case "context":
-			e.Context = decodeContext(v)
+			e.Context = decodeContext(in.value())
 		case "context_error":
+			v := in.value()
 			e.ContextError = v.isTrue() || v.isString() && v.text() != ""
 		case "prompt_response":
-			e.PromptResponse = decodePromptResponse(v)
+			e.PromptResponse = decodePromptResponse(in.value())
 		case "metadata":
-			e.Metadata = decodeMetadata(v)
+			e.Metadata = decodeMetadata(in.value())
 		case "source":
-			source = v
+			e.Source, fine = decodeSource(in)
 		}
 	}
-	if len(source) > 0 && !source.isObject() && !source.isNull() {
+	if !fine {
 		return nil, errSourceNotObject
 	}
-	e.Source = decodeSource(source)
 	e.resolveSlackCommand()
 	return e, nil
 }

@@ -18,21 +18,11 @@ import (
 // leniency than structs have: numbers as ids, defaults for odd types, the last of duplicate names.
 type value []byte
 
-var anyJSON = []jsontext.Options{
-	jsontext.AllowDuplicateNames(true),
-	jsontext.AllowInvalidUTF8(true), // it reads as U+FFFD, and so does a lone surrogate
-}
-
 // parse returns raw without its blanks, and false if it is not exactly one JSON value.
 func parse(raw []byte) (value, bool) {
-	v := jsontext.Value(raw)
-	if !v.IsValid(anyJSON...) {
-		return nil, false
-	}
-	if raw[0] > ' ' && raw[len(raw)-1] > ' ' { // as most are
-		return value(raw), true
-	}
-	return value(bytes.Trim(raw, " \t\r\n")), true
+	s := scanner{json: raw}
+	v := s.value()
+	return v, s.ended()
 }
 
 func (v value) isObject() bool { return len(v) > 0 && v[0] == '{' }

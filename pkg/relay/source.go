@@ -37,67 +37,72 @@ func (s Source) IsZero() bool { return s == defaultSource || s == Source{} }
 
 // UnmarshalJSON is as lenient as DecodeEvent. null is a source with all defaults.
 func (s *Source) UnmarshalJSON(raw []byte) error {
-	v, ok := parse(raw)
-	if !ok || !v.isObject() && !v.isNull() {
+	in := scanner{json: raw}
+	decoded, ok := decodeSource(&in)
+	if !in.ended() || !ok {
 		return errSourceNotObject
 	}
-	*s = decodeSource(v)
+	*s = decoded
 	return nil
 }
 
-func decodeSource(v value) Source {
+// decodeSource reads a source. It is false if that is neither an object nor null.
+func decodeSource(in *scanner) (Source, bool) {
 	s := defaultSource
+	if in.peek() != '{' {
+		return s, in.value().isNull()
+	}
 	var displayName, handle string
-	for name, v := range v.members() {
+	for name := range in.members() {
 		switch string(name) {
 		case "platform":
-			s.Platform = platformName(v)
+			s.Platform = platformName(in.value())
 		case "chat_id":
-			s.ChatID = v.text()
+			s.ChatID = in.text()
 		case "chat_type":
-			s.ChatType = chatType(v)
+			s.ChatType = chatType(in.value())
 		case "chat_name":
-			s.ChatName = v.text()
+			s.ChatName = in.text()
 		case "user_id":
-			s.UserID = v.text()
+			s.UserID = in.text()
 		case "user_name":
-			s.UserName = v.text()
+			s.UserName = in.text()
 		case "user_display_name":
-			displayName = v.text()
+			displayName = in.text()
 		case "user_handle":
-			handle = v.text()
+			handle = in.text()
 		case "thread_id":
-			s.ThreadID = v.text()
+			s.ThreadID = in.text()
 		case "chat_topic":
-			s.ChatTopic = v.text()
+			s.ChatTopic = in.text()
 		case "user_id_alt":
-			s.UserIDAlt = v.text()
+			s.UserIDAlt = in.text()
 		case "chat_id_alt":
-			s.ChatIDAlt = v.text()
+			s.ChatIDAlt = in.text()
 		case "scope_id": // its legacy mirror guild_id is not read
-			s.ScopeID = v.text()
+			s.ScopeID = in.text()
 		case "parent_chat_id":
-			s.ParentChatID = v.text()
+			s.ParentChatID = in.text()
 		case "message_id":
-			s.MessageID = v.text()
+			s.MessageID = in.text()
 		case "profile":
-			s.Profile = v.text()
+			s.Profile = in.text()
 		case "auto_thread_created":
-			s.AutoThreadCreated = v.isTrue()
+			s.AutoThreadCreated = in.value().isTrue()
 		case "auto_thread_initial_name":
-			s.AutoThreadInitialName = v.text()
+			s.AutoThreadInitialName = in.text()
 		case "prospective_thread_id":
-			s.ProspectiveThreadID = v.text()
+			s.ProspectiveThreadID = in.text()
 		case "is_bot":
-			s.IsBot = v.isTrue()
+			s.IsBot = in.value().isTrue()
 		case "message_is_edit":
-			s.MessageIsEdit = v.isTrue()
+			s.MessageIsEdit = in.value().isTrue()
 		case "one_to_one_verified":
-			s.OneToOneVerified = v.isTrue()
+			s.OneToOneVerified = in.value().isTrue()
 		}
 	}
 	s.UserName = cmp.Or(displayName, s.UserName, handle)
-	return s
+	return s, true
 }
 
 // platforms are those that the reference knows, with its known plugins. Any other name becomes relay, as in the

@@ -48,12 +48,13 @@ func stream(ctx context.Context, body io.ReadCloser, f framing) iter.Seq2[relay.
 // reading is a stream that is being read. Faults of records are held back until there is an action: if there is none, the body
 // as a whole may be an answer.
 type reading struct {
-	yield   func(relay.Action, error) bool
-	framing framing
-	n       int  // lines
-	begun   bool // one of them is not blank
-	over    bool // the line is too long, and being passed over
-	cut     bool // the line has no end: the last one
+	yield    func(relay.Action, error) bool
+	framing  framing
+	n        int  // lines
+	begun    bool // one of them is not blank
+	over     bool // the line is too long, and being passed over
+	cut      bool // the line has no end: the last one
+	returned bool // the line before ends in a carriage return
 
 	told    bool   // there is an action
 	whole   []byte // the body until then
@@ -63,15 +64,46 @@ type reading struct {
 	broke   error // what is wrong with the last record, if the stream broke off in it
 }
 
-// split is bufio.ScanLines, but passes over what is too long.
+// split is bufio.ScanLines, but passes over what is too long. A carriage return alone ends a line, too, as server-sent events may
+// have it; a record separator begins one.
 func (r *reading) split(data []byte, atEOF bool) (advance int, token []byte, err error) {
-	hasEnd := bytes.IndexByte(data, '\n') >= 0
-	r.cut = atEOF && !hasEnd
-	if !hasEnd && len(data) >= maxLine {
-		r.over = true
-		return len(data), nil, nil
+	skip := 0
+	if r.returned && len(data) > 0 && data[0] == '\n' {
+		skip = 1 // it belongs to the end before
 	}
-	return bufio.ScanLines(data, atEOF)
+	rest := data[skip:]
+	begin := len(rest) - len(bytes.TrimLeft(rest, recordSeparator))
+	end := lineEnd(rest[begin:]) + begin
+	hasEnd := end >= begin
+	r.cut = atEOF && !hasEnd
+	switch {
+	case hasEnd && rest[end] == recordSeparator[0]:
+		advance = skip + end
+	case hasEnd:
+		advance = skip + end + 1
+	case len(rest) >= maxLine-1:
+		r.over, r.returned = true, false
+		return len(data), nil, nil
+	case !atEOF:
+		return 0, nil, nil
+	case len(rest) == 0:
+		return len(data), nil, nil
+	default:
+		end, advance = len(rest), len(data)
+	}
+	r.returned = hasEnd && rest[end] == '\r'
+	return advance, rest[:end], nil
+}
+
+// lineEnd is where a line ends, -1 if it has no end.
+func lineEnd(data []byte) int {
+	end := -1
+	for _, c := range []byte("\n\r" + recordSeparator) {
+		if i := bytes.IndexByte(data, c); i >= 0 {
+			end, data = i, data[:i] // what is behind it need not be looked at
+		}
+	}
+	return end
 }
 
 // line takes a line. It returns false once nobody listens.

@@ -22,6 +22,8 @@ func FuzzStream(f *testing.F) { // however the stream arrives, it says the same,
 	f.Add(uint8(0), []byte(`{"text":"`+strings.Repeat("x", 70_000)+`"}`+"\n"+`{"text":""}`))                                  // longer than the reader's first buffer
 	f.Add(uint8(1), []byte("\x1e{\n\"text\":\"a\"}\n\x1e\x1e{\"text\":\n\x1e{\"text\":\"b\"}"))                               // the second never becomes whole
 	f.Add(uint8(2), []byte("\ufeff: hi\ndata: {\"text\":\ndata:\"a\"}\n\ndata:\n\ndata: [DONE]\n\ndata: {\"text\":\"b\"}\n")) // the last without its end
+	f.Add(uint8(2), []byte(": hi\rdata: {\"text\":\"a\"}\r\rdata: {\"text\":\r\ndata: \"b\"}\r\n\r\r\n"))                     // each way to end a line
+	f.Add(uint8(1), []byte("\x1e{\"text\":\"a\"}\x1e\x1e{\"text\":\"b\"}\x1e"))
 	f.Fuzz(func(t *testing.T, kind uint8, body []byte) {
 		kinds := []string{ndjson, "application/json-seq", "text/event-stream"}
 		read := func(r io.Reader) (actions []relay.Action, fault string) {

@@ -1,14 +1,13 @@
-"""An HTTP agent that forwards each turn to an OpenAI-compatible chat endpoint and shows the reply while it grows.
+"""An HTTP agent that forwards each turn to an OpenAI-compatible chat endpoint and shows the reply while it grows. It needs the
+standard library only. Put it behind TLS, and verify the signature, before it is reachable from elsewhere.
 
-    PORT=8080 OPENAI_BASE_URL=https://api.openai.com/v1 OPENAI_API_KEY=... OPENAI_MODEL=... python3 agent.py
-
-Standard library only. Put it behind TLS, and verify the signature, before it is reachable from elsewhere.
-"""
+    PORT=8080 OPENAI_BASE_URL=https://api.openai.com/v1 OPENAI_API_KEY=... OPENAI_MODEL=... python3 agent.py"""
 import json
 import os
 from collections import defaultdict, deque
 from http.client import HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import TextIOWrapper
 from itertools import chain
 from urllib.error import HTTPError, URLError
 from urllib.request import HTTPRedirectHandler, Request, urlopen
@@ -38,24 +37,27 @@ def complete(messages):
 
 
 def read(response):
-    """Yields the pieces of a stream, or of the one JSON value that comes from an endpoint that does not stream."""
-    lines, finished = filter(None, (line.removeprefix(b"\xef\xbb\xbf").strip() for line in response)), False
-    for line in lines:
-        whole = line.startswith(b"{")
-        data = b"\n".join([line, *lines]) if whole else line.removeprefix(b"data:").strip()
-        if data == b"[DONE]":
+    """Yields the pieces of a stream (events, or values on a line each), or of one JSON value from an endpoint that does not stream."""
+    pending, named, finished = "", False, False
+    for line in map(str.strip, TextIOWrapper(response, "utf-8-sig", "replace")):
+        if line.startswith("data:"):
+            named, line = True, line.removeprefix("data:").strip(" \ufeff")
+        elif named or not pending and not line.startswith("{"):
+            pending, line = line and pending, ""  # a blank line ends an event; comments and other fields say nothing
+        if line == "[DONE]":
             return
         try:
-            event = dict(json.loads(data.decode(errors="replace"))) if whole or line.startswith(b"data:") else {}
+            event, pending = dict(json.loads(pending + line)), ""
         except (ValueError, TypeError):
-            continue  # no chunk: a sign of life
-        if error := event.get("error"):
-            named = [str(error.get(name)) for name in ("code", "status", "status_code")] if isinstance(error, dict) else []
-            status = next((int(n) for n in named if n in map(str, range(400, 600))), 429 if "rate_limit" in str(error) else 500)
+            pending += line and line + "\n"  # it goes on, or it is no chunk but a sign of life
+            continue
+        if error := event.get("error") or event.get("object") == "error" and event:
+            codes = [str(error.get(name)) for name in ("code", "status", "status_code")] if isinstance(error, dict) else []
+            status = next((int(n) for n in codes if n in map(str, range(400, 600))), 429 if "rate_limit" in str(error) else 500)
             raise Fault(status, f"the endpoint reports {error}")
         for choice in filter(None, (event.get("choices") or [])[:1]):
-            yield text(choice.get("message" if whole else "delta"))
-            finished = finished or whole or choice.get("finish_reason")
+            yield text(choice.get("delta") or choice.get("message"))
+            finished = finished or "message" in choice or choice.get("finish_reason")
     if not finished:
         raise Fault(500, "the endpoint's reply broke off")
 
@@ -88,8 +90,7 @@ class Agent(BaseHTTPRequestHandler):
 
     def do_POST(self):
         turn = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        actions = reply(turn) if turn["event"]["text"] else iter(())
-        first = None
+        actions, first = reply(turn) if turn["event"]["text"] else iter(()), None
         try:
             first = next(actions, {})
             self.head(200, {"Content-Type": "application/x-ndjson", "Transfer-Encoding": "chunked"})
@@ -101,11 +102,10 @@ class Agent(BaseHTTPRequestHandler):
             status, reason, *retry_after = fault.args
             reason = " ".join(reason.replace(KEY or "\0", "[key]").split())[:200].encode(errors="replace")
             self.log_error("%d: %s", status, reason.decode())
+            self.close_connection = True  # also without the last chunk, which tells the gateway that more was to come
             if first is None:  # nothing has been said yet
-                self.head(status, {"Content-Length": len(reason), "Retry-After": retry_after and retry_after[0]})
+                self.head(status, {"Content-Length": len(reason), "Connection": "close", "Retry-After": retry_after and retry_after[0]})
                 self.wfile.write(reason)
-            else:
-                self.close_connection = True  # without the last chunk, which tells the gateway that more was to come
 
     def head(self, status, headers):
         self.send_response(status)

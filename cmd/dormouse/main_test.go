@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"regexp"
 	"slices"
@@ -137,8 +139,14 @@ func TestMistakesAreToldWithWhereToLook(t *testing.T) {
 func TestNoTerminalObeysTheCommandLine(t *testing.T) {
 	is := is.New(t)
 	const orders = "\x1b]0;title\x07\x1b[2J\u009b31m\u202e"
-	_, _, errs := dormouse(t.Context(), "status", orders)
-	is.True(strings.Contains(errs, "takes flags only"))
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusBadRequest)
+		json.NewEncoder(w).Encode(map[string]string{"message": "no: " + orders})
+	}))
+	t.Cleanup(srv.Close)
+	noAccount(t, map[string]string{"AWS_ENDPOINT_URL": srv.URL})
+	_, _, errs := dormouse(t.Context(), "status", "--stack", "gw")
+	is.True(strings.Contains(errs, "no: "))
 	var raw strings.Builder
 	root := newCommand(strings.NewReader(""), &raw, &raw)
 	fmt.Fprint(root.Writer, "agent: "+orders)

@@ -92,10 +92,12 @@ func whenOf(cmd *cli.Command) (w when, err error) {
 	return w, nil
 }
 
+var errNoEventBridge = errors.New("dormouse host has no EventBridge: schedules want a deployed gateway")
+
 // schedule has the payload said when it is time.
 func (p *deployed) schedule(ctx context.Context, cmd *cli.Command, w when, payload []byte, key string) error {
 	if p.local {
-		return errors.New("dormouse host has no EventBridge: --at and --every want a deployed gateway")
+		return errNoEventBridge
 	}
 	role, err := stackOutput(ctx, cloudformation.NewFromConfig(p.cloud), p.stack, outputRole)
 	if err != nil {
@@ -223,6 +225,10 @@ func stackOf(ctx context.Context, cmd *cli.Command) (*deployed, error) {
 	cloud, err := operatorConfig(ctx)
 	if err != nil {
 		return nil, err
+	}
+	p := &deployed{cloud: cloud, stack: stack}
+	if p.find(ctx, stack) == nil && p.local { // who may only list schedules may not look the function up
+		return nil, errNoEventBridge
 	}
 	return &deployed{cloud: cloud, stack: stack}, nil
 }

@@ -213,9 +213,13 @@ func TestTheHostHasNoSchedules(t *testing.T) {
 	}))
 	t.Cleanup(srv.Close)
 	noAccount(t, map[string]string{"AWS_ENDPOINT_URL": srv.URL})
-	code, _, errs := dormouse(t.Context(), "say", "--stack", "gw", "--chat", "slack:C1", "--every", "2h", "Hello")
-	is.Equal(code, 1)
-	is.True(strings.Contains(errs, "dormouse host has no EventBridge"))
+	for _, args := range [][]string{
+		{"say", "--stack", "gw", "--chat", "slack:C1", "--every", "2h", "Hello"}, {"say", "list", "--stack", "gw"}, {"say", "remove", "x", "--stack", "gw"},
+	} {
+		code, _, errs := dormouse(t.Context(), args...)
+		is.Equal(code, 1)
+		is.True(strings.Contains(errs, "dormouse host has no EventBridge"))
+	}
 }
 
 // Schedules are made, listed and removed in a stack's group, with what the template's outputs say; moto stands in for AWS.

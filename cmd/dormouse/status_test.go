@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/rand"
 	"fmt"
 	"os"
@@ -50,6 +51,24 @@ func TestDisabledIsAStateOfItsOwn(t *testing.T) {
 	text = said(tell, &out)
 	is.True(strings.HasPrefix(text, "gw-1: asleep\n  connector   knows it as gw-1-a, heard last never\n  last drain  ended 2"))
 	is.True(strings.HasSuffix(text, "\n  lease       free\n  next sweep  at the schedule's next firing\n  pending     0 messages\n  dead        0 messages\n"))
+}
+
+// oddBook has a state that no version writes.
+type oddBook struct{ *ledger.Memory }
+
+func (b oddBook) Overview(ctx context.Context) (ledger.Overview, error) {
+	o, err := b.Memory.Overview(ctx)
+	o.Odd = &ledger.OddStateError{Table: "gw-table", Instance: "gw-1", Attribute: "epoch", Holds: "the text \"x\"", Value: 8}
+	return o, err
+}
+
+func TestStatusSaysThatTheStateIsOdd(t *testing.T) {
+	is := is.New(t)
+	var out strings.Builder
+	is.NoErr(status(t.Context(), oddBook{ledger.NewMemory()}, "gw-1", &out))
+	is.True(strings.HasPrefix(out.String(), "gw-1: failing\n  because     its item `state` has in \"epoch\" what no version writes there (the text \"x\")\n"))
+	is.True(strings.Contains(out.String(), `aws dynamodb update-item --table-name gw-table --key '{"pk":{"S":"gw-1"},"sk":{"S":"state"}}' `+
+		`--update-expression 'SET #a = :n' --expression-attribute-names '{"#a":"epoch"}' --expression-attribute-values '{":n":{"N":"8"}}'`))
 }
 
 func TestStatusSaysWhatWaitsAndWhatWasRefused(t *testing.T) {

@@ -59,6 +59,9 @@ var hindrances = map[string][2]string{
 func conditionOf(o ledger.Overview, now time.Time) condition {
 	end := o.Plan.After
 	switch {
+	case o.Odd != nil:
+		return condition{Word: failing, Why: fmt.Sprintf("its item `state` has in %q what no version writes there (%s)", o.Odd.Attribute, o.Odd.Holds),
+			Do: "nothing is dialled. See to it that nothing else writes to the table, then: " + o.Odd.Way()}
 	case o.Standing.Disabled:
 		return condition{Word: disabled, Since: o.Standing.DisabledAt, Why: o.Standing.DisabledBy,
 			Do: "nothing is dialled, provisioned or retried. Once the connector accepts it again: dormouse enable, then dormouse arm"}

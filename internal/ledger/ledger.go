@@ -14,6 +14,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -51,6 +52,26 @@ type HeldError struct {
 
 func (e *HeldError) Error() string { return ErrTaken.Error() }
 func (e *HeldError) Unwrap() error { return ErrTaken }
+
+// OddStateError is a state of the instance that no version writes: a hand or another program did. No lease is given until it
+// is put right, as nothing would fence one.
+type OddStateError struct {
+	Table, Instance string
+	Attribute       string
+	Holds           string // what is there, in words
+	Value           int64  // what has to stand there
+}
+
+func (e *OddStateError) Error() string {
+	return fmt.Sprintf("ledger: the item `state` of %s in the table %s has in %q what no version writes there (%s), so nothing is dialled. "+
+		"See to it that nothing else writes to the table, then: %s", e.Instance, e.Table, e.Attribute, e.Holds, e.Way())
+}
+
+// Way is the command that puts it right.
+func (e *OddStateError) Way() string {
+	return fmt.Sprintf(`aws dynamodb update-item --table-name %s --key '{"pk":{"S":%q},"sk":{"S":"state"}}' --update-expression 'SET #a = :n' `+
+		`--expression-attribute-names '{"#a":%q}' --expression-attribute-values '{":n":{"N":"%d"}}'`, e.Table, e.Instance, e.Attribute, e.Value)
+}
 
 // Reason says why a drain was started.
 type Reason string
@@ -192,6 +213,8 @@ type Overview struct {
 	Refusals Refusals  // of the last run that had some
 	Day      Day       // turns of the last day that had some, if they have a budget
 	Limited  Limited   // of the last day that had some
+
+	Odd *OddStateError // no lease is given for this; nil: nothing
 }
 
 // Operator is what an operator may do. It needs no lease.

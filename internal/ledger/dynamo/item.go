@@ -29,6 +29,16 @@ func (i item) number(name string) int64 {
 	return n
 }
 
+// whole reads a number, and says whether it is there and is one that number reads as it stands.
+func (i item) whole(name string) (n int64, is bool) {
+	v, _ := i[name].(*types.AttributeValueMemberN)
+	if v == nil {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(v.Value, 10, 64)
+	return n, err == nil
+}
+
 func (i item) bytes(name string) []byte {
 	v, _ := i[name].(*types.AttributeValueMemberB)
 	if v == nil {

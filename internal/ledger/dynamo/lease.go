@@ -64,7 +64,7 @@ func (l *Ledger) Acquire(ctx context.Context, ask ledger.Ask) (ledger.Lease, err
 		if err != nil {
 			return nil, err
 		}
-		if ok || found.text("owner") == owner {
+		if _, whole := found.whole("epoch"); (whole || !found.has("epoch")) && (ok || found.text("owner") == owner) { // of a number with a fraction a condition knows nothing
 			taken := &lease{Ledger: l, keyed: found.number("keyed"), unkeyed: found.number("unkeyed"), trusted: found.number("trusted"),
 				places: map[string]place{}, sets: map[string][]string{}, grant: ledger.Grant{
 					Epoch: found.number("epoch"), Standing: standing(found), Plan: plan(found), TakenOver: found.text("before") != "",
@@ -74,6 +74,13 @@ func (l *Ledger) Acquire(ctx context.Context, ask ledger.Ask) (ledger.Lease, err
 			return taken, nil
 		}
 		seen = found
+		odd, err := l.odd(ctx, found, now)
+		switch {
+		case err != nil:
+			return nil, err
+		case odd != nil:
+			return nil, odd
+		}
 		why := refusal(found, ask.Reason, now)
 		switch {
 		case why == nil: // the budget was not what seen said, or the clock of whoever gave the lease back is ahead of ours
@@ -95,17 +102,18 @@ func (l *Ledger) Acquire(ctx context.Context, ask ledger.Ask) (ledger.Lease, err
 
 // acquisition takes the lease if it is free and there is a reason to look. seen is what the try before found; nil at first. A
 // request that arrives late, when its sender has long sent another one, is older than the end of the run that this led to, and
-// knows of no epoch behind it: it takes nothing.
+// knows of no epoch behind it: it takes nothing. What only the holder's own writes compare (cleared, said) begins anew, whatever
+// stood there.
 func (l *Ledger) acquisition(ask ledger.Ask, owner string, now time.Time, seen item) change {
 	life, full := ask.Life+margin(ask.Life), seen.time("full")
 	c := change{
 		sk: state,
 		update: "SET #epoch = if_not_exists(#epoch, :zero) + :one, #keyed = if_not_exists(#keyed, :zero) + :one, #before = if_not_exists(#owner, :nobody), #owner = :owner, " +
-			"#until = :until, #life = :life",
-		when: "attribute_not_exists(#off) AND (attribute_not_exists(#owner) OR #until <= :now) " +
+			"#until = :until, #life = :life, #cleared = :zero, #said = :zero",
+		when: counts + " AND attribute_not_exists(#off) AND (attribute_not_exists(#owner) OR #until <= :now) " +
 			"AND (attribute_not_exists(#ended) OR #ended <= :now OR #epoch = :seen)",
 		values: item{
-			":zero": number(0), ":one": number(1), ":nobody": text(""), ":now": moment(now), ":seen": number(seen.number("epoch")),
+			":zero": number(0), ":one": number(1), ":most": number(mostEpochs), ":nobody": text(""), ":now": moment(now), ":seen": number(seen.number("epoch")),
 			":owner": text(owner), ":until": moment(now.Add(life)), ":life": number(life.Milliseconds()),
 		},
 	}
@@ -114,11 +122,11 @@ func (l *Ledger) acquisition(ask ledger.Ask, owner string, now time.Time, seen i
 		next, _ := ledger.SpendToken(full, now)
 		c.update += ", #full = :next"
 		c.values[":next"] = moment(next)
-		if full.Before(now) {
+		if _, is := seen.whole("full"); full.Before(now) && (is || !seen.has("full")) {
 			c.when += " AND (attribute_not_exists(#full) OR #full < :now)"
 		} else {
 			c.when += " AND #full = :full"
-			c.values[":full"] = moment(full)
+			c.values[":full"] = seen["full"]
 		}
 	case ledger.Schedule: // a dead holder's lease is a reason to look, too
 		c.when += " AND (attribute_exists(#owner) OR attribute_exists(#asked) OR attribute_not_exists(#at) OR #at <= :early)"

@@ -30,6 +30,9 @@ func (l *Ledger) Overview(ctx context.Context) (ledger.Overview, error) {
 		o.Held, o.Until, o.Holder = until.After(l.now()), until, holder(found)
 		o.Beat = until.Add(-found.duration("life"))
 	}
+	if o.Odd, err = l.odd(ctx, found, l.now()); err != nil {
+		return ledger.Overview{}, err
+	}
 	if o.Says, o.SaidAt, err = l.inbox(ctx); err != nil {
 		return ledger.Overview{}, err
 	}

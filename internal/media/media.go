@@ -185,17 +185,34 @@ func (c *Client) Upload(ctx context.Context, data []byte, mediaType, filename st
 	case res.StatusCode/100 != 2:
 		return "", fmt.Errorf("media: the upload was answered with HTTP %d", res.StatusCode)
 	}
-	var answer struct {
-		ID string `json:"id"`
-	}
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
 	if err != nil {
 		return "", fault(ctx, err)
 	}
-	if json.Unmarshal(body, &answer) != nil || answer.ID == "" {
+	id := idIn(body)
+	if id == "" {
 		return "", errors.New(`media: the upload's answer has no "id"`)
 	}
-	return c.base.String() + "/" + url.PathEscape(answer.ID), nil
+	return c.base.String() + "/" + url.PathEscape(id), nil
+}
+
+// idIn is the id in an upload's answer, of which a number is read as its digits; "" if there is none.
+func idIn(body []byte) string {
+	var answer struct {
+		ID any `json:"id"`
+	}
+	d := json.NewDecoder(bytes.NewReader(bytes.TrimPrefix(body, []byte("\ufeff"))))
+	d.UseNumber()
+	if d.Decode(&answer) != nil {
+		return ""
+	}
+	switch id := answer.ID.(type) {
+	case string:
+		return id
+	case json.Number:
+		return id.String()
+	}
+	return ""
 }
 
 func (c *Client) authorize(req *http.Request) {

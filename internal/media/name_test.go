@@ -44,3 +44,30 @@ func FuzzHeaderText(f *testing.F) { // whatever a file is called, a header takes
 		}
 	})
 }
+
+func TestTheIDOfAnUploadMayBeANumber(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"id":"f1","size":5}`:                "f1",
+		`{"id":17}`:                           "17",
+		`{"id":1290000000000000017,"size":5}`: "1290000000000000017",
+		"\ufeff" + `{"id":"f1"}` + "\n":       "f1",
+		`{"id":null}`:                         "",
+		`{"id":{"a":1}}`:                      "",
+		`{"id":true}`:                         "",
+		`["id"]`:                              "",
+		``:                                    "",
+	} {
+		is.New(t).Equal(idIn([]byte(body)), want)
+	}
+}
+
+func FuzzUploadID(f *testing.F) { // an id is never longer than the answer that it is in
+	f.Add([]byte(`{"id":17}`))
+	f.Add([]byte("\ufeff{\"id\":\"a\\u0000b\"}"))
+	f.Add([]byte(`{"id":1e400}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		if id := idIn(body); len([]rune(id)) > len(body) {
+			t.Fatalf("%q comes from %q", id, body)
+		}
+	})
+}

@@ -410,7 +410,12 @@ func TestAFileOfAnotherConnectorIsAnErrorOfItsAttachment(t *testing.T) {
 	const public = "https://cdn.example/relay/a.png"
 	links := []string{
 		"https://other.example/relay/media/f1", "https://other.example/base/relay/media/f1",
-		"https://other.example/x/../relay/media/f1", public,
+		"https://other.example/x/../relay/media/f1", "https://other.example/relay//media/f1", "https://other.example/relay%2Fmedia%2Ff1",
+		"https://other.example:8443/relay/media/f1?x=1", "http://other.example/relay/media/f1#a", "//other.example/relay/media/f1",
+		"HTTPS://OTHER.example/relay/media/f1", "https://connector.example@other.example/relay/media/f1",
+		"https://connector.example.other.example/relay/media/f1", "https://connector.example:8443/relay/media/f1",
+		"http://connector.example/relay/media/f1", "http://localhost:8080/relay/media/f1", "https://[::1]/relay/media/f1",
+		"https://me:secret@connector.example/relay/media/f1", public,
 	}
 	shelved(t, &shelf{}, func(t *testing.T, b *bench, turns func() []agent.Turn) {
 		is := is.New(t)

@@ -61,6 +61,8 @@ func (s *sender) deliverKept(d *delivery, i int, o action.Outgoing) (*refusal, e
 		outcome, refused, sent = s.put(d, requestID(d.key, i), o.Clone())
 	}
 	switch {
+	case !sent && d.doubtful == i+1: // no later run knows that it may be there
+		outcome = outcomeUnknown
 	case !sent:
 		return nil, errDeferred
 	case outcome == "":

@@ -130,6 +130,45 @@ func TestStreamedTextGoesAsADraftWhereThereAreSome(t *testing.T) {
 	}
 }
 
+// What this run knows, that a final draft may be there, no later one does.
+func TestAFinalDraftThatMayBeThereIsNotLeft(t *testing.T) {
+	for name, once := range map[string]error{
+		"throttled for long": &relay.OpError{Message: "Too Many Requests: retry after 600"},
+		"not sent":           errors.New("the run ends"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				is := is.New(t)
+				b := drafting(t, "a")
+				finals := 0
+				b.wire.do = func(_ context.Context, out relay.Outbound) (relay.Result, error) {
+					if out.Action["final"] != true {
+						return relay.Result{Success: true, MessageID: "m"}, nil
+					}
+					switch finals++; finals {
+					case 1:
+						return relay.Result{}, fmt.Errorf("no answer: %w", relay.ErrOutcomeUnknown)
+					case 2:
+						return relay.Result{}, once
+					}
+					return relay.Result{}, &relay.OpError{Message: "unsupported op"}
+				}
+				w := b.start()
+				is.NoErr(w.Take(message("c1", "m1", "hello")))
+				pass(time.Minute)
+				w.Close()
+				pass(time.Hour)
+				w = b.start()
+				defer w.Close()
+				pass(time.Minute)
+				list, _ := b.seenDrafts()
+				is.Equal(list, []string{"draft a", "draft a!", "draft a!"}) // and no send of what is there already
+				is.Equal(len(b.unfinished())+len(b.dead()), 0)
+			})
+		})
+	}
+}
+
 func TestADraftIsTheSameAfterADeathAndAnotherForTheNextText(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		is := is.New(t)

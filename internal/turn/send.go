@@ -80,6 +80,9 @@ func (a *attempts) sendKept(ctx context.Context, d *delivery, i int, o action.Ou
 	chat := nameOf(o, d.Event.Source)
 	for first := true; ; first = false {
 		if err := a.untilFree(ctx, d, chat); err != nil {
+			if d.doubtful == i+1 { // no later run knows that this final draft may be there
+				return a.sender.settle(d, i, o, outcomeUnknown)
+			}
 			return err
 		}
 		if d.wait.Tries > 0 {
@@ -99,7 +102,7 @@ func (a *attempts) sendKept(ctx context.Context, d *delivery, i int, o action.Ou
 			if err == nil {
 				continue
 			}
-			if r.Class == action.Transient {
+			if r.Class == action.Transient && d.doubtful != i+1 {
 				a.pauses.done(chat, d.place)
 				a.dropPrompt(d, i, o)
 				return err

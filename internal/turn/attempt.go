@@ -244,6 +244,9 @@ func (a *attempts) turn(ctx context.Context, d *delivery, prompt *agent.Prompt, 
 	}
 	stopTyping()
 	takes := intoDraft(actions, shaper, d.Event.Source.ChatID, d.draftID)
+	if !d.volatile {
+		d.has.pass() // the next agent can be asked while the table writes
+	}
 	if err := a.keep(ctx, d, actions); err != nil || stopped(ctx) {
 		return err
 	}

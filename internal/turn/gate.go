@@ -10,6 +10,7 @@ import (
 // by side. It has no lock: its channels do.
 type gate struct {
 	slots    chan struct{} // one token per turn that runs
+	answered chan struct{} // one per turn that has given its slot to the next one while its answer is kept and sent
 	closing  chan struct{} // closed by shut
 	shutOnce sync.Once
 	deadline time.Time // zero: none
@@ -18,7 +19,7 @@ type gate struct {
 
 func newGate(cfg Config) *gate {
 	return &gate{
-		slots: make(chan struct{}, cfg.Concurrency), closing: make(chan struct{}),
+		slots: make(chan struct{}, cfg.Concurrency), answered: make(chan struct{}, cfg.Concurrency), closing: make(chan struct{}),
 		deadline: cfg.Deadline, need: cfg.AgentTimeout,
 	}
 }

@@ -21,6 +21,21 @@ func (h *holding) slot(ctx context.Context) error {
 	return err
 }
 
+// pass lets the next turn have the slot, as the agent has answered and the answer is to be kept and sent. If as many turns
+// as there are slots are at that already, the turn goes on with its slot: so no more than twice as many answers wait for a
+// write or for the connector.
+func (h *holding) pass() {
+	if h.free == nil {
+		return
+	}
+	select {
+	case h.gate.answered <- struct{}{}:
+		h.free()
+		h.free = func() { <-h.gate.answered }
+	default:
+	}
+}
+
 func (h *holding) letFilesGo() {
 	if h.files != nil {
 		h.files()

@@ -133,7 +133,7 @@ type Config struct {
 	Media        Media // nil: turns tell what is known of attachments, and nothing is uploaded
 	Log          *slog.Logger
 	Instance     string        // whose deliveries these are; part of their keys
-	Concurrency  int           // turns side by side
+	Concurrency  int           // turns side by side; the answers of as many more may be on their way
 	MaxAttempts  int           // failed attempts before a message is dead
 	AgentTimeout time.Duration // per attempt
 	GiveUpAfter  time.Duration // how long a message waits for an agent that is away, or for a chat; zero: a day

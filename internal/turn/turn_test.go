@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -373,6 +374,58 @@ func TestSessionsAreInOrderAndSideBySide(t *testing.T) {
 			_ = chat
 		}
 	})
+}
+
+// While a table writes an answer down, no agent is at work on it: another one may be asked, but not without end.
+func TestTheNextAgentIsAskedWhileAnAnswerIsKept(t *testing.T) {
+	for name, test := range map[string]struct {
+		ledger ledger.Ledger
+		asked  int // while no answer can be kept
+	}{
+		"durable": {durable(ledger.NewMemory()), 4}, // two answers wait outside their slots, and two in them
+		"memory":  {ledger.NewMemory(), 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				is := is.New(t)
+				b := newBench(t, test.ledger)
+				var asked atomic.Int64
+				b.agent = agentFunc(func(ctx context.Context, tn agent.Turn) (agent.Answer, error) {
+					asked.Add(1)
+					return agent.Echo{}.Answer(ctx, tn)
+				})
+				kept := make(chan struct{})
+				b.change = func(c *turn.Config) { c.Concurrency, c.Journal = 2, slowKeeper{c.Journal, kept} }
+				w := b.start()
+				defer w.Close()
+				for i := range 6 {
+					is.NoErr(w.Take(message(fmt.Sprint("c", i), fmt.Sprint("m", i), "x")))
+				}
+				synctest.Wait()
+				now := int(asked.Load())
+				seen := len(b.wire.seen())
+				close(kept)
+				is.Equal(now, test.asked)
+				is.Equal(seen, 0) // nothing leaves before it is kept
+				for w.Busy() {
+					<-w.Changed()
+				}
+				is.Equal(len(b.wire.seen()), 6)
+				is.Equal(w.Counts().Turns, 6)
+			})
+		})
+	}
+}
+
+// slowKeeper keeps no answer before its channel is closed.
+type slowKeeper struct {
+	ledger.Journal
+	closed <-chan struct{}
+}
+
+func (k slowKeeper) Keep(ctx context.Context, key string, actions []json.RawMessage) error {
+	<-k.closed
+	return k.Journal.Keep(ctx, key, actions)
 }
 
 func TestTypingShowsAtOnceAndWhileTheTurnRuns(t *testing.T) {

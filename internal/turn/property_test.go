@@ -306,7 +306,8 @@ func (w *world) patience() time.Duration {
 		most = max(most, 12*time.Hour+time.Duration(2*len(w.messages))*24*time.Hour)
 	}
 	if w.day > 0 {
-		most = max(most, 200*time.Hour)
+		turns := 3 * (len(w.messages) + len(w.presses))
+		most = max(most, 200*time.Hour, time.Duration(2+turns/w.day)*24*time.Hour)
 	}
 	return most
 }

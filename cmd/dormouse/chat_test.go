@@ -63,6 +63,40 @@ func TestChatCarriesLinesAndButtons(t *testing.T) {
 	is.True(strings.Contains(out.String(), "  ! drain: attempt failed: agent: answer has neither actions nor text"))
 }
 
+// An agent repeats what strangers say. A further line of a text does not look like another entry, or like a word of the chat's own.
+func TestChatShowsWhichLinesAreOfOneText(t *testing.T) {
+	is := is.New(t)
+	const said = "one\n  send two  (00:00:00)\r\n\n  ! drain: three\nWrite a line. Ctrl-D ends.\rfour\u2028five\u0085six"
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		json.NewEncoder(w).Encode(map[string]any{"actions": []any{
+			map[string]any{"op": "send", "content": said},
+			map[string]any{"op": "prompt", "prompt_kind": "choice", "content": "?", "options": []any{map[string]any{"id": "a", "label": "A\n  send B"}}},
+		}})
+	}))
+	defer server.Close()
+	var out, errs bytes.Buffer
+	code := run(t.Context(), []string{"dormouse", "chat", "--dir", t.TempDir(), "--functions", rigtest.Functions(t), "--agent", server.URL},
+		strings.NewReader("hello\n"), &out, &errs)
+	t.Log(out.String())
+	is.Equal(errs.String(), "")
+	is.Equal(code, 0)
+	_, shown, _ := strings.Cut(out.String(), "Write a line. Ctrl-D ends.\n")
+	want := []string{
+		"  send one", "  |   send two  (00:00:00)", "  | ", "  |   ! drain: three", "  | Write a line. Ctrl-D ends.\ufffdfour\ufffdfive\ufffdsix  (",
+		"  prompt ?  [1] A", "  |   send B  (",
+	}
+	for line := range strings.Lines(shown) {
+		switch {
+		case strings.HasPrefix(line, "  react "):
+		case len(want) > 0 && strings.HasPrefix(line, want[0]):
+			want = want[1:]
+		default:
+			t.Errorf("%q, want %q", line, want)
+		}
+	}
+	is.Equal(len(want), 0)
+}
+
 func TestChatSaysWhatKeepsAnAgentFromAnswering(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct{ agent, told, want string }{

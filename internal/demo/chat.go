@@ -32,7 +32,7 @@ func Chat(ctx context.Context, cfg Config, env map[string]string, in io.Reader, 
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	rec := newRecord(fail)
-	rec.warn = func(text string) { fmt.Fprintln(out, "  !", text) }
+	rec.warn = func(text string) { fmt.Fprintln(out, "  !", terminal.Line(text)) }
 	env = maps.Clone(env)
 	if env["DORMOUSE_GIVE_UP_AFTER"] == "" {
 		env["DORMOUSE_GIVE_UP_AFTER"] = chatGiveUp
@@ -228,5 +228,8 @@ func (t *talk) show(o devconnector.Outbound) {
 	if !o.Result.Success {
 		text += " (refused: " + o.Result.Error + ")"
 	}
-	fmt.Fprintf(t.out, "  %s %s  (%s)\n", terminal.Line(o.Op), terminal.Text(text), o.At.Format(time.TimeOnly))
+	fmt.Fprintf(t.out, "  %s %s  (%s)\n", terminal.Line(o.Op), goingOn(terminal.Text(text)), o.At.Format(time.TimeOnly))
 }
+
+// goingOn marks each further line of a text: else it may look like an entry of its own, or like a word of the chat's.
+func goingOn(text string) string { return strings.ReplaceAll(text, "\n", "\n  | ") }

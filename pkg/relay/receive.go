@@ -38,7 +38,8 @@ func (c *Conn) Ack(bufferID string) error {
 	if bufferID == "" {
 		return nil
 	}
-	line, err := jsontext.AppendQuote([]byte(ackPrefix), bufferID)
+	line := make([]byte, 0, len(ackPrefix)+len(bufferID)+len("\"\"}\n")) // enough, unless the id has escapes
+	line, err := jsontext.AppendQuote(append(line, ackPrefix...), bufferID)
 	if err != nil {
 		return fmt.Errorf("relay: ack of %q: no connector can have sent this id: %w", bufferID, err)
 	}

@@ -220,6 +220,13 @@ func TestThreePartsOfALateAnswerArriveInOrder(t *testing.T) {
 						say(r.coldStart(t))
 						is.Equal(r.taken(), []string{"c1 part 1", "c1 part 2", "c1 part 3"})
 					}
+					var replies []any
+					for _, out := range r.Outbounds() {
+						if strings.HasPrefix(out.Content, "part ") {
+							replies = append(replies, out.Action["reply_to"])
+						}
+					}
+					is.Equal(replies, []any{"m1", nil, nil}) // the first one is a reply, the others follow it
 					o, err := r.ledger.Overview(t.Context())
 					is.NoErr(err)
 					is.Equal(o.Pending, 0)

@@ -2,17 +2,18 @@ package relay
 
 import "strings"
 
-// quoted cuts the markers of block quotes off a line, most of them at the most: "> > text" is text in two. The length of
-// what is cut off is limited as that of a fence is.
-func (s splitter) quoted(line string, most int) (quote, text string, depth int) {
+// quoted cuts the markers of block quotes off a line, most of them at the most: "> > text" is text in two. The first one may be
+// indented by a list. The length of what is cut off is limited as that of a fence is.
+func (s splitter) quoted(line string, most, list int) (quote, text string, depth int) {
 	at := 0
 	for s.marked && depth < most {
 		rest := line[at:]
 		trimmed := strings.TrimLeft(rest, " ")
 		indent := len(rest) - len(trimmed)
-		if indent > 3 || trimmed == "" || trimmed[0] != '>' {
+		if indent > list+3 || trimmed == "" || trimmed[0] != '>' {
 			break
 		}
+		list = 0
 		at += indent + 1
 		if at < len(line) && line[at] == ' ' {
 			at++
@@ -115,12 +116,23 @@ func (s splitter) closes(m *markup, text string) bool {
 func (s splitter) longestFence(text string) int {
 	longest := 3
 	for line := range strings.SplitSeq(text, "\n") {
-		quote, inner, _ := s.quoted(line, anyDepth)
+		quote, inner, _ := s.quoted(line, anyDepth, s.maxFence)
 		if indent, fence, _ := s.opens(s.maxFence, quote, inner); fence != "" {
 			longest = max(longest, len(quote)+len(indent)+len(fence))
 		}
 	}
 	return longest
+}
+
+// freed is what follows a cut at m without the indentation by a list whose item is in another part.
+func (s splitter) freed(m *markup, rest string) string {
+	if m.outer > 0 {
+		rest = s.raised(m, rest)
+	}
+	if columnsOf(m.indent) > 3 || s.marked && !m.open && m.list > 0 {
+		rest = s.outdented(m, rest)
+	}
+	return rest
 }
 
 // outdented is what follows a cut at m within a list whose item is in another part, without the indentation that the item
@@ -139,11 +151,11 @@ func (s splitter) outdented(m *markup, rest string) string {
 	}
 	for whole := !m.within; rest != ""; whole = true {
 		line, after, more := strings.Cut(rest, "\n")
-		quote, text, depth := s.quoted(line, at.depth)
+		quote, text, depth := s.quoted(line, m.depth, m.around())
 		if !at.open && whole {
 			columns = narrowed(columns, text)
 		}
-		if columns == 0 || depth != at.depth {
+		if columns == 0 || depth != m.depth {
 			break
 		}
 		if whole {
@@ -161,6 +173,46 @@ func (s splitter) outdented(m *markup, rest string) string {
 		return all
 	}
 	return b.String() + rest
+}
+
+// raised is what follows a cut at m within a quote that a list has indented, whose item is in another part, without that
+// indentation: it would be taken for code.
+func (s splitter) raised(m *markup, rest string) string {
+	columns := m.outer
+	m.raise(columns)
+	var b strings.Builder
+	whole := !m.within
+	if whole && strings.HasPrefix(rest, "\n") { // the end of the line before
+		b.WriteByte('\n')
+		rest = rest[1:]
+	}
+	for rest != "" {
+		line, after, more := strings.Cut(rest, "\n")
+		if whole {
+			if columns = narrowed(columns, line); columns == 0 {
+				break
+			}
+			line = outdent(line, columns)
+		}
+		b.WriteString(line)
+		if more {
+			b.WriteByte('\n')
+		}
+		rest, whole = after, true
+	}
+	return b.String() + rest
+}
+
+// raise takes the indentation by a list off the quote that a part begins within.
+func (m *markup) raise(columns int) {
+	for _, text := range []*string{&m.quote, &m.inside, &m.line, &m.last} {
+		*text = outdent(*text, columns)
+	}
+	first, second, isTable := strings.Cut(m.head, "\n")
+	if m.head = outdent(first, columns); isTable {
+		m.head += "\n" + outdent(second, columns)
+	}
+	m.outer = 0
 }
 
 // narrowed is how much indentation a line and those behind it lose, if those before it lost so many columns.

@@ -11,6 +11,7 @@ type markup struct {
 	open    bool
 	quote   string // of the line that opened the block: "> "
 	depth   int    // how many quotes that is
+	outer   int    // where the text of the list item begins that these are in; 0: in none that indents them by four columns
 	indent  string // of that line within its quotes
 	fence   string // the backticks or tildes that opened the block
 	lang    string // the first word after them
@@ -49,26 +50,32 @@ func (s splitter) scan(m markup, text string) markup {
 	}
 }
 
+// around is by how much the first marker of a quote may be indented by a list.
+func (m *markup) around() int {
+	if m.depth > 0 {
+		return m.outer
+	}
+	return m.list
+}
+
 // next takes one line, which begins at an offset of what is scanned.
 func (s splitter) next(m *markup, line string, at int) {
 	m.isFence, m.within = false, false
 	if m.open {
-		if quote, text, depth := s.quoted(line, m.depth); depth == m.depth {
+		if quote, text, depth := s.quoted(line, m.depth, m.outer); depth == m.depth {
 			m.inside = quote
 			if m.lines++; s.closes(m, text) {
-				*m = markup{isFence: true, list: m.list, inside: quote}
+				*m = markup{isFence: true, list: m.list, inside: quote, depth: m.depth, outer: m.outer}
 			}
 			return
 		}
-		*m = markup{list: m.list} // the quote is over, and the block with it
+		*m = markup{list: m.list, depth: m.depth, outer: m.outer} // the quote is over, and the block with it
 	}
-	quote, text, depth := s.quoted(line, anyDepth)
-	before := *m
+	quote, text, depth := s.quoted(line, anyDepth, m.around())
 	m.last, m.inside, m.indented = line, quote, false
-	if depth != before.depth {
-		m.list, m.header, m.line, m.words = 0, false, "", false
+	if depth != m.depth {
+		m.change(depth, quote)
 	}
-	m.depth = depth
 	indent, fence, info := s.opens(m.list, quote, text)
 	switch {
 	case fence != "":
@@ -78,12 +85,12 @@ func (s splitter) next(m *markup, line string, at int) {
 		}
 		*m = markup{
 			open: true, quote: quote, depth: depth, indent: indent, fence: fence, lang: lang, start: at, isFence: true,
-			list: max(m.list, columnsOf(text[:itemText(text)])), inside: quote,
+			list: max(m.list, columnsOf(text[:itemText(text)])), inside: quote, outer: m.outer,
 		}
 	case m.header && strings.Contains(text, "|"):
 		m.rows++
 	case m.line != "" && isTableRule(outdent(text, m.list)):
-		*m = markup{header: true, head: m.line + "\n" + line, start: m.lineStart, depth: depth, inside: quote, list: m.list}
+		*m = markup{header: true, head: m.line + "\n" + line, start: m.lineStart, depth: depth, inside: quote, list: m.list, outer: m.outer}
 	default:
 		m.header, m.head, m.rows, m.start, m.line, m.lineStart = false, "", 0, 0, "", at
 		if strings.Contains(text, "|") {
@@ -91,6 +98,18 @@ func (s splitter) next(m *markup, line string, at int) {
 		}
 		m.prose(text)
 	}
+}
+
+// change is for a line that is in more or fewer quotes than the one before.
+func (m *markup) change(depth int, quote string) {
+	list, outer := 0, m.outer
+	switch {
+	case m.depth == 0 && indentOf(quote) > 3:
+		outer = m.list
+	case depth == 0:
+		list, outer = m.outer, 0
+	}
+	m.list, m.outer, m.depth, m.header, m.line, m.words = list, outer, depth, false, "", false
 }
 
 // prose takes a line that is no part of a block or of a table.
@@ -144,7 +163,7 @@ func (m markup) resume(most int, unit string) string {
 // or 0. rest is what follows the cut.
 func (s splitter) emptyStart(m markup, rest string) int {
 	next, _, _ := strings.Cut(strings.TrimPrefix(rest[:min(len(rest), 1<<10)], "\n"), "\n")
-	_, next, _ = s.quoted(next, m.depth)
+	_, next, _ = s.quoted(next, m.depth, m.around())
 	switch {
 	case m.open && m.lines == 0, m.header && m.rows == 0:
 		return m.start
@@ -163,7 +182,7 @@ func (s splitter) closedBy(m markup, rest string) (after string, closed bool) {
 		return "", false
 	}
 	line, _, _ := strings.Cut(rest[:min(len(rest), 1<<10)], "\n")
-	_, text, depth := s.quoted(line, m.depth)
+	_, text, depth := s.quoted(line, m.depth, m.outer)
 	if depth < m.depth || !s.closes(&m, text) {
 		return "", false
 	}

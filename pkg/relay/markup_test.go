@@ -69,6 +69,14 @@ func TestContainersGoOnInTheNextPart(t *testing.T) {
 		"carriage returns":  {"markdown", strings.ReplaceAll(repeated("line # of it", 30), "\n", "\r\n"), "line ", " of it"},
 		"carriage returns in code": {"discord", strings.ReplaceAll("```go\n"+repeated("line # of it", 30)+"\n```", "\n", "\r\n"),
 			"```go\nline ", " of it\n```"},
+		"a quote deep in a list":          {"discord", "- a\n  - b\n\n    > " + strings.Repeat("word ", 60), "> word", "word"},
+		"lines of a quote deep in a list": {"markdown", "10. item\n\n" + repeated("    > line # of it", 30), "> line ", " of it"},
+		"a fence in a quote deep in a list": {"markdown", "10. item\n\n    > ~~~sh\n" + repeated("    > echo #", 30) + "\n    > ~~~\n",
+			"> ~~~sh\n> echo", "> ~~~"},
+		"a fence in quotes deep in a list": {"discord", "10. item\n\n    > > ~~~sh\n" + repeated("    > > echo #", 30) + "\n    > > ~~~\n",
+			"> > ~~~sh\n> > echo", "> > ~~~"},
+		"a table in a quote deep in a list": {"markdown", "10. item\n\n    > | a | b |\n    > |---|---|\n" + repeated("    > | # | x |", 30),
+			"> | a | b |\n> |---|---|\n> | ", " |"},
 		"a plain platform": {"plain", "a\n" + repeated("> line # of a shell", 20), "> line ", " of a shell"},
 	}
 	for name, tt := range tests {
@@ -102,6 +110,16 @@ func TestAnItemsTextIsNoCodeInTheNextPart(t *testing.T) {
 	d := relay.Descriptor{MaxMessageLength: 100, LenUnit: relay.UnitChars, MarkdownDialect: "markdown"}
 	parts := bare(d.Split("10. " + strings.Repeat("word ", 16) + "\n\n    first\n\n    ```\n    code\n        more\n    ```\n\n    last\n11. next"))
 	is.Equal(parts[1], "word \n\nfirst\n\n```\ncode\n    more\n```\n\nlast\n11. next")
+}
+
+// What follows a quote in an item, whose marker is in another part, is no code either.
+func TestAnItemGoesOnBehindItsQuote(t *testing.T) {
+	is := is.New(t)
+	d := relay.Descriptor{MaxMessageLength: 100, LenUnit: relay.UnitChars, MarkdownDialect: "markdown"}
+	parts := bare(d.Split("10. item\n\n    > " + strings.Repeat("word ", 16) + "\n    > two\n    >\n    >     code\n\n    last\n\n    > again\n11. next"))
+	is.Equal(parts[1], "> word word \n> two\n>\n>     code\n\nlast\n\n> again\n11. next")
+	parts = bare(d.Split("1. " + strings.Repeat("word ", 20) + "\n\n       > code, not a quote\n" + strings.Repeat("word ", 20)))
+	is.True(strings.Contains(strings.Join(parts, "\n"), "    > code, not a quote"))
 }
 
 // A table is over where it ends, also if a part does.
@@ -240,7 +258,17 @@ func (d *document) block(prefix string) {
 func randomDocument(seed uint64) *document {
 	d := &document{rnd: rand.New(rand.NewPCG(seed, 3))}
 	for range 2 + d.rnd.IntN(8) {
-		switch d.rnd.IntN(8) {
+		switch d.rnd.IntN(10) {
+		case 8:
+			d.raw("10. an item:", "")
+			d.block("    > ")
+		case 9:
+			d.raw("10. an item:", "")
+			for range 1 + d.rnd.IntN(10) {
+				d.line("    > ", "prose")
+			}
+			d.raw("")
+			d.line("    ", "prose")
 		case 0:
 			d.block("")
 		case 1:
@@ -282,9 +310,17 @@ var (
 // checkDocument says what is wrong with the parts of a document as CommonMark reads each of them.
 func checkDocument(parts []string) (ids []string, fault string) {
 	for n, part := range parts {
-		fence, depth := "", 0
+		fence, depth, item := "", 0, false
 		for line := range strings.SplitSeq(part, "\n") {
 			quotes := 0
+			if inner, is := strings.CutPrefix(line, "    "); is && item {
+				line = inner
+			} else {
+				item = strings.HasPrefix(line, "10. ") || item && line == ""
+			}
+			if fence == "" && strings.HasPrefix(line, "    ") && strings.Contains(line, "prose") {
+				return nil, fmt.Sprintf("part %d: %q is code:\n%s", n+1, line, part)
+			}
 			for fence == "" || quotes < depth {
 				inner, is := strings.CutPrefix(line, "> ")
 				if !is {

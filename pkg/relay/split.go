@@ -99,12 +99,10 @@ func (s splitter) parts(text string, room int) (parts []string) {
 			}
 			body += "\n" + m.closing()
 			if after, closed := s.closedBy(m, rest); closed { // by the line that has just been added
-				m, rest = markup{list: m.list}, after
+				m, rest = markup{list: m.list, depth: m.depth, outer: m.outer}, after
 			}
 		}
-		if columnsOf(m.indent) > 3 || s.marked && !m.open && m.list > 0 {
-			rest = s.outdented(&m, rest)
-		}
+		rest = s.freed(&m, rest)
 		if !m.open {
 			rest = s.trim(&m, rest)
 		}

@@ -311,13 +311,13 @@ func TestHostSettingsAreDrainsAlone(t *testing.T) {
 	is.Equal(anyKeys(got), "")
 	is.Equal(anyKeys(nil), " AWS_REGION=us-east-1 AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any")
 	for args, want := range map[string]string{
-		"host --lambda 192.0.2.1:1":                 "--lambda is 192.0.2.1:1: want a loopback address",
-		"host --functions testdata/none":            "no function wake",
-		"host --schedule 0s":                        "--schedule is 0s: want more than 0",
-		"host --listen 192.0.2.1:1":                 "choose another address with --listen",
-		"issuer --listen 192.0.2.1:1":               "choose another address with --listen",
-		"issuer --client-secret-file testdata/none": "--client-secret-file: open testdata/none",
-		"connector --enrollment-token x=":           "--enrollment-token or $DORMOUSE_CONNECTOR_ENROLLMENT_TOKEN: want TOKEN or TOKEN=TENANT",
+		"host --listen 127.0.0.1:0 --lambda 192.0.2.1:1":      "--lambda is 192.0.2.1:1: want a loopback address",
+		"host --listen 127.0.0.1:0 --functions testdata/none": "no function wake",
+		"host --listen 127.0.0.1:0 --schedule 0s":             "--schedule is 0s: want more than 0",
+		"host --listen 192.0.2.1:1":                           "choose another address with --listen",
+		"issuer --listen 192.0.2.1:1":                         "choose another address with --listen",
+		"issuer --client-secret-file testdata/none":           "--client-secret-file: open testdata/none",
+		"connector --enrollment-token x=":                     "--enrollment-token or $DORMOUSE_CONNECTOR_ENROLLMENT_TOKEN: want TOKEN or TOKEN=TENANT",
 	} {
 		errs := &buffer{}
 		code := run(t.Context(), append([]string{"dormouse"}, strings.Fields(args)...), strings.NewReader(""), io.Discard, errs)

@@ -593,15 +593,15 @@ func TestAProcessThatWaitsIsNotStopped(t *testing.T) {
 	}()
 	conn := g.running(t)
 	pid := h.PIDs("plain")[0]
-	time.Sleep(100 * time.Millisecond) // what it has used beyond its share to get here is paid for
-	stopped := 0
-	for range 100 { // five periods; by the wall clock it would be stopped for four fifths of them
-		if state(pid) == "T" {
-			stopped++
+	// Five periods; by the wall clock it would be stopped for four fifths of each. What it has used beyond its share to get here is
+	// paid for first.
+	free := 0
+	for end := time.Now().Add(patience); free < 100 && time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if free++; state(pid) == "T" {
+			free = 0
 		}
-		time.Sleep(time.Millisecond)
 	}
-	is.Equal(stopped, 0)
+	is.Equal(free, 100)
 	open(t, conn)
 	is.Equal(wait(t, ended).FunctionError, "")
 }

@@ -22,7 +22,7 @@ func gateway(ctx context.Context, url, id string, secret relay.Secret) error {
 	}
 	defer conn.Close(ctx)
 	for {
-		quiet, cancel := context.WithTimeout(ctx, 100*time.Millisecond) // a real one waits for longer
+		quiet, cancel := context.WithTimeout(ctx, time.Second) // a real one waits for longer
 		d, err := conn.Receive(quiet)
 		cancel()
 		if errors.Is(err, context.DeadlineExceeded) {

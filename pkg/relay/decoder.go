@@ -70,7 +70,6 @@ func (d *Decoder) feed(chunk []byte, use func(*Frame)) {
 		}
 		line := chunk[:end]
 		chunk = chunk[end+1:]
-		d.frame = Frame{}
 		var blank bool
 		switch {
 		case d.n == 0 && len(line) <= d.limit():
@@ -82,6 +81,7 @@ func (d *Decoder) feed(chunk []byte, use func(*Frame)) {
 		if !blank {
 			d.frame.setKind()
 			use(&d.frame)
+			d.frame = Frame{} // nothing of it stays in memory
 		}
 	}
 }

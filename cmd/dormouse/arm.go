@@ -130,7 +130,7 @@ func (a *arming) arm(ctx context.Context) error {
 			a.Messages = after.since(before)
 		}
 	}
-	if a.tryURL {
+	if a.tryURL && ctx.Err() == nil { // else it is not the URL that does not answer
 		said, err := tryWakeURL(ctx, a.variables["GATEWAY_RELAY_WAKE_URL"])
 		if err != nil {
 			faults = append(faults, err)
@@ -165,7 +165,7 @@ func (a *arming) drain(ctx context.Context) (drain.Report, error) {
 			return report, err
 		}
 		held := &takenError{report}
-		fmt.Fprintf(a.errs, "waiting: %s\n", held)
+		fmt.Fprintf(a.errs, "waiting: %s\n", held.who())
 		select {
 		case <-time.After(held.pause()):
 		case <-ctx.Done():
@@ -199,6 +199,10 @@ func (a *arming) print(out io.Writer) error {
 type takenError struct{ drain.Report }
 
 func (e *takenError) Error() string {
+	return e.who() + ": it takes what waits; try again when it has ended, or use --wait"
+}
+
+func (e *takenError) who() string {
 	said := "drain: taken: another drain holds the lease of this gateway"
 	if e.Holder != "" {
 		said += " (" + e.Holder + ")"
@@ -206,7 +210,7 @@ func (e *takenError) Error() string {
 	if e.HeldUntil != nil {
 		said += ", until " + stamp(*e.HeldUntil) + " unless it renews its lease"
 	}
-	return said + ": it takes what waits; try again when it has ended, or use --wait"
+	return said
 }
 
 // pause is until the lease ends, and between 1 and 10 s.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -115,5 +116,33 @@ func TestArmWaitsForTheHolder(t *testing.T) {
 	code, out, errs := dormouse(t.Context(), "arm", "--stack", "gw", "--wait")
 	is.Equal(code, 0)
 	is.True(strings.HasPrefix(errs, "waiting: drain: taken: another drain holds the lease of this gateway (gw-drain, for wake), until 2026-"))
+	is.True(!strings.Contains(errs, "--wait")) // which it does
 	is.True(strings.HasSuffix(out, "armed\n"))
+}
+
+func TestArmStopsWaitingWhenItIsInterrupted(t *testing.T) {
+	is := is.New(t)
+	ctx, interrupt := context.WithCancel(t.Context())
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case strings.HasSuffix(r.URL.Path, "/configuration"):
+			json.NewEncoder(w).Encode(map[string]any{"Environment": map[string]any{"Variables": map[string]any{"GATEWAY_RELAY_WAKE_URL": "http://" + r.Host + armPath}}})
+		case r.URL.Path == armPath:
+			w.WriteHeader(204)
+		default:
+			io.WriteString(w, `{"status":"taken","holder":"gw-drain, for wake","held_until":"2999-01-02T03:04:05Z"}`)
+		}
+	}))
+	t.Cleanup(srv.Close)
+	noAccount(t, map[string]string{"AWS_ENDPOINT_URL": srv.URL})
+	var out buffer
+	errs := buffer{grown: func(text string) {
+		if strings.Contains(text, "waiting:") {
+			interrupt()
+		}
+	}}
+	is.Equal(run(ctx, []string{"dormouse", "arm", "--stack", "gw", "--wait"}, strings.NewReader(""), &out, &errs), 1)
+	is.Equal(strings.Count(errs.String(), "waiting:"), 1)
+	is.True(strings.Contains(errs.String(), "not armed: drain: taken"))
+	is.True(!strings.Contains(errs.String(), "wake URL")) // which nobody has asked
 }

@@ -89,14 +89,13 @@ func (r *run) unknown(verdicts map[string]*verdict) map[string]time.Time {
 	return lost
 }
 
-// unwritten are the deliveries, by key, of which a process knew an outcome that the table did not take until its end.
-func (r *run) unwritten() map[string]bool {
+// logged are the deliveries, by key, of which the log says something.
+func (r *run) logged(what string) map[string]bool {
 	keys := map[string]bool{}
 	for _, line := range r.log {
 		var entry struct{ Delivery string }
-		if strings.Contains(line, logs.Unwritten) && json.Unmarshal([]byte(line), &entry) == nil {
+		if strings.Contains(line, what) && json.Unmarshal([]byte(line), &entry) == nil {
 			keys[entry.Delivery] = true
-			r.seen["outcomes that the table never took"]++
 		}
 	}
 	return keys
@@ -123,7 +122,8 @@ func ends(out devconnector.Outbound) bool {
 
 // checkRequests follows each action by its request id. lost are those whose outcome a process has taken for unknown.
 func (r *run) checkRequests(state devconnector.State, lost map[string]time.Time) {
-	unwritten := r.unwritten()
+	unwritten := r.logged(logs.Unwritten) // of which a process knew an outcome that the table did not take until its end
+	r.seen["messages with an outcome that the table never took"] += len(unwritten)
 	before := map[string]devconnector.Outbound{}
 	type frame struct {
 		request string

@@ -52,3 +52,20 @@ func TestAnActionComesAgainAfterItsOutcomeWasUnknown(t *testing.T) {
 		})
 	}
 }
+
+func TestALiveMessageThatTheTableWouldNotTakeMayBeAheadOfOneThatWaits(t *testing.T) {
+	for name, unkept := range map[string]bool{"journalled": false, "not journalled": true} {
+		t.Run(name, func(t *testing.T) {
+			is := is.New(t)
+			first, second := &message{session: 1, key: "first", number: 1}, &message{session: 1, key: "second", number: 2}
+			r := &run{sent: []*message{first, second}}
+			if unkept {
+				r.log = []string{`{"message":"` + logs.LiveUnkept + `","delivery":"second"}`}
+			}
+			verdicts := map[string]*verdict{first.id(): newVerdict(first), second.id(): newVerdict(second)}
+			verdicts[first.id()].first, verdicts[second.id()].first = 8, 7
+			r.checkOrder(verdicts, rest{})
+			is.Equal(len(r.wrong) > 0, !unkept)
+		})
+	}
+}

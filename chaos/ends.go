@@ -244,8 +244,10 @@ func (r *run) checkReason(v *verdict, reason string, behind bool) {
 	}
 }
 
-// checkOrder demands that in each session the answers stand in the order of the messages.
+// checkOrder demands that in each session the answers stand in the order of the messages. A live message that the table would not
+// take is answered at once, even ahead of one that waits for the next run: no loss over order (design 6).
 func (r *run) checkOrder(verdicts map[string]*verdict, left rest) {
+	unkept := r.logged(logs.LiveUnkept)
 	last := map[int]*verdict{} // of each session
 	for _, m := range r.sent {
 		v := verdicts[m.id()]
@@ -253,7 +255,7 @@ func (r *run) checkOrder(verdicts map[string]*verdict, left rest) {
 		if m.kind == spoken { // in order among themselves, as they came to the table; not with the answers
 			continue
 		}
-		if v.first < 0 || dead || left.waits(m.key) {
+		if v.first < 0 || dead || left.waits(m.key) || unkept[m.key] {
 			continue
 		}
 		if before := last[m.session]; before != nil && v.first < before.first {

@@ -60,18 +60,26 @@ func (r *run) check(state devconnector.State, left rest) {
 	r.scan()
 }
 
-// unknown finds the actions that left and were not answered, as the log says: when, by request id.
+// unknown finds the actions that left and were not answered, as the log says: when, by request id. A process whose lease another
+// one has taken meanwhile cannot tell anybody.
 func (r *run) unknown(verdicts map[string]*verdict) map[string]time.Time {
 	lost, byKey := map[string]time.Time{}, map[string]*verdict{}
 	for _, v := range verdicts {
 		byKey[v.key] = v
 	}
+	leases := map[int64]time.Time{} // by epoch, since when
 	for _, line := range r.log {
 		var entry struct {
-			At                    time.Time `json:"timestamp"`
-			Delivery, Request, Op string
+			At                             time.Time `json:"timestamp"`
+			Message, Delivery, Request, Op string
+			Epoch                          int64
 		}
-		if !strings.Contains(line, logs.OutcomeUnknown) || json.Unmarshal([]byte(line), &entry) != nil {
+		lease := strings.Contains(line, `"`+logs.Lease+`"`)
+		if !lease && !strings.Contains(line, logs.OutcomeUnknown) || json.Unmarshal([]byte(line), &entry) != nil {
+			continue
+		}
+		if lease && entry.Message == logs.Lease {
+			leases[entry.Epoch] = entry.At
 			continue
 		}
 		v := byKey[strings.TrimSuffix(entry.Delivery, lateSuffix)] // a late answer is one of its message's
@@ -82,7 +90,8 @@ func (r *run) unknown(verdicts map[string]*verdict) map[string]time.Time {
 		default:
 			v.unknown[entry.Request], v.doubted = true, true
 		}
-		if entry.Request != "" && lost[entry.Request].IsZero() {
+		held := leases[entry.Epoch]
+		if entry.Request != "" && lost[entry.Request].IsZero() && (held.IsZero() || !r.history.takenOver(held, entry.At)) {
 			lost[entry.Request] = entry.At
 		}
 	}

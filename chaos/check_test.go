@@ -25,6 +25,31 @@ func TestAnUnknownOutcomeOfALateAnswerIsItsMessages(t *testing.T) {
 	is.True(!lost["r-1"].IsZero())
 }
 
+func TestAProcessWhoseLeaseIsTakenCannotTellOfAnUnknownOutcome(t *testing.T) {
+	start := time.Date(2026, 11, 27, 18, 0, 0, 0, time.UTC)
+	for name, tt := range map[string]struct {
+		taken time.Duration
+		lost  bool
+	}{
+		"never":       {time.Hour, true},
+		"before that": {2 * time.Second, false},
+		"after that":  {4 * time.Second, true},
+		"long before": {-time.Second, true}, // that was the lease of another one
+	} {
+		t.Run(name, func(t *testing.T) {
+			is := is.New(t)
+			m := &message{key: "key"}
+			r := &run{log: []string{
+				`{"timestamp":"2026-11-27T18:00:00Z","message":"` + logs.Lease + `","epoch":7}`,
+				`{"timestamp":"2026-11-27T18:00:03Z","message":"` + logs.OutcomeUnknown + `","epoch":7,"delivery":"key","op":"send","request":"r-1"}`,
+			}}
+			r.history.takeovers = []time.Time{start.Add(tt.taken)}
+			lost := r.unknown(map[string]*verdict{m.id(): newVerdict(m)})
+			is.Equal(!lost["r-1"].IsZero(), tt.lost)
+		})
+	}
+}
+
 func TestAnActionComesAgainAfterItsOutcomeWasUnknown(t *testing.T) {
 	start := time.Date(2026, 11, 27, 18, 0, 0, 0, time.UTC)
 	lost := map[string]time.Time{"r-1": start.Add(2 * time.Second)}

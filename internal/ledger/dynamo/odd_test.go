@@ -31,6 +31,7 @@ func TestWhateverAnItemHoldsTheOthersAreRead(t *testing.T) {
 	is.NoErr(first.Fail(ctx, "dead", "boom", true))
 	is.NoErr(first.Keep(ctx, "waits", []jsonValue{jsonValue(`{"op":"send"}`)}))
 	is.NoErr(first.Defer(ctx, "waits", "flood", ledger.Wait{Due: c.now().Add(time.Hour), Since: c.now(), Tries: 2}, 1))
+	is.NoErr(first.Draft(ctx, "waits", 7))
 	is.NoErr(first.PutPrompt(ctx, ledger.Prompt{ID: "p-1", Ref: `{}`, Until: c.now().Add(time.Hour), Options: []string{"yes"}}))
 	chats := []ledger.ChatName{{Platform: "discord", ID: "c1"}, {Platform: "discord", ID: "c2"}}
 	for _, name := range chats {

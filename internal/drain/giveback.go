@@ -72,7 +72,8 @@ func (r *run) giveBack(err error) error {
 	r.noteRefusals(ctx)
 	r.noteLimited(ctx)
 	c := r.counts()
-	asked, failed := r.lease.HandOff(ctx, r.plan(err), c.Received > 0)
+	// What came before another socket took the seat fills no budget: it may take it each time, and each time send something first.
+	asked, failed := r.lease.HandOff(ctx, r.plan(err), c.Received > 0 && !errors.Is(err, errReplaced))
 	if failed != nil {
 		r.log.Error(logs.LeaseKept, logs.KeyError, failed)
 	} else {

@@ -121,6 +121,7 @@ type run struct {
 	buffered      bool      // a delivery was buffered
 	malformed     uint64    // frames that could not be used
 	overflowed    uint64    // buffered deliveries that did not fit into memory
+	overran       uint64    // live ones, which are lost
 	doubt         doubt     // whether stored credentials that were refused are an opt-out
 	worker        *turn.Worker
 	pump          *pump
@@ -151,7 +152,7 @@ func (d *Drainer) Run(ctx context.Context, req Request) (Report, error) {
 	r := &run{Drainer: d, ctx: ctx, req: req, figures: &figures{start: time.Now()}, link: newLink()}
 	r.beforehand()
 	d.dialer.onTLS(func() { r.figures.stamp(&r.figures.MS.TLS) })
-	r.pump = &pump{log: d.Log, most: int(d.settings.Window / 4)}
+	r.pump = &pump{log: d.Log, most: int(d.settings.Window / 8 * 3)}
 	r.inbox = newInbox(d.Log)
 	r.media = media.New(media.Config{URL: d.settings.URL, Token: d.access.bearer, NetDial: d.NetDial})
 	defer r.media.Close()
@@ -168,6 +169,7 @@ func (d *Drainer) Run(ctx context.Context, req Request) (Report, error) {
 		r.worker.Unwritten()
 	}
 	rep := r.figures.result(err, r.counts())
+	rep.Lost += int(r.overran + r.pump.lost.Load())
 	rep.Status = r.statusFor(err)
 	defer func() { r.measure(rep, err) }()
 	switch rep.Status {

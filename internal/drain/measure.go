@@ -47,7 +47,7 @@ func values(rep Report, c turn.Counts) metrics.Values {
 		metrics.Drains: 1, metrics.Received: float64(rep.Received), metrics.Answered: float64(c.Finished),
 		metrics.Dead: float64(rep.Dead), metrics.Waiting: float64(rep.Left), metrics.Unknown: float64(rep.Unknown),
 		metrics.Unwritten: float64(rep.Unwritten), metrics.Limited: float64(rep.Limited),
-		metrics.Postponed: float64(rep.Postponed),
+		metrics.Postponed: float64(rep.Postponed), metrics.Lost: float64(rep.Lost),
 	}
 	for class, n := range rep.Refused {
 		v[metrics.Class(string(class))] = float64(n)

@@ -80,7 +80,7 @@ func (r *run) known() bool { return r.handshaken == r.access.name() }
 // refused, turned away, an expired token (section 13) and a duplicate did not get the seat. 1013 says nothing: it also ends sockets
 // that had the seat. An HTTP answer was no upgrade.
 func mayUndoFlip(err error) bool {
-	if errors.Is(err, relay.ErrNoDescriptor) || errors.Is(err, relay.ErrOverrun) {
+	if errors.Is(err, relay.ErrNoDescriptor) {
 		return true
 	}
 	closed, ok := errors.AsType[*relay.CloseError](err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 
 	"github.com/dormouse-relay/dormouse/internal/logs"
 	"github.com/dormouse-relay/dormouse/internal/turn"
@@ -17,6 +18,8 @@ type pump struct {
 	worker *turn.Worker // is there before the first socket
 	log    *slog.Logger
 	most   int // bytes that may wait in all sockets
+
+	lost atomic.Uint64 // live deliveries that the run's end has left nobody to take
 
 	feeding sync.WaitGroup
 	mu      sync.Mutex
@@ -43,8 +46,8 @@ func (p *pump) room() (deliveries, bytes int) {
 	return max(bytes/weight, 64), bytes
 }
 
-// weight is what a small delivery takes in memory, at least.
-const weight = 2 << 10
+// weight is what a small delivery that waits takes in memory beside its bytes: package relay decodes it at its turn.
+const weight = 384
 
 // feed starts to hand over what conn receives, once that of the sockets before is handed over. done is closed at its end.
 func (p *pump) feed(ctx context.Context, conn *relay.Conn) (done <-chan struct{}) {
@@ -69,16 +72,31 @@ func (p *pump) feed(ctx context.Context, conn *relay.Conn) (done <-chan struct{}
 	return f.done
 }
 
-// handOver hands deliveries to the worker until the socket has ended and is empty.
+// handOver hands deliveries to the worker until the socket has ended and is empty. What the worker does not take any more the
+// connector still has if it was buffered; a live one is lost.
 func (p *pump) handOver(ctx context.Context, conn *relay.Conn) {
+	var untaken error
+	left, lost := 0, 0
 	for {
 		d, err := conn.Receive(ctx)
 		if err != nil {
-			return
+			break
 		}
 		if err := p.worker.Take(d); err != nil {
-			p.log.Warn(logs.Untaken, logs.KeyError, err)
+			untaken = err
+			if d.BufferID != "" {
+				left++
+			} else {
+				lost++
+			}
 		}
+	}
+	if left > 0 {
+		p.log.Warn(logs.Untaken, logs.KeyMessages, left, logs.KeyError, untaken)
+	}
+	if lost > 0 {
+		p.lost.Add(uint64(lost))
+		p.log.Error(logs.LiveLeft, logs.KeyMessages, lost, logs.KeyError, untaken)
 	}
 }
 

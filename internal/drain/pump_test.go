@@ -161,6 +161,82 @@ func TestWhatComesFasterThanItIsJournalledIsBufferedInstead(t *testing.T) {
 	})
 }
 
+// What came at once is journalled for minutes. Once nothing more comes live, going idle would save nothing: the drain stays, and
+// answers what is journalled by and by.
+func TestASlowTableIsNoReasonToDialAgainAndAgain(t *testing.T) {
+	slow := ledgertest.Wrap(ledger.NewMemory(), func(l ledger.Lease) ledger.Lease { return slowTable{l, 100 * time.Millisecond} })
+	env := map[string]string{"DORMOUSE_MERGE": "off"}
+	bubble(t, setup{ledger: durable(slow), awake: true, pinned: true, env: env}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		const many = 1200
+		wait := r.during(dialled(1), func() {
+			for n := range many {
+				r.Deliver(gateway, event("discord", fmt.Sprint("c", n%50), fmt.Sprint("m", n), fmt.Sprint(n)))
+			}
+		})
+		rep, _, err := r.run(ledger.Wake, quarter)
+		wait()
+		is.NoErr(err)
+		is.Equal(rep.Status, drain.Drained)
+		is.Equal(len(r.replies()), many)
+		is.True(strings.Contains(r.log.String(), logs.Lagging))
+		is.True(len(r.Sockets()) <= 3)
+	})
+}
+
+// What a run leaves that ends before the table has taken it is told, by number: nobody else knows of it.
+func TestWhatTheEndOfARunLosesIsCounted(t *testing.T) {
+	slow := ledgertest.Wrap(ledger.NewMemory(), func(l ledger.Lease) ledger.Lease { return slowTable{l, time.Second} })
+	env := map[string]string{"DORMOUSE_MERGE": "off", "DORMOUSE_WINDOW": "262144"}
+	bubble(t, setup{ledger: durable(slow), awake: true, pinned: true, env: env}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		const many = 200
+		wait := r.during(dialled(1), func() {
+			for n := range many {
+				r.Deliver(gateway, event("discord", fmt.Sprint("c", n%50), fmt.Sprint("m", n), fmt.Sprint(n)))
+			}
+		})
+		rep, _, err := r.run(ledger.Wake, time.Minute)
+		wait()
+		is.NoErr(err)
+		is.Equal(rep.Status, drain.HandedOff)
+		is.True(rep.Lost > 0)
+		is.True(rep.Lost < many)
+		is.Equal(r.metricLines(t)[0].Values[metrics.Lost], float64(rep.Lost))
+		is.True(strings.Contains(r.log.String(), logs.LiveLeft))
+		_, _, err = r.run(ledger.Continue, quarter)
+		is.NoErr(err)
+		is.Equal(len(r.replies())+rep.Lost, many) // nothing else is lost
+	})
+}
+
+// More live messages at once than there is room for: those that do not fit are lost, and told; nothing else is.
+func TestWhatDoesNotFitIsCounted(t *testing.T) {
+	h := &held{}
+	bubble(t, setup{agent: h, awake: true, pinned: true, env: map[string]string{"DORMOUSE_WINDOW": "65536"}}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		h.gone = make(chan struct{})
+		const many = 200
+		r.WithholdIdleAck(1) // or it would have time to begin buffering
+		wait := r.during(dialled(1), func() {
+			for n := range many {
+				r.Deliver(gateway, event("discord", "c1", fmt.Sprint("n", n), fmt.Sprintf("%0500d", n)))
+			}
+			is.NoErr(r.Wait(t.Context(), func(s devconnector.State) bool { return len(s.Idles) > 0 }))
+			close(h.gone)
+		})
+		rep, _, err := r.run(ledger.Wake, quarter)
+		wait()
+		is.NoErr(err)
+		is.Equal(rep.Status, drain.Drained)
+		is.True(rep.Lost > 0)
+		is.Equal(len(r.replies())+rep.Lost, many)
+		is.Equal(r.metricLines(t)[0].Values[metrics.Lost], float64(rep.Lost))
+		is.True(strings.Contains(r.log.String(), logs.LiveOverran))
+		is.True(len(r.Sockets()) <= 3) // the socket went on
+	})
+}
+
 // bulky are buffered messages of which two do not fit into the queue of a window of 64 KiB.
 func bulky(n int) relay.Event {
 	e := event("discord", "c1", fmt.Sprint("m", n), fmt.Sprint(n))

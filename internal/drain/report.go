@@ -50,6 +50,7 @@ type Report struct {
 	Unwritten  int                  `json:"unwritten,omitempty"`  // outcomes and ends that no journal has: the next run may send them again
 	Cut        int                  `json:"cut,omitempty"`        // answers that were more than is sent: the chat is told
 	Unkept     int                  `json:"unkept,omitempty"`     // live messages answered although the journal was down
+	Lost       int                  `json:"lost,omitempty"`       // live messages that were received and are lost
 	Unflipped  int                  `json:"unflipped,omitempty"`  // ended without going_idle_ack
 	Holder     string               `json:"holder,omitempty"`     // of the lease, if it was refused as taken
 	HeldUntil  *time.Time           `json:"held_until,omitempty"` // unless he renews it
@@ -117,7 +118,7 @@ func (f *figures) result(err error, c turn.Counts) Report {
 	rep.Answered, rep.Said = c.Finished, c.Said
 	rep.Outbound, rep.Unknown, rep.Dead, rep.Unkept, rep.Cut = c.Outbound, c.Unknown, c.Dead, c.Unkept, c.Cut
 	rep.Refused, rep.Retried, rep.Left, rep.Unwritten = c.Refused, c.Retried, c.Left, c.Unwritten
-	rep.Limited, rep.Postponed = c.Limited, c.Postponed
+	rep.Limited, rep.Postponed, rep.Lost = c.Limited, c.Postponed, c.Lost
 	if held, ok := errors.AsType[*ledger.HeldError](err); ok {
 		rep.Holder, rep.HeldUntil = held.By, &held.Until
 	}

@@ -93,6 +93,10 @@ func (r *run) stay(ctx context.Context, conn *relay.Conn, empty time.Duration) (
 		r.overflowed += stats.Dropped
 		r.log.Warn(logs.Overflowed, logs.KeyMessages, stats.Dropped, logs.KeyWindow, r.settings.Window)
 	}
+	if stats.Lost > 0 {
+		r.overran += stats.Lost
+		r.log.Error(logs.LiveOverran, logs.KeyMessages, stats.Lost, logs.KeyWindow, r.settings.Window)
+	}
 	_, buffered, _ := s.traffic.read()
 	r.buffered = r.buffered || buffered > 0
 	end.behind = end.flipped && buffered > s.before
@@ -153,9 +157,11 @@ func (s *stay) look() (busy, over bool) {
 	return busy, s.idling.acked && !s.answersFirst(busy)
 }
 
-// lags has the run go idle because the table is slower than what comes.
+// lags has the run go idle because the table is slower than what comes. Where nothing comes live that would change nothing, and
+// turns could not send their answers.
 func (s *stay) lags() {
-	if s.crowded || s.deadline {
+	received, buffered, _ := s.traffic.read()
+	if s.crowded || s.deadline || received == buffered {
 		return
 	}
 	s.crowded = true

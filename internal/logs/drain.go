@@ -82,8 +82,15 @@ const (
 	// KeyError.
 	TroubleUnwritten = "what hinders this gateway could not be written down"
 
-	// Untaken is a warning: the journal did not take a delivery, which is not acked. With KeyError.
-	Untaken = "a message is left with the connector"
+	// Untaken is a warning: the journal did not take deliveries, which are not acked. With KeyMessages and KeyError.
+	Untaken = "messages are left with the connector"
+
+	// LiveLeft is an error: the run ended while live deliveries waited to be taken. With KeyMessages and KeyError.
+	LiveLeft = "live messages are lost: the run ended before they could be journalled"
+
+	// LiveOverran is an error: more live deliveries came at once than there is room for. With KeyMessages, which are lost, and
+	// KeyWindow.
+	LiveOverran = "live messages are lost: more came at once than DORMOUSE_WINDOW has room for; more DrainMemory is more room"
 
 	// Crowded is a warning: messages come faster than they can be taken. The connector is asked to buffer. With KeyMessages and
 	// KeyBytes, which wait to be taken, and KeyWindow.

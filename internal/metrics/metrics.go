@@ -43,6 +43,7 @@ const (
 	Limited         = "Limited"
 	Postponed       = "Postponed"
 	Overflowed      = "Overflowed"
+	Lost            = "Lost"
 	Revoked         = "Revoked"
 	IdentityRefused = "IdentityRefused"
 	Malformed       = "MalformedFrames"
@@ -70,7 +71,7 @@ func Definitions() []Definition {
 		{Answered, Count}, {Refused, Count}, {Class("transient"), Count}, {Class("declined"), Count}, {Class("permanent"), Count},
 		{Class("markup"), Count}, {Class("unclear"), Count}, {Class("unknown"), Count}, {Class("done"), Count}, {Cosmetic, Count},
 		{Dead, Count}, {Waiting, Count}, {OldestWaiting, Seconds}, {Unknown, Count}, {Unwritten, Count}, {Limited, Count},
-		{Postponed, Count}, {Overflowed, Count}, {Revoked, Count}, {IdentityRefused, Count}, {Malformed, Count}, {BilledSeconds, Seconds},
+		{Postponed, Count}, {Overflowed, Count}, {Lost, Count}, {Revoked, Count}, {IdentityRefused, Count}, {Malformed, Count}, {BilledSeconds, Seconds},
 	} {
 		list = append(list, Definition{m[0], m[1], []string{Stack}})
 	}

@@ -149,7 +149,7 @@ func TestAlarmsAndDashboardAreOnlyMadeWhenAsked(t *testing.T) {
 		is.Equal(tpl.Resources[name].Condition, condition)
 	}
 	want := map[string]string{
-		"RevokedAlarm": metrics.Revoked, "IdentityAlarm": metrics.IdentityRefused, "DeadAlarm": metrics.Dead,
+		"RevokedAlarm": metrics.Revoked, "IdentityAlarm": metrics.IdentityRefused, "DeadAlarm": metrics.Dead, "LostAlarm": metrics.Lost,
 		"WaitingAlarm": metrics.OldestWaiting, "ErrorsAlarm": "Errors", "DroppedAlarm": "AsyncEventsDropped",
 		"BudgetAlarm": metrics.Postponed, "RefusedAlarm": metrics.Refused, "SpendAlarm": "Duration",
 	}

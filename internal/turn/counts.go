@@ -24,6 +24,7 @@ type Counts struct {
 	Limited    int                  // messages of bots that were finished unanswered, being over their budget
 	Postponed  int                  // messages that were put off to the next day, whose budget of turns is not used up
 	Unkept     int                  // live deliveries answered without a journal
+	Lost       int                  // live deliveries that could not be journalled as the run ended
 	Left       int                  // deliveries deferred to the next run
 	Waiting    int                  // of them those that cannot go on at once
 	Due        time.Time            // when the first of those left can; zero if none is left

@@ -6,6 +6,14 @@ import (
 	"time"
 )
 
+// mostHeld is how many bytes of deliveries may wait that no journal has. Without a table that is all that there is.
+func (cfg Config) mostHeld() int {
+	if cfg.Journal.Durable() {
+		return cfg.Window / 8
+	}
+	return cfg.Window / 8 * 5
+}
+
 // hold waits until there is room for a delivery that no journal has, of so many bytes. One is let in whatever its size.
 func (i *intake) hold(r *receipt, bytes int) error {
 	for {

@@ -58,10 +58,7 @@ type arrival struct {
 func newIntake(cfg Config, s *schedule, chats *chats, counts *tally, run *lifetime) *intake {
 	i := &intake{
 		cfg: cfg, schedule: s, chats: chats, counts: counts, run: run,
-		changed: make(chan struct{}, 1), lags: make(chan struct{}, 1), pending: map[string]*receipt{}, freed: make(chan struct{}), most: cfg.Window / 4,
-	}
-	if !cfg.Journal.Durable() {
-		i.most = cfg.Window / 4 * 3
+		changed: make(chan struct{}, 1), lags: make(chan struct{}, 1), pending: map[string]*receipt{}, freed: make(chan struct{}), most: cfg.mostHeld(),
 	}
 	i.acks = ackQueue{send: cfg.Link.Ack, withhold: func() bool { return i.unkept > ackAhead }}
 	return i
@@ -297,6 +294,7 @@ func (i *intake) notJournalled(d *delivery, entry ledger.Entry, err error) {
 		i.dropLocked(d, ackVoid)
 	case entry.State == ledger.Dead || errors.Is(err, ledger.ErrLost) || i.run.ctx.Err() != nil:
 		log.Error(logs.LiveLost)
+		i.counts.add(func(c *Counts) { c.Lost++ })
 		i.dropLocked(d, ackVoid)
 	case i.pending[d.key] != nil:
 		i.joinLocked(d, log, "unkept")

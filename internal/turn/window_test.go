@@ -307,11 +307,11 @@ func TestNothingThatStaysInMemoryOvertakesWhatLeavesIt(t *testing.T) {
 	}
 }
 
-// What no journal has takes a quarter of the window at most, 2 kB for each delivery beside its body: whoever brings more waits.
+// What no journal has takes an eighth of the window at most, 2 kB for each delivery beside its body: whoever brings more waits.
 func TestWhatIsNotJournalledYetIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		is := is.New(t)
-		b, s := windowed(t, 4*5*2<<10)
+		b, s := windowed(t, 8*5*2<<10)
 		s.takes = time.Second
 		w := b.start()
 		defer w.Close()

@@ -33,7 +33,6 @@ func TestKindOf(t *testing.T) {
 		"no close frame":      {&relay.CloseError{Code: 1006}, relay.CloseBroken, true},
 		"deep in other texts": {fmt.Errorf("dial: %w", &relay.CloseError{Code: 4403}), relay.CloseRefused, true},
 		"closed by ourselves": {net.ErrClosed, relay.CloseBroken, false},
-		"overrun":             {relay.ErrOverrun, relay.CloseBroken, false},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -41,7 +41,7 @@ type Config struct {
 	// Interrupted, if not nil, is told of each interrupt as it comes, and Receive returns none. It must do as Arrived does.
 	Interrupted func(Delivery)
 
-	QueueEntries int // deliveries that may wait unreceived; default 4,096
+	QueueEntries int // deliveries that may wait unreceived; default 16,384, of which most wait as they came on the wire
 	QueueBytes   int // and their bytes on the wire; default 16 MiB
 }
 
@@ -85,10 +85,10 @@ func (cfg Config) withDefaults() (Config, error) {
 		fault("SizeLimit is %d; want a positive number of bytes, or 0 for %d", cfg.SizeLimit, defaultSizeLimit)
 	}
 	if cfg.QueueEntries < 0 || cfg.QueueBytes < 0 {
-		fault("QueueEntries is %d and QueueBytes is %d; want positive numbers, or 0 for 4,096 and 16 MiB", cfg.QueueEntries, cfg.QueueBytes)
+		fault("QueueEntries is %d and QueueBytes is %d; want positive numbers, or 0 for 16,384 and 16 MiB", cfg.QueueEntries, cfg.QueueBytes)
 	}
 	cfg.UserAgent = cmp.Or(cfg.UserAgent, "dormouse")
-	cfg.QueueEntries = cmp.Or(cfg.QueueEntries, 4096)
+	cfg.QueueEntries = cmp.Or(cfg.QueueEntries, 16<<10)
 	cfg.QueueBytes = cmp.Or(cfg.QueueBytes, 16<<20)
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)

@@ -9,10 +9,10 @@ import (
 )
 
 // Conn is one socket to a connector; Dial makes it. Its deliveries must be received: of what does not fit into
-// Config.QueueEntries and QueueBytes, a live delivery ends the Conn with ErrOverrun, and a buffered one is dropped, with all
-// buffered ones behind it: they come again after the next dial, as they are not acked. Crowded tells at half of that. To slow a
-// connector down withhold Ack instead. Nothing else waits for the caller: results, pings, interrupts and the end of the
-// socket are handled as they come.
+// Config.QueueEntries and QueueBytes, a live delivery is lost, as the connector keeps none, and a buffered one is dropped, with
+// all buffered ones behind it: they come again after the next dial, as they are not acked. Crowded tells at half of that, and
+// Stats counts both. To slow a connector down withhold Ack instead. Nothing else waits for the caller: results, pings,
+// interrupts and the end of the socket are handled as they come.
 type Conn struct {
 	cfg    Config
 	bots   map[string]string // platform to bot id, as the hellos said
@@ -29,12 +29,13 @@ type Conn struct {
 	err      error
 	running  sync.WaitGroup
 
-	frames, malformed, unknownTypes, unclaimed, dropped atomic.Uint64
+	frames, malformed, unknownTypes, unclaimed, dropped, lost atomic.Uint64
 
 	// Only the reader uses these.
 	batch    []Delivery      // not yet in the queue
-	overrun  bool            // the queue did not take a live one
-	dropping bool            // it did not take a buffered one
+	folding  bool            // deliveries are to wait as lines
+	lines    []byte          // the block that their lines are copied to
+	dropping bool            // the queue did not take a buffered one
 	logged   map[string]bool // faults of frames
 
 	mu          sync.Mutex // guards what follows
@@ -82,8 +83,8 @@ func (c *Conn) Err() error {
 }
 
 // Crowded is closed once half of the deliveries, or of the bytes, that may wait unreceived have been waiting. Going idle
-// then makes the connector buffer, before the Conn ends with ErrOverrun. Then dial again: Stats.Dropped says whether
-// buffered deliveries were dropped.
+// then makes the connector buffer, before live ones are lost. Then dial again: Stats.Dropped says whether buffered deliveries
+// were dropped.
 func (c *Conn) Crowded() <-chan struct{} { return c.crowded }
 
 // Queued returns how many deliveries wait for Receive, and their bytes on the wire.
@@ -100,6 +101,7 @@ type Stats struct {
 	UnknownTypes uint64 // frames of a type that the contract does not have; likewise
 	Unclaimed    uint64 // results that nobody waited for: late, unknown, or of a Post
 	Dropped      uint64 // buffered deliveries that did not fit; unacked, they come again after the next dial
+	Lost         uint64 // live deliveries that did not fit
 }
 
 // Stats returns the counts up to now.
@@ -110,5 +112,6 @@ func (c *Conn) Stats() Stats {
 		UnknownTypes: c.unknownTypes.Load(),
 		Unclaimed:    c.unclaimed.Load(),
 		Dropped:      c.dropped.Load(),
+		Lost:         c.lost.Load(),
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -350,34 +351,131 @@ func TestUnusableBufferedFramesAreHandedOutToBeAcked(t *testing.T) {
 	})
 }
 
-func TestOverrunEndsTheConnAfterWhatIsQueued(t *testing.T) {
-	tests := map[string]struct{ entries, bytes, fit int }{
-		"by number": {10, 1 << 20, 10},
-		"by size":   {1000, 10 * len(inbound("00", "hi")), 10},
+// The connector keeps no live delivery. One that does not fit is lost alone: what follows is received as there is room again, and
+// results are handed out meanwhile.
+func TestALiveDeliveryThatDoesNotFitIsLostAndTheConnGoesOn(t *testing.T) {
+	tests := map[string]struct{ entries, bytes int }{
+		"by number": {10, 1 << 20},
+		"by size":   {1000, 10 * len(inbound("00", "hi"))},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				is := is.New(t)
-				conn, peer := dial(t, func(cfg *relay.Config) { cfg.QueueEntries, cfg.QueueBytes = tt.entries, tt.bytes })
-				for i := range tt.fit {
+				var logged strings.Builder
+				conn, peer := dial(t, func(cfg *relay.Config) {
+					cfg.QueueEntries, cfg.QueueBytes = tt.entries, tt.bytes
+					cfg.Log = slog.New(slog.NewTextHandler(&logged, nil))
+				})
+				for i := range 10 {
 					peer.send(t, inbound(fmt.Sprintf("%02d", i), "hi"))
 				}
 				synctest.Wait()
-				select {
-				case <-conn.Done():
-					t.Fatal("ended although all of it fits")
-				default:
-				}
-				peer.send(t, inbound("", "hi"))
-				<-conn.Done()
-				for i, d := range receive(t, conn, tt.fit) {
+				is.Equal(conn.Stats().Lost, uint64(0)) // all of it fits
+				peer.send(t, inbound("", "lost"), inbound("", "lost, too"))
+				done := make(chan error, 1)
+				go func() {
+					_, err := conn.Do(t.Context(), send("an answer"))
+					done <- err
+				}()
+				peer.send(t, succeed(<-peer.lines))
+				is.NoErr(<-done)
+				is.Equal(conn.Stats().Lost, uint64(2))
+				is.Equal(strings.Count(logged.String(), "live delivery is lost"), 1)
+				for i, d := range receive(t, conn, 10) {
 					is.Equal(d.BufferID, fmt.Sprintf("%02d", i))
 				}
-				is.True(errors.Is(ending(t, conn), relay.ErrOverrun))
+				peer.send(t, inbound("", "again"))
+				is.Equal(receive(t, conn, 1)[0].Event.Text, "again")
+				is.Equal(conn.Stats().Dropped, uint64(0)) // they were not buffered
 			})
 		})
 	}
+}
+
+// Beyond some deliveries only lines wait. Nobody can tell them from the others.
+func TestDeliveriesThatWaitAsLinesAreReceivedAsTheyCame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		conn, peer := dial(t)
+		const many = 5000
+		long := strings.Repeat("x", 100_000)
+		var frames []byte
+		at := make([]time.Time, many)
+		for n := range many {
+			var line string
+			switch n % 1000 {
+			default:
+				line = inbound(fmt.Sprint("b", n), fmt.Sprint("text ", n))
+			case 1:
+				line = inbound(fmt.Sprint("b", n), long)
+			case 2:
+				line = fmt.Sprintf(`{"type":"passthrough_forward","bufferId":"b%d","forward":{"platform":"discord","bodyB64":"e30="}}`, n)
+			case 3:
+				line = fmt.Sprintf(`{"type":"inbound","bufferId":"b%d","event":7}`, n)
+			case 4:
+				line = "  \uFEFF" + inbound(fmt.Sprint("b", n), "a mark and blanks") + " \r"
+			}
+			frames = append(append(frames, line...), '\n')
+			if n%100 == 99 {
+				is.NoErr(peer.ws.WriteMessage(websocket.TextMessage, frames))
+				frames = frames[:0]
+				synctest.Wait()
+				at[n] = time.Now()
+				time.Sleep(time.Second)
+			}
+		}
+		for n, d := range receive(t, conn, many) {
+			is.Equal(d.BufferID, fmt.Sprint("b", n))
+			is.Equal(d.ReceivedAt, at[n/100*100+99]) // not when its turn came
+			switch n % 1000 {
+			default:
+				is.Equal(d.Event.Text, fmt.Sprint("text ", n))
+				is.Equal(d.Size(), len(inbound(fmt.Sprint("b", n), fmt.Sprint("text ", n))))
+			case 1:
+				is.Equal(d.Event.Text, long)
+			case 2:
+				is.Equal(d.Kind, relay.KindPassthrough)
+				is.Equal(string(d.Forward.Body), "{}")
+			case 3:
+				is.Equal(d.Kind, relay.KindUnusable)
+				is.Equal(d.Fault, "unusable event")
+			case 4:
+				is.Equal(d.Event.Text, "a mark and blanks")
+			}
+		}
+		waiting, bytes := conn.Queued()
+		is.Equal(waiting+bytes, 0)
+	})
+}
+
+// A small message that waits takes little more memory than it had bytes.
+func TestWhatWaitsTakesLittleMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn, peer := dial(t, func(cfg *relay.Config) { cfg.QueueEntries = 1 << 20 })
+		heap := func() int {
+			synctest.Wait()
+			runtime.GC()
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			return int(m.HeapAlloc)
+		}
+		const many, batch = 30_000, 100
+		line := inbound("", strings.Repeat("x", 300)) + "\n"
+		before := heap()
+		for range many / batch {
+			if err := peer.ws.WriteMessage(websocket.TextMessage, bytes.Repeat([]byte(line), batch)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		took := heap() - before
+		if most := len(line) + 300; took/many > most { // the reader's, the queue's spare room and more than that would be 500
+			t.Errorf("%d deliveries of %d bytes take %d bytes each, want at most %d", many, len(line), took/many, most)
+		}
+		if waiting, _ := conn.Queued(); waiting != many {
+			t.Errorf("%d wait, want %d", waiting, many)
+		}
+	})
 }
 
 func TestBufferedDeliveriesThatDoNotFitAreDroppedAndTheConnGoesOn(t *testing.T) {

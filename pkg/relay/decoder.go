@@ -56,11 +56,15 @@ type Decoder struct {
 // Feed takes the next chunk and returns the frames that it completes, nil if there are none. It keeps no part of chunk.
 func (d *Decoder) Feed(chunk []byte) []Frame {
 	var frames []Frame
-	d.feed(chunk, func(f *Frame) { frames = append(frames, *f) })
+	d.feed(chunk, func(f *Frame) {
+		f.line = nil
+		frames = append(frames, *f)
+	})
 	return frames
 }
 
-// feed is Feed for a caller that wants no slice. use must not keep its argument, which is overwritten by the next frame.
+// feed is Feed for a caller that wants no slice. use must not keep its argument, which is overwritten by the next frame, nor its
+// line, which is a part of chunk or of the buffer. A frame with a fault has no line.
 func (d *Decoder) feed(chunk []byte, use func(*Frame)) {
 	for {
 		end := bytes.IndexByte(chunk, '\n')
@@ -76,10 +80,14 @@ func (d *Decoder) feed(chunk []byte, use func(*Frame)) {
 			blank = d.frame.decodeLine(line)
 		default:
 			d.hold(line)
+			line = d.held
 			blank = d.decodeHeld(&d.frame)
 		}
 		if !blank {
 			d.frame.setKind()
+			if d.frame.Fault == "" {
+				d.frame.line = line
+			}
 			use(&d.frame)
 			d.frame = Frame{} // nothing of it stays in memory
 		}

@@ -24,7 +24,8 @@ type Delivery struct {
 	ChatID     string    `json:"-"`
 	Fault      string    `json:"-"` // short, without the frame's content
 
-	size int // bytes on the wire
+	size int    // bytes on the wire
+	line []byte // the frame as it came, if it waits as that
 }
 
 // Size is how many bytes the delivery had on the wire; 0 if it did not come over one.

@@ -29,7 +29,7 @@
 //	   closed         Receive returns what is left, then net.ErrClosed
 //
 // A socket may end by itself in every state: Done is closed, Receive returns what is left and then the reason, a
-// *CloseError or ErrOverrun. A Conn never dials again; its caller does.
+// *CloseError. A Conn never dials again; its caller does.
 //
 // Deliveries come in the order in which they arrived, at least once: the connector sends a buffered one again, on this
 // socket or a later one, until Ack names it. So callers have to recognise what they have already taken.
@@ -58,7 +58,6 @@
 //   - The network's own error, wrapped, or the context's: dial again, later.
 //   - ErrNoDescriptor: connected, but hello was not answered in time. Dial again, later.
 //   - *CloseError: the connector ended the socket, during Dial or later. CloseKind lists what to do for each kind.
-//   - ErrOverrun: the caller did not receive fast enough. Dial again: unacked buffered deliveries come again.
 //   - net.ErrClosed: Close or Hangup was called.
 //   - *OpError: the connector refused an action, and it was not applied. Result.Declined says whether it refused the
 //     destination; then send nothing else there.

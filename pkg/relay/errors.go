@@ -97,11 +97,6 @@ func KindOf(err error) (CloseKind, bool) {
 	return CloseBroken, false
 }
 
-// ErrOverrun ends a Conn when a live delivery comes and more wait, or more bytes of them, than Config.QueueEntries and
-// QueueBytes allow.
-// Receive faster, withhold acks so that the connector waits, or go idle once Crowded is closed.
-var ErrOverrun = errors.New("relay: deliveries overran the queue")
-
 // OpError is an action that the connector refused or could not carry out (section 11). Do returns it beside the Result.
 type OpError struct {
 	Code    string // egress_declined and the like; often empty

@@ -96,7 +96,7 @@ func ExampleConn_Stats() {
 	fmt.Printf("%+v\n", conn.Stats())
 	// Output:
 	// true b-1 unusable event
-	// {Frames:3 Malformed:1 UnknownTypes:1 Unclaimed:0 Dropped:0}
+	// {Frames:3 Malformed:1 UnknownTypes:1 Unclaimed:0 Dropped:0 Lost:0}
 }
 
 func ExampleBaseURL() {

@@ -1,5 +1,9 @@
 package relay
 
+// mostUnfolded is how many deliveries wait as they were decoded. Those behind them wait as they came on the wire, and are decoded
+// when their turn comes: of a small one, what it takes in memory beside its bytes is a third of what it would be.
+const mostUnfolded = 1024
+
 // queue holds the deliveries that wait for Receive, up to a number and a sum of bytes on the wire.
 type queue struct {
 	urgent []Delivery // interrupts: they come first
@@ -33,10 +37,20 @@ func (q *queue) push(d Delivery) bool {
 		clear(q.rest[kept:])
 		q.rest, q.head = q.rest[:kept], 0
 	}
+	switch {
+	case n < mostUnfolded:
+		d.line = nil
+	case d.line != nil:
+		d.Event, d.Forward = nil, nil // Receive decodes the line
+	}
 	q.rest = append(q.rest, d)
 	return true
 }
 
+// folds says whether the next delivery is to come with its line.
+func (q *queue) folds() bool { return q.len() >= mostUnfolded }
+
+// pop takes the next delivery out, which may be folded.
 func (q *queue) pop() (d Delivery, ok bool) {
 	switch {
 	case len(q.urgent) > 0:

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -28,7 +29,7 @@ func (c *Conn) read() {
 			err = nil
 		}
 	}
-	c.publish()                                   // the socket is over, so that an overrun changes nothing
+	c.publish()
 	c.socket.shutdown(time.Now().Add(closeGrace)) // writes out the last acks and the answer to a close frame
 	<-c.socket.finished
 	c.err = c.cause(err)
@@ -46,8 +47,6 @@ func (c *Conn) cause(err error) error {
 	switch failed := c.socket.failure(); {
 	case closing:
 		return net.ErrClosed
-	case c.overrun:
-		return ErrOverrun
 	case framed && frame.Code != websocket.CloseAbnormalClosure:
 		return &CloseError{Code: frame.Code, Reason: c.cfg.redact(frame.Text)}
 	case failed != nil:
@@ -69,7 +68,7 @@ func (c *Conn) handle(f *Frame) {
 		f.ReceivedAt = time.Now()
 		c.cfg.Interrupted(f.Delivery)
 	case f.Kind != 0:
-		c.batch = append(c.batch, f.Delivery)
+		c.batch = append(c.batch, c.keep(f.Delivery))
 	case f.Fault != "":
 	case f.Type == TypeResult:
 		c.resolve(f.RequestID, answer{f.Result})
@@ -80,6 +79,29 @@ func (c *Conn) handle(f *Frame) {
 		c.becomeIdle()
 	}
 }
+
+// keep is a delivery as it goes into the batch, with a line of its own if it is to wait as that.
+func (c *Conn) keep(d Delivery) Delivery {
+	if !c.folding {
+		d.line = nil
+	}
+	if len(d.line) > lineBlock/4 {
+		d.line = bytes.Clone(d.line)
+	}
+	if d.line == nil || len(d.line) > lineBlock/4 {
+		return d
+	}
+	if len(d.line) > cap(c.lines)-len(c.lines) {
+		c.lines = make([]byte, 0, lineBlock)
+	}
+	start := len(c.lines)
+	c.lines = append(c.lines, d.line...)
+	d.line = c.lines[start:len(c.lines):len(c.lines)]
+	return d
+}
+
+// lineBlock is how much memory the lines of deliveries get at once.
+const lineBlock = 64 << 10
 
 // skip counts an unusable frame and logs the first of its kind.
 func (c *Conn) skip(f *Frame) {
@@ -99,7 +121,7 @@ func (c *Conn) skip(f *Frame) {
 
 // publish moves the reader's batch into the queue. The reader calls it when it is about to wait, so that a caller wakes
 // once for everything that came together.
-func (c *Conn) publish() error {
+func (c *Conn) publish() {
 	if len(c.batch) > 0 {
 		now := time.Now()
 		for i := range c.batch {
@@ -115,6 +137,7 @@ func (c *Conn) publish() error {
 		if c.queue.crowded() || c.dropping {
 			c.tellCrowded()
 		}
+		c.folding = c.queue.folds()
 		c.mu.Unlock()
 		clear(c.batch)
 		c.batch = c.batch[:0]
@@ -123,24 +146,23 @@ func (c *Conn) publish() error {
 		default:
 		}
 	}
-	if c.overrun {
-		return ErrOverrun
-	}
-	return nil
 }
 
 // enqueue adds a delivery to the queue. A buffered one that does not fit is dropped, and every later one with it: the connector
-// keeps them, and an end of the Conn before the first ack would bring the same ones again. mu is held.
+// keeps them, and an end of the Conn before the first ack would bring the same ones again. A live one that does not fit is lost;
+// an end of the Conn would lose all that is on its way, results too. mu is held.
 func (c *Conn) enqueue(d Delivery) {
 	switch buffered := d.BufferID != ""; {
 	case buffered && c.dropping:
 		c.dropped.Add(1)
-	case c.overrun || c.queue.push(d):
+	case c.queue.push(d):
 	case buffered:
 		c.dropping = true
 		c.dropped.Add(1)
 	default:
-		c.overrun = true
+		if c.lost.Add(1) == 1 {
+			c.cfg.Log.Error("a live delivery is lost: more wait than there is room for; further ones are counted", "waiting", c.queue.len())
+		}
 	}
 }
 

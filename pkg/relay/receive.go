@@ -9,7 +9,7 @@ import (
 
 // Receive returns the next delivery, interrupts first. It waits until there is one, until the Conn ends or until ctx does.
 // Once the Conn has ended it returns what is left in the queue and then, each time, the error that ended it: a
-// *CloseError, ErrOverrun, or net.ErrClosed after Close and Hangup. It is for one caller at a time.
+// *CloseError, or net.ErrClosed after Close and Hangup. It is for one caller at a time.
 func (c *Conn) Receive(ctx context.Context) (Delivery, error) {
 	for ended := false; ; {
 		c.mu.Lock()
@@ -17,7 +17,7 @@ func (c *Conn) Receive(ctx context.Context) (Delivery, error) {
 		c.mu.Unlock()
 		switch {
 		case ok:
-			return d, nil
+			return unfold(d), nil
 		case ended:
 			return Delivery{}, c.err
 		}
@@ -29,6 +29,18 @@ func (c *Conn) Receive(ctx context.Context) (Delivery, error) {
 			return Delivery{}, fmt.Errorf("relay: receive: %w", ctx.Err())
 		}
 	}
+}
+
+// unfold decodes a delivery that waited as a line. Any other is as it was.
+func unfold(d Delivery) Delivery {
+	if d.line == nil {
+		return d
+	}
+	var f Frame
+	f.decodeLine(d.line)
+	f.setKind()
+	f.ReceivedAt = d.ReceivedAt
+	return f.Delivery
 }
 
 // Ack tells the connector that a buffered delivery has been taken (section 6): it will not come again. Call it once the

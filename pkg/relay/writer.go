@@ -19,7 +19,7 @@ const (
 // asks for it with release. The reader never writes, so a peer that does not read cannot stop us from reading.
 type batchConn struct {
 	net.Conn
-	beforeRead func() error // the reader calls it before it waits; its error becomes Read's
+	beforeRead func() // the reader calls it before it waits
 
 	mu       sync.Mutex
 	changed  sync.Cond // signals a change of what is below
@@ -35,7 +35,7 @@ type batchConn struct {
 }
 
 func newBatchConn(conn net.Conn) *batchConn {
-	b := &batchConn{Conn: conn, beforeRead: func() error { return nil }, finished: make(chan struct{})}
+	b := &batchConn{Conn: conn, beforeRead: func() {}, finished: make(chan struct{})}
 	b.changed.L = &b.mu
 	go b.flush()
 	return b
@@ -43,9 +43,7 @@ func newBatchConn(conn net.Conn) *batchConn {
 
 // Read is for one goroutine, the reader.
 func (b *batchConn) Read(buf []byte) (int, error) {
-	if err := b.beforeRead(); err != nil {
-		return 0, err
-	}
+	b.beforeRead()
 	b.setReading(true)
 	// Let a caller that has just been handed something act on it first. On one core this saves a wait in the poller if
 	// its answer comes at once. Without it, a reader that always finds more to read would starve the caller until the

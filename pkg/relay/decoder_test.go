@@ -186,7 +186,7 @@ func TestDecoderTakesALineAsLongAsTheLimit(t *testing.T) {
 	}
 }
 
-func FuzzDecoder(f *testing.F) { // however the stream is cut into messages, the frames are the same
+func FuzzDecoder(f *testing.F) { // however the stream is cut into messages, the frames are the same, also once they have waited as lines
 	f.Add([]byte(`{"type":"inb`), []byte("ound\",\"event\":{},\"bufferId\":\"b\"}\n"), uint16(0), 0)
 	f.Add([]byte("{\"type\":\"going_idle_ack\"}\r\n\n"), []byte("[]\n"), uint16(0), 0)
 	f.Add([]byte(`{"type":"outbound_result","requestId":"r","result":{"success":true`), []byte("}}\n"), uint16(0), 10)
@@ -199,10 +199,11 @@ func FuzzDecoder(f *testing.F) { // however the stream is cut into messages, the
 	f.Fuzz(func(t *testing.T, head, tail []byte, filler uint16, limit int) {
 		is := is.New(t)
 		middle := bytes.Repeat([]byte("x"), int(filler)) // lines get long without the fuzzer having to write them
-		whole, parts := relay.Decoder{Limit: limit}, relay.Decoder{Limit: limit}
+		whole, parts, waiting := relay.Decoder{Limit: limit}, relay.Decoder{Limit: limit}, relay.Decoder{Limit: limit}
 		want := whole.Feed(slices.Concat(head, middle, tail))
 		got := append(append(parts.Feed(head), parts.Feed(middle)...), parts.Feed(tail)...)
 		is.Equal(got, want)
+		is.Equal(append(append(waiting.FeedFolded(head), waiting.FeedFolded(middle)...), waiting.FeedFolded(tail)...), want)
 		for _, f := range got {
 			is.True(len(f.BufferID) <= 1024 && len(f.RequestID) <= 1024)
 			switch {

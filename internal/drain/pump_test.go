@@ -237,6 +237,40 @@ func TestWhatDoesNotFitIsCounted(t *testing.T) {
 	})
 }
 
+// While what an earlier socket has received fills the room for what waits, a further one has a quarter of it, not a whole one.
+func TestAFurtherSocketHasAPartOfTheRoom(t *testing.T) {
+	h := &held{}
+	bubble(t, setup{agent: h, awake: true, pinned: true, env: map[string]string{"DORMOUSE_WINDOW": "65536"}}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		h.gone = make(chan struct{})
+		r.WithholdIdleAck(2)
+		const room = 64 << 10 / 8 * 3
+		flood := func(socket string) {
+			for n := range 2 * room / 1000 {
+				r.Deliver(gateway, event("discord", "c1", fmt.Sprint(socket, n), fmt.Sprintf("%s %01000d", socket, n)))
+			}
+			time.Sleep(time.Second)
+		}
+		wait := r.during(dialled(1), func() {
+			flood("first")
+			is.NoErr(r.Drop(gateway))
+			is.NoErr(r.Wait(t.Context(), dialled(2)))
+			flood("second")
+			close(h.gone)
+		})
+		_, _, err := r.run(ledger.Wake, quarter)
+		wait()
+		is.NoErr(err)
+		kept := map[string]int{}
+		for _, reply := range r.replies() {
+			kept[strings.Fields(reply)[1]] += len(reply)
+		}
+		is.True(kept["first"] > room*3/4) // and what the worker has taken
+		is.True(kept["second"] > room/4*3/5)
+		is.True(kept["second"] <= room/4)
+	})
+}
+
 // bulky are buffered messages of which two do not fit into the queue of a window of 64 KiB.
 func bulky(n int) relay.Event {
 	e := event("discord", "c1", fmt.Sprint("m", n), fmt.Sprint(n))

@@ -434,6 +434,9 @@ func TestASocketThatEndedBeforeADescriptorMayHaveUndoneTheFlip(t *testing.T) {
 		"internal error": {func(r *rig) error { return r.Kick(gateway, 1011, "internal error") }, true},
 		"duplicate":      {func(r *rig) error { return r.Kick(gateway, 1008, "duplicate session") }, false},
 		"token expired":  {func(r *rig) error { return r.Kick(gateway, 4401, "expired") }, false},
+		"no such path":   {func(r *rig) error { return r.Kick(gateway, 4404, "") }, false},
+		"busy":           {func(r *rig) error { return r.Kick(gateway, 4429, "busy") }, false},
+		"unavailable":    {func(r *rig) error { return r.Kick(gateway, 4503, "") }, false},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

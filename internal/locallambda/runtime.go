@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/dormouse-relay/dormouse/internal/loopback"
 )
 
 const maxPayload = 6 << 20 // bytes, of an event and of an answer
@@ -24,7 +26,7 @@ func (s *sandbox) runtimeAPI() http.Handler {
 	mux.HandleFunc("POST /2018-06-01/runtime/init/error", s.initFailed)
 	mux.HandleFunc("POST /2020-01-01/extension/register", s.register)
 	mux.HandleFunc("GET /2020-01-01/extension/event/next", s.extensionNext)
-	return mux
+	return loopback.Guard(mux) // it hands out events, and takes answers
 }
 
 // next finishes the event that the process has, and waits for the next one.

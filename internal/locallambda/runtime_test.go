@@ -19,6 +19,7 @@ func newProcesslessSandbox() *sandbox {
 
 func call(s *sandbox, method, path, body string, header ...string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(method, path, strings.NewReader(body))
+	r.Host = "127.0.0.1:4711"
 	for i := 0; i < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])
 	}
@@ -46,6 +47,34 @@ func TestTheRuntimeAPIRefusesWhatIsOutOfTurn(t *testing.T) {
 	is.Equal(call(s, "GET", next, "").Code, 200)
 	<-j.finished
 	is.Equal(s.result(j, false).Payload, []byte(`2`))
+}
+
+// A page in a browser of this machine can reach it: it gets no event, and answers none.
+func TestTheRuntimeAPIIsForNoBrowser(t *testing.T) {
+	for name, header := range map[string][]string{
+		"a foreign origin": {"Origin", "https://evil.example"}, "no origin": {"Origin", "null"}, "another site": {"Sec-Fetch-Site", "cross-site"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			is := is.New(t)
+			s := newProcesslessSandbox()
+			s.job = &job{id: "id-1", finished: make(chan struct{})}
+			is.Equal(call(s, "POST", "/2018-06-01/runtime/invocation/id-1/response", `1`, header...).Code, 403)
+			is.True(s.job.answer == nil)
+			s.job = nil
+			s.jobs <- &job{id: "id-2", payload: []byte(`{}`), finished: make(chan struct{})}
+			is.Equal(call(s, "GET", "/2018-06-01/runtime/invocation/next", "", header...).Code, 403)
+			is.Equal(len(s.jobs), 1)
+		})
+	}
+	t.Run("a host that was rebound", func(t *testing.T) {
+		is := is.New(t)
+		s := newProcesslessSandbox()
+		s.jobs <- &job{id: "id-2", payload: []byte(`{}`), finished: make(chan struct{})}
+		w := httptest.NewRecorder()
+		s.runtimeAPI().ServeHTTP(w, httptest.NewRequest("GET", "http://evil.example/2018-06-01/runtime/invocation/next", nil))
+		is.Equal(w.Code, 403)
+		is.Equal(len(s.jobs), 1)
+	})
 }
 
 func TestAnAnswerOverTheLimitIsAnError(t *testing.T) {
@@ -96,6 +125,7 @@ func FuzzRuntimeAPI(f *testing.F) { // whatever a process sends is answered, and
 		if err != nil || r.URL.Host != "api" || strings.HasSuffix(r.URL.Path, "/next") { // those wait for an event
 			t.Skip()
 		}
+		r.Host = "127.0.0.1:4711"
 		r.Header.Set("Lambda-Extension-Name", "x")
 		s := newProcesslessSandbox()
 		s.job = &job{id: "id-1", finished: make(chan struct{})}

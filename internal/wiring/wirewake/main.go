@@ -16,6 +16,7 @@ import (
 // main calls it, and so does dormouse dev, which is its own wake.
 func Main() {
 	environ := config.Environ()
+	config.Scrub()
 	loaded := roots.Load(environ)
 	log := lambdacontext.NewLogHandler() // JSON and the request id: the template sets the format
 	handler, err := New(environ, log)

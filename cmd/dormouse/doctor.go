@@ -23,8 +23,8 @@ func doctorCommand() *cli.Command {
 		Usage:    "look at all that a deployed gateway needs, and say of each what to do",
 		Description: `Invokes the drain function with the reason check: where it runs, and with what it may, it fetches its identity token,
 asks its agent once (a trial turn, which is in no chat), compares its clock, and runs like dormouse arm, without waiting for
-better times. Messages that wait are answered. All else is looked at from here: wake URL, table, Lambda's own settings, errors and
-throttles of the last hour. Each line is a verdict (ok, warn, bad, ? for what could not be looked at), a fact, and what to do.
+better times. Messages that wait are answered. All else is looked at from here: wake URL, table, Lambda's own settings; errors,
+throttles and lost messages of the last hour. Each line is a verdict (ok, warn, bad, ? for what could not be looked at), a fact, and what to do.
 The exit code is 3 if something is bad.`,
 		Flags: []cli.Flag{stackFlag(), jsonFlag()},
 		Action: func(ctx context.Context, cmd *cli.Command) error {

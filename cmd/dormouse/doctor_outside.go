@@ -9,6 +9,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
+
+	"github.com/dormouse-relay/dormouse/internal/metrics"
 )
 
 // tableSide judges what the table says: lease, messages, pokes, budget. v is what it said before the check.
@@ -111,7 +113,8 @@ func (p *deployed) lastHour(ctx context.Context, f *findings) {
 			list = append(list, measured{"AWS/Lambda", name, "FunctionName", function})
 		}
 	}
-	list = append(list, measured{"AWS/Lambda", "AsyncEventsDropped", "FunctionName", p.function})
+	list = append(list, measured{"AWS/Lambda", "AsyncEventsDropped", "FunctionName", p.function},
+		measured{metrics.Namespace, metrics.Lost, metrics.Stack, p.stack})
 	got, err := sumOf(ctx, p.cloud, now.Add(-time.Hour), now, list)
 	if err != nil {
 		f.add("last hour", unknown, short(errors.Unwrap(err)), "may these credentials cloudwatch:GetMetricData?")
@@ -126,11 +129,12 @@ func (p *deployed) lastHour(ctx context.Context, f *findings) {
 			"Errors":             "dormouse logs says why it failed",
 			"Throttles":          "as many of it run as may: reserve less, or ask AWS for a higher limit. A throttled wake is tried again for 5 minutes",
 			"AsyncEventsDropped": "Lambda gave up wakes: the next sweep looks all the same",
+			metrics.Lost:         "messages that were received are lost: dormouse logs says why, docs/operations.md, incident 11, what to do",
 		}[m.name]
 		f.add("last hour", strange, fmt.Sprintf("%s: %.0f %s", m.value, n, m.name), do)
 	}
 	if sum := got; len(list) > 0 && total(sum) == 0 {
-		f.add("last hour", well, "no error, no throttle", "")
+		f.add("last hour", well, "no error, no throttle, no message lost", "")
 	}
 }
 

@@ -15,7 +15,9 @@ import (
 	"github.com/gorilla/websocket"
 	"github.com/matryer/is"
 
+	"github.com/dormouse-relay/dormouse/internal/drain"
 	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/internal/ledger/ledgertest"
 )
 
 // hostile is a connector whose sockets all end in one way, each with a message that was received on it if message says so.
@@ -222,4 +224,52 @@ func TestPokesDoNotMakeAProvisioningAskedForMoreOften(t *testing.T) {
 			})
 		}
 	}
+}
+
+// Going idle for want of room is no failure, and yet the next dial waits a moment, so that it finds room.
+func TestWhoHadNoRoomWaitsBeforeItDialsAgain(t *testing.T) {
+	slow := ledgertest.Wrap(ledger.NewMemory(), func(l ledger.Lease) ledger.Lease { return slowTable{l, 100 * time.Millisecond} })
+	bubble(t, setup{ledger: durable(slow), awake: true, pinned: true}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		var dials dialTimes
+		r.proxy(func(_ http.ResponseWriter, req *http.Request) bool {
+			if req.URL.Path == "/relay" {
+				dials.note()
+			}
+			return false
+		})
+		wait := r.during(dialled(1), func() {
+			for n := range 400 {
+				r.Deliver(gateway, event("discord", fmt.Sprint("c", n%50), fmt.Sprint("m", n), fmt.Sprint(n)))
+				time.Sleep(50 * time.Millisecond)
+			}
+		})
+		_, _, err := r.run(ledger.Wake, quarter)
+		wait()
+		is.NoErr(err)
+		at, idles := dials.list(), r.State().Idles
+		is.True(len(at) > 1)
+		is.True(at[1].Sub(idles[0].At) >= 500*time.Millisecond)
+	})
+}
+
+// An instance that is switched off opens nothing ahead for the pokes that come, either.
+func TestPokesOfAnInstanceThatIsOffCostNothingOutside(t *testing.T) {
+	bubble(t, setup{}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		_, _, err := r.run(ledger.Wake, quarter)
+		is.NoErr(err)
+		g, err := r.ledger.Acquire(t.Context(), ledger.Ask{Reason: ledger.Arm, Owner: "operator", Life: time.Minute})
+		is.NoErr(err)
+		is.NoErr(g.Disable(t.Context(), "off"))
+		_, err = g.HandOff(t.Context(), g.Grant().Plan, false)
+		is.NoErr(err)
+		before := r.dials
+		for range 10 {
+			rep, _, err := r.run(ledger.Wake, quarter)
+			is.NoErr(err)
+			is.Equal(rep.Status, drain.Disabled)
+		}
+		is.True(r.dials <= before+1) // the one that did not know yet
+	})
 }

@@ -1,0 +1,189 @@
+package drain_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/matryer/is"
+
+	"github.com/dormouse-relay/dormouse/internal/agent"
+	"github.com/dormouse-relay/dormouse/internal/devconnector"
+	"github.com/dormouse-relay/dormouse/internal/drain"
+	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/internal/ledger/ledgertest"
+	"github.com/dormouse-relay/dormouse/internal/logs"
+	"github.com/dormouse-relay/dormouse/internal/metrics"
+	"github.com/dormouse-relay/dormouse/pkg/relay"
+)
+
+// What mutants showed that no test demanded (docs/mutants.md), and the log of how a run ends.
+
+// stubborn is a lease that is not given back, and takes no opt-out, if it shall not.
+type stubborn struct {
+	ledger.Lease
+	fails bool
+}
+
+var errStubborn = errors.New("stubborn")
+
+func (s stubborn) HandOff(ctx context.Context, p ledger.Plan, received bool) (asked bool, err error) {
+	if s.fails {
+		return false, errStubborn
+	}
+	return s.Lease.HandOff(ctx, p, received)
+}
+
+func (s stubborn) Disable(ctx context.Context, by string) error {
+	if s.fails {
+		return errStubborn
+	}
+	return s.Lease.Disable(ctx, by)
+}
+
+// said reports whether the log has a line with that message.
+func (r *rig) said(msg string) bool { return strings.Contains(r.log.String(), `"msg":"`+msg+`"`) }
+
+// Where the ledger fails, the log says what of the end it does not know. Else it says nothing of that kind.
+func TestTheLogKnowsWhetherTheEndWasWrittenDown(t *testing.T) {
+	for _, fails := range []bool{false, true} {
+		t.Run(fmt.Sprint("the ledger fails: ", fails), func(t *testing.T) {
+			l := ledgertest.Wrap(ledger.NewMemory(), func(l ledger.Lease) ledger.Lease { return stubborn{l, fails} })
+			bubble(t, setup{ledger: l, pinned: true}, func(t *testing.T, r *rig) {
+				is := is.New(t)
+				r.Deliver(gateway, event("discord", "c1", "m1", "hello"))
+				wait := r.during(answered, func() {
+					r.proxy(at("/relay", func(w http.ResponseWriter, req *http.Request) { refusals[0].serve(w, req) }))
+					is.NoErr(r.Kick(gateway, 4401, "revoked"))
+				})
+				rep, _, err := r.run(ledger.Wake, quarter)
+				wait()
+				is.NoErr(err)
+				is.Equal(rep.Status, drain.Revoked)
+				is.True(r.said(logs.Revoked))
+				is.Equal(r.metricLines(t)[0].Values[metrics.Revoked], 1.0)
+				is.Equal(r.said(logs.RevokedUnwritten), fails)
+				is.Equal(r.said(logs.LeaseKept), fails)
+				is.Equal(r.said(logs.Released), !fails)
+				is.Equal(strings.Count(r.log.String(), `"error":"`+errStubborn.Error()+`"`) >= 2, fails)
+			})
+		})
+	}
+}
+
+// A run that another socket has ended still has its time: what it knows is written as soon as the table takes it.
+func TestARunThatLostItsSeatWritesWhatItKnows(t *testing.T) {
+	until := new(time.Time)
+	l := ledgertest.Wrap(ledger.NewMemory(), func(l ledger.Lease) ledger.Lease { return forgetful{l, until} })
+	bubble(t, setup{ledger: l}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		*until = time.Now().Add(30 * time.Second) // longer than giving the lease back may take
+		r.Deliver(gateway, event("discord", "c1", "m1", "hello"))
+		wait := r.during(answered, func() { is.NoErr(r.Kick(gateway, 1000, "replaced")) })
+		rep, took, err := r.run(ledger.Wake, quarter)
+		wait()
+		is.NoErr(err)
+		is.Equal(rep.Status, drain.Replaced)
+		is.True(took >= 30*time.Second)
+		is.Equal(rep.Unwritten, 0)
+		o, err := r.ledger.Overview(t.Context())
+		is.NoErr(err)
+		is.Equal(o.Pending, 0)
+		is.True(!o.Held)
+	})
+}
+
+// The alarm is for what people miss: a mark that is refused, and what is there already, count under their class alone.
+func TestTheMetricOfRefusalsIsOfWhatPeopleMiss(t *testing.T) {
+	tests := map[string]struct {
+		op, class string
+		metric    string
+		missed    bool
+	}{
+		"a text":                       {"send", "declined", metrics.Class("declined"), true},
+		"a mark":                       {"react", "permanent", metrics.Class("cosmetic"), false},
+		"an edit that changes nothing": {"edit", "not_modified", metrics.Class("done"), false},
+	}
+	answer := agentFunc(func(context.Context, agent.Turn) (agent.Answer, error) {
+		return agent.Answer{Actions: []relay.Action{
+			{"op": "send", "content": "a"}, {"op": "react", "emoji": "+1"}, {"op": "edit", "content": "b"},
+		}}, nil
+	})
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, setup{agent: answer}, func(t *testing.T, r *rig) {
+				is := is.New(t)
+				is.NoErr(r.RefuseAs(devconnector.Refusing{Class: tt.class, Op: tt.op, Count: -1}))
+				r.Deliver(gateway, event("discord", "c1", "m1", "hello"))
+				_, _, err := r.run(ledger.Wake, quarter)
+				is.NoErr(err)
+				v := r.metricLines(t)[0].Values
+				is.True(v[tt.metric] > 0)
+				is.Equal(v[metrics.Refused] > 0, tt.missed)
+				is.Equal(v[metrics.Revoked], 0.0)
+			})
+		})
+	}
+}
+
+// What waits in a socket that has ended takes its room from the next one: the sum of all is bounded, and so are the numbers.
+func TestWhatWaitsInAnEarlierSocketTakesRoom(t *testing.T) {
+	h := &held{}
+	s := setup{agent: h, awake: true, pinned: true, env: map[string]string{"DORMOUSE_WINDOW": "1048576", "DORMOUSE_MERGE": "off"}}
+	tests := map[string]struct {
+		size          int // of a message
+		alone, second int // most messages over a first socket, and over one behind it
+	}{
+		"large": {8 << 10, 95, 13}, // 76 are with the worker; half of 256 kB is 15, and half of what these leave 11
+		"small": {1, 420, 65},      // 342 are with the worker; half of 128 may wait, and half of what their bytes leave
+	}
+	for name, tt := range tests {
+		// untilCrowded is how many messages come over a socket, after so many over one before, until the connector is asked to
+		// buffer.
+		untilCrowded := func(t *testing.T, first int) (n int) {
+			bubble(t, s, func(t *testing.T, r *rig) {
+				is := is.New(t)
+				h.gone = make(chan struct{})
+				sent := 0
+				deliver := func() {
+					e := event("discord", fmt.Sprint("c", sent), fmt.Sprint("m", sent), "x")
+					e.Source.ChatName = strings.Repeat("x", tt.size)
+					r.Deliver(gateway, e)
+					sent++
+					time.Sleep(time.Millisecond)
+				}
+				wait := r.during(dialled(1), func() {
+					for sent < first {
+						deliver()
+					}
+					if first > 0 {
+						is.True(!r.said(logs.Crowded))
+						is.NoErr(r.Drop(gateway))
+						is.NoErr(r.Wait(t.Context(), dialled(2)))
+					}
+					for !r.said(logs.Crowded) && sent < 1000 {
+						deliver()
+					}
+					n = sent - first
+					close(h.gone)
+				})
+				_, _, err := r.run(ledger.Wake, quarter)
+				wait()
+				is.NoErr(err)
+				is.Equal(len(r.replies()), sent)
+			})
+			return n
+		}
+		t.Run(name, func(t *testing.T) {
+			alone := untilCrowded(t, 0)
+			second := untilCrowded(t, alone-5)
+			is := is.New(t)
+			is.True(alone <= tt.alone)
+			is.True(second <= tt.second)
+		})
+	}
+}

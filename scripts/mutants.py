@@ -4,9 +4,9 @@
 mutants.py SEED COUNT PACKAGE... puts small faults (mutants) into a package, one at a time, and runs the package's own tests
 against each: gremlins does, at the version of tools/go.mod. It takes COUNT of the mutants whose line some test runs, by
 SEED: the lines with the least SHA-256 of seed, file and text, so that a change elsewhere does not change the choice. It
-prints those that live and fails if fewer than 90 of 100 die. One that hangs counts as dead. JOBS is how many go on at a
-time (1). gremlins takes all mutants of the lines that a commit has changed; so the choice is made in a copy of the tree,
-in which the chosen lines get a blank comment.
+prints those that live, and fails if fewer than 90 of 100 die. One that takes ten times as long as the tests do hangs, which
+counts as dead, and is printed, too. JOBS is how many go on at a time (1). gremlins takes all mutants of the lines that a
+commit has changed; so the choice is made in a copy of the tree, in which the chosen lines get a blank comment.
 """
 import hashlib
 import json
@@ -19,7 +19,8 @@ import tempfile
 
 BAR = 90
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-DEAD, LIVES, COVERED = {"KILLED", "TIMED OUT"}, "LIVED", {"RUNNABLE"}
+LIVES, HANGS, COVERED = "LIVED", "TIMED OUT", {"RUNNABLE"}
+DEAD = {"KILLED", HANGS}
 
 
 def run(*args, cwd, **options):
@@ -89,12 +90,14 @@ def examine(gremlins, seed, count, package, work):
     results = list(unleash(gremlins, tree, package, "--diff", "HEAD~1", "--workers", jobs, "--timeout-coefficient", "10",
                            "--output-statuses", "lt"))
     dead = sum(status in DEAD for *_, status in results)
-    alive = sorted(r for r in results if r[4] == LIVES)
-    for file, line, column, kind, _ in alive:
+    alive = sum(status == LIVES for *_, status in results)
+    hung = sum(status == HANGS for *_, status in results)
+    for file, line, column, kind, status in sorted(results):
         text = (tree / file).read_text().split("\n")[line - 1]
-        print(f"  lives: {file}:{line}:{column} {kind}: {text.strip().removesuffix(' //')}")
-    share = 100 * dead / max(1, dead + len(alive))
-    print(f"{package}: seed {seed}: {dead} of {dead + len(alive)} covered mutants die, {share:.0f} of 100", flush=True)
+        if status in (LIVES, HANGS):
+            print(f"  {'lives' if status == LIVES else 'hangs'}: {file}:{line}:{column} {kind}: {text.strip().removesuffix(' //')}")
+    share = 100 * dead / max(1, dead + alive)
+    print(f"{package}: seed {seed}: {dead} of {dead + alive} covered mutants die, {share:.0f} of 100; {hung} of them hang", flush=True)
     return share >= BAR
 
 

@@ -61,6 +61,12 @@ func TestSplitAsAReaderSeesIt(t *testing.T) {
 			"```\n" + strings.Repeat("a  ", 13) + "a \n``` (1/3)", "```\n" + strings.Repeat(" a ", 13) + " a\n``` (2/3)",
 			"```\n" + strings.Repeat("  a", 2) + "  \n``` (3/3)",
 		}},
+		"inline code that is cut": {"discord", "All of this is only prose, and then `there is code` in it.", 50, []string{
+			"All of this is only prose, and then (1/2)", "`there is code` in it. (2/2)",
+		}},
+		"inline code that is over, and an escaped tick": {"discord", "All of this is prose, `code` is over, and \\` is a tick, no more", 60, []string{
+			"All of this is prose, `code` is over, and \\` (1/2)", "is a tick, no more (2/2)",
+		}},
 		"flags": {"telegram", strings.Repeat("🇩🇪🇫🇷", 10), 36, nil},
 	}
 	for name, tt := range tests {

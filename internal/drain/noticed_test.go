@@ -97,20 +97,21 @@ func TestARunThatLostItsSeatWritesWhatItKnows(t *testing.T) {
 	})
 }
 
-// The alarm is for what people miss: a mark that is refused, and what is there already, count under their class alone.
+// The alarm is for what people miss: a refused edit whose text is sent instead, and what is there already, count under their class
+// alone.
 func TestTheMetricOfRefusalsIsOfWhatPeopleMiss(t *testing.T) {
 	tests := map[string]struct {
 		op, class string
 		metric    string
 		missed    bool
 	}{
-		"a text":                       {"send", "declined", metrics.Class("declined"), true},
-		"a mark":                       {"react", "permanent", metrics.Class("cosmetic"), false},
-		"an edit that changes nothing": {"edit", "not_modified", metrics.Class("done"), false},
+		"a text":                              {"send", "declined", metrics.Class("declined"), true},
+		"an edit, whose text is sent instead": {"edit", "not_found", metrics.Class("cosmetic"), false},
+		"an edit that changes nothing":        {"edit", "not_modified", metrics.Class("done"), false},
 	}
 	answer := agentFunc(func(context.Context, agent.Turn) (agent.Answer, error) {
 		return agent.Answer{Actions: []relay.Action{
-			{"op": "send", "content": "a"}, {"op": "react", "emoji": "+1"}, {"op": "edit", "content": "b"},
+			{"op": "send", "content": "a"}, {"op": "edit", "content": "b"},
 		}}, nil
 	})
 	for name, tt := range tests {
@@ -133,13 +134,13 @@ func TestTheMetricOfRefusalsIsOfWhatPeopleMiss(t *testing.T) {
 // What waits in a socket that has ended takes its room from the next one: the sum of all is bounded, and so are the numbers.
 func TestWhatWaitsInAnEarlierSocketTakesRoom(t *testing.T) {
 	h := &held{}
-	s := setup{agent: h, awake: true, pinned: true, env: map[string]string{"DORMOUSE_WINDOW": "1048576", "DORMOUSE_MERGE": "off"}}
+	s := setup{agent: h, awake: true, pinned: true, env: map[string]string{"DORMOUSE_WINDOW": "262144", "DORMOUSE_MERGE": "off"}}
 	tests := map[string]struct {
 		size          int // of a message
 		alone, second int // most messages over a first socket, and over one behind it
 	}{
-		"large": {8 << 10, 95, 13}, // 76 are with the worker; half of 256 kB is 15, and half of what these leave 11
-		"small": {1, 420, 65},      // 342 are with the worker; half of 128 may wait, and half of what their bytes leave
+		"large": {2 << 10, 64, 14}, // the worker holds most of the first; half of what the socket may have waits, of what is left then
+		"small": {1, 210, 90},      // their number is bounded, too
 	}
 	for name, tt := range tests {
 		// untilCrowded is how many messages come over a socket, after so many over one before, until the connector is asked to

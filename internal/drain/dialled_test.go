@@ -273,3 +273,26 @@ func TestPokesOfAnInstanceThatIsOffCostNothingOutside(t *testing.T) {
 		is.True(r.dials <= before+1) // the one that did not know yet
 	})
 }
+
+// A connector that is busy, or ill, is asked again for credentials; to one that says no, asking again says nothing new.
+func TestWhichProvisioningIsAskedForAgain(t *testing.T) {
+	for status, again := range map[int]bool{400: false, 401: false, 403: false, 404: false, 408: true, 410: false, 422: false, 429: true, 500: true, 503: true} {
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			bubble(t, setup{}, func(t *testing.T, r *rig) {
+				is := is.New(t)
+				start := time.Now()
+				r.proxy(func(w http.ResponseWriter, req *http.Request) bool {
+					if req.URL.Path != "/relay/provision" || time.Since(start) > 30*time.Second {
+						return false
+					}
+					http.Error(w, "no", status)
+					return true
+				})
+				rep, took, _ := r.run(ledger.Arm, quarter)
+				is.Equal(rep.Status == drain.Empty, again)
+				is.Equal(rep.Status == drain.Failed, !again)
+				is.Equal(took > 30*time.Second, again)
+			})
+		})
+	}
+}

@@ -250,6 +250,8 @@ func TestASecondStrike(t *testing.T) {
 		"after a dial that failed otherwise": {[]ending{strike, {status: 503}, strike}, true, 3},
 		"after a suspension":                 {[]ending{strike, {code: 1013, greets: true}, strike}, true, 3},
 		"on a later connection":              {[]ending{strike, {greets: true}, strike}, false, 4},
+		"of a later dial":                    {[]ending{strike, {greets: true}, {code: 4401, reason: "unauthorized"}}, false, 4},
+		"of a later dial, at the upgrade":    {[]ending{strike, {greets: true}, {status: 401}}, false, 4},
 		"not by a token that aged":           {[]ending{strike, {code: 4401, reason: "expired", greets: true}}, false, 3},
 	}
 	for name, tt := range tests {

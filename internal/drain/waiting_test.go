@@ -153,6 +153,38 @@ func TestWhatIsKnownIsWrittenBeforeTheInvocationEnds(t *testing.T) {
 	}
 }
 
+// So is what a run knows that ends for another reason, with most of its invocation left: it keeps the lease for that.
+func TestWhatIsKnownIsWrittenWhereTheRunEndsEarly(t *testing.T) {
+	for _, status := range []drain.Status{drain.Replaced, drain.Revoked} {
+		t.Run(string(status), func(t *testing.T) {
+			until := new(time.Time)
+			l := ledgertest.Wrap(ledger.NewMemory(), func(l ledger.Lease) ledger.Lease { return forgetful{l, until} })
+			bubble(t, setup{ledger: l, pinned: true}, func(t *testing.T, r *rig) {
+				is := is.New(t)
+				*until = time.Now().Add(time.Minute)
+				r.Deliver(gateway, event("discord", "c1", "m1", "hello"))
+				wait := r.during(answered, func() {
+					if status == drain.Replaced {
+						is.NoErr(r.Kick(gateway, 4000, "replaced by a new dial"))
+						return
+					}
+					is.NoErr(r.Revoke(gateway))
+				})
+				rep, took, err := r.run(ledger.Wake, quarter)
+				wait()
+				is.NoErr(err)
+				is.Equal(rep.Status, status)
+				is.Equal(rep.Unwritten, 0)
+				is.True(took >= time.Minute && took < 2*time.Minute)
+				o, err := r.ledger.Overview(t.Context())
+				is.NoErr(err)
+				is.True(!o.Held)
+				is.Equal(o.Pending, 0)
+			})
+		})
+	}
+}
+
 // A message that waits behind another one of its session is in the journal with the reason, and leaving it there is nothing
 // to warn of.
 func TestWhatWaitsBehindAnotherMessageSaysSo(t *testing.T) {

@@ -239,3 +239,55 @@ func TestAThousandSaysOnATable(t *testing.T) {
 		inOrder(t, s.State())
 	})
 }
+
+// What the built drain has taken from the inbox and not yet said when its process dies, the version before says: a text with the
+// request id that it had, and a question to the agent as the turn that it is.
+func TestWhatWasTakenFromTheInboxIsSaidByTheVersionBefore(t *testing.T) {
+	for _, version := range versionsAgo {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			is := is.New(t)
+			w, old := newWork(t), builtOf(t, version)
+			w.deploy("")
+			w.leaves = true
+			w.LeaveUnanswered("send", -1)
+			ask := `{"reason":"say","key":"ask","chat":{"platform":"discord","chat_id":"c2","chat_type":"group","scope_id":"scope-of-c2"},"ask":{"text":"what now?"}}`
+			_, err := w.table.PutSay(t.Context(), ledger.Say{Key: "ask", Body: []byte(ask)})
+			is.NoErr(err)
+			said := w.begin(saying("text", "c1", "Good morning"))
+			w.until(func() bool { return len(sends(w.State())) == 1 && len(w.turns("")) == 1 })
+			is.NoErr(w.host.Kill(drainFunction))
+			said()
+			w.LeaveUnanswered("send", 0)
+			w.leaves = false
+
+			w.deploy(old)
+			sent := w.takenUp()
+			is.Equal(sent["c1"], []string{"Good morning", "Good morning"}) // nobody knows whether the first one arrived
+			ids := map[string]bool{}
+			for _, out := range sends(w.State()) {
+				if out.ChatID == "c1" {
+					ids[out.RequestID] = true
+				}
+			}
+			is.Equal(len(ids), 1)
+			is.Equal(sent["c2"], []string{"answer to "})
+			is.Equal(len(w.turns("")), 2)
+
+			w.deploy("")
+			w.run("arm")
+			is.Equal(len(sends(w.State())), 3)
+			is.Equal(w.invoke(saying("text", "c1", "Good morning")).Status, drain.Accepted)
+		})
+	}
+}
+
+// begin invokes drain with a payload, and returns at once; end waits for the end of that.
+func (s *stack) begin(payload string) (end func()) {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		s.host.Invoke(s.t.Context(), drainFunction, []byte(payload)) // it is killed, or another one answers for it
+	}()
+	return func() { <-ended }
+}

@@ -169,7 +169,7 @@ func (w *work) serveAgent(out http.ResponseWriter, r *http.Request) {
 	w.mu.Unlock()
 	const waits = `{"op":"react","emoji":"+1"}` // the connector does not answer it while the work is made
 	switch {
-	case leaves && (id == "running" || id == "stopped" || id == "run-2"):
+	case leaves && (id == "running" || id == "stopped" || id == "run-2" || id == ""):
 		<-r.Context().Done() // until its process is killed, or the turn stopped
 	case leaves && (id == "away" || id == "away-2"):
 		out.WriteHeader(http.StatusTooManyRequests)

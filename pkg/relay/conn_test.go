@@ -1,6 +1,7 @@
 package relay_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
@@ -771,6 +772,67 @@ func TestDialFails(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestAnAnswerToTheUpgradeIsBounded(t *testing.T) {
+	for name, endless := range map[string]struct{ start, more string }{
+		"a status":   {"HTTP/1.1 101 ", strings.Repeat("s", 1000)},
+		"a header":   {"HTTP/1.1 101 Switching Protocols\r\nX-Header: ", strings.Repeat("h", 1000)},
+		"headers":    {"HTTP/1.1 101 Switching Protocols\r\n", "X-Header: a\r\n"},
+		"a 302":      {"HTTP/1.1 302 Found\r\nLocation: /", strings.Repeat("l", 1000)},
+		"no answer":  {"", strings.Repeat("z", 1000)},
+		"line feeds": {"", "\r\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				is := is.New(t)
+				listener := newPipeListener()
+				sent := make(chan int, 1)
+				go func() {
+					conn := <-listener.accepted
+					defer conn.Close()
+					http.ReadRequest(bufio.NewReader(conn))
+					n, err := io.WriteString(conn, endless.start)
+					for sum := n; ; sum += n {
+						if n, err = io.WriteString(conn, endless.more); err != nil || sum > 1<<20 {
+							sent <- sum
+							return
+						}
+					}
+				}()
+				cfg := relay.Config{URL: "ws://c/relay", Fronts: []relay.Front{{Platform: "discord"}}, NetDial: listener.dial}
+				start := time.Now()
+				_, err := relay.Dial(t.Context(), cfg)
+				is.True(err != nil)
+				is.Equal(time.Since(start), time.Duration(0)) // not once the time for the handshake is over
+				is.True(<-sent <= 200<<10)                    // as much was read, and no more
+			})
+		})
+	}
+}
+
+func TestWhatComesBehindTheAnswerToTheUpgradeIsNoPartOfIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		c := newConnector(t)
+		go func() {
+			p := <-c.peers
+			p.ws.ReadMessage()
+			p.send(t, `{"type":"descriptor","descriptor":{"platform":"discord"}}`)
+			for range 100 {
+				p.send(t, `{"type":"x","pad":"`+strings.Repeat("p", 10_000)+`"}`)
+			}
+			p.send(t, inbound("b-1", "behind a megabyte"))
+			p.ws.ReadMessage()
+			p.ws.Close()
+		}()
+		conn, err := relay.Dial(t.Context(), c.config())
+		is.NoErr(err)
+		d, err := conn.Receive(t.Context())
+		is.NoErr(err)
+		is.Equal(d.BufferID, "b-1")
+		conn.Close(t.Context())
+	})
 }
 
 func TestDialMindsItsContextAndTimeout(t *testing.T) {

@@ -91,9 +91,15 @@ func (c *Conn) upgrade(ctx context.Context) error {
 		return fmt.Errorf("relay: dial: %w", ctx.Err())
 	}
 	c.ws = ws
-	c.socket.beforeRead = c.publish
+	c.socket.answered, c.socket.beforeRead = true, c.publish
 	return nil
 }
+
+// maxAnswer is how many bytes of the answer to an upgrade are read. What comes behind the answer in one read is not of it.
+const maxAnswer = 64 << 10
+
+// errEndlessAnswer ends the reading of an answer to an upgrade that has no end: gorilla and net/http would hold it all.
+var errEndlessAnswer = fmt.Errorf("the answer to the upgrade has no end within %d bytes: check that the URL is a connector's", maxAnswer)
 
 // hello introduces every front. A hello that cannot be sent is no error of its own: the socket is broken then, and the
 // reader reports why.

@@ -20,6 +20,8 @@ const (
 type batchConn struct {
 	net.Conn
 	beforeRead func() // the reader calls it before it waits
+	answered   bool   // the answer to the upgrade has been read; the reader's, as is received
+	received   int    // bytes that have been read before that
 
 	mu       sync.Mutex
 	changed  sync.Cond // signals a change of what is below
@@ -43,6 +45,9 @@ func newBatchConn(conn net.Conn) *batchConn {
 
 // Read is for one goroutine, the reader.
 func (b *batchConn) Read(buf []byte) (int, error) {
+	if !b.answered && b.received >= maxAnswer {
+		return 0, errEndlessAnswer
+	}
 	b.beforeRead()
 	b.setReading(true)
 	// Let a caller that has just been handed something act on it first. On one core this saves a wait in the poller if
@@ -50,6 +55,9 @@ func (b *batchConn) Read(buf []byte) (int, error) {
 	// queue overruns.
 	runtime.Gosched()
 	n, err := b.Conn.Read(buf)
+	if !b.answered {
+		b.received += n
+	}
 	b.setReading(false)
 	return n, err
 }

@@ -19,7 +19,8 @@ import (
 )
 
 const (
-	maxAnswer = 6 << 20 // bytes of an answer's JSON, unpacked; all of a stream's lines together may have more
+	maxAnswer = 6 << 20  // bytes of an answer's JSON, unpacked; all of a stream's lines together may have more
+	maxHeader = 64 << 10 // bytes of an answer's header, which takes twenty times as much in memory
 	ndjson    = "application/x-ndjson"
 )
 
@@ -45,6 +46,7 @@ func NewHTTP(address string, secret relay.Secret, netDial relay.DialFunc) (*HTTP
 		transport.DialContext = netDial
 	}
 	transport.MaxIdleConnsPerHost = 64
+	transport.MaxResponseHeaderBytes = maxHeader
 	transport.DisableCompression = true // compression would hold back lines of a stream
 	h := &HTTP{url: address, host: "the agent", client: &http.Client{
 		Transport:     transport,

@@ -1,14 +1,21 @@
 package agent_test
 
 import (
+	"bufio"
 	"bytes"
+	"context"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
 
 	"github.com/matryer/is"
+
+	"github.com/dormouse-relay/dormouse/internal/agent"
+	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
 // An answer that has no end costs no more than what is read of it: the limit holds while it is read, not only afterwards.
@@ -45,4 +52,36 @@ func TestAnAnswerWithoutAnEndIsReadToItsLimit(t *testing.T) {
 			is.True(sent.Load() <= tt.most)
 		})
 	}
+}
+
+// endlessHeader is a network on which every server answers with a header that has no end. sent is what was read of it.
+func endlessHeader(sent *atomic.Int64) relay.DialFunc {
+	return func(context.Context, string, string) (net.Conn, error) {
+		near, far := net.Pipe()
+		go func() {
+			defer far.Close()
+			if _, err := http.ReadRequest(bufio.NewReader(far)); err != nil {
+				return
+			}
+			io.WriteString(far, "HTTP/1.1 200 OK\r\n")
+			for i := 0; sent.Load() < 4<<20; i++ {
+				n, err := fmt.Fprintf(far, "a%x:\r\n", i)
+				sent.Add(int64(n))
+				if err != nil {
+					return
+				}
+			}
+		}()
+		return near, nil
+	}
+}
+
+func TestAHeaderWithoutAnEndIsReadToItsLimit(t *testing.T) {
+	is := is.New(t)
+	var sent atomic.Int64
+	a, err := agent.NewHTTP("http://agent/hook", relay.Secret{}, endlessHeader(&sent))
+	is.NoErr(err)
+	_, err = a.Answer(t.Context(), turn("x"))
+	is.True(err != nil)
+	is.True(sent.Load() < 100<<10)
 }

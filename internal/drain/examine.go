@@ -106,7 +106,7 @@ func (r *run) compareClocks(ctx context.Context) *ClockCheck {
 	if err != nil {
 		return &ClockCheck{Error: "the connector's URL cannot be used"}
 	}
-	transport := &http.Transport{DialContext: r.dialer.dial, DisableKeepAlives: true}
+	transport := &http.Transport{DialContext: r.dialer.dial, DisableKeepAlives: true, MaxResponseHeaderBytes: 64 << 10}
 	if strings.HasPrefix(base, "https:") {
 		transport.DialContext, transport.DialTLSContext = nil, r.dialer.dial
 	}

@@ -31,6 +31,7 @@ const (
 	timeout      = 30 * time.Second // for one file, either way
 	maxRedirects = 3
 	maxAnswer    = 64 << 10 // bytes of an upload's answer
+	maxHeader    = 64 << 10 // bytes of an answer's header, which takes twenty times as much in memory
 	maxFilename  = 255      // characters (section 15)
 	hostedPath   = "/relay/media/"
 	userAgent    = "dormouse (relay gateway; +https://github.com/dormouse-relay/dormouse)"
@@ -66,6 +67,8 @@ func New(cfg Config) *Client {
 			DialTLSContext:     cfg.NetDial,
 			Protocols:          &protocols,
 			DisableCompression: true, // a limit is for what goes over the wire and for what it unpacks to
+
+			MaxResponseHeaderBytes: maxHeader,
 		},
 		CheckRedirect: c.redirect,
 	}

@@ -1,6 +1,7 @@
 package provision_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
@@ -15,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -390,4 +392,34 @@ func noCanary(t *testing.T, text string) {
 	if strings.Contains(text, "canary") {
 		t.Errorf("a credential shows: %.300s", text)
 	}
+}
+
+// endlessHeader is a network on which every server answers with a header that has no end. sent is what was read of it.
+func endlessHeader(sent *atomic.Int64) relay.DialFunc {
+	return func(context.Context, string, string) (net.Conn, error) {
+		near, far := net.Pipe()
+		go func() {
+			defer far.Close()
+			if _, err := http.ReadRequest(bufio.NewReader(far)); err != nil {
+				return
+			}
+			io.WriteString(far, "HTTP/1.1 200 OK\r\n")
+			for i := 0; sent.Load() < 4<<20; i++ {
+				n, err := fmt.Fprintf(far, "a%x:\r\n", i)
+				sent.Add(int64(n))
+				if err != nil {
+					return
+				}
+			}
+		}()
+		return near, nil
+	}
+}
+
+func TestAHeaderWithoutAnEndIsReadToItsLimit(t *testing.T) {
+	is := is.New(t)
+	var sent atomic.Int64
+	_, err := run(t, provision.Config{URL: relay.NewBaseURL("http://connector"), NetDial: endlessHeader(&sent)}, request("discord"))
+	is.True(err != nil)
+	is.True(sent.Load() < 100<<10)
 }

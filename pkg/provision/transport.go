@@ -17,6 +17,7 @@ import (
 const (
 	maxMessage   = 200 // characters of the other side's words in an error
 	maxRedirects = 3
+	maxHeader    = 64 << 10 // bytes of an answer's header, which takes twenty times as much in memory
 )
 
 // newHTTPClient makes a client for requests with credentials: HTTP/1.1, no proxy, no redirect to another origin. The caller
@@ -30,6 +31,8 @@ func newHTTPClient(dial relay.DialFunc) *http.Client {
 			DialTLSContext:     dial,
 			Protocols:          &protocols,
 			DisableCompression: true,
+
+			MaxResponseHeaderBytes: maxHeader,
 		}},
 		CheckRedirect: sameOrigin,
 	}

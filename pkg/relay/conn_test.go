@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -772,6 +773,31 @@ func TestDialFails(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestDescriptorsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		conn, p := dial(t)
+		many := func(i int) string { return "platform-" + strconv.Itoa(i) }
+		for i := range 1000 {
+			p.send(t, `{"type":"descriptor","descriptor":{"platform":"`+many(i)+`","label":"own"}}`)
+		}
+		p.send(t, `{"type":"descriptor","descriptor":{"platform":"discord","label":"newer"}}`)
+		p.send(t, `{"type":"descriptor","descriptor":{"platform":"discord","label":"`+strings.Repeat("l", 64<<10)+`"}}`)
+		p.send(t, `{"type":"descriptor","descriptor":{"platform":"`+strings.Repeat("p", 1<<10+1)+`"}}`)
+		synctest.Wait()
+		own := 0
+		for i := range 1000 {
+			if conn.Descriptor(many(i)).Label == "own" {
+				own++
+			}
+		}
+		is.Equal(own, 63)                                   // beside discord's; the others have the session's
+		is.Equal(conn.Descriptor("discord").Label, "newer") // what is known is still replaced
+		is.Equal(conn.Descriptor(many(999)).Platform, "discord")
+		is.Equal(conn.Stats().Malformed, uint64(2))
+	})
 }
 
 func TestAnAnswerToTheUpgradeIsBounded(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 const (
 	defaultSizeLimit = 4 << 20
 	maxID            = 1 << 10  // bytes; a longer id is no id
+	maxDescriptor    = 64 << 10 // bytes of a descriptor, which stays in memory
 	edge             = 4 << 10  // of an overlong line, this much of each end is searched for its bufferId
 	keptBuffer       = 64 << 10 // a larger buffer is freed after the line that needed it
 	mostLooks        = 16       // at an unfinished line, whether it is a whole frame
@@ -231,6 +232,12 @@ func (f *Frame) decodeFrame(in *scanner) {
 		f.SessionKey, f.ChatID = f.id(sessionKey), f.id(chatID)
 	case TypeDescriptor:
 		f.Descriptor = new(decodeDescriptor(descriptor)) // a missing or odd one has the defaults
+		switch {
+		case len(descriptor) > maxDescriptor:
+			f.blame(faultTooLarge)
+		case len(f.Descriptor.Platform) > maxID:
+			f.blame(faultLongID)
+		}
 	case TypeGoingIdleAck:
 	default:
 		f.blame(faultType)

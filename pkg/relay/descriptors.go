@@ -39,6 +39,10 @@ func (c *Conn) WaitDescriptors(ctx context.Context) {
 	}
 }
 
+// mostPlatforms is how many platforms have a descriptor of their own, beside those that are fronted: what is kept of a connector's
+// words is bounded.
+const mostPlatforms = 64
+
 // describe takes a descriptor. The reader calls it.
 func (c *Conn) describe(d Descriptor) {
 	c.mu.Lock()
@@ -52,7 +56,9 @@ func (c *Conn) describe(d Descriptor) {
 	if c.described++; c.described == len(c.cfg.Fronts) {
 		close(c.complete)
 	}
-	if d.Platform != "" {
+	_, known := c.descriptors[d.Platform]
+	_, fronted := c.bots[d.Platform]
+	if d.Platform != "" && (known || fronted || len(c.descriptors) < mostPlatforms) {
 		c.descriptors[d.Platform] = d
 	}
 }

@@ -56,6 +56,9 @@ func (r *Ration) changeHeld(s Shaper, change Outgoing) {
 	}
 }
 
+// LeftOut says that the answer had so many more actions.
+func (r *Ration) LeftOut(n int) { r.left += n }
+
 // Rest returns what was held back, at the end of the answer.
 func (r *Ration) Rest(s Shaper) []Outgoing {
 	rest := r.held

@@ -80,7 +80,7 @@ func (s Shaper) Shape(i int, a relay.Action) ([]Outgoing, error) {
 }
 
 func notOffered(i int, op string, d relay.Descriptor) error {
-	return fmt.Errorf("agent: actions[%d].op: the connector does not offer %q for %s", i, op, d.Platform)
+	return fmt.Errorf("agent: actions[%d].op: the connector does not offer %.40q for %s", i, op, d.Platform)
 }
 
 // CanEdit reports whether a platform's messages can be edited.
@@ -188,13 +188,13 @@ func generic(a relay.Action) (relay.Action, error) {
 	}
 	raw, err := json.Marshal(a)
 	if err != nil {
-		return nil, fmt.Errorf("op: %q cannot be encoded", a.Op()) // the cause quotes values
+		return nil, fmt.Errorf("op: %.40q cannot be encoded", a.Op()) // the cause quotes values
 	}
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	decoder.UseNumber()
 	var clone relay.Action
 	if err := decoder.Decode(&clone); err != nil {
-		return nil, fmt.Errorf("op: %q cannot be encoded", a.Op())
+		return nil, fmt.Errorf("op: %.40q cannot be encoded", a.Op())
 	}
 	numbers("", map[string]any(clone))
 	return clone, nil

@@ -107,6 +107,7 @@ type Result struct {
 // Answer is what the agent wants done, in order. An empty answer is a choice to say nothing.
 type Answer struct {
 	Actions []relay.Action
+	More    int // actions behind them that are too much to be held: their number is all that is known of them
 
 	// Later, if it is not zero, says that the answer comes later, within that time, as a say. Nothing else is in it then.
 	Later time.Duration

@@ -74,37 +74,37 @@ func Decode(body []byte) (Answer, error) {
 	if len(body) == 0 {
 		return Answer{}, nil
 	}
+	if deep := bulkOf(body).depth; deep > mostDepth {
+		return Answer{}, tooMuchError{fmt.Errorf("agent: answer %w", bulk{depth: deep}.fault())}
+	}
 	answer, err := decode(body)
+	if asTooMuch(err) != nil {
+		return Answer{}, err
+	}
 	if err != nil && !errors.Is(err, errLater) {
-		if some := decodeSome(body); some != nil {
-			return Answer{Actions: some}, nil
+		if some, usable := decodeSome(body); usable {
+			return some, nil
 		}
 	}
 	return answer, err
 }
 
-// decodeSome reads the actions of an answer of which some are none; nil if all are, or if it is no answer.
-func decodeSome(body []byte) (actions []relay.Action) {
+// decodeSome reads the actions of an answer of which some are none; usable is false if all are, or if it is no answer.
+func decodeSome(body []byte) (answer Answer, usable bool) {
 	var in struct {
-		Actions []jsontext.Value `json:"actions"`
-		Text    *string          `json:"text"`
+		Actions mixed   `json:"actions"`
+		Text    *string `json:"text"`
 	}
 	if err := jsonv2.Unmarshal(body, &in, leniency); err != nil || in.Text != nil && !blank(*in.Text) {
-		return nil
+		return Answer{}, false
 	}
-	usable := false
-	for _, raw := range in.Actions {
-		var a relay.Action
-		if err := jsonv2.Unmarshal(raw, &a, leniency); err != nil || a.Op() == "" {
-			a = relay.Action{}
+	for i, a := range in.Actions.list {
+		if a.Op() == "" {
+			in.Actions.list[i] = relay.Action{}
 		}
-		actions = append(actions, a)
 		usable = usable || a.Op() != ""
 	}
-	if !usable {
-		return nil
-	}
-	return actions
+	return Answer{Actions: in.Actions.list, More: in.Actions.more}, usable
 }
 
 // isPage reports whether an answer is HTML.
@@ -115,12 +115,15 @@ func isPage(body []byte) bool {
 
 func decode(body []byte) (Answer, error) {
 	var in struct {
-		Actions []relay.Action `json:"actions"`
+		Actions actions        `json:"actions"`
 		Text    *string        `json:"text"`
 		Later   *string        `json:"later"`
 		More    jsontext.Value `json:",embed"`
 	}
 	if err := jsonv2.Unmarshal(body, &in, leniency); err != nil {
+		if e := asTooMuch(err); e != nil {
+			return Answer{}, e
+		}
 		if isPage(body) {
 			return Answer{}, fmt.Errorf("agent: answer is not JSON but a page (HTML): is DORMOUSE_AGENT the agent itself, and not a login or a "+
 				"proxy before it? (%w)", jsonFault(err))
@@ -128,31 +131,34 @@ func decode(body []byte) (Answer, error) {
 		return Answer{}, fmt.Errorf(`agent: answer is not {"actions":[...]}, {"text":"..."} or empty: %w`, jsonFault(err))
 	}
 	said := in.Text != nil && !blank(*in.Text)
-	if len(in.Actions) > 0 && said {
+	if len(in.Actions.list) > 0 && said {
 		return Answer{}, errors.New("agent: answer has both actions and text, want one of them")
 	}
 	if in.Later != nil && !blank(*in.Later) {
-		return later(*in.Later, said || len(in.Actions) > 0)
+		return later(*in.Later, said || len(in.Actions.list) > 0)
 	}
-	if in.Actions == nil && in.Text == nil && len(in.More) > 0 && !namesNothing(body) {
+	if in.Actions.list == nil && in.Text == nil && len(in.More) > 0 && !namesNothing(body) {
 		return Answer{}, errors.New("agent: answer has neither actions nor text, want one of them, or {} to say nothing")
 	}
 	if said {
 		return Answer{Actions: []relay.Action{say(*in.Text)}}, nil
 	}
-	if i := slices.IndexFunc(in.Actions, func(a relay.Action) bool { return a.Op() == "" }); i >= 0 {
+	if i := slices.IndexFunc(in.Actions.list, func(a relay.Action) bool { return a.Op() == "" }); i >= 0 {
 		return Answer{}, fmt.Errorf("agent: actions[%d] has no op", i)
 	}
-	return Answer{Actions: in.Actions}, nil
+	return Answer{Actions: in.Actions.list, More: in.Actions.more}, nil
 }
 
 // namesNothing reports whether an answer has a null for its text or its actions: a typed client writes every member.
 func namesNothing(body []byte) bool {
-	var in map[string]jsontext.Value
+	var in struct {
+		Text    jsontext.Value `json:"text"`
+		Actions jsontext.Value `json:"actions"`
+	}
 	if err := jsonv2.Unmarshal(body, &in, leniency); err != nil {
 		return false
 	}
-	return in["text"].Kind() == 'n' || in["actions"].Kind() == 'n'
+	return in.Text.Kind() == 'n' || in.Actions.Kind() == 'n'
 }
 
 // mostLater is how long an answer may be announced for.
@@ -188,6 +194,9 @@ type noAction struct{ error }
 // DecodeLine reads one line of a streamed answer: an action, or {"text":"..."}. A blank text, {} and null are no action, but
 // no fault: they are nil.
 func DecodeLine(line []byte) (relay.Action, error) {
+	if err := bulkOf(line).fault(); err != nil {
+		return nil, noAction{err}
+	}
 	var a relay.Action
 	if err := jsonv2.Unmarshal(unmarked(line), &a, leniency); err != nil {
 		fault := fmt.Errorf(`is not {"op":...} or {"text":"..."}: %w`, jsonFault(err))

@@ -43,7 +43,11 @@ func (lines) add(line []byte) []byte { return line }
 func (lines) end() []byte            { return nil }
 
 // sequence is a JSON text sequence (RFC 7464): a record begins with a separator and may have several lines.
-type sequence struct{ record []byte }
+type sequence struct {
+	record []byte
+	depth  int  // of the objects and lists that are open at its end; a text never goes on in the next line
+	odd    bool // it is no JSON, and will be none
+}
 
 const recordSeparator = "\x1e"
 
@@ -54,7 +58,9 @@ func (s *sequence) add(line []byte) []byte {
 		line = bytes.TrimLeft(line, recordSeparator)
 	}
 	s.record = append(append(s.record, line...), '\n')
-	isWhole := bytes.HasSuffix(line, []byte("}")) && len(valuesIn(s.record)) > 0
+	s.depth += bulkOf(line).open
+	isWhole := s.depth <= 0 && !s.odd && bytes.HasSuffix(line, []byte("}")) && len(valuesIn(s.record)) > 0
+	s.odd = s.odd || s.depth <= 0 && !isWhole && len(line) > 0
 	if before == nil && (isWhole || len(s.record) > maxLine) {
 		return s.end()
 	}
@@ -63,7 +69,7 @@ func (s *sequence) add(line []byte) []byte {
 
 func (s *sequence) end() []byte {
 	record := bytes.TrimSpace(s.record)
-	s.record = nil
+	*s = sequence{}
 	return record
 }
 

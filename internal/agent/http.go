@@ -185,7 +185,7 @@ func readWhole(ctx context.Context, body io.Reader) (Answer, error) {
 		return Answer{}, fmt.Errorf("agent: answer is over %d bytes", maxAnswer)
 	}
 	answer, err := Decode(raw)
-	if err != nil && !errors.Is(err, errLater) {
+	if err != nil && !errors.Is(err, errLater) && asTooMuch(err) == nil {
 		if said := streamedAs(ctx, raw); said != nil {
 			return Answer{Actions: said}, nil
 		}

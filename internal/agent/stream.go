@@ -217,7 +217,7 @@ func readRecord(record []byte) (actions []relay.Action, err error) {
 		return some(a), nil
 	}
 	switch answer, err := Decode(record); {
-	case errors.Is(err, errLater):
+	case errors.Is(err, errLater), asTooMuch(err) != nil:
 		return nil, noAction{err}
 	case err == nil && answer.Later > 0:
 		return nil, &LaterError{answer.Later}
@@ -253,7 +253,7 @@ func valuesIn(record []byte) (values []jsontext.Value) {
 		switch {
 		case errors.Is(err, io.EOF):
 			return values
-		case err != nil:
+		case err != nil, len(values) == mostValues:
 			return nil
 		}
 		values = append(values, value.Clone())

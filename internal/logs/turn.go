@@ -107,6 +107,10 @@ const (
 	// AttachmentNotFetched is a warning. With KeySession, KeyNumber, that of the attachment from 0, and KeyError.
 	AttachmentNotFetched = "an attachment could not be fetched: the agent gets what is known of it"
 
+	// AttachmentsNotFetched is a warning: there are more of these than AttachmentNotFetched is logged for. With KeySession and
+	// KeyMessages, how many.
+	AttachmentsNotFetched = "more attachments could not be fetched"
+
 	// FileNotUploaded is a warning: a file of the answer is lost. With KeySession, KeyBytes and KeyError.
 	FileNotUploaded = "a file could not be uploaded: a text is sent in its place"
 )
@@ -115,6 +119,9 @@ const (
 const (
 	// ActionWrong is a warning: an action of the agent's is not sent. With KeyError, which names the field that is wrong.
 	ActionWrong = "an action of the answer is wrong: it is left out"
+
+	// ActionsWrong is a warning: more actions of the answer are wrong than ActionWrong is logged for. With KeyMessages, how many.
+	ActionsWrong = "more actions of the answer are wrong: they are left out"
 
 	// AnswerCut is a warning: an answer has more actions, or a text more parts, than are sent. The chat is told.
 	AnswerCut = "an answer is too much: the rest of it is left out"

@@ -238,7 +238,7 @@ func (a *attempts) turn(ctx context.Context, d *delivery, prompt *agent.Prompt, 
 	if said.Stream != nil || d.answer.streamed {
 		return a.follows(ctx, asking, cancel, d, fit, said)
 	}
-	actions, err := fit.all(asking, said.Actions)
+	actions, err := fit.all(asking, said.Actions, said.More)
 	if err != nil {
 		return err
 	}

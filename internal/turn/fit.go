@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/dormouse-relay/dormouse/internal/action"
 	"github.com/dormouse-relay/dormouse/internal/logs"
@@ -22,10 +23,21 @@ type fitter struct {
 	threads map[string]bool // those that the answer creates, by the agent's numbers
 	replied bool            // something replies to the message: what else the answer says does not
 	wrong   error           // the first action that is wrong
+	wrongs  int             // how many are
+
+	typed map[typedIn]time.Time // when typing was passed on last, since the answer has said something
 }
 
-// all is for a whole answer. If nothing of it can be sent because of what is wrong, that is the error.
-func (f *fitter) all(ctx context.Context, said []relay.Action) (list []action.Outgoing, err error) {
+// typedIn is where typing is shown.
+type typedIn struct{ platform, chat, thread string }
+
+const (
+	mostWrong   = 20          // actions of an answer that are logged as wrong, one by one
+	typingPause = time.Second // an agent that says typing more often says nothing new
+)
+
+// all is for a whole answer, which has so many actions more than those in said. If nothing of it can be sent because of what is wrong, that is the error.
+func (f *fitter) all(ctx context.Context, said []relay.Action, more int) (list []action.Outgoing, err error) {
 	for i, a := range said {
 		parts, err := f.next(ctx, i, a)
 		if err != nil {
@@ -33,6 +45,7 @@ func (f *fitter) all(ctx context.Context, said []relay.Action) (list []action.Ou
 		}
 		list = append(list, parts...)
 	}
+	f.ration.LeftOut(more)
 	rest, err := f.end(ctx)
 	return f.shaper.PlanWhole(append(list, rest...)), err
 }
@@ -53,6 +66,9 @@ func (f *fitter) next(ctx context.Context, i int, said relay.Action) ([]action.O
 		return nil, nil
 	}
 	f.usable = f.usable || len(parts) > 0
+	if f.typesAgain(parts) {
+		return nil, nil
+	}
 	return f.files.upload(ctx, f.log, f.shaper, f.ration.Take(f.shaper, parts))
 }
 
@@ -70,9 +86,33 @@ func (f *fitter) thread(i int, o action.Outgoing) error {
 	return nil
 }
 
+// typesAgain reports whether parts are a typing that its chat shows already. What is said ends it there.
+func (f *fitter) typesAgain(parts []action.Outgoing) bool {
+	if len(parts) == 0 {
+		return false
+	}
+	switch o := parts[0]; o.Op() {
+	case "typing":
+		where, now := typedIn{o.Platform, o.Chat(), o.InThread}, time.Now()
+		if last, is := f.typed[where]; is && now.Sub(last) < typingPause {
+			return true
+		}
+		if f.typed == nil {
+			f.typed = map[typedIn]time.Time{}
+		}
+		f.typed[where] = now
+	case "edit", "delete":
+	default:
+		clear(f.typed)
+	}
+	return false
+}
+
 // leaveOut says that something of the answer is wrong and is not sent.
 func (f *fitter) leaveOut(err error) {
-	f.log.Warn(logs.ActionWrong, logs.KeyError, err)
+	if f.wrongs++; f.wrongs <= mostWrong {
+		f.log.Warn(logs.ActionWrong, logs.KeyError, err)
+	}
 	if f.wrong == nil {
 		f.wrong = err
 	}
@@ -80,6 +120,9 @@ func (f *fitter) leaveOut(err error) {
 
 // end returns what was held back until the end of the answer. It fails if nothing can be sent because of what is wrong.
 func (f *fitter) end(ctx context.Context) ([]action.Outgoing, error) {
+	if more := f.wrongs - mostWrong; more > 0 {
+		f.log.Warn(logs.ActionsWrong, logs.KeyMessages, more)
+	}
 	if !f.usable && f.wrong != nil {
 		return nil, f.wrong
 	}

@@ -95,11 +95,33 @@ func (f *files) fetches(e *relay.Event) bool {
 
 // mark says of each attachment that can be had from nobody why not: a link to a file of another connector is no public one.
 func (f *files) mark(log *slog.Logger, list []agent.Media) {
+	tell := notFetched{log: log}
+	defer tell.rest()
 	for i := range list {
 		if f.media != nil && !f.media.Hosts(list[i].URL) && hosted(list[i].URL) {
 			list[i].Error = errElsewhere.Error()
-			log.Warn(logs.AttachmentNotFetched, logs.KeyNumber, i, logs.KeyError, errElsewhere)
+			tell.of(i, errElsewhere)
 		}
+	}
+}
+
+// notFetched logs attachments that are not fetched: the first ones one by one, of the others how many there are.
+type notFetched struct {
+	log *slog.Logger
+	n   int
+}
+
+const mostNotFetched = 20
+
+func (t *notFetched) of(i int, err error) {
+	if t.n++; t.n <= mostNotFetched {
+		t.log.Warn(logs.AttachmentNotFetched, logs.KeyNumber, i, logs.KeyError, err)
+	}
+}
+
+func (t *notFetched) rest() {
+	if more := t.n - mostNotFetched; more > 0 {
+		t.log.Warn(logs.AttachmentsNotFetched, logs.KeyMessages, more)
 	}
 }
 
@@ -129,6 +151,8 @@ func (f *files) fetch(
 		case <-limited.Done():
 		}
 	})
+	tell := notFetched{log: log}
+	defer tell.rest()
 	room := int64(filesPerTurn)
 	for i := range list {
 		m := &list[i]
@@ -147,7 +171,7 @@ func (f *files) fetch(
 		}
 		if err != nil {
 			m.Data, m.Error = nil, err.Error()
-			log.Warn(logs.AttachmentNotFetched, logs.KeyNumber, i, logs.KeyError, err)
+			tell.of(i, err)
 			continue
 		}
 		m.Size = int64(len(m.Data))

@@ -19,6 +19,7 @@ import (
 
 	"github.com/dormouse-relay/dormouse/internal/agent"
 	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/internal/logs"
 	"github.com/dormouse-relay/dormouse/internal/turn"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
@@ -430,4 +431,35 @@ func TestAFileOfAnotherConnectorIsAnErrorOfItsAttachment(t *testing.T) {
 			is.Equal(strings.Contains(m.Error, "not on the host of this connector"), links[i] != public)
 		}
 	})
+}
+
+func TestManyAttachmentsThatCannotBeFetchedAreAFewLines(t *testing.T) {
+	for name, link := range map[string]string{"gone": own, "of another connector": "https://other.example/relay/media/"} {
+		t.Run(name, func(t *testing.T) {
+			shelved(t, &shelf{}, func(t *testing.T, b *bench, turns func() []agent.Turn) {
+				is := is.New(t)
+				var log bytes.Buffer
+				change := b.change
+				b.change = func(c *turn.Config) {
+					change(c)
+					c.Log = slog.New(slog.NewJSONHandler(&log, nil))
+				}
+				w := b.start()
+				defer w.Close()
+				var urls []string
+				for i := range 200 {
+					urls = append(urls, fmt.Sprint(link, i))
+				}
+				is.NoErr(w.Take(with(message("c1", "m1", "x"), urls...)))
+				idle(w)
+				is.Equal(len(turns()[0].Media), 200)
+				for _, m := range turns()[0].Media {
+					is.True(m.Error != "")
+				}
+				is.Equal(strings.Count(log.String(), logs.AttachmentNotFetched), 20)
+				is.True(strings.Contains(log.String(), `"msg":"`+logs.AttachmentsNotFetched+`"`))
+				is.True(strings.Contains(log.String(), `"messages":180`))
+			})
+		})
+	}
 }

@@ -173,7 +173,7 @@ func (s *says) shape(ctx context.Context, d *delivery, to say.Say) error {
 	defer cancel()
 	a := s.attempts
 	fit := &fitter{shaper: a.chats.shaper(d.Event, d.session), files: a.files, log: d.log, counts: a.counts, replied: to.N > 1}
-	list, err := fit.all(ctx, to.Actions)
+	list, err := fit.all(ctx, to.Actions, 0)
 	if err != nil {
 		return err
 	}

@@ -1,8 +1,10 @@
 package turn_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +12,7 @@ import (
 	"github.com/matryer/is"
 
 	"github.com/dormouse-relay/dormouse/internal/agent"
+	"github.com/dormouse-relay/dormouse/internal/logs"
 	"github.com/dormouse-relay/dormouse/internal/turn"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
@@ -71,6 +74,61 @@ func TestAnAnswerIsNotVoidForATrifle(t *testing.T) {
 		is.Equal(b.wire.outs[0].Action["reply_to"], nil)
 		is.Equal(b.wire.outs[2].Action["message_id"], "1234567890123456789")
 		is.Equal(b.current.Counts().Finished, 1)
+	})
+}
+
+// An answer without measure costs a few lines of the log, and its connector little.
+func TestAnAnswerThatIsMostlyWrongIsLoggedInPart(t *testing.T) {
+	actions := []relay.Action{send("a")}
+	for range 1000 {
+		actions = append(actions, relay.Action{"op": strings.Repeat("dance ", 1000)})
+	}
+	bubble(t, func(t *testing.T, b *bench) {
+		is := is.New(t)
+		var log bytes.Buffer
+		b.change = func(c *turn.Config) { c.Log = slog.New(slog.NewJSONHandler(&log, nil)) }
+		for i, answer := range []agentFunc{says(actions...), streamed(actions...)} {
+			log.Reset()
+			b.agent = answer
+			w := b.start()
+			is.NoErr(w.Take(message("c1", fmt.Sprint("m", i), "x")))
+			idle(w)
+			w.Close()
+			is.Equal(len(to(b, "c1")), i+1)
+			is.Equal(strings.Count(log.String(), logs.ActionWrong), 20)
+			is.True(strings.Contains(log.String(), `"msg":"`+logs.ActionsWrong+`"`))
+			is.True(strings.Contains(log.String(), `"messages":980`))
+			is.True(log.Len() < 20_000)
+		}
+	})
+}
+
+func TestAnAgentsTypingIsPassedOnOnceASecond(t *testing.T) {
+	bubble(t, func(t *testing.T, b *bench) {
+		is := is.New(t)
+		b.agent = streams(func(_ context.Context, _ agent.Turn, say func(relay.Action) bool) error {
+			typing := relay.Action{"op": "typing"}
+			for range 1000 { // 10 s
+				say(typing)
+				time.Sleep(10 * time.Millisecond)
+			}
+			say(send("a")) // ends the typing in its chat
+			say(typing)
+			say(relay.Action{"op": "typing", "chat_id": "c2"})
+			say(typing)
+			return nil
+		})
+		w := b.start()
+		defer w.Close()
+		is.NoErr(w.Take(message("c1", "m1", "x")))
+		idle(w)
+		said := 0
+		for _, out := range b.wire.outs {
+			if out.Action.Op() == "typing" {
+				said++
+			}
+		}
+		is.Equal(said, 10+2)
 	})
 }
 

@@ -2,6 +2,7 @@ package relay_test
 
 import (
 	"encoding/json"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -294,4 +295,49 @@ func BenchmarkDecodeEvent(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+func TestAnEventsListsAreBounded(t *testing.T) {
+	is := is.New(t)
+	list := func(n int, element func(i int) string) string {
+		var b strings.Builder
+		for i := range n {
+			b.WriteString("," + element(i))
+		}
+		return "[" + b.String()[1:] + "]"
+	}
+	raw := func(n int) string {
+		text := func(i int) string { return `"` + strconv.Itoa(i) + `"` }
+		values := list(n, text)
+		return `{"text":"x","media_urls":` + values +
+			`,"media":` + list(n, func(i int) string { return `{"url":` + text(i) + `}` }) +
+			`,"context":` + list(n, func(i int) string { return `{"text":` + text(i) + `}` }) +
+			`,"metadata":{"fields":` + list(min(n, 1000), func(int) string { return `{"values":[1]}` }) + `}` + `}`
+	}
+	e, err := relay.DecodeEvent([]byte(raw(100_001)))
+	is.NoErr(err)
+	is.Equal(len(e.MediaURLs), relay.MostMedia)
+	is.Equal(len(e.Media), relay.MostMedia)
+	is.Equal(e.MediaURLs[0], "0")
+	is.Equal(e.Media[relay.MostMedia-1].URL, e.MediaURLs[relay.MostMedia-1])
+	is.Equal(len(e.Context), relay.MostContext)
+	is.Equal(e.Context[relay.MostContext-1].Text, "100000") // the newest
+	is.Equal(e.Context[0].Text, "99001")
+	is.Equal(len(e.Metadata.Fields), 256)
+
+	e, err = relay.DecodeEvent([]byte(raw(256)))
+	is.NoErr(err)
+	is.Equal(len(e.MediaURLs), 256)
+	is.Equal(len(e.Media), 256)
+	is.Equal(len(e.Context), 256)
+
+	e, err = relay.DecodeEvent([]byte(`{"metadata":{"fields":[{"values":` + list(2000, strconv.Itoa) + `,"resolved":` +
+		list(2000, func(int) string { return `{}` }) + `}]}}`))
+	is.NoErr(err)
+	is.Equal(len(e.Metadata.Fields[0].Values), 256)
+	is.Equal(len(e.Metadata.Fields[0].Resolved), 256)
+
+	var f relay.Forward
+	is.NoErr(json.Unmarshal([]byte(`{"headers":`+list(2000, func(i int) string { return `["a",` + strconv.Itoa(i) + `]` })+`}`), &f))
+	is.Equal(len(f.Headers), 256)
 }

@@ -11,6 +11,14 @@ var (
 	errSourceNotObject = errors.New("relay: event's source is not a JSON object; set the event aside")
 )
 
+// How many elements of a list are read, far more than a person sends at once. An element of two bytes takes up to fifty times as
+// much in memory.
+const (
+	MostMedia   = 256  // of Event.MediaURLs and Event.Media: the first ones
+	MostContext = 1000 // of Event.Context: the newest ones
+	mostFields  = 256  // of Metadata.Fields, of the values of each, and of a Forward's headers
+)
+
 // DecodeEvent reads the event of an inbound frame (section 6). It fails only if raw is not a JSON object, or if its
 // source is neither an object nor null nor missing. Whatever else is odd takes its default. Slack's /hermes command is
 // resolved.
@@ -56,7 +64,9 @@ func decodeEvent(in *scanner) (*Event, error) {
 		case "media_urls":
 			e.MediaURLs = nil
 			for v := range in.value().elements() {
-				e.MediaURLs = append(e.MediaURLs, v.text())
+				if len(e.MediaURLs) < MostMedia {
+					e.MediaURLs = append(e.MediaURLs, v.text())
+				}
 			}
 		case "media":
 			e.Media = decodeMedia(in.value())
@@ -154,12 +164,19 @@ func decodeMetadata(v value) *Metadata {
 		m.Fields = []Field{}
 	}
 	for v := range fields.elements() {
+		if len(m.Fields) == mostFields {
+			continue
+		}
 		f := Field{CustomID: v.member("custom_id").text(), Value: v.member("value").text()}
 		for v := range v.member("values").elements() {
-			f.Values = append(f.Values, v.text())
+			if len(f.Values) < mostFields {
+				f.Values = append(f.Values, v.text())
+			}
 		}
 		for v := range v.member("resolved").elements() {
-			f.Resolved = append(f.Resolved, decodeEntity(v))
+			if len(f.Resolved) < mostFields {
+				f.Resolved = append(f.Resolved, decodeEntity(v))
+			}
 		}
 		m.Fields = append(m.Fields, f)
 	}
@@ -176,7 +193,7 @@ func decodeEntity(v value) Entity {
 func decodeMedia(v value) []Media {
 	var list []Media
 	for v := range v.elements() {
-		if !v.isObject() {
+		if !v.isObject() || len(list) == MostMedia {
 			continue
 		}
 		var m Media
@@ -214,9 +231,12 @@ func decodeContext(v value) []ContextEntry {
 				c.Source = ContextSource{UserID: v.member("user_id").text(), UserName: v.member("user_name").text()}
 			}
 		}
-		if c.Text != "" {
-			list = append(list, c)
+		if c.Text == "" {
+			continue
+		}
+		if list = append(list, c); len(list) == 2*MostContext {
+			list = append(list[:0], list[MostContext:]...)
 		}
 	}
-	return list
+	return list[max(0, len(list)-MostContext):]
 }

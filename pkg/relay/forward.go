@@ -58,9 +58,11 @@ func decodeHeaders(v value) [][2]string {
 	for v := range v.elements() {
 		var pair []string
 		for v := range v.elements() {
-			pair = append(pair, v.printed())
+			if len(pair) < 3 {
+				pair = append(pair, v.printed())
+			}
 		}
-		if len(pair) == 2 {
+		if len(pair) == 2 && len(list) < mostFields {
 			list = append(list, [2]string(pair))
 		}
 	}

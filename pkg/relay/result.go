@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// Result is the connector's answer to an action (section 11).
+// Result is the connector's answer to an action (section 11). As it is read from a frame, an id over 1 KiB is empty, Error has at
+// most 4 KiB, and a ChatInfo over 64 KiB is nil.
 type Result struct {
 	Success        bool            `json:"success"`
 	MessageID      string          `json:"message_id,omitempty"`
@@ -40,11 +41,11 @@ func decodeResult(v value) Result {
 		case "success":
 			r.Success = v.isTrue()
 		case "message_id":
-			r.MessageID = v.text()
+			r.MessageID = resultID(v)
 		case "error":
-			r.Error = cmp.Or(v.text(), v.member("message").text(), v.member("description").text(), v.member("code").text())
+			r.Error = cutText(cmp.Or(v.text(), v.member("message").text(), v.member("description").text(), v.member("code").text()), maxWords)
 		case "code":
-			r.Code = v.text()
+			r.Code = cutText(v.text(), maxID)
 		case "ambiguous":
 			r.Ambiguous = v.isTrue()
 		case "retryable":
@@ -52,14 +53,38 @@ func decodeResult(v value) Result {
 		case "retry_after":
 			r.RetryAfter = v.seconds()
 		case "thread_id":
-			r.ThreadID = v.text()
+			r.ThreadID = resultID(v)
 		case "auto_thread_name":
-			r.AutoThreadName = v.text()
+			r.AutoThreadName = cutText(v.text(), maxID)
 		case "chat_info":
-			r.ChatInfo = json.RawMessage(append([]byte(nil), v...))
+			if len(v) <= maxChatInfo {
+				r.ChatInfo = json.RawMessage(append([]byte(nil), v...))
+			}
 		}
 	}
 	return r
+}
+
+const (
+	maxWords    = 4 << 10  // bytes of a connector's own words: they are logged and kept
+	maxChatInfo = 64 << 10 // bytes; what is more is as if it were not there
+)
+
+// resultID is an id of a result; one that is too long is none.
+func resultID(v value) string {
+	id := v.text()
+	if len(id) > maxID {
+		return ""
+	}
+	return id
+}
+
+// cutText is at most so many bytes of text, and no half character.
+func cutText(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "")
 }
 
 // Declined reports whether the connector refuses the destination, not the action (section 11): then no other action may

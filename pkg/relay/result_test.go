@@ -2,6 +2,7 @@ package relay_test
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 
 	"github.com/matryer/is"
@@ -53,4 +54,25 @@ func TestResultReadsEveryFieldLeniently(t *testing.T) {
 			is.Equal(r, tt.want)
 		})
 	}
+}
+
+func TestAResultIsBounded(t *testing.T) {
+	is := is.New(t)
+	long := strings.Repeat("é", 100_000)
+	var r relay.Result
+	is.NoErr(json.Unmarshal([]byte(`{"success":true,"message_id":"`+long+`","thread_id":"`+long+`","error":"`+long+`","code":"`+long+
+		`","auto_thread_name":"`+long+`","chat_info":{"name":"`+long+`"}}`), &r))
+	is.True(r.Success)
+	is.Equal(r.MessageID, "") // nothing can be done with a part of an id
+	is.Equal(r.ThreadID, "")
+	is.Equal(r.Error, strings.Repeat("é", 2048))
+	is.Equal(r.Code, strings.Repeat("é", 512))
+	is.Equal(r.AutoThreadName, strings.Repeat("é", 512))
+	is.Equal(r.ChatInfo, nil)
+
+	id := strings.Repeat("i", 1024)
+	is.NoErr(json.Unmarshal([]byte(`{"message_id":"`+id+`","thread_id":"`+id+`","error":"x`+strings.Repeat("é", 2048)+`"}`), &r))
+	is.Equal(r.MessageID, id)
+	is.Equal(r.ThreadID, id)
+	is.Equal(r.Error, "x"+strings.Repeat("é", 2047)) // no half character
 }

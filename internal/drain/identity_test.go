@@ -309,12 +309,18 @@ func TestTheMinuteOfARotation(t *testing.T) {
 	}
 }
 
-// The question is closed once a connection has lived a minute.
+// The question is closed once a connection has lived a minute, also if its minute had begun again before.
 func TestAConnectionThatLivedAMinuteIsNoOptOut(t *testing.T) {
+	strike, long := ending{code: 4401, greets: true}, ending{code: 4401, greets: true, lives: 61 * time.Second}
+	for name, strikes := range map[string][]ending{"after a mistake": {strike, long, strike}, "after two": {strike, strike, long, strike}} {
+		t.Run(name, func(t *testing.T) { livedAMinute(t, strikes) })
+	}
+}
+
+func livedAMinute(t *testing.T, strikes []ending) {
 	s, _ := stored("hosted")
 	bubble(t, s, func(t *testing.T, r *rig) {
 		is := is.New(t)
-		strikes := []ending{{code: 4401, greets: true}, {code: 4401, greets: true, lives: 61 * time.Second}, {code: 4401, greets: true}}
 		var dials dialTimes
 		r.proxy(func(w http.ResponseWriter, req *http.Request) bool {
 			if req.URL.Path != "/relay" {
@@ -333,7 +339,7 @@ func TestAConnectionThatLivedAMinuteIsNoOptOut(t *testing.T) {
 		is.NoErr(err)
 		is.Equal(rep.Status, drain.Empty)
 		is.True(!r.disabled(t))
-		is.Equal(len(dials.list()), 4)
+		is.Equal(len(dials.list()), len(strikes)+1)
 	})
 }
 

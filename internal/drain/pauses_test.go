@@ -48,7 +48,17 @@ func (e ending) serve(w http.ResponseWriter, req *http.Request) {
 	if err != nil {
 		return
 	}
-	defer ws.Close()
+	read := make(chan struct{})
+	defer func() {
+		ws.Close()
+		<-read
+	}()
+	go func() { // also while it lives: else the gateway's pings would find no room
+		defer close(read)
+		for err == nil {
+			_, _, err = ws.ReadMessage()
+		}
+	}()
 	if e.greets {
 		ws.WriteMessage(websocket.TextMessage, []byte(`{"type":"descriptor","descriptor":{"platform":"discord"}}`+"\n"))
 		time.Sleep(max(e.lives, time.Millisecond)) // the gateway has seen the descriptor before the end comes
@@ -57,9 +67,9 @@ func (e ending) serve(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(e.code, e.reason), time.Now().Add(time.Second))
-	ws.SetReadDeadline(time.Now().Add(time.Second))
-	for err == nil {
-		_, _, err = ws.ReadMessage() // until its close
+	select {
+	case <-read: // its close
+	case <-time.After(time.Second):
 	}
 }
 

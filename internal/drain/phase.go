@@ -132,9 +132,6 @@ func (r *run) lived(d time.Duration) {
 	r.steps = max(0, r.steps-int(d/stepLife))
 	if d >= proof {
 		r.doubt.close()
-		if r.access.stored {
-			r.phase = r.phase.ended(false)
-		}
 	}
 }
 

@@ -3,6 +3,7 @@ package drain_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -210,4 +211,41 @@ func TestWhatWaitsBehindAnotherMessageSaysSo(t *testing.T) {
 		is.NoErr(err)
 		is.Equal(r.replies(), []string{"c1 one", "c1 one", "c1 two", "c1 three"})
 	})
+}
+
+// A live message that has come is journalled before the run ends, however slow the table is: there is no other trace of it.
+func TestWhatHasComeIsJournalledWhereTheRunEndsEarly(t *testing.T) {
+	slow := ledgertest.Wrap(ledger.NewMemory(), func(l ledger.Lease) ledger.Lease { return patientTable{l} })
+	env := map[string]string{"DORMOUSE_MERGE": "off"}
+	bubble(t, setup{ledger: durable(slow), awake: true, pinned: true, env: env}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		const many = 50
+		wait := r.during(dialled(1), func() {
+			for n := range many {
+				r.Deliver(gateway, event("discord", fmt.Sprint("c", n), fmt.Sprint("m", n), "hello"))
+			}
+			time.Sleep(100 * time.Millisecond)
+			is.NoErr(r.Kick(gateway, 4000, "replaced by a new dial"))
+		})
+		rep, _, err := r.run(ledger.Wake, quarter)
+		wait()
+		is.NoErr(err)
+		is.Equal(rep.Status, drain.Replaced)
+		is.True(len(r.replies()) < many)
+		_, _, err = r.run(ledger.Arm, quarter)
+		is.NoErr(err)
+		is.Equal(len(r.replies()), many)
+	})
+}
+
+// patientTable is a journal that takes five deliveries a second, unless its caller gives up.
+type patientTable struct{ ledger.Lease }
+
+func (l patientTable) Receive(ctx context.Context, entries ...ledger.Entry) ([]ledger.State, error) {
+	select {
+	case <-time.After(time.Duration(len(entries)) * 200 * time.Millisecond):
+		return l.Lease.Receive(ctx, entries...)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }

@@ -310,3 +310,25 @@ func TestAHeaderWithoutAnEndIsReadToItsLimit(t *testing.T) {
 	is.True(err != nil)
 	is.True(sent.Load() < 100<<10)
 }
+
+// So is an answer to an upload.
+func TestAnUploadsAnswerWithoutAnEndIsReadToItsLimit(t *testing.T) {
+	is := is.New(t)
+	const most = 64 << 20
+	var sent atomic.Int64
+	ended := make(chan struct{})
+	_, base := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		defer close(ended)
+		io.Copy(io.Discard, r.Body)
+		for blanks := bytes.Repeat([]byte(" "), 64<<10); sent.Load() < most; {
+			n, err := w.Write(blanks)
+			if sent.Add(int64(n)); err != nil {
+				return
+			}
+		}
+	})
+	_, err := client(t, base, "gw").Upload(t.Context(), []byte("x"), "text/plain", "")
+	is.True(err != nil)
+	<-ended
+	is.True(sent.Load() < most/2) // the network holds some of it
+}

@@ -23,7 +23,7 @@ import (
 
 // What mutants showed that no test demanded (docs/mutants.md), and the log of how a run ends.
 
-// stubborn is a lease that is not given back, and takes no opt-out, if it shall not.
+// stubborn is a lease that takes no handshake and no opt-out and is not given back, if it shall not.
 type stubborn struct {
 	ledger.Lease
 	fails bool
@@ -45,11 +45,18 @@ func (s stubborn) Disable(ctx context.Context, by string) error {
 	return s.Lease.Disable(ctx, by)
 }
 
+func (s stubborn) SetHandshaken(ctx context.Context, gatewayID string) error {
+	if s.fails {
+		return errStubborn
+	}
+	return s.Lease.SetHandshaken(ctx, gatewayID)
+}
+
 // said reports whether the log has a line with that message.
 func (r *rig) said(msg string) bool { return strings.Contains(r.log.String(), `"msg":"`+msg+`"`) }
 
-// Where the ledger fails, the log says what of the end it does not know. Else it says nothing of that kind.
-func TestTheLogKnowsWhetherTheEndWasWrittenDown(t *testing.T) {
+// Where the ledger fails, the log says what the ledger does not know. Else it says nothing of that kind.
+func TestTheLogSaysWhatTheLedgerDoesNotKnow(t *testing.T) {
 	for _, fails := range []bool{false, true} {
 		t.Run(fmt.Sprint("the ledger fails: ", fails), func(t *testing.T) {
 			l := ledgertest.Wrap(ledger.NewMemory(), func(l ledger.Lease) ledger.Lease { return stubborn{l, fails} })
@@ -66,10 +73,12 @@ func TestTheLogKnowsWhetherTheEndWasWrittenDown(t *testing.T) {
 				is.Equal(rep.Status, drain.Revoked)
 				is.True(r.said(logs.Revoked))
 				is.Equal(r.metricLines(t)[0].Values[metrics.Revoked], 1.0)
+				is.Equal(r.replies(), []string{"c1 hello"})
+				is.Equal(r.said(logs.HandshakeUnwritten), fails)
 				is.Equal(r.said(logs.RevokedUnwritten), fails)
 				is.Equal(r.said(logs.LeaseKept), fails)
 				is.Equal(r.said(logs.Released), !fails)
-				is.Equal(strings.Count(r.log.String(), `"error":"`+errStubborn.Error()+`"`) >= 2, fails)
+				is.Equal(strings.Count(r.log.String(), `"error":"`+errStubborn.Error()+`"`) >= 3, fails)
 			})
 		})
 	}

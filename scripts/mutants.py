@@ -4,9 +4,9 @@
 mutants.py SEED COUNT PACKAGE... puts small faults (mutants) into a package, one at a time, and runs the package's own tests
 against each: gremlins does, at the version of tools/go.mod. It takes COUNT of the mutants whose line some test runs, by
 SEED: the lines with the least SHA-256 of seed, file and text, so that a change elsewhere does not change the choice. It
-prints those that live, and fails if fewer than 90 of 100 die. One that takes ten times as long as the tests do hangs, which
-counts as dead, and is printed, too. JOBS is how many go on at a time (1). gremlins takes all mutants of the lines that a
-commit has changed; so the choice is made in a copy of the tree, in which the chosen lines get a blank comment.
+prints those that live, and fails if fewer than 90 of 100 die. One that takes PATIENCE (10) times as long as the tests do
+hangs, which counts as dead, and is printed, too. JOBS is how many go on at a time (1). gremlins takes all mutants of the
+lines that a commit has changed; so the choice is made in a copy of the tree, in which the chosen lines get a blank comment.
 """
 import hashlib
 import json
@@ -86,9 +86,9 @@ def examine(gremlins, seed, count, package, work):
     copy_tree(tree)
     choose(seed, count, tree, unleash(gremlins, tree, package, "--dry-run", stdout=subprocess.DEVNULL))
     git("commit", "-q", "-a", "-m", "the choice", cwd=tree)
-    jobs = os.environ.get("JOBS", "1")
-    results = list(unleash(gremlins, tree, package, "--diff", "HEAD~1", "--workers", jobs, "--timeout-coefficient", "10",
-                           "--output-statuses", "lt"))
+    jobs, patience = os.environ.get("JOBS", "1"), os.environ.get("PATIENCE", "10")
+    results = list(unleash(gremlins, tree, package, "--diff", "HEAD~1", "--workers", jobs,
+                           "--timeout-coefficient", patience, "--output-statuses", "lt"))
     dead = sum(status in DEAD for *_, status in results)
     alive = sum(status == LIVES for *_, status in results)
     hung = sum(status == HANGS for *_, status in results)

@@ -79,3 +79,37 @@ func TestWhatComesAgainBehindWhatRestsIsNoWork(t *testing.T) {
 		is.Equal(w.Counts().Left, 1)
 	})
 }
+
+// A platform that refuses a state of a draft gets no further one: what there is of the text is sent as a message, and edited.
+func TestARefusedDraftIsFollowedByAMessageThatGrows(t *testing.T) {
+	for name, tt := range map[string]struct {
+		from int // the draft that is refused, and all behind it
+		want []string
+	}{
+		"the first one": {1, []string{"draft a", "send a", "edit ab", "edit abc"}},
+		"the next one":  {2, []string{"draft a", "draft ab", "send ab", "edit abc"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				is := is.New(t)
+				b := drafting(t, "a", "ab", "abc")
+				drafts := 0
+				b.wire.do = func(_ context.Context, out relay.Outbound) (relay.Result, error) {
+					if out.Action.Op() == "draft" {
+						if drafts++; drafts >= tt.from {
+							return relay.Result{}, &relay.OpError{Message: "unsupported op: draft"}
+						}
+					}
+					return relay.Result{Success: true, MessageID: "m"}, nil
+				}
+				w := b.start()
+				defer w.Close()
+				is.NoErr(w.Take(message("c1", "m1", "hello")))
+				pass(time.Minute)
+				list, _ := b.seenDrafts()
+				is.Equal(list, tt.want)
+				is.Equal(len(b.dead())+len(b.unfinished()), 0)
+			})
+		})
+	}
+}

@@ -3,6 +3,7 @@ package turn_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -10,6 +11,10 @@ import (
 
 	"github.com/matryer/is"
 
+	"github.com/dormouse-relay/dormouse/internal/agent"
+	"github.com/dormouse-relay/dormouse/internal/ledger"
+	"github.com/dormouse-relay/dormouse/internal/logs"
+	"github.com/dormouse-relay/dormouse/internal/turn"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
@@ -112,4 +117,34 @@ func TestARefusedDraftIsFollowedByAMessageThatGrows(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestTheLogSaysHowMuchOfWhatWasLeftMayHaveKilledItsProcess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		b := newBench(t, durable(ledger.NewMemory()))
+		log := new(strings.Builder)
+		b.change = func(c *turn.Config) {
+			c.Concurrency, c.AgentTimeout, c.Log = 2, 24*time.Hour, slog.New(slog.NewJSONHandler(&guarded{b: log}, nil))
+		}
+		hang := true
+		b.agent = agentFunc(func(ctx context.Context, _ agent.Turn) (agent.Answer, error) {
+			if hang {
+				<-ctx.Done()
+			}
+			return agent.Answer{}, context.Cause(ctx)
+		})
+		w := b.start()
+		for i := range 5 { // two run, three wait
+			is.NoErr(w.Take(message(fmt.Sprint("c", i), fmt.Sprint("m", i), "x")))
+		}
+		synctest.Wait()
+		w.StopStarting()
+		b.crash()
+		hang = false
+		w = b.start()
+		idle(w)
+		w.Close()
+		is.True(strings.Contains(log.String(), `"msg":"`+logs.TakingUp+`","messages":5,"suspects":2`))
+	})
 }

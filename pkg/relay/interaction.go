@@ -239,9 +239,8 @@ func (i *interaction) attach(attachment value) {
 		return
 	}
 	m := Media{URL: url, Kind: "document", MIME: attachment.member("content_type").text(), Filename: attachment.member("filename").text()}
-	if size, _ := attachment.member("size").integer(); size > 0 {
-		m.Size = size
-	}
+	size, _ := attachment.member("size").integer()
+	m.Size = max(0, size)
 	switch kind, _, _ := strings.Cut(strings.ToLower(m.MIME), "/"); kind {
 	case "image", "audio", "video":
 		m.Kind = kind

@@ -18,10 +18,10 @@ type markup struct {
 	lines   int    // of code since then
 	isFence bool   // the line before this point opened or closed a block
 
-	header bool   // the lines before this point are a table
-	head   string // its two first lines
-	rows   int    // that follow them
-	line   string // the line before this point, which may become a table's first
+	header  bool   // the lines before this point are a table
+	head    string // its two first lines
+	hasRows bool   // rows follow them
+	line    string // the line before this point, which may become a table's first
 
 	start     int // where the block or the table begins in what was scanned last; 0 if it began before that
 	lineStart int // where line does
@@ -88,11 +88,11 @@ func (s splitter) next(m *markup, line string, at int) {
 			list: max(m.list, columnsOf(text[:itemText(text)])), inside: quote, outer: m.outer,
 		}
 	case m.header && strings.Contains(text, "|"):
-		m.rows++
+		m.hasRows = true
 	case m.line != "" && isTableRule(outdent(text, m.list)):
 		*m = markup{header: true, head: m.line + "\n" + line, start: m.lineStart, depth: depth, inside: quote, list: m.list, outer: m.outer}
 	default:
-		m.header, m.head, m.rows, m.start, m.line, m.lineStart = false, "", 0, 0, "", at
+		m.header, m.head, m.hasRows, m.start, m.line, m.lineStart = false, "", false, 0, "", at
 		if strings.Contains(text, "|") {
 			m.line = line
 		}
@@ -165,7 +165,7 @@ func (s splitter) emptyStart(m markup, rest string) int {
 	next, _, _ := strings.Cut(strings.TrimPrefix(rest[:min(len(rest), 1<<10)], "\n"), "\n")
 	_, next, _ = s.quoted(next, m.depth, m.around())
 	switch {
-	case m.open && m.lines == 0, m.header && m.rows == 0:
+	case m.open && m.lines == 0, m.header && !m.hasRows:
 		return m.start
 	case m.line != "" && strings.HasPrefix(rest, "\n") && isTableRule(outdent(next, m.list)): // between the two lines of a head
 		return m.lineStart
@@ -193,7 +193,7 @@ func (s splitter) closedBy(m markup, rest string) (after string, closed bool) {
 // loose says whether a counter right below the last line, or behind it, would be read as part of it: of a table, of code by
 // its indentation, of a line below a heading, or as the title of a reference.
 func (m markup) loose() bool {
-	if m.rows > 0 || m.indented || m.header {
+	if m.hasRows || m.indented || m.header {
 		return true
 	}
 	text := strings.TrimSpace(strings.TrimPrefix(m.last, m.inside))

@@ -312,7 +312,7 @@ func TestAnEventsListsAreBounded(t *testing.T) {
 		return `{"text":"x","media_urls":` + values +
 			`,"media":` + list(n, func(i int) string { return `{"url":` + text(i) + `}` }) +
 			`,"context":` + list(n, func(i int) string { return `{"text":` + text(i) + `}` }) +
-			`,"metadata":{"fields":` + list(min(n, 1000), func(int) string { return `{"values":[1]}` }) + `}` + `}`
+			`,"metadata":{"fields":` + list(min(n, 3000), func(int) string { return `{"values":[1]}` }) + `}` + `}`
 	}
 	e, err := relay.DecodeEvent([]byte(raw(100_001)))
 	is.NoErr(err)
@@ -323,7 +323,7 @@ func TestAnEventsListsAreBounded(t *testing.T) {
 	is.Equal(len(e.Context), relay.MostContext)
 	is.Equal(e.Context[relay.MostContext-1].Text, "100000") // the newest
 	is.Equal(e.Context[0].Text, "99001")
-	is.Equal(len(e.Metadata.Fields), 256)
+	is.Equal(len(e.Metadata.Fields), 2000)
 
 	e, err = relay.DecodeEvent([]byte(raw(256)))
 	is.NoErr(err)
@@ -331,13 +331,13 @@ func TestAnEventsListsAreBounded(t *testing.T) {
 	is.Equal(len(e.Media), 256)
 	is.Equal(len(e.Context), 256)
 
-	e, err = relay.DecodeEvent([]byte(`{"metadata":{"fields":[{"values":` + list(2000, strconv.Itoa) + `,"resolved":` +
-		list(2000, func(int) string { return `{}` }) + `}]}}`))
+	e, err = relay.DecodeEvent([]byte(`{"metadata":{"fields":[{"values":` + list(3000, strconv.Itoa) + `,"resolved":` +
+		list(3000, func(int) string { return `{}` }) + `}]}}`))
 	is.NoErr(err)
-	is.Equal(len(e.Metadata.Fields[0].Values), 256)
-	is.Equal(len(e.Metadata.Fields[0].Resolved), 256)
+	is.Equal(len(e.Metadata.Fields[0].Values), 2000)
+	is.Equal(len(e.Metadata.Fields[0].Resolved), 2000)
 
 	var f relay.Forward
-	is.NoErr(json.Unmarshal([]byte(`{"headers":`+list(2000, func(i int) string { return `["a",` + strconv.Itoa(i) + `]` })+`}`), &f))
-	is.Equal(len(f.Headers), 256)
+	is.NoErr(json.Unmarshal([]byte(`{"headers":`+list(3000, func(i int) string { return `["a",` + strconv.Itoa(i) + `]` })+`}`), &f))
+	is.Equal(len(f.Headers), 2000)
 }

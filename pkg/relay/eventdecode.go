@@ -16,7 +16,7 @@ var (
 const (
 	MostMedia   = 256  // of Event.MediaURLs and Event.Media: the first ones
 	MostContext = 1000 // of Event.Context: the newest ones
-	mostFields  = 256  // of Metadata.Fields, of the values of each, and of a Forward's headers
+	mostFields  = 2000 // of Metadata.Fields, of the values of all together, and of a Forward's headers
 )
 
 // DecodeEvent reads the event of an inbound frame (section 6). It fails only if raw is not a JSON object, or if its
@@ -163,18 +163,19 @@ func decodeMetadata(v value) *Metadata {
 	if fields.isArray() {
 		m.Fields = []Field{}
 	}
+	values, resolved := 0, 0
 	for v := range fields.elements() {
 		if len(m.Fields) == mostFields {
 			continue
 		}
 		f := Field{CustomID: v.member("custom_id").text(), Value: v.member("value").text()}
 		for v := range v.member("values").elements() {
-			if len(f.Values) < mostFields {
+			if values++; values <= mostFields {
 				f.Values = append(f.Values, v.text())
 			}
 		}
 		for v := range v.member("resolved").elements() {
-			if len(f.Resolved) < mostFields {
+			if resolved++; resolved <= mostFields {
 				f.Resolved = append(f.Resolved, decodeEntity(v))
 			}
 		}

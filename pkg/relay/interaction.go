@@ -96,6 +96,7 @@ type interaction struct {
 	event    *Event
 	resolved value // what the ids in it stand for: users, members, roles, channels, messages, attachments
 	lookUps  int
+	values   int // of all fields
 }
 
 // command is a slash command, or an entry of a user's or a message's menu.
@@ -174,6 +175,9 @@ func (i *interaction) form(data value) {
 
 // fields appends each field within v, which is a form or a part of one.
 func (i *interaction) fields(fields []Field, v value, depth int) []Field {
+	if len(fields) == mostFields {
+		return fields
+	}
 	id := v.member("custom_id").text()
 	switch given, values := v.member("value"), v.member("values"); {
 	case given.isNull():
@@ -199,6 +203,9 @@ func (i *interaction) fields(fields []Field, v value, depth int) []Field {
 func (i *interaction) chosen(customID string, values value) Field {
 	f := Field{CustomID: customID}
 	for v := range values.elements() {
+		if i.values++; i.values > mostFields {
+			continue
+		}
 		id := v.text()
 		f.Values = append(f.Values, id)
 		if entity, ok := i.find(id); ok {
@@ -235,7 +242,7 @@ func (i *interaction) lookUp(list, id string) value {
 // attach adds a file to the event's media, if there is one to fetch.
 func (i *interaction) attach(attachment value) {
 	url := attachment.member("url").text()
-	if url == "" {
+	if url == "" || len(i.event.MediaURLs) == MostMedia {
 		return
 	}
 	m := Media{URL: url, Kind: "document", MIME: attachment.member("content_type").text(), Filename: attachment.member("filename").text()}

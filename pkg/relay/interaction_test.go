@@ -159,3 +159,30 @@ func TestInteractionWithTooManyIDsIsCheap(t *testing.T) {
 	is.Equal(len(e.Metadata.Fields[0].Values), 2_000)
 	is.True(len(e.Metadata.Fields[0].Resolved) <= 200)
 }
+
+func TestAnInteractionsListsAreBounded(t *testing.T) {
+	list := func(element string) string {
+		return "[" + strings.TrimSuffix(strings.Repeat(element+",", 5000), ",") + "]"
+	}
+	for name, tt := range map[string]struct {
+		data                  string
+		media, fields, values int
+	}{
+		"a form":   {`"type":5,"data":{"components":` + list(`{"type":4,"custom_id":"a","value":"b"}`) + `}`, 0, 2000, 0},
+		"a choice": {`"type":3,"data":{"custom_id":"c","values":` + list(`"v"`) + `}`, 0, 1, 2000},
+		"files": {`"type":2,"data":{"type":3,"name":"n","target_id":"9","resolved":{"messages":{"9":{"attachments":` +
+			list(`{"url":"https://x.example/y"}`) + `}}}}`, relay.MostMedia, 0, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			is := is.New(t)
+			e, err := interaction(`{"id":"1","channel_id":"c",` + tt.data + `}`).Interaction()
+			is.NoErr(err)
+			is.Equal(len(e.MediaURLs), tt.media)
+			is.Equal(len(e.Media), tt.media)
+			if tt.fields > 0 {
+				is.Equal(len(e.Metadata.Fields), tt.fields)
+				is.Equal(len(e.Metadata.Fields[0].Values), tt.values)
+			}
+		})
+	}
+}

@@ -121,14 +121,7 @@ func decode(body []byte) (Answer, error) {
 		More    jsontext.Value `json:",embed"`
 	}
 	if err := jsonv2.Unmarshal(body, &in, leniency); err != nil {
-		if e := asTooMuch(err); e != nil {
-			return Answer{}, e
-		}
-		if isPage(body) {
-			return Answer{}, fmt.Errorf("agent: answer is not JSON but a page (HTML): is DORMOUSE_AGENT the agent itself, and not a login or a "+
-				"proxy before it? (%w)", jsonFault(err))
-		}
-		return Answer{}, fmt.Errorf(`agent: answer is not {"actions":[...]}, {"text":"..."} or empty: %w`, jsonFault(err))
+		return Answer{}, noAnswer(body, err)
 	}
 	said := in.Text != nil && !blank(*in.Text)
 	if len(in.Actions.list) > 0 && said {
@@ -147,6 +140,18 @@ func decode(body []byte) (Answer, error) {
 		return Answer{}, fmt.Errorf("agent: actions[%d] has no op", i)
 	}
 	return Answer{Actions: in.Actions.list, More: in.Actions.more}, nil
+}
+
+// noAnswer is the error of a body that cannot be read as an answer.
+func noAnswer(body []byte, err error) error {
+	if e := asTooMuch(err); e != nil {
+		return e
+	}
+	if isPage(body) {
+		return fmt.Errorf("agent: answer is not JSON but a page (HTML): is DORMOUSE_AGENT the agent itself, and not a login or a "+
+			"proxy before it? (%w)", jsonFault(err))
+	}
+	return fmt.Errorf(`agent: answer is not {"actions":[...]}, {"text":"..."} or empty: %w`, jsonFault(err))
 }
 
 // namesNothing reports whether an answer has a null for its text or its actions: a typed client writes every member.

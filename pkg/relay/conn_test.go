@@ -818,13 +818,11 @@ func TestAnAnswerToTheUpgradeIsBounded(t *testing.T) {
 					conn := <-listener.accepted
 					defer conn.Close()
 					http.ReadRequest(bufio.NewReader(conn))
-					n, err := io.WriteString(conn, endless.start)
-					for sum := n; ; sum += n {
-						if n, err = io.WriteString(conn, endless.more); err != nil || sum > 1<<20 {
-							sent <- sum
-							return
-						}
+					sum, err := io.WriteString(conn, endless.start)
+					for n := 0; err == nil && sum <= 1<<20; sum += n {
+						n, err = io.WriteString(conn, endless.more)
 					}
+					sent <- sum
 				}()
 				cfg := relay.Config{URL: "ws://c/relay", Fronts: []relay.Front{{Platform: "discord"}}, NetDial: listener.dial}
 				start := time.Now()

@@ -732,3 +732,49 @@ func TestAChatThatCannotBeRememberedIsAnswered(t *testing.T) {
 		is.True(strings.Contains(log.String(), "could not be written down"))
 	})
 }
+
+// Nor does a further try in another process, of a message whose agent was away: that is no attempt.
+func TestABotsMessageKeepsItsTurnInAnotherProcess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		b := newBench(t, durable(ledger.NewMemory()))
+		b.budgets(1, 0)
+		away := true
+		b.agent = agentFunc(func(_ context.Context, tn agent.Turn) (agent.Answer, error) {
+			if away {
+				return agent.Answer{}, agent.ErrUnavailable
+			}
+			return agent.Answer{Actions: []relay.Action{send(tn.Event.Text)}}, nil
+		})
+		w := b.start()
+		is.NoErr(w.Take(bot(message("c1", "m1", "hello"))))
+		time.Sleep(time.Second)
+		w.Close()
+		away = false
+		w = b.startWithin(50 * time.Minute)
+		time.Sleep(30 * time.Minute)
+		is.Equal(b.sends("c1"), []string{"hello"})
+		is.Equal(w.Counts().Limited, 0)
+		w.Close()
+	})
+}
+
+// A bot is not told of the day's budget.
+func TestABotIsNotToldOfTheDaysBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		b := newBench(t, durable(ledger.NewMemory()))
+		b.budgets(0, 1)
+		w := b.start()
+		is.NoErr(w.Take(message("c1", "m1", "one")))
+		synctest.Wait()
+		is.NoErr(w.Take(bot(message("c2", "m2", "two"))))
+		synctest.Wait()
+		is.Equal(w.Counts().Postponed, 1)
+		is.Equal(b.sends("c2"), nil)
+		is.NoErr(w.Take(message("c3", "m3", "three")))
+		synctest.Wait()
+		is.Equal(b.sends("c3"), []string{notice})
+		w.Close()
+	})
+}

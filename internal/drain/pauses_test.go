@@ -444,7 +444,8 @@ func TestAfterARefusalNothingIsOpenedAhead(t *testing.T) {
 }
 
 // late is a connector that pushes what it has buffered only once the gateway wants to go idle, as a slow one may.
-func (r *rig) late(t *testing.T) (dials *dialTimes, idle func() []time.Time) {
+// It takes the ack for the end of its buffer, or lets the answer come first: then the drain has nothing to do when it is idle.
+func (r *rig) late(t *testing.T, answerFirst bool) (dials *dialTimes, idle func() []time.Time) {
 	dials = &dialTimes{}
 	var mu sync.Mutex
 	var asked []time.Time
@@ -465,7 +466,10 @@ func (r *rig) late(t *testing.T) (dials *dialTimes, idle func() []time.Time) {
 				return
 			}
 			for line := range strings.Lines(string(message)) {
-				var f struct{ Type, Platform, RequestID string }
+				var f struct {
+					Type, Platform, RequestID string
+					Action                    struct{ Op string }
+				}
 				if err := json.Unmarshal([]byte(line), &f); err != nil {
 					t.Error(err)
 				}
@@ -474,8 +478,14 @@ func (r *rig) late(t *testing.T) (dials *dialTimes, idle func() []time.Time) {
 					say(`{"type":"descriptor","descriptor":{"platform":"` + f.Platform + `"}}`)
 				case "outbound":
 					say(`{"type":"outbound_result","requestId":"` + f.RequestID + `","result":{"success":true,"message_id":"x-1"}}`)
+					if answerFirst && first && f.Action.Op == "send" {
+						time.Sleep(100 * time.Millisecond)
+						say(`{"type":"going_idle_ack"}`)
+					}
 				case "inbound_ack":
-					say(`{"type":"going_idle_ack"}`)
+					if !answerFirst {
+						say(`{"type":"going_idle_ack"}`)
+					}
 				case "going_idle":
 					mu.Lock()
 					asked = append(asked, time.Now())
@@ -507,22 +517,24 @@ func TestAMessageThatIsPushedLateIsFollowedByALook(t *testing.T) {
 		"after it":                       {"5s", 12 * time.Second}, // a look takes two seconds
 	}
 	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			env := map[string]string{"DORMOUSE_POKE_COOLDOWN": tt.cooldown, "DORMOUSE_SECOND_LOOK": "2s"}
-			bubble(t, setup{ledger: durable(ledger.NewMemory()), env: env}, func(t *testing.T, r *rig) {
-				is := is.New(t)
-				dials, idle := r.late(t)
-				rep, _, err := r.run(ledger.Wake, quarter)
-				is.NoErr(err)
-				is.Equal(rep.Status, drain.Drained)
-				is.Equal(rep.Acked, 1)
-				at := dials.list()
-				is.Equal(len(at), 2)
-				is.Equal(len(idle()), 2)
-				is.Equal(idle()[0].Sub(at[0]), 10*time.Second) // nothing had come
-				is.Equal(idle()[1].Sub(at[0]).Round(time.Second), tt.idle)
+		for _, answerFirst := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, ", answer first ", answerFirst), func(t *testing.T) {
+				env := map[string]string{"DORMOUSE_POKE_COOLDOWN": tt.cooldown, "DORMOUSE_SECOND_LOOK": "2s"}
+				bubble(t, setup{ledger: durable(ledger.NewMemory()), env: env}, func(t *testing.T, r *rig) {
+					is := is.New(t)
+					dials, idle := r.late(t, answerFirst)
+					rep, _, err := r.run(ledger.Wake, quarter)
+					is.NoErr(err)
+					is.Equal(rep.Status, drain.Drained)
+					is.Equal(rep.Acked, 1)
+					at := dials.list()
+					is.Equal(len(at), 2)
+					is.Equal(len(idle()), 2)
+					is.Equal(idle()[0].Sub(at[0]), 10*time.Second) // nothing had come
+					is.Equal(idle()[1].Sub(at[0]).Round(time.Second), tt.idle)
+				})
 			})
-		})
+		}
 	}
 }
 

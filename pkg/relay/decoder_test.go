@@ -73,6 +73,7 @@ func TestDecoderFaults(t *testing.T) {
 		"cut in the id":            {`{"type":"inbound","event":{},"bufferId":"b-`, "broken JSON", ""},
 		"broken, id last":          {`{"type":"inbound","event":{"text":hi}, "bufferId" : "b\"1" }`, "broken JSON", `b"1`},
 		"broken, id a number":      {`{"type":"inbound","event":{"text":hi},"bufferId":77}`, "broken JSON", "77"},
+		"broken, id at the end":    {`{"type":"inbound","event":x,"bufferId":"b"`, "broken JSON", "b"},
 		"broken, id quoted":        {`{"type":"inbound","event":{"text":"\"bufferId\":\"b\""}`, "broken JSON", ""},
 		"broken, id no value":      {`{"type":"inbound","event":x,"bufferId"`, "broken JSON", ""},
 		"broken, id of a wrong type": {

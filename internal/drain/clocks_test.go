@@ -162,3 +162,31 @@ func TestOutcomesAreWrittenWhenTheRunEnds(t *testing.T) {
 }
 
 func goesIdle(s devconnector.State) bool { return len(s.Idles) > 0 }
+
+// once is a lease whose first heartbeat takes long, and whose others fail.
+type once struct {
+	ledger.Lease
+	beats *int
+}
+
+func (l once) Heartbeat(ctx context.Context) error {
+	if *l.beats++; *l.beats > 1 {
+		return errors.New("ledger: throttled")
+	}
+	time.Sleep(9 * time.Second)
+	return l.Lease.Heartbeat(ctx)
+}
+
+// Two thirds of a lease run from the start of the last good heartbeat: its answer may have come late.
+func TestAHeartbeatCountsFromItsStart(t *testing.T) {
+	beats := 0
+	l := ledgertest.Wrap(ledger.NewMemory(), func(l ledger.Lease) ledger.Lease { return once{l, &beats} })
+	bubble(t, setup{ledger: l}, func(t *testing.T, r *rig) {
+		is := is.New(t)
+		r.WithholdIdleAck(-1)
+		rep, took, err := r.run(ledger.Wake, quarter)
+		is.NoErr(err)
+		is.Equal(rep.Status, drain.Taken)
+		is.Equal(took, 30*time.Second) // it started at 10 s, and was answered at 19 s
+	})
+}

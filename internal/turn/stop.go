@@ -147,14 +147,11 @@ func (s *schedule) isStoppedLocked(d *delivery) bool {
 
 // waitsLocked reports whether something is in the journal alone that a command to stop may be for, as far as is known.
 func (s *schedule) waitsLocked(stop *delivery) bool {
-	if s.learning {
+	if s.learning { // what an earlier run left may be meant
 		return true
 	}
 	before := func(l *line) bool {
 		return l != nil && (l.coming > 0 || len(l.parked) > 0 && l.parked[0].place < stop.place)
-	}
-	if s.learning { // what an earlier run left may be meant
-		return true
 	}
 	if !isTopLevel(stop.Event) {
 		return before(s.window.lines[sessionHash(stop.session)]) || before(s.window.lines[sessionHash(saySession(stop.Event.Source))])

@@ -143,6 +143,11 @@ func sayOfEntry(t *testing.T, is *is.I, s Subject) {
 		is.Equal(states, []ledger.State{ledger.Ended, ledger.Ended})
 	}
 	is.Equal(waits(t, l), []string{"other", "after"})
+	put(t, s, "plain")
+	states, err = l.TakeSays(ctx, taking("plain"), of("other", "given up", 7, false))
+	is.NoErr(err)
+	is.Equal(states, []ledger.State{"", ledger.Ended}) // what is taken beside it is taken
+	is.Equal(waits(t, l), []string{"other", "after"})
 	known, err := l.Known(ctx, "say:first", "say:last", "say:other", "say:after", "root", "given up")
 	is.NoErr(err)
 	is.Equal(len(known), 4)

@@ -17,6 +17,7 @@ func TestATerminalIsGivenNoOrders(t *testing.T) {
 	is.Equal(terminal.Text("one\r\ntwo\tand\rthree"), "one\ntwo\tand\ufffdthree")
 	is.Equal(terminal.Line("one\r\ntwo\tand"), "one two and")
 	is.Equal(terminal.Text("a\u202eb"), "a\ufffdb")               // it would turn the rest of the line around
+	is.Equal(terminal.Text("a\u2028b\u2029c"), "a\ufffdb\ufffdc") // line feeds to some
 	is.Equal(terminal.Text("\xff"), "\ufffd")                     // bytes that are no text
 	is.Equal(terminal.Text("👩\u200d💻 שלום é"), "👩\u200d💻 שלום é") // people's texts stay
 }

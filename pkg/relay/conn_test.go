@@ -1093,6 +1093,37 @@ func TestPeersPingsAreAnsweredWhileNobodyReceives(t *testing.T) {
 	})
 }
 
+// Whatever waits, and although there is no room for more.
+func TestPeersPingsAreAnsweredWhileTheQueueIsFull(t *testing.T) {
+	for name, buffer := range map[string]string{"live": "", "buffered": "b"} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				is := is.New(t)
+				conn, peer := dialDeaf(t, func(cfg *relay.Config) { cfg.QueueEntries = 2 })
+				pongs := make(chan string, 1)
+				peer.ws.SetPongHandler(func(data string) error { pongs <- data; return nil })
+				peer.listen()
+				for i := range 6 {
+					if buffer != "" {
+						buffer = fmt.Sprint("b", i)
+					}
+					peer.send(t, inbound(buffer, "hi"))
+				}
+				synctest.Wait()
+				waiting, _ := conn.Queued()
+				is.Equal(waiting, 2)
+				is.NoErr(peer.ws.WriteControl(websocket.PingMessage, []byte("x"), time.Time{}))
+				select {
+				case data := <-pongs:
+					is.Equal(data, "x")
+				case <-time.After(time.Second):
+					t.Error("no pong")
+				}
+			})
+		})
+	}
+}
+
 func TestCloseFrameEndsTheConnAfterWhatIsQueued(t *testing.T) {
 	tests := map[string]struct {
 		code   int

@@ -95,8 +95,12 @@ const (
 
 // backOff waits after failures: 1 s doubling to 30 s with the steps, the latter half of it by chance.
 func (r *run) backOff(ctx context.Context) error {
-	if r.steps > 0 {
-		d := min(time.Second<<(r.steps-1), longest)
+	steps := r.steps
+	if r.full { // a pause, so that there is room then; it was no failure
+		steps, r.full = max(steps, 1), false
+	}
+	if steps > 0 {
+		d := min(time.Second<<(steps-1), longest)
 		select {
 		case <-time.After(r.doubt.pause(d / 2)):
 		case <-ctx.Done():

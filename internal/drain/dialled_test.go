@@ -253,6 +253,29 @@ func TestWhoHadNoRoomWaitsBeforeItDialsAgain(t *testing.T) {
 	})
 }
 
+// Want of room is no failure: a socket that breaks after it is dialled again as soon as any.
+func TestWantOfRoomLengthensNoOtherPause(t *testing.T) {
+	slow := ledgertest.Wrap(ledger.NewMemory(), func(l ledger.Lease) ledger.Lease { return slowTable{l, 100 * time.Millisecond} })
+	for range 20 { // a pause is partly chance
+		bubble(t, setup{ledger: durable(slow), awake: true, pinned: true}, func(t *testing.T, r *rig) {
+			is := is.New(t)
+			wait := r.during(dialled(1), func() {
+				for n := range 400 {
+					r.Deliver(gateway, event("discord", fmt.Sprint("c", n%50), fmt.Sprint("m", n), fmt.Sprint(n)))
+				}
+				is.NoErr(r.Wait(t.Context(), dialled(2)))
+				cut := time.Now()
+				is.NoErr(r.Drop(gateway))
+				is.NoErr(r.Wait(t.Context(), dialled(3)))
+				is.True(time.Since(cut) < 1100*time.Millisecond)
+			})
+			_, _, err := r.run(ledger.Wake, quarter)
+			wait()
+			is.NoErr(err)
+		})
+	}
+}
+
 // An instance that is switched off opens nothing ahead for the pokes that come, either.
 func TestPokesOfAnInstanceThatIsOffCostNothingOutside(t *testing.T) {
 	bubble(t, setup{}, func(t *testing.T, r *rig) {

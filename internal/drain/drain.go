@@ -115,6 +115,7 @@ type run struct {
 	troubled      bool      // what hindered earlier runs was forgotten
 	declared      bool      // the policy was sent, or need not be
 	steps         int       // of the back-off
+	full          bool      // the last socket was left for want of room
 	met           time.Time // when the connector was heard last
 	policy        string    // what became of it in this run: taken, or why not
 	poked         bool      // a poke has asked for a look
@@ -265,9 +266,7 @@ func (r *run) loop(ctx context.Context) error {
 			continue
 		}
 		r.lived(end.lived)
-		if end.crowded {
-			r.steps = max(r.steps, 1) // a pause, so that it finds room; it was no failure
-		}
+		r.full = end.crowded
 		busy, broken := r.pump.busy() || r.inbox.busy() || r.worker.Busy(), r.worker.Broken()
 		switch {
 		case end.deadline:

@@ -386,7 +386,7 @@ func TestTranslatedAlarms(t *testing.T) {
 	bare := made(tpl.deploy(map[string]string{"RelayUrl": "https://c.example"}))
 	is.Equal(bare["AWS::CloudWatch::Alarm"]+bare["AWS::SNS::Topic"]+bare["AWS::SQS::Queue"]+bare["AWS::CloudWatch::Dashboard"], 0)
 	mail := made(tpl.deploy(map[string]string{"RelayUrl": "https://c.example", "Alarms": "ops@example.com", "Dashboard": "on"}))
-	is.Equal(mail["AWS::CloudWatch::Alarm"], 9)
+	is.Equal(mail["AWS::CloudWatch::Alarm"], 10)
 	is.Equal(mail["AWS::SNS::Topic"]+mail["AWS::SQS::Queue"]+mail["AWS::CloudWatch::Dashboard"], 3)
 	topic := tpl.deploy(map[string]string{"RelayUrl": "https://c.example", "Alarms": "arn:aws:sns:eu-central-1:123456789012:pages"})
 	is.Equal(made(topic)["AWS::SNS::Topic"], 0)

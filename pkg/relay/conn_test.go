@@ -374,7 +374,7 @@ func TestALiveDeliveryThatDoesNotFitIsLostAndTheConnGoesOn(t *testing.T) {
 				}
 				synctest.Wait()
 				is.Equal(conn.Stats().Lost, uint64(0)) // all of it fits
-				peer.send(t, inbound("", "lost"), inbound("", "lost, too"))
+				peer.send(t, inbound("", "lost"), inbound("", "lost, too"), inbound("", "and a third"))
 				done := make(chan error, 1)
 				go func() {
 					_, err := conn.Do(t.Context(), send("an answer"))
@@ -382,7 +382,7 @@ func TestALiveDeliveryThatDoesNotFitIsLostAndTheConnGoesOn(t *testing.T) {
 				}()
 				peer.send(t, succeed(<-peer.lines))
 				is.NoErr(<-done)
-				is.Equal(conn.Stats().Lost, uint64(2))
+				is.Equal(conn.Stats().Lost, uint64(3))
 				is.Equal(strings.Count(logged.String(), "live delivery is lost"), 1)
 				for i, d := range receive(t, conn, 10) {
 					is.Equal(d.BufferID, fmt.Sprintf("%02d", i))

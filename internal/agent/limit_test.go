@@ -1,12 +1,8 @@
 package agent_test
 
 import (
-	"bufio"
 	"bytes"
-	"context"
-	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -15,6 +11,7 @@ import (
 	"github.com/matryer/is"
 
 	"github.com/dormouse-relay/dormouse/internal/agent"
+	"github.com/dormouse-relay/dormouse/internal/pipenet"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
@@ -54,32 +51,10 @@ func TestAnAnswerWithoutAnEndIsReadToItsLimit(t *testing.T) {
 	}
 }
 
-// endlessHeader is a network on which every server answers with a header that has no end. sent is what was read of it.
-func endlessHeader(sent *atomic.Int64) relay.DialFunc {
-	return func(context.Context, string, string) (net.Conn, error) {
-		near, far := net.Pipe()
-		go func() {
-			defer far.Close()
-			if _, err := http.ReadRequest(bufio.NewReader(far)); err != nil {
-				return
-			}
-			io.WriteString(far, "HTTP/1.1 200 OK\r\n")
-			for i := 0; sent.Load() < 4<<20; i++ {
-				n, err := fmt.Fprintf(far, "a%x:\r\n", i)
-				sent.Add(int64(n))
-				if err != nil {
-					return
-				}
-			}
-		}()
-		return near, nil
-	}
-}
-
 func TestAHeaderWithoutAnEndIsReadToItsLimit(t *testing.T) {
 	is := is.New(t)
 	var sent atomic.Int64
-	a, err := agent.NewHTTP("http://agent/hook", relay.Secret{}, endlessHeader(&sent))
+	a, err := agent.NewHTTP("http://agent/hook", relay.Secret{}, pipenet.EndlessHeader(&sent))
 	is.NoErr(err)
 	_, err = a.Answer(t.Context(), turn("x"))
 	is.True(err != nil)

@@ -1,10 +1,8 @@
 package media_test
 
 import (
-	"bufio"
 	"bytes"
 	"context"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -21,6 +19,7 @@ import (
 
 	"github.com/dormouse-relay/dormouse/internal/devconnector"
 	"github.com/dormouse-relay/dormouse/internal/media"
+	"github.com/dormouse-relay/dormouse/internal/pipenet"
 	"github.com/dormouse-relay/dormouse/pkg/relay"
 )
 
@@ -279,32 +278,10 @@ func TestASilentServerIsGivenUpAfter30Seconds(t *testing.T) {
 	})
 }
 
-// endlessHeader is a network on which every server answers with a header that has no end. sent is what was read of it.
-func endlessHeader(sent *atomic.Int64) relay.DialFunc {
-	return func(context.Context, string, string) (net.Conn, error) {
-		near, far := net.Pipe()
-		go func() {
-			defer far.Close()
-			if _, err := http.ReadRequest(bufio.NewReader(far)); err != nil {
-				return
-			}
-			io.WriteString(far, "HTTP/1.1 200 OK\r\n")
-			for i := 0; sent.Load() < 4<<20; i++ {
-				n, err := fmt.Fprintf(far, "a%x:\r\n", i)
-				sent.Add(int64(n))
-				if err != nil {
-					return
-				}
-			}
-		}()
-		return near, nil
-	}
-}
-
 func TestAHeaderWithoutAnEndIsReadToItsLimit(t *testing.T) {
 	is := is.New(t)
 	var sent atomic.Int64
-	c := media.New(media.Config{URL: relay.NewBaseURL("http://connector"), NetDial: endlessHeader(&sent)})
+	c := media.New(media.Config{URL: relay.NewBaseURL("http://connector"), NetDial: pipenet.EndlessHeader(&sent)})
 	defer c.Close()
 	_, _, err := c.Fetch(t.Context(), "http://connector/relay/media/1", 1<<20)
 	is.True(err != nil)

@@ -2,7 +2,7 @@
 // bubble a read of it counts as blocked, which a read of a real socket does not.
 //
 // Accept blocks until somebody dials, and Dial until that is accepted or the context ends. Both return at once after Close.
-// The package starts no goroutines. All methods may be called from any goroutine.
+// Only EndlessHeader starts goroutines. All methods may be called from any goroutine.
 package pipenet
 
 import (

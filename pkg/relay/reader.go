@@ -82,21 +82,19 @@ func (c *Conn) handle(f *Frame) {
 
 // keep is a delivery as it goes into the batch, with a line of its own if it is to wait as that.
 func (c *Conn) keep(d Delivery) Delivery {
-	if !c.folding {
+	switch n := len(d.line); {
+	case !c.folding:
 		d.line = nil
-	}
-	if len(d.line) > lineBlock/4 {
+	case n > lineBlock/4:
 		d.line = bytes.Clone(d.line)
+	case n > 0:
+		if n > cap(c.lines)-len(c.lines) {
+			c.lines = make([]byte, 0, lineBlock)
+		}
+		start := len(c.lines)
+		c.lines = append(c.lines, d.line...)
+		d.line = c.lines[start:len(c.lines):len(c.lines)]
 	}
-	if d.line == nil || len(d.line) > lineBlock/4 {
-		return d
-	}
-	if len(d.line) > cap(c.lines)-len(c.lines) {
-		c.lines = make([]byte, 0, lineBlock)
-	}
-	start := len(c.lines)
-	c.lines = append(c.lines, d.line...)
-	d.line = c.lines[start:len(c.lines):len(c.lines)]
 	return d
 }
 
